@@ -1,0 +1,35 @@
+{
+  "targets": [
+    {
+      "target_name": "vfio",
+      "sources": [
+        "native/addon.cc",
+        "native/arguments.cc",
+        "native/fd.cc",
+        "native/iommufd.cc",
+        "native/slow_call.cc",
+        "native/small_file.cc",
+        "native/vfio_device.cc",
+        "native/watch.cc"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": [
+        "NAPI_VERSION=8",
+        "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
+      ],
+      "cflags!": ["-Wno-unused-parameter"],
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-frtti", "-fexceptions"],
+      "cflags_cc": [
+        "-std=c++20",
+        "-fno-exceptions",
+        "-fno-rtti",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Werror"
+      ]
+    }
+  ]
+}

@@ -1,0 +1,28 @@
+// Compiles the C programs of bench/baseline into build-baseline/, against VFIO headers that have the
+// device cdev: the system's where they do, else those of the lab.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { labHeaders } from '../lab/headers.ts';
+
+const root = new URL('../', import.meta.url).pathname;
+const programs = ['info', 'list', 'open'];
+const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror'];
+
+const include = systemHeadersSuffice() ? [] : ['-isystem', await labHeaders('6.12')];
+mkdirSync(`${root}build-baseline`, { recursive: true });
+for (const program of programs) {
+  const sources = [`bench/baseline/${program}.c`, 'bench/baseline/cdev.c'];
+  gcc([...flags, ...include, ...sources, '-o', `build-baseline/${program}`]);
+}
+
+function systemHeadersSuffice(): boolean {
+  const probe =
+    '#include <linux/vfio.h>\n#include <linux/iommufd.h>\nint x[VFIO_DEVICE_BIND_IOMMUFD];';
+  return spawnSync('gcc', ['-fsyntax-only', '-xc', '-'], { input: probe }).status === 0;
+}
+
+function gcc(args: string[]): void {
+  const { status, error } = spawnSync('gcc', args, { cwd: root, stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) process.exit(1);
+}
