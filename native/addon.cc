@@ -1,0 +1,22 @@
+#include "addon.h"
+
+#include "fd.h"
+#include "iommufd.h"
+#include "small_file.h"
+#include "vfio_device.h"
+#include "watch.h"
+
+// All that JavaScript sees of the addon. Each function does one thing that the kernel offers: a
+// system call, the same one for a row of indexes, the reading of one file. It returns the value or
+// -errno; undefined says that it refused its arguments and did nothing.
+static Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Addon());
+  ExportFd(env, exports);
+  ExportVfioDevice(env, exports);
+  ExportIommufd(env, exports);
+  ExportSmallFile(env, exports);
+  ExportWatch(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(vfio, Init)

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <napi.h>
+
+#include <cerrno>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fd.h"
+
+// Arguments as JavaScript gave them, checked. Nothing means refused: the native function then makes
+// no system call and returns undefined, and TypeScript, which checks first, reports the mistake.
+
+std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t index);
+// Refuses a string with a NUL, which would end the path early.
+std::optional<std::string> StringArgument(const Napi::CallbackInfo& info, size_t index);
+// Refuses an array with any other element than such strings.
+std::optional<std::vector<std::string>> StringsArgument(const Napi::CallbackInfo& info,
+                                                        size_t index);
+// The descriptor that a handle names: its number, for a call made here and now.
+std::optional<int> FdArgument(const Napi::CallbackInfo& info, size_t index);
+// The same, for a call made later on another thread.
+std::optional<FdLease> LeaseArgument(const Napi::CallbackInfo& info, size_t index);
+// With `elements` at least, and of fewer bytes than the kernel's 32-bit argsz can say.
+std::optional<std::span<int32_t>> Int32ArrayArgument(const Napi::CallbackInfo& info, size_t index,
+                                                     size_t elements);
+std::optional<std::span<uint32_t>> Uint32ArrayArgument(const Napi::CallbackInfo& info, size_t index,
+                                                       size_t elements);
+
+// One system call, made again when a signal interrupted it: the result, or -errno.
+template <typename SystemCall>
+int RetryOnSignal(SystemCall call) {
+  for (;;) {
+    const int result = call();
+    if (result >= 0) return result;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+// What a system call that fills in an id answers: the id, or -errno.
+inline int64_t ValueOr(int result, uint32_t id) {
+  return result < 0 ? int64_t{result} : int64_t{id};
+}

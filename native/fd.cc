@@ -1,0 +1,130 @@
+#include "fd.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "addon.h"
+#include "arguments.h"
+#include "slow_call.h"
+
+Fd::Fd(int fd) : fd_(fd) {
+  uv_mutex_init(&mutex_);
+  uv_cond_init(&idle_);
+}
+
+Fd::~Fd() {
+  Close();
+  uv_cond_destroy(&idle_);
+  uv_mutex_destroy(&mutex_);
+}
+
+int Fd::Acquire() {
+  uv_mutex_lock(&mutex_);
+  const int fd = fd_;
+  if (fd >= 0) leases_++;
+  uv_mutex_unlock(&mutex_);
+  return fd >= 0 ? fd : -EBADF;
+}
+
+void Fd::Release() {
+  uv_mutex_lock(&mutex_);
+  leases_--;
+  if (leases_ == 0) uv_cond_broadcast(&idle_);
+  uv_mutex_unlock(&mutex_);
+}
+
+int Fd::Close() {
+  uv_mutex_lock(&mutex_);
+  const int fd = fd_;
+  fd_ = -1;
+  while (leases_ > 0) uv_cond_wait(&idle_, &mutex_);
+  uv_mutex_unlock(&mutex_);
+  if (fd < 0) return 0;
+  // Linux frees the number even when close fails with EINTR: never try twice.
+  return close(fd) == 0 ? 0 : -errno;
+}
+
+FdLease::FdLease(std::shared_ptr<Fd> fd) : fd_(std::move(fd)), number_(fd_->Acquire()) {}
+
+FdLease::FdLease(const FdLease& other) : FdLease(other.fd_) {}
+
+FdLease::FdLease(FdLease&& other) noexcept : fd_(std::move(other.fd_)), number_(other.number_) {}
+
+FdLease::~FdLease() {
+  if (fd_ && number_ >= 0) fd_->Release();
+}
+
+uint32_t FdTable::Add(int fd) {
+  // Handles start anew after 2^32 descriptors: far from those that are still open.
+  do last_++;
+  while (last_ == 0 || fds_.contains(last_));
+  fds_.emplace(last_, std::make_shared<Fd>(fd));
+  return last_;
+}
+
+std::shared_ptr<Fd> FdTable::Find(uint32_t handle) const {
+  const auto found = fds_.find(handle);
+  return found == fds_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<Fd> FdTable::Take(uint32_t handle) {
+  std::shared_ptr<Fd> fd = Find(handle);
+  fds_.erase(handle);
+  return fd;
+}
+
+namespace {
+
+// open(path, flags) -> handle
+Napi::Value Open(const Napi::CallbackInfo& info) {
+  const auto path = StringArgument(info, 0);
+  const auto flags = Uint32Argument(info, 1);
+  if (!path || !flags) return info.Env().Undefined();
+  const int fd = RetryOnSignal(
+      [&] { return open(path->c_str(), static_cast<int>(*flags) | O_CLOEXEC | O_NOCTTY); });
+  if (fd < 0) return Napi::Number::New(info.Env(), fd);
+  return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Addon>()->fds.Add(fd));
+}
+
+// fstat(handle, Uint32Array [mode, major, minor])
+Napi::Value Fstat(const Napi::CallbackInfo& info) {
+  const auto fd = FdArgument(info, 0);
+  const auto out = Uint32ArrayArgument(info, 1, 3);
+  if (!fd || !out) return info.Env().Undefined();
+  struct stat st = {};
+  const int result = RetryOnSignal([&] { return fstat(*fd, &st); });
+  out->data()[0] = st.st_mode;
+  out->data()[1] = major(st.st_rdev);
+  out->data()[2] = minor(st.st_rdev);
+  return Napi::Number::New(info.Env(), result);
+}
+
+// fdNumber(handle) -> the descriptor's number
+Napi::Value FdNumber(const Napi::CallbackInfo& info) {
+  const auto fd = FdArgument(info, 0);
+  if (!fd) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), *fd);
+}
+
+// close(handle): forgets the handle at once
+Call Close(const Napi::CallbackInfo& info) {
+  const auto handle = Uint32Argument(info, 0);
+  if (!handle) return {};
+  std::shared_ptr<Fd> fd = info.Env().GetInstanceData<Addon>()->fds.Take(*handle);
+  if (!fd) return {};
+  return [fd = std::move(fd)] { return fd->Close(); };
+}
+
+}  // namespace
+
+void ExportFd(Napi::Env env, Napi::Object exports) {
+  exports["open"] = Napi::Function::New(env, Open, "open");
+  exports["fstat"] = Napi::Function::New(env, Fstat, "fstat");
+  exports["fdNumber"] = Napi::Function::New(env, FdNumber, "fdNumber");
+  ExportSlowCall<Close>(env, exports, "close");
+}

@@ -1,0 +1,39 @@
+#include "iommufd.h"
+
+#include <sys/ioctl.h>
+
+#include "arguments.h"
+#include "slow_call.h"
+#include "uapi/iommufd.h"
+
+namespace {
+
+// ioasAlloc(iommufd) -> id
+Napi::Value IoasAlloc(const Napi::CallbackInfo& info) {
+  const auto iommufd = FdArgument(info, 0);
+  if (!iommufd) return info.Env().Undefined();
+  uapi::IommuIoasAlloc arg = {};
+  arg.size = sizeof(arg);
+  const int result = RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasAlloc, &arg); });
+  return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.out_ioas_id)));
+}
+
+// destroy(iommufd, id): slow, since destroying an IOAS unpins all that is mapped in it
+Call Destroy(const Napi::CallbackInfo& info) {
+  const auto iommufd = LeaseArgument(info, 0);
+  const auto id = Uint32Argument(info, 1);
+  if (!iommufd || !id) return {};
+  return [iommufd = *iommufd, id = *id]() -> int64_t {
+    uapi::IommuDestroy arg = {};
+    arg.size = sizeof(arg);
+    arg.id = id;
+    return RetryOnSignal([&] { return ioctl(iommufd.number(), uapi::kIommuDestroy, &arg); });
+  };
+}
+
+}  // namespace
+
+void ExportIommufd(Napi::Env env, Napi::Object exports) {
+  exports["ioasAlloc"] = Napi::Function::New(env, IoasAlloc, "ioasAlloc");
+  ExportSlowCall<Destroy>(env, exports, "destroy");
+}

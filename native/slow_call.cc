@@ -1,0 +1,133 @@
+#include "slow_call.h"
+
+#include "addon.h"
+
+SlowCalls::SlowCalls(Napi::Env env) : env_(env), context_(env, "vfio") {
+  uv_mutex_init(&mutex_);
+  uv_cond_init(&wake_);
+}
+
+SlowCalls::~SlowCalls() {
+  uv_cond_destroy(&wake_);
+  uv_mutex_destroy(&mutex_);
+}
+
+SlowCalls* SlowCalls::Start(Napi::Env env) {
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return nullptr;
+  auto* self = new SlowCalls(env);
+  const auto settle = [](uv_async_t* handle) { static_cast<SlowCalls*>(handle->data)->Settle(); };
+  if (uv_async_init(loop, &self->settled_, settle) != 0) {
+    delete self;
+    return nullptr;
+  }
+  self->settled_.data = self;
+  uv_unref(reinterpret_cast<uv_handle_t*>(&self->settled_));
+  // Asynchronous, because uv_close needs a turn of the loop that a plain hook does not get.
+  const auto stop = [](napi_async_cleanup_hook_handle, void* data) {
+    static_cast<SlowCalls*>(data)->Stop();
+  };
+  napi_add_async_cleanup_hook(env, stop, self, &self->cleanup_);
+  return self;
+}
+
+Napi::Value SlowCalls::Run(Call call) {
+  // Not Napi::Promise::Deferred: where no promise can be made, because the worker is being
+  // terminated and runs on to its next interrupt check, that one has an uninitialized promise.
+  napi_deferred deferred = nullptr;
+  napi_value promise = nullptr;
+  if (napi_create_promise(env_, &deferred, &promise) != napi_ok) return env_.Undefined();
+  const int error = Enqueue(std::make_unique<Job>(std::move(call), deferred));
+  if (error != 0) napi_resolve_deferred(env_, deferred, Napi::Number::New(env_, error));
+  return Napi::Value(env_, promise);
+}
+
+int SlowCalls::Enqueue(std::unique_ptr<Job> job) {
+  uv_mutex_lock(&mutex_);
+  const bool all_busy = waiting_.size() >= idle_;
+  uv_mutex_unlock(&mutex_);
+  if (all_busy && threads_.size() < kMaxThreads) {
+    const int error = AddThread();
+    // Without a new thread the others will get to it, if there are any.
+    if (error != 0 && threads_.empty()) return error;
+  }
+  if (unsettled_++ == 0) uv_ref(reinterpret_cast<uv_handle_t*>(&settled_));
+  uv_mutex_lock(&mutex_);
+  waiting_.push_back(std::move(job));
+  uv_cond_signal(&wake_);
+  uv_mutex_unlock(&mutex_);
+  return 0;
+}
+
+int SlowCalls::AddThread() {
+  uv_thread_options_t options = {};
+  options.flags = UV_THREAD_HAS_STACK_SIZE;
+  options.stack_size = 256 * 1024;
+  uv_thread_t thread;
+  const auto work = [](void* self) { static_cast<SlowCalls*>(self)->Work(); };
+  const int error = uv_thread_create_ex(&thread, &options, work, this);
+  if (error == 0) threads_.push_back(thread);
+  return error;
+}
+
+// One thread: takes jobs until the environment ends.
+void SlowCalls::Work() {
+  uv_mutex_lock(&mutex_);
+  while (!stopping_) {
+    if (waiting_.empty()) {
+      idle_++;
+      uv_cond_wait(&wake_, &mutex_);
+      idle_--;
+      continue;
+    }
+    std::unique_ptr<Job> job = std::move(waiting_.front());
+    waiting_.pop_front();
+    uv_mutex_unlock(&mutex_);
+    job->answer = job->call();
+    job->call = nullptr;  // gives its leases back: a close may wait for them
+    uv_mutex_lock(&mutex_);
+    done_.push_back(std::move(job));
+    uv_async_send(&settled_);
+  }
+  uv_mutex_unlock(&mutex_);
+}
+
+// On the JavaScript thread, in a turn of the loop.
+void SlowCalls::Settle() {
+  uv_mutex_lock(&mutex_);
+  Jobs done = std::move(done_);
+  done_.clear();
+  uv_mutex_unlock(&mutex_);
+  unsettled_ -= done.size();
+  if (unsettled_ == 0) uv_unref(reinterpret_cast<uv_handle_t*>(&settled_));
+  Napi::HandleScope handles(env_);
+  Napi::CallbackScope callback(env_, context_);  // runs the promises' reactions when it ends
+  for (const auto& job : done) {
+    // Fails only where the environment ends, and nobody waits any more.
+    napi_resolve_deferred(env_, job->deferred, job->answer.Value(env_));
+  }
+}
+
+// The environment ends: calls already in the kernel finish, calls that wait are dropped, and no
+// promise settles any more.
+void SlowCalls::Stop() {
+  uv_mutex_lock(&mutex_);
+  stopping_ = true;
+  waiting_.clear();
+  uv_cond_broadcast(&wake_);
+  uv_mutex_unlock(&mutex_);
+  for (uv_thread_t& thread : threads_) uv_thread_join(&thread);
+  uv_close(reinterpret_cast<uv_handle_t*>(&settled_), [](uv_handle_t* handle) {
+    auto* self = static_cast<SlowCalls*>(handle->data);
+    const napi_async_cleanup_hook_handle cleanup = self->cleanup_;
+    delete self;
+    napi_remove_async_cleanup_hook(cleanup);  // last: the environment may go with it
+  });
+}
+
+Napi::Value RunSlowly(Napi::Env env, Call call) {
+  auto* addon = env.GetInstanceData<Addon>();
+  if (addon->slow_calls == nullptr) addon->slow_calls = SlowCalls::Start(env);
+  if (addon->slow_calls == nullptr) return env.Undefined();
+  return addon->slow_calls->Run(std::move(call));
+}

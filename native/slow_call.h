@@ -1,0 +1,108 @@
+#pragma once
+
+#include <napi.h>
+#include <uv.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+// What a call answers: a value or -errno; or, where a number does not say it, what makes the value.
+class Answer {
+ public:
+  // Runs on the JavaScript thread, or is dropped there unused: it holds plain data and no lease.
+  using MakeValue = std::function<Napi::Value(Napi::Env env)>;
+
+  Answer(int64_t number = 0) : number_(number) {}
+  Answer(MakeValue make) : make_(std::move(make)) {}
+
+  Napi::Value Value(Napi::Env env) const {
+    if (make_) return make_(env);
+    return Napi::Number::New(env, static_cast<double>(number_));
+  }
+
+ private:
+  int64_t number_ = 0;
+  MakeValue make_;
+};
+
+// A call that can block, its arguments already checked and copied or leased: touches no JavaScript.
+// An empty one means that the arguments were refused.
+using Call = std::function<Answer()>;
+
+// Reads a call's arguments on the JavaScript thread.
+using PrepareCall = Call (*)(const Napi::CallbackInfo& info);
+
+// Threads on which one environment's slow calls run, kept until the environment ends. They are ours
+// and not libuv's four, so that eight devices that reset for 100 ms each neither wait for one
+// another nor delay the program's file system calls.
+class SlowCalls {
+ public:
+  // Frees itself when the environment ends. Null when the loop takes no handle any more.
+  static SlowCalls* Start(Napi::Env env);
+  SlowCalls(const SlowCalls&) = delete;
+  SlowCalls& operator=(const SlowCalls&) = delete;
+
+  // Calls start in the order of Run. The promise resolves with what the call answered. Undefined in
+  // a worker that is being terminated: the call is dropped.
+  Napi::Value Run(Call call);
+
+ private:
+  struct Job {
+    Job(Call c, napi_deferred d) : call(std::move(c)), deferred(d) {}
+    Call call;
+    Answer answer;
+    napi_deferred deferred;
+  };
+  using Jobs = std::deque<std::unique_ptr<Job>>;
+
+  explicit SlowCalls(Napi::Env env);
+  ~SlowCalls();
+  int Enqueue(std::unique_ptr<Job> job);
+  int AddThread();
+  void Work();
+  void Settle();
+  void Stop();
+
+  // More calls than this at once wait for a thread.
+  static constexpr size_t kMaxThreads = 64;
+
+  Napi::Env env_;
+  Napi::AsyncContext context_;
+  napi_async_cleanup_hook_handle cleanup_ = nullptr;
+  uv_async_t settled_ = {};
+  size_t unsettled_ = 0;
+  std::vector<uv_thread_t> threads_;
+
+  uv_mutex_t mutex_;
+  uv_cond_t wake_;
+  // Under mutex_:
+  Jobs waiting_;
+  Jobs done_;
+  size_t idle_ = 0;
+  bool stopping_ = false;
+};
+
+// Starts `call` on a thread of the environment's own and returns its promise.
+Napi::Value RunSlowly(Napi::Env env, Call call);
+
+// Exports `name`, which returns a promise, and `name`Sync, which blocks: one body serves both.
+template <PrepareCall prepare>
+void ExportSlowCall(Napi::Env env, Napi::Object exports, const std::string& name) {
+  const auto start = [](const Napi::CallbackInfo& info) -> Napi::Value {
+    Call call = prepare(info);
+    if (!call) return info.Env().Undefined();
+    return RunSlowly(info.Env(), std::move(call));
+  };
+  const auto block = [](const Napi::CallbackInfo& info) -> Napi::Value {
+    const Call call = prepare(info);
+    if (!call) return info.Env().Undefined();
+    return call().Value(info.Env());
+  };
+  exports[name] = Napi::Function::New(env, start, name);
+  exports[name + "Sync"] = Napi::Function::New(env, block, name + "Sync");
+}

@@ -1,0 +1,147 @@
+#include "small_file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include <array>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "arguments.h"
+#include "slow_call.h"
+
+namespace {
+
+// No attribute of sysfs is longer than a page.
+constexpr size_t kMostBytes = 4096;
+
+// What was read: -errno, a text, or the names in a folder. Made on any thread.
+using Content = std::variant<int, std::string, std::vector<std::string>>;
+
+// A path is looked up from the folder that the descriptor `at` is, as openat does.
+
+Content ReadText(int at, const char* path) {
+  const int fd = RetryOnSignal([&] { return openat(at, path, O_RDONLY | O_CLOEXEC); });
+  if (fd < 0) return fd;
+  std::array<char, kMostBytes> text;
+  const int length =
+      RetryOnSignal([&] { return static_cast<int>(read(fd, text.data(), text.size())); });
+  close(fd);
+  if (length < 0) return length;
+  return std::string(text.data(), static_cast<size_t>(length));
+}
+
+Content ReadTarget(int at, const char* path) {
+  std::array<char, PATH_MAX> target;
+  const ssize_t length = readlinkat(at, path, target.data(), target.size());
+  if (length < 0) return -errno;
+  return std::string(target.data(), static_cast<size_t>(length));
+}
+
+struct CloseDir {
+  void operator()(DIR* dir) const { closedir(dir); }
+};
+
+// Without '.' and '..'.
+Content ReadNames(int at, const char* path) {
+  const int fd =
+      RetryOnSignal([&] { return openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (fd < 0) return fd;
+  const std::unique_ptr<DIR, CloseDir> dir(fdopendir(fd));
+  if (!dir) {
+    const int error = errno;
+    close(fd);
+    return -error;
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;  // readdir answers null at the end, and where it fails
+    const dirent* entry = readdir(dir.get());
+    if (!entry) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return -errno;
+  return names;
+}
+
+Napi::Value ValueOf(Napi::Env env, const Content& content) {
+  if (const auto* text = std::get_if<std::string>(&content)) return Napi::String::New(env, *text);
+  if (const auto* names = std::get_if<std::vector<std::string>>(&content)) {
+    Napi::Array array = Napi::Array::New(env, names->size());
+    for (uint32_t at = 0; at < names->size(); at++) array.Set(at, names->data()[at]);
+    return array;
+  }
+  return Napi::Number::New(env, *std::get_if<int>(&content));
+}
+
+using Read = Content (*)(int at, const char* path);
+
+// readSmallFile(path) -> its text, as far as a page holds it; listFolder(path) -> the names in it
+template <Read read>
+Napi::Value ReadHere(const Napi::CallbackInfo& info) {
+  const auto path = StringArgument(info, 0);
+  if (!path) return info.Env().Undefined();
+  return ValueOf(info.Env(), read(AT_FDCWD, path->c_str()));
+}
+
+struct Entry {
+  std::string path;
+  Read read;
+};
+
+// The kind of an entry is its last character, as `ls -F` marks it.
+Entry ParseEntry(const std::string& marked) {
+  const std::string path = marked.substr(0, marked.empty() ? 0 : marked.size() - 1);
+  if (marked.ends_with('@')) return {path, ReadTarget};
+  if (marked.ends_with('/')) return {path, ReadNames};
+  return {marked, ReadText};
+}
+
+// All from one opened folder: what takes its place meanwhile, under the same name, is not read.
+void ReadEntries(const std::string& folder, const std::vector<Entry>& entries,
+                 std::vector<Content>& contents) {
+  const int fd =
+      RetryOnSignal([&] { return open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); });
+  for (const Entry& entry : entries) {
+    contents.push_back(fd < 0 ? Content(fd) : entry.read(fd, entry.path.c_str()));
+  }
+  if (fd >= 0) close(fd);
+}
+
+Napi::Value ArrayOf(Napi::Env env, const std::vector<Content>& contents) {
+  Napi::Array array = Napi::Array::New(env, contents.size());
+  for (uint32_t at = 0; at < contents.size(); at++) array.Set(at, ValueOf(env, contents[at]));
+  return array;
+}
+
+// readFolders(folders, entries) -> the entries of the first folder in their order, then those of
+// the next; slow not for its files, but for their number
+Call ReadFolders(const Napi::CallbackInfo& info) {
+  auto folders = StringsArgument(info, 0);
+  const auto marked = StringsArgument(info, 1);
+  if (!folders || !marked) return {};
+  std::vector<Entry> entries;
+  for (const std::string& entry : *marked) entries.push_back(ParseEntry(entry));
+  return [folders = std::move(*folders), entries = std::move(entries)]() -> Answer {
+    std::vector<Content> contents;
+    contents.reserve(folders.size() * entries.size());
+    for (const std::string& folder : folders) ReadEntries(folder, entries, contents);
+    return Answer::MakeValue([contents = std::move(contents)](Napi::Env env) -> Napi::Value {
+      return ArrayOf(env, contents);
+    });
+  };
+}
+
+}  // namespace
+
+void ExportSmallFile(Napi::Env env, Napi::Object exports) {
+  exports["readSmallFile"] = Napi::Function::New(env, ReadHere<ReadText>, "readSmallFile");
+  exports["listFolder"] = Napi::Function::New(env, ReadHere<ReadNames>, "listFolder");
+  ExportSlowCall<ReadFolders>(env, exports, "readFolders");
+}

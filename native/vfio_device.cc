@@ -1,0 +1,131 @@
+#include "vfio_device.h"
+
+#include <sys/ioctl.h>
+
+#include <cstring>
+
+#include "arguments.h"
+#include "slow_call.h"
+#include "uapi/vfio.h"
+
+namespace {
+
+// bind(device, iommufd) -> device id in that iommufd
+Call Bind(const Napi::CallbackInfo& info) {
+  const auto device = LeaseArgument(info, 0);
+  const auto iommufd = LeaseArgument(info, 1);
+  if (!device || !iommufd) return {};
+  return [device = *device, iommufd = *iommufd]() -> int64_t {
+    uapi::VfioDeviceBindIommufd arg = {};
+    arg.argsz = sizeof(arg);
+    arg.iommufd = iommufd.number();
+    const int result =
+        RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceBindIommufd, &arg); });
+    return ValueOr(result, arg.out_devid);
+  };
+}
+
+// attach(device, page table id) -> id of the page table that the kernel put it on
+Call Attach(const Napi::CallbackInfo& info) {
+  const auto device = LeaseArgument(info, 0);
+  const auto pt_id = Uint32Argument(info, 1);
+  if (!device || !pt_id) return {};
+  return [device = *device, pt_id = *pt_id]() -> int64_t {
+    uapi::VfioDeviceAttachIommufdPt arg = {};
+    arg.argsz = sizeof(arg);
+    arg.pt_id = pt_id;
+    const int result = RetryOnSignal(
+        [&] { return ioctl(device.number(), uapi::kVfioDeviceAttachIommufdPt, &arg); });
+    return ValueOr(result, arg.pt_id);
+  };
+}
+
+Call Detach(const Napi::CallbackInfo& info) {
+  const auto device = LeaseArgument(info, 0);
+  if (!device) return {};
+  return [device = *device]() -> int64_t {
+    uapi::VfioDeviceDetachIommufdPt arg = {};
+    arg.argsz = sizeof(arg);
+    return RetryOnSignal(
+        [&] { return ioctl(device.number(), uapi::kVfioDeviceDetachIommufdPt, &arg); });
+  };
+}
+
+// The three info ioctls share their form: the caller's words are the struct and the room for its
+// capabilities, and argsz says how many bytes that is.
+template <typename Info>
+int GetInfo(int device, unsigned long request, Info header, std::span<uint32_t> room) {
+  header.argsz = static_cast<uint32_t>(room.size_bytes());
+  std::memcpy(room.data(), &header, sizeof(Info));
+  return RetryOnSignal([&] { return ioctl(device, request, room.data()); });
+}
+
+template <typename Info>
+constexpr size_t kWords = sizeof(Info) / sizeof(uint32_t);
+
+// (…, bytes, room): so many bytes of the room, which must hold them, and they the struct.
+template <typename Info>
+std::optional<std::span<uint32_t>> RoomArgument(const Napi::CallbackInfo& info, size_t index) {
+  const auto bytes = Uint32Argument(info, index);
+  if (!bytes || *bytes < sizeof(Info)) return std::nullopt;
+  const size_t words = *bytes / sizeof(uint32_t);
+  const auto room = Uint32ArrayArgument(info, index + 1, words);
+  if (!room) return std::nullopt;
+  return room->first(words);
+}
+
+// getDeviceInfo(device, bytes, room)
+Napi::Value GetDeviceInfo(const Napi::CallbackInfo& info) {
+  const auto device = FdArgument(info, 0);
+  const auto room = RoomArgument<uapi::VfioDeviceInfo>(info, 1);
+  if (!device || !room) return info.Env().Undefined();
+  const int result = GetInfo(*device, uapi::kVfioDeviceGetInfo, uapi::VfioDeviceInfo{}, *room);
+  return Napi::Number::New(info.Env(), result);
+}
+
+// (device, index, bytes, room): one index, with its capabilities
+template <typename Info, unsigned long request>
+Napi::Value GetIndexInfo(const Napi::CallbackInfo& info) {
+  const auto device = FdArgument(info, 0);
+  const auto index = Uint32Argument(info, 1);
+  const auto room = RoomArgument<Info>(info, 2);
+  if (!device || !index || !room) return info.Env().Undefined();
+  Info header = {};
+  header.index = *index;
+  return Napi::Number::New(info.Env(), GetInfo(*device, request, header, *room));
+}
+
+// (device, count, results, room): the bare structs of the indexes 0 … count - 1 in one call; each
+// result is 0 or -errno
+template <typename Info, unsigned long request>
+Napi::Value GetIndexInfos(const Napi::CallbackInfo& info) {
+  const auto device = FdArgument(info, 0);
+  const auto count = Uint32Argument(info, 1);
+  if (!device || !count) return info.Env().Undefined();
+  const auto results = Int32ArrayArgument(info, 2, *count);
+  const auto room = Uint32ArrayArgument(info, 3, size_t{*count} * kWords<Info>);
+  if (!results || !room) return info.Env().Undefined();
+  for (uint32_t index = 0; index < *count; index++) {
+    Info header = {};
+    header.index = index;
+    const auto words = room->subspan(index * kWords<Info>, kWords<Info>);
+    results->data()[index] = GetInfo(*device, request, header, words);
+  }
+  return Napi::Number::New(info.Env(), 0);
+}
+
+constexpr auto GetRegionInfo = GetIndexInfo<uapi::VfioRegionInfo, uapi::kVfioDeviceGetRegionInfo>;
+constexpr auto GetRegionInfos = GetIndexInfos<uapi::VfioRegionInfo, uapi::kVfioDeviceGetRegionInfo>;
+constexpr auto GetIrqInfos = GetIndexInfos<uapi::VfioIrqInfo, uapi::kVfioDeviceGetIrqInfo>;
+
+}  // namespace
+
+void ExportVfioDevice(Napi::Env env, Napi::Object exports) {
+  ExportSlowCall<Bind>(env, exports, "bind");
+  ExportSlowCall<Attach>(env, exports, "attach");
+  ExportSlowCall<Detach>(env, exports, "detach");
+  exports["getDeviceInfo"] = Napi::Function::New(env, GetDeviceInfo, "getDeviceInfo");
+  exports["getRegionInfo"] = Napi::Function::New(env, GetRegionInfo, "getRegionInfo");
+  exports["getRegionInfos"] = Napi::Function::New(env, GetRegionInfos, "getRegionInfos");
+  exports["getIrqInfos"] = Napi::Function::New(env, GetIrqInfos, "getIrqInfos");
+}

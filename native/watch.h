@@ -1,0 +1,6 @@
+#pragma once
+
+#include <napi.h>
+
+// Waiting until something changes in a folder, by inotify.
+void ExportWatch(Napi::Env env, Napi::Object exports);
