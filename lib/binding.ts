@@ -1,0 +1,103 @@
+import { createRequire } from 'node:module';
+import { VfioError } from './errors.ts';
+import { requireLinux } from './platform.ts';
+
+declare const fdBrand: unique symbol;
+
+/** A file descriptor that the addon owns: a handle of its table, not the descriptor's number. */
+export type NativeFd = number & { readonly [fdBrand]: never };
+
+/**
+ * What a native function answers: a value of zero or more, or `-errno`. `undefined` says that the
+ * addon refused the arguments and made no system call, which is a bug of the caller in `lib/`.
+ */
+export type Answer = number | undefined;
+
+/** A call that can block: a promise on a thread of the addon's own, and the twin that blocks here. */
+type Slow<Name extends string, Args extends unknown[], Value = number> = Record<
+  Name,
+  (...args: Args) => Promise<Value | number> | undefined
+> &
+  Record<`${Name}Sync`, (...args: Args) => Value | Answer>;
+
+/** What an entry of a folder holds: a file's text, a link's target, a folder's names; or `-errno`. */
+export type Content = string | string[] | number;
+
+type GetInfos = (device: NativeFd, count: number, results: Int32Array, room: Uint32Array) => Answer;
+
+/** The addon's functions, each one thing that the kernel offers. */
+export type Binding = {
+  /** O_CLOEXEC is always set. */
+  open: (path: string, flags: number) => Answer;
+  /** Fills `[st_mode, major(st_rdev), minor(st_rdev)]`. */
+  fstat: (fd: NativeFd, out: Uint32Array) => Answer;
+  /** The descriptor's number; -EBADF when closed. */
+  fdNumber: (fd: NativeFd) => Answer;
+  /** Fills `bytes` of `room` with the kernel's struct, and its capabilities where they fit. */
+  getDeviceInfo: (device: NativeFd, bytes: number, room: Uint32Array) => Answer;
+  getRegionInfo: (device: NativeFd, index: number, bytes: number, room: Uint32Array) => Answer;
+  /** Fills `room` with the bare structs of the first `count` indexes, `results` with 0 or -errno. */
+  getRegionInfos: GetInfos;
+  getIrqInfos: GetInfos;
+  /** The text of a small file of the kernel's: at most 4,096 bytes. */
+  readSmallFile: (path: string) => string | Answer;
+  /** The names in a folder, in no order. */
+  listFolder: (path: string) => string[] | Answer;
+  ioasAlloc: (iommufd: NativeFd) => Answer;
+  /** An inotify descriptor. */
+  watchOpen: () => Answer;
+  /** Watches a folder's names and their rights; answers the watch's number. */
+  watchFolder: (watch: NativeFd, path: string) => Answer;
+  /** Removes a watch, which ends `waitForChange`. */
+  unwatch: (watch: NativeFd, number: number) => Answer;
+} & Slow<'close', [fd: NativeFd]> &
+  Slow<'bind', [device: NativeFd, iommufd: NativeFd]> &
+  Slow<'attach', [device: NativeFd, pageTable: number]> &
+  Slow<'detach', [device: NativeFd]> &
+  Slow<'destroy', [iommufd: NativeFd, id: number]> &
+  Slow<'waitForChange', [watch: NativeFd, milliseconds: number]> &
+  /**
+   * Of every folder the same entries, one folder after the other in a flat list. An entry's last
+   * character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file.
+   */
+  Slow<'readFolders', [folders: string[], entries: readonly string[]], Content[]>;
+
+/** Where node-gyp puts the addon, seen from `lib/` and from `dist/` alike. */
+const builds = ['../build/Release/vfio.node', '../build/Debug/vfio.node'];
+
+let loaded: Binding | undefined;
+
+/** The addon, loaded at first use: importing the package works on every platform. */
+export function binding(): Binding {
+  loaded ??= load();
+  return loaded;
+}
+
+/** Puts another binding in the addon's place, for tests. Returns what puts the old one back. */
+export function replaceBinding(other: Binding): () => void {
+  const before = loaded;
+  loaded = other;
+  return () => {
+    loaded = before;
+  };
+}
+
+function load(): Binding {
+  requireLinux();
+  const require = createRequire(import.meta.url);
+  for (const path of builds) {
+    try {
+      return require(path) as Binding;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+  throw new VfioError({
+    code: 'ERR_VFIO_ADDON_NOT_FOUND',
+    message: `the native addon is not built for this checkout (looked for ${builds.join(' and ')}); run: npm run build`,
+  });
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND';
+}

@@ -1,0 +1,17 @@
+import type { Answer } from './binding.ts';
+import { systemError, type FailedCall } from './errors.ts';
+
+/** What was called, for the error's sake. */
+export type CallName = Omit<FailedCall, 'errno'>;
+
+/**
+ * The value that a native function answered; throws where the kernel, or the addon, refused.
+ * `request` names the ioctl where `call` does not.
+ */
+export function check(answer: Answer, call: CallName, request?: string): number {
+  if (answer !== undefined && answer >= 0) return answer;
+  const named = request === undefined ? call : { ...call, request };
+  if (answer !== undefined) throw systemError({ ...named, errno: answer });
+  const what = named.request ?? named.syscall;
+  throw new Error(`vfio: the addon refused the arguments of ${what}; please report this bug`);
+}

@@ -1,0 +1,37 @@
+import type { Command } from './command.ts';
+
+/** `vfio --help` */
+export function overview(commands: readonly Command[]): string {
+  const list = commands.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`);
+  return [
+    'Usage: vfio <command> [arguments] [options]',
+    '',
+    'Commands:',
+    ...list,
+    '',
+    'Options:',
+    '  --help     Say this, or what a command does: vfio <command> --help',
+    '  --version  Print the version',
+    '',
+    'Exit status: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no',
+    'sense; 3 (info) another holds the device, and only what sysfs says was printed.',
+  ].join('\n');
+}
+
+/** `vfio <command> --help` */
+export function commandHelp({ name, summary, positionals, options, details }: Command): string {
+  const list = Object.entries(options).map(
+    ([option, { description }]) => `  ${`--${option}`.padEnd(11)}${description}`,
+  );
+  return [
+    ['Usage: vfio', name, ...positionals.map((part) => `<${part}>`), '[options]'].join(' '),
+    '',
+    `${summary}.`,
+    '',
+    'Options:',
+    ...list,
+    `  ${'--help'.padEnd(11)}Say this`,
+    '',
+    details,
+  ].join('\n');
+}

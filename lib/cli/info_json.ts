@@ -1,0 +1,29 @@
+import type { RegionInfo } from '../index.ts';
+import type { InfoReport } from './info_report.ts';
+import { hex } from './text.ts';
+
+/** The report as JSON. Sizes and offsets are hex strings: a JSON number would lose bits of 64. */
+export function infoJson({ device, cdev, info }: InfoReport): string {
+  const { name, path, major, minor } = cdev ?? {};
+  const report = {
+    device,
+    cdev: cdev && { name, path, major, minor },
+    ...(info && {
+      flags: info.flags,
+      capabilities: info.capabilities,
+      regions: info.regions.map(regionJson),
+      irqs: info.irqs,
+    }),
+  };
+  return JSON.stringify(report, lossless, 2);
+}
+
+function regionJson({ index, name, size, offset, flags, capabilities }: RegionInfo): object {
+  return { index, name, size: hex(size), offset: hex(offset), flags, capabilities };
+}
+
+function lossless(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return hex(value);
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  return value;
+}

@@ -1,0 +1,10 @@
+import type { CdevLocation, DeviceFacts, DeviceInfo } from '../index.ts';
+
+/** What `vfio info` knows: sysfs's facts, and the kernel's where the device was opened. */
+export interface InfoReport {
+  device: DeviceFacts;
+  /** null where the device has no VFIO driver or the kernel no cdevs. */
+  cdev: Omit<CdevLocation, 'device'> | null;
+  /** null where the device was not opened. */
+  info: DeviceInfo | null;
+}

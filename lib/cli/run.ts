@@ -1,0 +1,81 @@
+import { createRequire } from 'node:module';
+import { parseArgs } from 'node:util';
+import { exitStatus, type Command, type Invocation, type Output } from './command.ts';
+import { commandHelp, overview } from './help.ts';
+
+/** Runs one command line, without the program's name. Returns the exit status. */
+export async function run(
+  argv: string[],
+  commands: readonly Command[],
+  out: Output,
+): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    out.print(overview(commands));
+    return name === undefined ? exitStatus.usage : exitStatus.ok;
+  }
+  if (name === '--version') {
+    out.print(packageVersion());
+    return exitStatus.ok;
+  }
+  const command = commands.find((entry) => entry.name === name);
+  if (command === undefined) return refuse(out, `vfio: there is no command '${name}'`, 'vfio');
+  if (rest.includes('--help') || rest.includes('-h')) {
+    out.print(commandHelp(command));
+    return exitStatus.ok;
+  }
+  return runCommand(command, rest, out);
+}
+
+async function runCommand(command: Command, argv: string[], out: Output): Promise<number> {
+  let invocation: Invocation;
+  try {
+    invocation = parse(command, argv, out);
+  } catch (error) {
+    return refuse(out, `vfio ${command.name}: ${messageOf(error)}`, `vfio ${command.name}`);
+  }
+  try {
+    return await command.run(invocation);
+  } catch (error) {
+    if (isArgumentError(error)) {
+      return refuse(out, `vfio ${command.name}: ${messageOf(error)}`, `vfio ${command.name}`);
+    }
+    out.note(`vfio ${command.name}: ${messageOf(error)}`);
+    return exitStatus.failed;
+  }
+}
+
+function parse(command: Command, argv: string[], out: Output): Invocation {
+  const { values, positionals } = parseArgs({
+    args: argv,
+    options: command.options,
+    allowPositionals: true,
+  });
+  if (positionals.length !== command.positionals.length) {
+    const wanted = command.positionals.map((part) => `<${part}>`).join(' ');
+    throw new Error(`expected ${wanted}, got ${positionals.length} arguments`);
+  }
+  const flags = Object.fromEntries(
+    Object.keys(command.options).map((option) => [option, values[option] === true]),
+  );
+  return { positionals, flags, out };
+}
+
+function refuse(out: Output, message: string, helpOf: string): number {
+  out.note(message);
+  out.note(`Try: ${helpOf} --help`);
+  return exitStatus.usage;
+}
+
+function isArgumentError(error: unknown): boolean {
+  return error instanceof TypeError && 'code' in error && error.code === 'ERR_INVALID_ARG_VALUE';
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function packageVersion(): string {
+  const require = createRequire(import.meta.url);
+  return (require('vfio/package.json') as { version: string }).version;
+}

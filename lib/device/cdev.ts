@@ -1,0 +1,133 @@
+import { VfioError } from '../errors.ts';
+import type { Iommufd } from '../iommu/iommufd.ts';
+import type { DeviceSpec } from '../locate/address.ts';
+import type { SysfsDevice } from '../locate/find_cdev.ts';
+import type { OwnedFd } from '../owned_fd.ts';
+import { bindNode, bindNodeSync } from './bind.ts';
+import { VfioDevice } from './device.ts';
+import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
+import type { CdevNode } from './node.ts';
+import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
+
+/**
+ * A device's node, open and proved by fstat to be the device that sysfs names, and not yet bound:
+ * the form in which a VMM that binds by itself, such as QEMU, takes a device.
+ */
+export class VfioCdev {
+  readonly #node: CdevNode;
+  #bound = false;
+
+  private constructor(node: CdevNode) {
+    this.#node = node;
+  }
+
+  /** @internal */
+  static adopt(node: CdevNode): VfioCdev {
+    return new VfioCdev(node);
+  }
+
+  /** The device in sysfs. */
+  get device(): SysfsDevice {
+    return this.#node.location.device;
+  }
+
+  /** The kernel's name for the cdev, such as `vfio0`. */
+  get name(): string {
+    return this.#node.location.name;
+  }
+
+  /** The node that was opened. */
+  get path(): string {
+    return this.#node.location.path;
+  }
+
+  get major(): number {
+    return this.#node.location.major;
+  }
+
+  get minor(): number {
+    return this.#node.location.minor;
+  }
+
+  /**
+   * The descriptor's number, to hand to another program. The VfioCdev stays its owner.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
+   */
+  get fd(): number {
+    return this.#unbound().number;
+  }
+
+  /**
+   * Binds the device to an iommufd (VFIO_DEVICE_BIND_IOMMUFD) and reads what the kernel says of it.
+   * This opens the device in the kernel's sense: it leaves D3, is reset where it can be (100 ms and
+   * more), and bus mastering is off. The descriptor belongs to the VfioDevice from then on; where
+   * binding fails it stays here and open.
+   *
+   * @param iommufd where to bind; without it the device opens one of its own, and closes it
+   * @throws VfioError `EINVAL` (another descriptor of the device is bound already), `EBUSY` (its
+   *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
+   */
+  async bind(iommufd?: Iommufd): Promise<VfioDevice> {
+    this.#unbound();
+    const bound = await bindNode(this.#node, iommufd);
+    this.#bound = true;
+    return VfioDevice.adopt(bound);
+  }
+
+  /** As {@link bind}, blocking. */
+  bindSync(iommufd?: Iommufd): VfioDevice {
+    this.#unbound();
+    const bound = bindNodeSync(this.#node, iommufd);
+    this.#bound = true;
+    return VfioDevice.adoptSync(bound);
+  }
+
+  /** Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless. */
+  async close(): Promise<void> {
+    if (!this.#bound) await this.#node.fd.close();
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    if (!this.#bound) this.#node.fd.closeSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #unbound(): OwnedFd {
+    if (!this.#bound) return this.#node.fd;
+    const { address } = this.device;
+    throw new VfioError({
+      code: 'ERR_VFIO_ALREADY_BOUND',
+      message: `the cdev of ${address} is bound: its descriptor belongs to the VfioDevice`,
+      device: address,
+    });
+  }
+}
+
+/**
+ * Opens a device's node without binding it: finds the cdev in sysfs, opens the node, and checks by
+ * fstat that it is the device. A node that is missing, may not be opened yet or is another device's
+ * is waited for: `timeout` milliseconds, 1,000 by default. The last reason is then thrown.
+ *
+ * @throws TypeError, RangeError for arguments that cannot be right
+ * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`,
+ *   `ERR_VFIO_NODE_MISMATCH`; of open `ENOENT`, `EACCES`, `ENXIO` (a stale node) and others of the
+ *   kernel
+ * @throws the signal's reason
+ */
+export async function openCdev(spec: DeviceSpec, options: OpenOptions = {}): Promise<VfioCdev> {
+  return VfioCdev.adopt(await openDeviceNode(spec, options));
+}
+
+/** As {@link openCdev}, blocking; without a `timeout` it does not wait. */
+export function openCdevSync(spec: DeviceSpec, options: OpenSyncOptions = {}): VfioCdev {
+  return VfioCdev.adopt(openDeviceNodeSync(spec, options));
+}

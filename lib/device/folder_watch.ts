@@ -1,0 +1,82 @@
+import { dirname } from 'node:path';
+import { binding, type NativeFd } from '../binding.ts';
+import { check } from '../call.ts';
+import { OwnedFd } from '../owned_fd.ts';
+
+const ENOENT = -2;
+const EACCES = -13;
+const ENOTDIR = -20;
+
+/** Tells when a name in a folder comes, goes, is replaced or gets other rights (inotify). */
+export class FolderWatch {
+  readonly #fd: OwnedFd;
+  /** The number of a watch, to wake by. */
+  #watch = 0;
+
+  private constructor(fd: OwnedFd) {
+    this.#fd = fd;
+  }
+
+  /** @throws VfioError of inotify_init1, such as `EMFILE` */
+  static open(): FolderWatch {
+    const fd = check(binding().watchOpen(), { syscall: 'inotify_init1' });
+    return new FolderWatch(OwnedFd.adopt(fd as NativeFd, 'the watch', 'inotify'));
+  }
+
+  /**
+   * Watches a folder, or the nearest parent that is there. What changes from here on ends the next
+   * wait: also the coming of the folder between the look at it and the watch on its parent, since
+   * the way up is walked again until it ends where it ended before.
+   */
+  add(folder: string): void {
+    let last: string | undefined;
+    for (;;) {
+      const watched = this.#addNearest(folder);
+      if (watched === folder || watched === last) return;
+      last = watched;
+    }
+  }
+
+  #addNearest(folder: string): string {
+    for (let at = folder; ; at = dirname(at)) {
+      const answer = binding().watchFolder(this.#fd.native, at);
+      // A folder that may not be read is a name in its parent, where a change of its rights shows.
+      const goUp = answer === ENOENT || answer === ENOTDIR || answer === EACCES;
+      if (goUp && at !== dirname(at)) continue;
+      this.#watch = check(answer, { syscall: 'inotify_add_watch', path: at });
+      return at;
+    }
+  }
+
+  /** Waits for a change since {@link add}; resolves after this time too. */
+  async change(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    const wake = (): void => {
+      this.#wake();
+    };
+    signal?.addEventListener('abort', wake, { once: true });
+    try {
+      const answer = await binding().waitForChange(this.#fd.native, milliseconds);
+      check(answer, { syscall: 'poll' });
+    } finally {
+      signal?.removeEventListener('abort', wake);
+    }
+  }
+
+  /** As {@link change}, blocking. */
+  changeSync(milliseconds: number): void {
+    check(binding().waitForChangeSync(this.#fd.native, milliseconds), { syscall: 'poll' });
+  }
+
+  /** The removal of a watch is a change. One that was removed with its folder has woken us by that. */
+  #wake(): void {
+    binding().unwatch(this.#fd.native, this.#watch);
+  }
+
+  close(): Promise<void> {
+    return this.#fd.close();
+  }
+
+  closeSync(): void {
+    this.#fd.closeSync();
+  }
+}

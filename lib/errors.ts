@@ -1,0 +1,95 @@
+import { getSystemErrorMap } from 'node:util';
+
+/** Codes of our own, for what no errno says. */
+export type VfioErrorCode =
+  /** The object was closed. */
+  | 'ERR_VFIO_CLOSED'
+  /** The cdev was bound: its descriptor belongs to a VfioDevice now. */
+  | 'ERR_VFIO_ALREADY_BOUND'
+  /** No such device in sysfs. */
+  | 'ERR_VFIO_NO_DEVICE'
+  /** The device has no VFIO driver. */
+  | 'ERR_VFIO_NOT_BOUND_TO_VFIO'
+  /** The kernel makes no device cdevs (CONFIG_VFIO_DEVICE_CDEV). */
+  | 'ERR_VFIO_NO_CDEV'
+  /** The node is not the device that sysfs names. */
+  | 'ERR_VFIO_NODE_MISMATCH'
+  /** The descriptor is neither a VFIO device nor an iommufd. */
+  | 'ERR_VFIO_NOT_VFIO'
+  /** The kernel's answer contradicts its own interface. */
+  | 'ERR_VFIO_BAD_ANSWER'
+  /** Not Linux. */
+  | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
+  /** The native addon was not built. */
+  | 'ERR_VFIO_ADDON_NOT_FOUND';
+
+/** What a {@link VfioError} carries. */
+export interface VfioErrorDetails {
+  code: string;
+  message: string;
+  errno?: number | undefined;
+  syscall?: string | undefined;
+  request?: string | undefined;
+  path?: string | undefined;
+  device?: string | undefined;
+}
+
+/**
+ * Every failure of this package that is not a mistake in an argument (those are `TypeError` and
+ * `RangeError` with Node's own codes).
+ */
+export class VfioError extends Error {
+  static {
+    this.prototype.name = 'VfioError';
+  }
+
+  /** The errno's name, such as `EBUSY`, or a {@link VfioErrorCode}. */
+  readonly code: VfioErrorCode | (string & {});
+  /** Negative, as in Node's own errors; absent where no system call failed. */
+  declare readonly errno?: number;
+  /** The system call that failed, such as `open` or `ioctl`. */
+  declare readonly syscall?: string;
+  /** The ioctl's request, such as `VFIO_DEVICE_BIND_IOMMUFD`. */
+  declare readonly request?: string;
+  /** The file or device node. */
+  declare readonly path?: string;
+  /** The device's address on its bus, such as `0000:3b:00.0`. */
+  declare readonly device?: string;
+
+  constructor(details: VfioErrorDetails) {
+    const { code, message, ...rest } = details;
+    super(message);
+    this.code = code;
+    for (const [key, value] of Object.entries(rest)) {
+      if (value !== undefined) Object.defineProperty(this, key, { value, enumerable: true });
+    }
+  }
+}
+
+/** A system call that failed, as native code reports it. */
+export interface FailedCall {
+  errno: number;
+  syscall: string;
+  request?: string | undefined;
+  path?: string | undefined;
+  device?: string | undefined;
+}
+
+/** The error of a failed system call. */
+export function systemError(call: FailedCall): VfioError {
+  const [code, text] = describeErrno(call.errno);
+  const what = [call.syscall, call.request, call.device, call.path && `'${call.path}'`];
+  const message = `${code}: ${text}, ${what.filter((part) => part !== undefined).join(' ')}`;
+  return new VfioError({ code, message, ...call });
+}
+
+/** Linux has these, and libuv, whose table Node shows, does not. */
+const unknownToNode = new Map<number, [string, string]>([
+  [-35, ['EDEADLK', 'resource deadlock would occur']],
+  [-77, ['EBADFD', 'file descriptor in bad state']],
+]);
+
+function describeErrno(errno: number): [string, string] {
+  const known = getSystemErrorMap().get(errno) ?? unknownToNode.get(errno);
+  return known ?? [`E${-errno}`, 'unknown error'];
+}

@@ -1,0 +1,22 @@
+export { openCdev, openCdevSync, type VfioCdev } from './device/cdev.ts';
+export { VfioDevice, type OpenDeviceOptions, type OpenDeviceSyncOptions } from './device/device.ts';
+export type {
+  DeviceCapability,
+  DeviceInfo,
+  IrqInfo,
+  RegionCapability,
+  RegionInfo,
+  UnknownCapability,
+} from './device/decode.ts';
+export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
+export type { RawCapability } from './device/capabilities.ts';
+export { VfioError, type VfioErrorCode } from './errors.ts';
+export type { Ioas } from './iommu/ioas.ts';
+export { Iommufd } from './iommu/iommufd.ts';
+export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
+export { describeDevice } from './locate/describe.ts';
+export type { DeviceFacts } from './locate/facts.ts';
+export { findCdev, type CdevLocation, type SysfsDevice } from './locate/find_cdev.ts';
+export { identify, type FdIdentity } from './locate/identify.ts';
+export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
+export type { RootOptions } from './locate/roots.ts';

@@ -1,0 +1,88 @@
+import { invalidType, invalidValue } from '../arguments.ts';
+
+/** A device as sysfs names it: `/sys/bus/<bus>/devices/<address>`. */
+export interface DeviceAddress {
+  /** The bus: `pci`, `mdev`, `platform`, … */
+  bus: string;
+  /** The device's name on it: `0000:3b:00.0` on PCI, a UUID for an mdev. */
+  address: string;
+}
+
+/**
+ * What names a device:
+ *
+ * - `'0000:3b:00.0'`, or `'3b:00.0'` in the domain 0000;
+ * - an mdev's UUID;
+ * - `{ bus, address }`, as in sysfs;
+ * - a device's path in sysfs: `/sys/bus/<bus>/devices/<address>`, or any other that leads to it;
+ * - its node, `/dev/vfio/devices/vfioN` or `/dev/char/<major>:<minor>`: the device is the one whose
+ *   numbers the node has, whatever the node is called;
+ * - the number of a descriptor that is open on its node. It tells which device is meant and is not
+ *   used besides: the device's node is opened anew, and the descriptor stays the caller's.
+ */
+export type DeviceSpec = string | number | DeviceAddress;
+
+const pciAddress =
+  /^(?:(?<domain>[0-9a-f]{4,8}):)?(?<bus>[0-9a-f]{2}):(?<slot>[01][0-9a-f])\.(?<fn>[0-7])$/;
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** One file name: no path can be built from an address. */
+const plainName = /^(?!\.{1,2}$)[^/\p{Cc}]{1,255}$/u;
+
+/** For errors: all that can name a device. */
+export const expectedSpec: string =
+  "a device address such as '0000:3b:00.0', an mdev's UUID, { bus, address } as in sysfs, a path " +
+  'in sysfs, a node such as /dev/vfio/devices/vfio0, or the number of an open descriptor';
+
+/**
+ * The address that `spec`, which is no path and no descriptor, means: in sysfs's spelling.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
+ */
+export function parseAddress(spec: DeviceSpec): DeviceAddress {
+  if (typeof spec === 'string') return parseText(spec);
+  if (!isAddress(spec)) throw invalidType('device', expectedSpec, spec);
+  const { bus, address } = spec;
+  if (!plainName.test(bus)) throw invalidValue('device.bus', 'the name of a bus', bus);
+  const canonical = canonicalOn(bus, address);
+  if (canonical !== undefined) return { bus, address: canonical };
+  throw invalidValue('device.address', `an address on the bus '${bus}'`, address);
+}
+
+function parseText(text: string): DeviceAddress {
+  const mdev = canonicalUuid(text);
+  if (mdev !== undefined) return { bus: 'mdev', address: mdev };
+  const pci = canonicalPci(text);
+  if (pci === undefined) throw invalidValue('device', expectedSpec, text);
+  return { bus: 'pci', address: pci };
+}
+
+function isAddress(spec: unknown): spec is DeviceAddress {
+  return (
+    typeof spec === 'object' &&
+    spec !== null &&
+    'bus' in spec &&
+    typeof spec.bus === 'string' &&
+    'address' in spec &&
+    typeof spec.address === 'string'
+  );
+}
+
+function canonicalOn(bus: string, address: string): string | undefined {
+  if (bus === 'pci') return canonicalPci(address);
+  if (bus === 'mdev') return canonicalUuid(address);
+  return plainName.test(address) ? address : undefined;
+}
+
+function canonicalUuid(text: string): string | undefined {
+  const lower = text.toLowerCase();
+  return uuid.test(lower) ? lower : undefined;
+}
+
+function canonicalPci(text: string): string | undefined {
+  const parts = pciAddress.exec(text.toLowerCase())?.groups;
+  if (parts === undefined) return undefined;
+  const { domain = '0000', bus, slot, fn } = parts;
+  // The kernel writes four digits, more only where a domain needs them.
+  const shortest = domain.length > 4 ? domain.replace(/^0{1,4}/, '').padStart(4, '0') : domain;
+  return `${shortest}:${bus ?? ''}:${slot ?? ''}.${fn ?? ''}`;
+}

@@ -1,0 +1,66 @@
+import type { SysfsDevice } from './find_cdev.ts';
+
+/**
+ * What sysfs says of a device, without opening it. `null` where the device has no such attribute:
+ * an mdev has no vendor, a device without an IOMMU no group.
+ */
+export interface DeviceFacts extends SysfsDevice {
+  /** Ids as sysfs writes them: `0x1234`. */
+  vendor: string | null;
+  device: string | null;
+  subsystemVendor: string | null;
+  subsystemDevice: string | null;
+  /** The PCI class code: `0x010802`. */
+  class: string | null;
+  revision: string | null;
+  driver: string | null;
+  driverOverride: string | null;
+  iommuGroup: number | null;
+  numaNode: number | null;
+}
+
+/** Where a device's attributes and links come from: read one by one, or already read. */
+export interface FactSource {
+  /** An attribute's text; undefined where there is none. */
+  text(name: string): string | undefined;
+  /** The last part of where a link points; undefined where there is none. */
+  linkName(name: string): string | undefined;
+}
+
+/** The entries that {@link decodeFacts} asks for, marked as `readFolders` takes them. */
+export const factEntries = [
+  'vendor',
+  'device',
+  'subsystem_vendor',
+  'subsystem_device',
+  'class',
+  'revision',
+  'driver@',
+  'driver_override',
+  'iommu_group@',
+  'numa_node',
+] as const;
+
+export function decodeFacts(device: SysfsDevice, source: FactSource): DeviceFacts {
+  const text = (name: string): string | null => source.text(name) ?? null;
+  const override = text('driver_override');
+  const node = text('numa_node');
+  return {
+    ...device,
+    vendor: text('vendor'),
+    device: text('device'),
+    subsystemVendor: text('subsystem_vendor'),
+    subsystemDevice: text('subsystem_device'),
+    class: text('class'),
+    revision: text('revision'),
+    driver: source.linkName('driver') ?? null,
+    driverOverride: override === '(null)' ? null : override,
+    iommuGroup: numberOr(source.linkName('iommu_group')),
+    numaNode: node === '-1' ? null : numberOr(node),
+  };
+}
+
+/** The number that a text says; null where there is none. */
+export function numberOr(text: string | null | undefined): number | null {
+  return text == null ? null : Number(text);
+}

@@ -1,0 +1,116 @@
+import { basename } from 'node:path';
+import { VfioError } from '../errors.ts';
+import { requireLinux } from '../platform.ts';
+import type { DeviceAddress, DeviceSpec } from './address.ts';
+import { isCdevName, parseNumbers } from './path.ts';
+import { resolveSpec } from './resolve.ts';
+import { rootsOf, systemRoots, type RootOptions, type Roots } from './roots.ts';
+import { listNames, readAttribute, readLinkName } from './sysfs.ts';
+
+/** A device in sysfs. */
+export interface SysfsDevice extends DeviceAddress {
+  /** `/sys/bus/<bus>/devices/<address>` */
+  sysfsPath: string;
+}
+
+/** What sysfs says of a device's VFIO cdev. */
+export interface CdevLocation {
+  device: SysfsDevice;
+  /** `vfioN` (`noiommu-vfioN` without an IOMMU). */
+  name: string;
+  major: number;
+  minor: number;
+  /** The node that should have these numbers: only fstat of the opened node tells. */
+  path: string;
+}
+
+export { systemRoots, type Roots };
+
+/**
+ * The device in sysfs that `spec` names; where that is an address, whether or not it is there.
+ *
+ * @throws TypeError, RangeError, VfioError as `resolveSpec` does
+ */
+export function locateDevice(spec: DeviceSpec, roots: Roots = systemRoots): SysfsDevice {
+  requireLinux();
+  return inSysfs(resolveSpec(spec, roots), roots);
+}
+
+/**
+ * The cdev of the device that `spec` names: `<device>/vfio-dev/vfioN/dev` holds its numbers. Its
+ * node is not looked for; only where `spec` is a node is that one the location's path.
+ *
+ * @throws TypeError, RangeError for what cannot name a device
+ * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`; where
+ *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
+ */
+export function findCdev(spec: DeviceSpec, options: RootOptions = systemRoots): CdevLocation {
+  requireLinux();
+  const roots = options === systemRoots ? systemRoots : rootsOf(options);
+  const resolved = resolveSpec(spec, roots);
+  const device = inSysfs(resolved, roots);
+  const { folder, name } = findCdevFolder(device);
+  const dev = readAttribute(`${folder}/${name}/dev`);
+  const numbers = dev === undefined ? undefined : parseNumbers(dev);
+  if (numbers === undefined) throw noCdev(device, `${folder}/${name}`);
+  return {
+    device,
+    name,
+    ...numbers,
+    path: resolved.node ?? `${roots.devRoot}/vfio/devices/${name}`,
+  };
+}
+
+function inSysfs({ bus, address }: DeviceAddress, { sysfsRoot }: Roots): SysfsDevice {
+  return { bus, address, sysfsPath: `${sysfsRoot}/bus/${bus}/devices/${address}` };
+}
+
+/** `vfio-dev` is the kernel's name for the folder; `vfio` was that of the first drafts of 2021. */
+const cdevFolders = ['vfio-dev', 'vfio'];
+
+function findCdevFolder(device: SysfsDevice): { folder: string; name: string } {
+  for (const last of cdevFolders) {
+    const folder = `${device.sysfsPath}/${last}`;
+    const name = listNames(folder)?.find(isCdevName);
+    if (name !== undefined) return { folder, name };
+  }
+  throw noVfioDevice(device);
+}
+
+/** A device that is there has at least a link to its bus. */
+export function isPresent({ sysfsPath }: SysfsDevice): boolean {
+  return readLinkName(`${sysfsPath}/subsystem`) !== undefined;
+}
+
+export function noDevice({ address, bus, sysfsPath }: SysfsDevice): VfioError {
+  return new VfioError({
+    code: 'ERR_VFIO_NO_DEVICE',
+    message: `there is no device ${address} on the bus ${bus}`,
+    path: sysfsPath,
+    device: address,
+  });
+}
+
+function noVfioDevice(device: SysfsDevice): VfioError {
+  const { address, sysfsPath } = device;
+  if (!isPresent(device)) return noDevice(device);
+  const driver = readLinkName(`${sysfsPath}/driver`);
+  const has = driver === undefined ? 'has no driver' : `is bound to the driver ${driver}`;
+  return new VfioError({
+    code: 'ERR_VFIO_NOT_BOUND_TO_VFIO',
+    message: `${address} ${has}, not to a VFIO driver such as vfio-pci`,
+    path: sysfsPath,
+    device: address,
+  });
+}
+
+function noCdev({ address }: SysfsDevice, path: string): VfioError {
+  return new VfioError({
+    code: 'ERR_VFIO_NO_CDEV',
+    message:
+      `the kernel makes no device node for ${address} (${basename(path)} has no 'dev' in sysfs): ` +
+      'it was built without CONFIG_VFIO_DEVICE_CDEV',
+    path,
+    device: address,
+  });
+}

@@ -1,0 +1,179 @@
+import { invalidType } from '../arguments.ts';
+import { systemError } from '../errors.ts';
+import { requireLinux } from '../platform.ts';
+import { decodeFacts, factEntries, numberOr, type DeviceFacts } from './facts.ts';
+import type { SysfsDevice } from './find_cdev.ts';
+import { readFolders, run, runSync, type FolderContents, type Reading } from './folders.ts';
+import { isCdevName, parseNumbers } from './path.ts';
+import { rootsOf, type RootOptions, type Roots } from './roots.ts';
+
+/** A device's VFIO cdev, as sysfs says it is: the node is not opened, nor looked for. */
+export interface ListedCdev {
+  /** `vfioN` (`noiommu-vfioN` without an IOMMU). */
+  name: string;
+  /** The node that should have these numbers. */
+  path: string;
+  major: number;
+  minor: number;
+}
+
+/** A device that has a VFIO driver, or an IOMMU group and so could have one. */
+export interface ListedDevice extends DeviceFacts {
+  /** Its driver is a VFIO driver: there is a `vfio-dev` folder. */
+  boundToVfio: boolean;
+  /** null without a VFIO driver, and where the kernel makes no cdevs. */
+  cdev: ListedCdev | null;
+  /** A virtual function's physical function, by its address; null for what is none. */
+  physfn: string | null;
+  /** A physical function's virtual functions in their order; null for what can have none. */
+  virtfns: string[] | null;
+  sriovNumVfs: number | null;
+  sriovTotalVfs: number | null;
+}
+
+/**
+ * Every device, on any bus, that has a VFIO driver or an IOMMU group, in the order of bus and
+ * address. Opens no device. A device that comes or goes meanwhile is there as a whole or not at all.
+ * The files are read on a thread of the addon's own.
+ *
+ * @param options where sysfs and the device nodes are, if elsewhere
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
+ * @throws VfioError `ENOENT` where there is no sysfs, and other errors of the kernel;
+ *   `ERR_VFIO_UNSUPPORTED_PLATFORM`
+ */
+export async function listDevices(options: RootOptions = {}): Promise<ListedDevice[]> {
+  return run(list(options));
+}
+
+/** As {@link listDevices}, blocking. */
+export function listDevicesSync(options: RootOptions = {}): ListedDevice[] {
+  return runSync(list(options));
+}
+
+function* list(options: RootOptions): Reading<ListedDevice[]> {
+  requireLinux();
+  const given: unknown = options;
+  if (typeof given !== 'object' || given === null) throw invalidType('options', 'an object', given);
+  const roots = rootsOf(options);
+  const { found, torn } = yield* readDevices(yield* findDevices(roots.sysfsRoot), roots);
+  // Those of which a part went away: the whole device went, or it only changed its driver.
+  if (torn.length > 0) found.push(...(yield* readDevices(torn, roots)).found);
+  return found.sort((a, b) => compare(a.bus, b.bus) || compare(a.address, b.address));
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+function cdevNameOf(folder: FolderContents): string | undefined {
+  return folder.names('vfio-dev')?.find(isCdevName);
+}
+
+/** Devices on every bus with a VFIO driver or an IOMMU group: two looks at each device. */
+function* findDevices(sysfsRoot: string): Reading<SysfsDevice[]> {
+  const root = `${sysfsRoot}/bus`;
+  const [buses] = yield* readFolders([root], String, ['./'], (folder) => folder.names('.'));
+  if (buses === undefined) throw systemError({ errno: -2, syscall: 'open', path: root });
+  const lists = yield* readFolders(
+    buses,
+    (bus) => `${root}/${bus}`,
+    ['devices/'],
+    (folder, bus) =>
+      (folder.names('devices') ?? []).map((address) => ({
+        bus,
+        address,
+        sysfsPath: `${root}/${bus}/devices/${address}`,
+      })),
+  );
+  const devices = lists.flat();
+  const wanted = yield* readFolders(
+    devices,
+    ({ sysfsPath }) => sysfsPath,
+    ['iommu_group@', 'vfio-dev/'],
+    (folder) => folder.linkName('iommu_group') !== undefined || cdevNameOf(folder) !== undefined,
+  );
+  return devices.filter((_, at) => wanted[at]);
+}
+
+/** A device of which all is read but what its first reading tells where to look for. */
+interface Draft {
+  device: ListedDevice;
+  cdevName: string | undefined;
+  torn: boolean;
+}
+
+const entries = [
+  ...factEntries,
+  'vfio-dev/',
+  'physfn@',
+  'sriov_numvfs',
+  'sriov_totalvfs',
+  // Last: it is the first that the kernel removes, so that where it is there, all was there.
+  'uevent',
+];
+
+function* readDevices(
+  devices: SysfsDevice[],
+  roots: Roots,
+): Reading<{ found: ListedDevice[]; torn: SysfsDevice[] }> {
+  const drafts = yield* readFolders(devices, ({ sysfsPath }) => sysfsPath, entries, draft);
+  yield* readCdevs(drafts, roots);
+  yield* readVirtfns(drafts);
+  return {
+    found: drafts.filter((draft) => !draft.torn && isWanted(draft)).map(({ device }) => device),
+    torn: devices.filter((_, at) => drafts[at]?.torn),
+  };
+}
+
+/** Between two looks it may have lost what it was found by. */
+function isWanted({ device }: Draft): boolean {
+  return device.boundToVfio || device.iommuGroup !== null;
+}
+
+function draft(folder: FolderContents, location: SysfsDevice): Draft {
+  const sriovTotalVfs = numberOr(folder.text('sriov_totalvfs'));
+  const cdevName = cdevNameOf(folder);
+  const device = {
+    ...decodeFacts(location, folder),
+    boundToVfio: cdevName !== undefined,
+    cdev: null,
+    physfn: folder.linkName('physfn') ?? null,
+    virtfns: sriovTotalVfs === null ? null : [],
+    sriovNumVfs: numberOr(folder.text('sriov_numvfs')),
+    sriovTotalVfs,
+  };
+  const torn = folder.text('uevent') === undefined;
+  return { device, cdevName, torn };
+}
+
+function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
+  const bound = drafts.filter(({ cdevName }) => cdevName !== undefined);
+  yield* readFolders(
+    bound,
+    ({ device, cdevName }) => `${device.sysfsPath}/vfio-dev/${cdevName ?? ''}`,
+    ['dev', 'uevent'],
+    (folder, draft) => {
+      const { cdevName: name = '', device } = draft;
+      const numbers = parseNumbers(folder.text('dev') ?? '');
+      if (numbers) device.cdev = { name, path: `${devRoot}/vfio/devices/${name}`, ...numbers };
+      draft.torn ||= folder.text('uevent') === undefined;
+    },
+  );
+}
+
+function* readVirtfns(drafts: Draft[]): Reading<void> {
+  const count = ({ device }: Draft): number => device.sriovNumVfs ?? 0;
+  const parents = drafts.filter((draft) => count(draft) > 0);
+  const most = Math.max(0, ...parents.map(count));
+  const names = Array.from({ length: most }, (_, at) => `virtfn${at}`);
+  yield* readFolders(
+    parents,
+    ({ device }) => device.sysfsPath,
+    names.map((name) => `${name}@`),
+    (folder, draft) => {
+      const found = names.slice(0, count(draft)).map((name) => folder.linkName(name));
+      draft.device.virtfns = found.filter((name) => name !== undefined);
+      draft.torn ||= found.includes(undefined);
+    },
+  );
+}

@@ -1,0 +1,45 @@
+import { invalidValue } from '../arguments.ts';
+import { expectedSpec, parseAddress, type DeviceAddress } from './address.ts';
+import type { Roots } from './roots.ts';
+
+/** What a path means: an address, or what only sysfs (a folder) or the node's numbers tell. */
+export type ParsedPath = DeviceAddress | { folder: string } | { node: string };
+
+/** Whether this is a kernel's name for a cdev: `vfio0`; `noiommu-vfio0` without an IOMMU. */
+export function isCdevName(name: string): boolean {
+  return /^(?:noiommu-)?vfio\d+$/.test(name);
+}
+
+/** The numbers in a cdev's `dev` file, `511:3`; undefined for another text. */
+export function parseNumbers(text: string): { major: number; minor: number } | undefined {
+  const found = /^(\d+):(\d+)$/.exec(text);
+  return found === null ? undefined : { major: Number(found[1]), minor: Number(found[2]) };
+}
+
+const nodeBelowDev = /^\/(?:vfio\/devices\/(?:noiommu-)?vfio\d+|char\/\d+:\d+)$/;
+
+/**
+ * Reads a path that names a device, without looking it up. It must lie below one of the roots.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_VALUE`
+ */
+export function parsePath(text: string, { sysfsRoot, devRoot }: Roots): ParsedPath {
+  const path = canonicalPath(text);
+  if (path.startsWith(`${sysfsRoot}/`)) {
+    const [, top, bus, devices, address, ...more] = path.slice(sysfsRoot.length).split('/');
+    const isPlain = top === 'bus' && devices === 'devices' && more.length === 0;
+    return isPlain && bus && address ? parseAddress({ bus, address }) : { folder: path };
+  }
+  const isNode = path.startsWith(devRoot) && nodeBelowDev.test(path.slice(devRoot.length));
+  if (isNode) return { node: path };
+  const below = `${expectedSpec}; a path must lie below ${sysfsRoot} or be a node in ${devRoot}`;
+  throw invalidValue('device', below, text);
+}
+
+/** Without doubled slashes and the one that completion adds at the end. */
+function canonicalPath(text: string): string {
+  const parts = text.split('/').filter((part) => part !== '');
+  const isTricky = text.includes('\0') || parts.includes('..') || parts.includes('.');
+  if (isTricky) throw invalidValue('device', "a path without '.', '..' and NUL", text);
+  return `/${parts.join('/')}`;
+}

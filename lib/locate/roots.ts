@@ -1,0 +1,38 @@
+import { posix } from 'node:path';
+import { invalidType, invalidValue } from '../arguments.ts';
+
+/** Where sysfs and the device nodes are: elsewhere in a container that mounts them so, and in tests. */
+export interface RootOptions {
+  /** Where sysfs is mounted; `/sys`. */
+  sysfsRoot?: string | undefined;
+  /** The folder of device nodes; `/dev`. */
+  devRoot?: string | undefined;
+}
+
+/** As {@link RootOptions}, both known. */
+export interface Roots {
+  sysfsRoot: string;
+  devRoot: string;
+}
+
+export const systemRoots: Roots = { sysfsRoot: '/sys', devRoot: '/dev' };
+
+/**
+ * The roots that `options` name, without a slash at the end.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
+ */
+export function rootsOf({ sysfsRoot, devRoot }: RootOptions): Roots {
+  if (sysfsRoot === undefined && devRoot === undefined) return systemRoots;
+  return {
+    sysfsRoot: folder('sysfsRoot', sysfsRoot ?? systemRoots.sysfsRoot),
+    devRoot: folder('devRoot', devRoot ?? systemRoots.devRoot),
+  };
+}
+
+function folder(name: string, path: unknown): string {
+  const expected = 'the absolute path of a folder';
+  if (typeof path !== 'string') throw invalidType(name, expected, path);
+  if (!path.startsWith('/') || path.includes('\0')) throw invalidValue(name, expected, path);
+  return posix.normalize(path).replace(/\/$/, '');
+}

@@ -1,0 +1,92 @@
+import { constants } from 'node:fs';
+import { binding, type NativeFd } from './binding.ts';
+import { check } from './call.ts';
+import { VfioError } from './errors.ts';
+
+/** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
+const openFlags = constants.O_RDWR | constants.O_NONBLOCK;
+
+/**
+ * A descriptor and its one owner. Closing waits for the calls that are in the kernel with it, and
+ * happens once; what comes later is refused with `ERR_VFIO_CLOSED`.
+ */
+export class OwnedFd {
+  #fd: NativeFd | undefined;
+  /** Settles when the descriptor is closed. */
+  #closed: Promise<void> | undefined;
+  readonly #what: string;
+  readonly path: string;
+
+  private constructor(fd: NativeFd, what: string, path: string) {
+    this.#fd = fd;
+    this.#what = what;
+    this.path = path;
+    dropped.register(this, { fd, what, path }, this);
+  }
+
+  /** Opens a node for reading and writing. `what` names the owner in errors: 'the iommufd'. */
+  static open(path: string, what: string, device?: string): OwnedFd {
+    const fd = check(binding().open(path, openFlags), { syscall: 'open', path, device });
+    return new OwnedFd(fd as NativeFd, what, path);
+  }
+
+  /** Becomes the owner of a descriptor that the addon opened. */
+  static adopt(fd: NativeFd, what: string, path: string): OwnedFd {
+    return new OwnedFd(fd, what, path);
+  }
+
+  /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
+  get native(): NativeFd {
+    if (this.#fd === undefined) {
+      throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.#what} is closed` });
+    }
+    return this.#fd;
+  }
+
+  /** The descriptor's number. Throws `ERR_VFIO_CLOSED`. */
+  get number(): number {
+    return check(binding().fdNumber(this.native), { syscall: 'fdNumber' });
+  }
+
+  get closed(): boolean {
+    return this.#fd === undefined;
+  }
+
+  /** Resolves when the descriptor is closed, also when another call closes it. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  /** Closes here and now, unless it is closed or `close()` is doing so already. */
+  closeSync(): void {
+    const fd = this.#take();
+    if (fd === undefined) return;
+    this.#closed = Promise.resolve();
+    check(binding().closeSync(fd), { syscall: 'close', path: this.path });
+  }
+
+  async #close(): Promise<void> {
+    const fd = this.#take();
+    if (fd === undefined) return;
+    check(await binding().close(fd), { syscall: 'close', path: this.path });
+  }
+
+  #take(): NativeFd | undefined {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    dropped.unregister(this);
+    return fd;
+  }
+}
+
+/** Closes what its owner forgot to close, and says so. */
+const dropped = new FinalizationRegistry<{ fd: NativeFd; what: string; path: string }>(
+  ({ fd, what, path }) => {
+    const message = `${what} (${path}) was dropped without being closed; closing it now`;
+    process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
+    void binding()
+      .close(fd)
+      ?.then((answer) => check(answer, { syscall: 'close', path }));
+  },
+);

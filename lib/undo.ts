@@ -1,0 +1,25 @@
+/**
+ * Closes what a failed step leaves behind, then throws the step's error; both errors where closing
+ * fails too.
+ */
+export async function closeAndThrow(error: unknown, close: () => Promise<void>): Promise<never> {
+  await close().catch((closing: unknown) => {
+    throw bothErrors(error, closing);
+  });
+  throw error;
+}
+
+/** As {@link closeAndThrow}, blocking. */
+export function closeSyncAndThrow(error: unknown, close: () => void): never {
+  try {
+    close();
+  } catch (closing) {
+    throw bothErrors(error, closing);
+  }
+  throw error;
+}
+
+function bothErrors(error: unknown, closing: unknown): AggregateError {
+  const message = 'an operation failed, and so did closing what it left open';
+  return new AggregateError([error, closing], message, { cause: error });
+}
