@@ -1,0 +1,13 @@
+import assert from 'node:assert/strict';
+
+/** The error that `run` throws or rejects with, its `code` checked. */
+export async function failure(run: () => unknown, code: string): Promise<Error> {
+  try {
+    await run();
+  } catch (error) {
+    assert.ok(error instanceof Error, `expected an Error, got ${String(error)}`);
+    assert.equal('code' in error ? error.code : undefined, code, error.stack);
+    return error;
+  }
+  throw new assert.AssertionError({ message: `expected ${code}, got no error` });
+}

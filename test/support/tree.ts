@@ -1,0 +1,26 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach } from 'mocha';
+
+/** A file's text, or where a symbolic link points. */
+export type Entry = string | { pointsTo: string };
+
+const made: string[] = [];
+
+/** A folder with these files, gone after the test. */
+export function tree(files: Record<string, Entry>): string {
+  const root = mkdtempSync(join(tmpdir(), 'vfio-test-'));
+  made.push(root);
+  for (const [path, entry] of Object.entries(files)) {
+    const file = join(root, path);
+    mkdirSync(dirname(file), { recursive: true });
+    if (typeof entry === 'string') writeFileSync(file, entry);
+    else symlinkSync(entry.pointsTo, file);
+  }
+  return root;
+}
+
+afterEach(() => {
+  for (const root of made.splice(0)) rmSync(root, { recursive: true });
+});

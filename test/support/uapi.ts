@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { root } from './root.ts';
+
+interface Field {
+  name: string;
+  /** The kernel that brought it, such as 6.17; undefined where every kernel has it. */
+  since: string | undefined;
+}
+
+/** What a header of native/uapi/ declares. */
+export interface Header {
+  structs: { name: string; fields: Field[] }[];
+  constants: string[];
+}
+
+export function parseHeader(file: string): Header {
+  const text = readFileSync(new URL(`native/uapi/${file}`, root), 'utf8');
+  const structs = [...text.matchAll(/^struct (\w+) \{\n([^}]*)\};/gm)].map(
+    ([, name = '', body = '']) => ({ name, fields: body.split('\n').flatMap(parseField) }),
+  );
+  const constants = [...text.matchAll(/constexpr [\w ]+ k(\w+) =/g)].map(([, name = '']) => name);
+  return { structs, constants };
+}
+
+function parseField(line: string): Field[] {
+  const [, name, since] =
+    /^ {2}\w+ (\w+)(?:\[\w+\])?;(?: {2}\/\/ since ([\d.]+))?/.exec(line) ?? [];
+  return name === undefined ? [] : [{ name, since }];
+}
+
+/** `vfio_device_info` of VfioDeviceInfo: our names are the kernel's in our spelling. */
+const snake = (name: string): string => name.replace(/(?!^)([A-Z])/g, '_$1').toLowerCase();
+
+/**
+ * A C++ file that compiles where our definitions are those of `<linux/${file}>` of this kernel.
+ * Fields and sizes that the kernel does not have yet are left out.
+ */
+export function comparison(file: string, kernel: string): string {
+  const { structs, constants } = parseHeader(file);
+  const hasField = ({ since }: Field): boolean => since === undefined || !isOlder(kernel, since);
+  const lines = structs.flatMap(({ name, fields }) => {
+    const theirs = `::${snake(name)}`;
+    const ours = `uapi::${name}`;
+    return [
+      ...(fields.every(hasField) ? [`static_assert(sizeof(${ours}) == sizeof(${theirs}));`] : []),
+      ...fields
+        .filter(hasField)
+        .flatMap((field) => [
+          `static_assert(offsetof(${ours}, ${field.name}) == offsetof(${theirs}, ${field.name}));`,
+          `static_assert(sizeof(${ours}::${field.name}) == sizeof(${theirs}::${field.name}));`,
+        ]),
+    ];
+  });
+  const numbers = constants.map(
+    (name) => `static_assert(uapi::k${name} == ${snake(name).toUpperCase()});`,
+  );
+  return [
+    '#include <cstddef>',
+    `#include <linux/${file}>`,
+    `#include "${file}"`,
+    ...lines,
+    ...numbers,
+    '',
+  ].join('\n');
+}
+
+function isOlder(kernel: string, than: string): boolean {
+  const [major = 0, minor = 0] = kernel.split('.').map(Number);
+  const [thanMajor = 0, thanMinor = 0] = than.split('.').map(Number);
+  return major < thanMajor || (major === thanMajor && minor < thanMinor);
+}

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import { inspect } from 'node:util';
+import { parseAddress, type DeviceSpec } from '../../lib/locate/address.ts';
+import { failure } from '../support/errors.ts';
+
+const hexDigits = (length: number): fc.Arbitrary<string> =>
+  fc.stringMatching(new RegExp(`^[0-9a-fA-F]{${length}}$`));
+
+describe('parseAddress', () => {
+  it('spells every PCI address as sysfs does', () => {
+    const slot = fc.integer({ min: 0, max: 31 }).map((n) => n.toString(16).padStart(2, '0'));
+    const fn = fc.integer({ min: 0, max: 7 });
+    fc.assert(
+      fc.property(hexDigits(4), hexDigits(2), slot, fn, (domain, bus, device, f) => {
+        const address = `${domain}:${bus}:${device}.${f}`;
+        const wanted = { bus: 'pci', address: address.toLowerCase() };
+        assert.deepEqual(parseAddress(address), wanted);
+        assert.deepEqual(parseAddress({ bus: 'pci', address }), wanted);
+        const short = `${bus}:${device}.${f}`;
+        assert.equal(parseAddress(short).address, `0000:${short.toLowerCase()}`);
+      }),
+    );
+  });
+
+  it('writes no more digits of a domain than the kernel does', () => {
+    assert.equal(parseAddress('10000:00:02.0').address, '10000:00:02.0');
+    assert.equal(parseAddress('00010000:00:02.0').address, '10000:00:02.0');
+    assert.equal(parseAddress('00000001:00:02.0').address, '0001:00:02.0');
+  });
+
+  it('takes a UUID for an mdev', () => {
+    const uuid = '83B8F4F2-509F-382F-3C1E-E6BFE0FA1001';
+    const wanted = { bus: 'mdev', address: uuid.toLowerCase() };
+    assert.deepEqual(parseAddress(uuid), wanted);
+    assert.deepEqual(parseAddress({ bus: 'mdev', address: uuid }), wanted);
+  });
+
+  it('keeps the names of other buses', () => {
+    const spec = { bus: 'platform', address: 'fff51000.ethernet' };
+    assert.deepEqual(parseAddress(spec), spec);
+  });
+
+  it('lets no address leave its folder', () => {
+    fc.assert(
+      fc.property(fc.string({ maxLength: 20 }), (address) => {
+        let parsed;
+        try {
+          parsed = parseAddress({ bus: 'platform', address });
+        } catch {
+          return;
+        }
+        assert.match(parsed.address, /^[^/\0]+$/);
+        assert.ok(parsed.address !== '.' && parsed.address !== '..');
+      }),
+    );
+  });
+
+  const wrong: [unknown, string][] = [
+    ['', 'ERR_INVALID_ARG_VALUE'],
+    ['3b:00', 'ERR_INVALID_ARG_VALUE'],
+    ['0000:3b:20.0', 'ERR_INVALID_ARG_VALUE'],
+    ['0000:3b:00.8', 'ERR_INVALID_ARG_VALUE'],
+    ['0000:3b:00.0\n', 'ERR_INVALID_ARG_VALUE'],
+    ['0000:3b:00.0/..', 'ERR_INVALID_ARG_VALUE'],
+    [{ bus: 'pci', address: '..' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ bus: '..', address: 'x' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ bus: 'mdev', address: 'a/b' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ bus: 'mdev', address: 'a\0b' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ bus: 'pci' }, 'ERR_INVALID_ARG_TYPE'],
+    [undefined, 'ERR_INVALID_ARG_TYPE'],
+    [null, 'ERR_INVALID_ARG_TYPE'],
+    [true, 'ERR_INVALID_ARG_TYPE'],
+    [{ bus: 'platform', address: '' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ bus: 'platform', address: 'x'.repeat(256) }, 'ERR_INVALID_ARG_VALUE'],
+    [{ bus: 'mdev', address: '0000:3b:00.0' }, 'ERR_INVALID_ARG_VALUE'],
+  ];
+  for (const [spec, code] of wrong) {
+    it(`refuses ${inspect(spec)}`, async () => {
+      await failure(() => parseAddress(spec as DeviceSpec), code);
+    });
+  }
+});

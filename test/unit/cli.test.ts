@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import type { Command } from '../../lib/cli/command.ts';
+import { commands } from '../../lib/cli/commands.ts';
+import type { InfoReport } from '../../lib/cli/info_report.ts';
+import { infoJson } from '../../lib/cli/info_json.ts';
+import { infoText } from '../../lib/cli/info_text.ts';
+import { run } from '../../lib/cli/run.ts';
+
+interface Run {
+  status: number;
+  out: string;
+  err: string;
+}
+
+async function vfio(argv: string[], table: readonly Command[] = commands): Promise<Run> {
+  const result = { out: '', err: '' };
+  const status = await run(argv, table, {
+    print: (text) => void (result.out += `${text}\n`),
+    note: (text) => void (result.err += `${text}\n`),
+    colour: false,
+  });
+  return { status, ...result };
+}
+
+const nvme: InfoReport = {
+  device: {
+    bus: 'pci',
+    address: '0000:3b:00.0',
+    sysfsPath: '/sys/bus/pci/devices/0000:3b:00.0',
+    vendor: '0x1b36',
+    device: '0x0010',
+    subsystemVendor: '0x1af4',
+    subsystemDevice: '0x1100',
+    class: '0x010802',
+    revision: '0x02',
+    driver: 'vfio-pci',
+    driverOverride: 'vfio-pci',
+    iommuGroup: 11,
+    numaNode: null,
+  },
+  cdev: { name: 'vfio3', path: '/dev/vfio/devices/vfio3', major: 511, minor: 3 },
+  info: {
+    flags: ['reset', 'pci'],
+    capabilities: [],
+    regions: [
+      {
+        index: 0,
+        name: 'bar0',
+        size: 16384,
+        offset: 0n,
+        flags: ['read', 'write', 'mmap', 'caps'],
+        capabilities: [
+          { kind: 'msix-mappable' },
+          { kind: 'sparse-mmap', areas: [{ offset: 0, size: 4096 }] },
+          { kind: 'unknown', id: 99, version: 1, data: Uint8Array.of(0xde, 0xad) },
+        ],
+      },
+      { index: 1, name: 'bar1', size: 0, offset: 1n << 40n, flags: [], capabilities: [] },
+      {
+        index: 7,
+        name: 'config',
+        size: 4096,
+        offset: (1n << 63n) + 1n,
+        flags: ['read', 'write'],
+        capabilities: [],
+      },
+    ],
+    irqs: [{ index: 2, name: 'msix', count: 65, flags: ['eventfd'] }],
+  },
+};
+
+describe('vfio', () => {
+  it('lists its commands', async () => {
+    const { status, out } = await vfio(['--help']);
+    assert.equal(status, 0);
+    for (const { name, summary } of commands)
+      assert.ok(out.includes(`${name.padEnd(10)}${summary}`));
+  });
+
+  it('says what a command does, and that opening resets', async () => {
+    const { status, out } = await vfio(['info', '--help']);
+    assert.equal(status, 0);
+    assert.match(out, /^Usage: vfio info <device> \[options\]$/m);
+    assert.match(out, /--json .*JSON/);
+    assert.match(out, /Opening a device resets it/);
+  });
+
+  it('prints its version', async () => {
+    assert.match((await vfio(['--version'])).out, /^\d+\.\d+\.\d+\n$/);
+  });
+
+  const misuse: [string[], RegExp][] = [
+    [['frobnicate'], /there is no command 'frobnicate'/],
+    [['info'], /expected <device>, got 0 arguments/],
+    [['info', 'a', 'b'], /expected <device>, got 2 arguments/],
+    [['info', '--jason', '3b:00.0'], /--jason/],
+    [['info', '3b:00'], /must be a device address.*'3b:00'/],
+  ];
+  for (const [argv, message] of misuse) {
+    it(`refuses: vfio ${argv.join(' ')}`, async () => {
+      const { status, out, err } = await vfio(argv);
+      assert.equal(status, 2);
+      assert.equal(out, '');
+      assert.match(err, message);
+      assert.match(err, /^Try: vfio.*--help$/m);
+    });
+  }
+
+  it('prints the overview where nothing was asked, and fails', async () => {
+    const { status, out } = await vfio([]);
+    assert.equal(status, 2);
+    assert.match(out, /^Usage: vfio/);
+  });
+
+  it('says in one line that a device is not there', async () => {
+    const { status, out, err } = await vfio(['info', 'ffff:ff:1f.7']);
+    assert.deepEqual([status, out], [1, '']);
+    assert.equal(err, 'vfio info: there is no device ffff:ff:1f.7 on the bus pci\n');
+  });
+});
+
+describe('vfio info', () => {
+  it('prints for a person', () => {
+    assert.equal(
+      infoText(nvme, false),
+      `0000:3b:00.0  [1b36:0010]
+  bus          pci
+  class        0x010802
+  driver       vfio-pci
+  IOMMU group  11
+  cdev         /dev/vfio/devices/vfio3 (511:3)
+  flags        reset pci
+
+Regions
+  #  name      size  offset              flags
+  0  bar0    16 KiB  0x0                 read write mmap caps; MSI-X table mappable; mappable: 0x0+0x1000; capability 99 version 1
+  7  config   4 KiB  0x8000000000000001  read write
+
+Interrupts
+  #  name  count  flags
+  2  msix     65  eventfd`,
+    );
+  });
+
+  it('prints bold headings on a terminal', () => {
+    assert.ok(infoText(nvme, true).includes('\u001b[1mRegions\u001b[22m'));
+  });
+
+  it('prints JSON without losing a bit', () => {
+    const { regions, ...rest } = JSON.parse(infoJson(nvme)) as { regions: unknown[] };
+    assert.deepEqual(rest, {
+      device: nvme.device,
+      cdev: nvme.cdev,
+      flags: ['reset', 'pci'],
+      capabilities: [],
+      irqs: nvme.info?.irqs,
+    });
+    assert.deepEqual(regions, [
+      {
+        index: 0,
+        name: 'bar0',
+        size: '0x4000',
+        offset: '0x0',
+        flags: ['read', 'write', 'mmap', 'caps'],
+        capabilities: [
+          { kind: 'msix-mappable' },
+          { kind: 'sparse-mmap', areas: [{ offset: 0, size: 4096 }] },
+          { kind: 'unknown', id: 99, version: 1, data: 'dead' },
+        ],
+      },
+      { index: 1, name: 'bar1', size: '0x0', offset: '0x10000000000', flags: [], capabilities: [] },
+      {
+        index: 7,
+        name: 'config',
+        size: '0x1000',
+        offset: '0x8000000000000001',
+        flags: ['read', 'write'],
+        capabilities: [],
+      },
+    ]);
+  });
+
+  it('prints what sysfs says where the device was not opened', () => {
+    const report = { ...nvme, cdev: null, info: null };
+    assert.deepEqual(JSON.parse(infoJson(report)), { device: nvme.device, cdev: null });
+    assert.ok(!infoText(report, false).includes('Regions'));
+  });
+});

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { closeSync, openSync } from 'node:fs';
+import { describe, it } from 'mocha';
+import { identify } from '../../lib/index.ts';
+import { syspathOf } from '../../lib/locate/identify.ts';
+import { failure } from '../support/errors.ts';
+
+describe('identify', () => {
+  for (const path of ['/dev/null', '/proc/self/status', '/']) {
+    it(`refuses a descriptor of ${path}, naming it`, async () => {
+      const fd = openSync(path, 'r');
+      const error = await failure(() => identify(fd), 'ERR_VFIO_NOT_VFIO');
+      assert.ok(error.message.includes(`descriptor ${fd} (/`), error.message);
+      closeSync(fd);
+    });
+  }
+
+  it('says that a descriptor is not open', async () => {
+    const error = await failure(() => identify(0x7fff_ffff), 'EBADF');
+    assert.match(error.message, /fstat/);
+  });
+
+  it('refuses what is no number of a descriptor', async () => {
+    for (const wrong of [undefined, null, '3', 3n, {}]) {
+      await failure(() => identify(wrong as never), 'ERR_INVALID_ARG_TYPE');
+    }
+    for (const wrong of [-1, 1.5, NaN, Infinity, 2 ** 31]) {
+      const error = await failure(() => identify(wrong), 'ERR_OUT_OF_RANGE');
+      assert.ok(error instanceof RangeError);
+    }
+  });
+
+  it('reads the line of fdinfo that Linux 6.18 writes', () => {
+    const path = '/sys/devices/pci0000:00/0000:00:02.0';
+    const older = 'pos:\t0\nflags:\t02000002\nmnt_id:\t15\nino:\t2061\n';
+    assert.equal(syspathOf(`${older}vfio-device-syspath: ${path}\n`), path);
+    assert.equal(syspathOf(older), undefined);
+    assert.equal(syspathOf(`${older}vfio-device-syspath: \n`), undefined);
+  });
+});

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'mocha';
+import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { binding } from '../../lib/binding.ts';
+import { findCdev, openCdev, openCdevSync, VfioDevice, VfioError } from '../../lib/index.ts';
+import type { Roots } from '../../lib/locate/roots.ts';
+import { failure } from '../support/errors.ts';
+import {
+  fakeAddress as address,
+  fakeFds,
+  fakeNode,
+  fakeVfio,
+  firstWait,
+  putFile,
+  putNode,
+} from '../support/fake_vfio.ts';
+import { withBinding } from '../support/fake_binding.ts';
+
+const wait = 60_000;
+
+/** Runs `change` while an open waits; it must end long before its time is up. */
+async function opensAfter(roots: Roots, change: () => void): Promise<string> {
+  const timer = setTimeout(change, 50);
+  const start = performance.now();
+  const cdev = await openCdev(address, { ...roots, timeout: wait });
+  clearTimeout(timer);
+  assert.ok(performance.now() - start < 5000);
+  await cdev.close();
+  return cdev.path;
+}
+
+describe('a node that comes late', () => {
+  before(firstWait);
+
+  const arrivals: [string, (roots: Roots) => void, (roots: Roots) => void][] = [
+    [
+      'is made',
+      (roots) => mkdirSync(`${roots.devRoot}/vfio/devices`, { recursive: true }),
+      (roots) => {
+        putNode(roots, fakeNode, '/dev/null');
+      },
+    ],
+    [
+      'is made with all its folders',
+      () => undefined,
+      (roots) => {
+        putNode(roots, fakeNode, '/dev/null');
+      },
+    ],
+    [
+      'takes a stale one’s place',
+      (roots) => {
+        putNode(roots, fakeNode, '/dev/zero');
+      },
+      (roots) => {
+        putNode(roots, fakeNode, '/dev/null');
+      },
+    ],
+    [
+      'takes a file’s place',
+      (roots) => {
+        putFile(roots, fakeNode);
+      },
+      (roots) => {
+        putNode(roots, fakeNode, '/dev/null');
+      },
+    ],
+  ];
+  for (const [title, prepare, arrive] of arrivals) {
+    it(`is opened when it ${title}`, async () => {
+      const roots = fakeVfio();
+      const fds = fakeFds();
+      prepare(roots);
+      const path = await opensAfter(roots, () => {
+        arrive(roots);
+      });
+      assert.equal(path, `${roots.devRoot}/${fakeNode}`);
+      assert.deepEqual(fakeFds(), fds);
+    });
+  }
+
+  it('is opened as char/<major>:<minor> when that comes', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/zero');
+    const path = await opensAfter(roots, () => {
+      putNode(roots, 'char/1:3', '/dev/null');
+    });
+    assert.equal(path, `${roots.devRoot}/char/1:3`);
+  });
+
+  it('is opened when its path was given', async () => {
+    const roots = fakeVfio();
+    const spec = `${roots.devRoot}/${fakeNode}`;
+    setTimeout(() => {
+      putNode(roots, fakeNode, '/dev/null');
+    }, 50);
+    const cdev = await openCdev(spec, { ...roots, timeout: wait });
+    await cdev.close();
+  });
+
+  it('is tried again when it gets other rights', async () => {
+    const roots = fakeVfio();
+    putFile(roots, fakeNode);
+    let allowed = false;
+    const { open } = binding();
+    const EACCES = -13;
+    const denying = (path: string, flags: number): number | undefined => {
+      if (!path.endsWith('vfio7')) return open(path, flags);
+      return allowed ? open('/dev/null', flags) : EACCES;
+    };
+    await withBinding({ open: denying }, async () => {
+      await failure(() => openCdevSync(address, roots), 'EACCES');
+      await opensAfter(roots, () => {
+        allowed = true;
+        chmodSync(`${roots.devRoot}/${fakeNode}`, 0o600);
+      });
+    });
+  });
+});
+
+describe('the end of the wait', () => {
+  const last: [string, string, (roots: Roots) => void][] = [
+    ['ENOENT', 'no node', () => undefined],
+    [
+      'ERR_VFIO_NODE_MISMATCH',
+      'another device',
+      (roots) => {
+        putNode(roots, fakeNode, '/dev/zero');
+      },
+    ],
+  ];
+  for (const [code, what, prepare] of last) {
+    it(`throws the last reason, as without a wait: ${what}`, async () => {
+      const roots = fakeVfio();
+      prepare(roots);
+      const fds = fakeFds();
+      const atOnce = await failure(() => openCdevSync(address, roots), code);
+      const options = { ...roots, timeout: 40 };
+      const ways = [
+        () => openCdev(address, options),
+        () => openCdevSync(address, options),
+        () => VfioDevice.open(address, options),
+        () => VfioDevice.openSync(address, options),
+      ];
+      for (const open of ways) {
+        const start = performance.now();
+        const error = await failure(open, code);
+        assert.ok(performance.now() - start >= 40);
+        assert.deepEqual(Object.entries(error), Object.entries(atOnce));
+        assert.equal(error.message, atOnce.message);
+      }
+      assert.deepEqual(fakeFds(), fds);
+    });
+  }
+
+  it('is the reason that came last, not the first', async () => {
+    const roots = fakeVfio();
+    setTimeout(() => {
+      putNode(roots, fakeNode, '/dev/zero');
+    }, 20);
+    const options = { ...roots, timeout: 200 };
+    await failure(() => openCdev(address, options), 'ERR_VFIO_NODE_MISMATCH');
+  });
+
+  it('comes after a second where nothing else is said, and at once in the blocking form', async () => {
+    const roots = fakeVfio();
+    const start = performance.now();
+    await failure(() => openCdevSync(address, roots), 'ENOENT');
+    assert.ok(performance.now() - start < 500);
+    await failure(() => openCdev(address, roots), 'ENOENT');
+    assert.ok(performance.now() - start >= 1000);
+  });
+
+  it('does not come for what time does not mend', async () => {
+    const roots = fakeVfio();
+    const start = performance.now();
+    const options = { ...roots, timeout: wait };
+    await failure(() => openCdev('0000:3c:00.0', options), 'ERR_VFIO_NO_DEVICE');
+    assert.throws(() => findCdev('0000:3c:00.0', roots), VfioError);
+    mkdirSync(`${roots.devRoot}/${fakeNode}`, { recursive: true });
+    await failure(() => openCdevSync(address, options), 'EISDIR');
+    assert.ok(performance.now() - start < 5000);
+  });
+
+  it('comes when the device goes away meanwhile', async () => {
+    const roots = fakeVfio();
+    setTimeout(() => {
+      rmSync(roots.sysfsRoot, { recursive: true });
+      putFile(roots, 'anything');
+    }, 20);
+    await failure(() => openCdev(address, { ...roots, timeout: wait }), 'ERR_VFIO_NO_DEVICE');
+  });
+});

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { getEventListeners, once } from 'node:events';
+import { before, describe, it } from 'mocha';
+import { inspect } from 'node:util';
+import { binding, type Binding } from '../../lib/binding.ts';
+import {
+  openCdev,
+  openCdevSync,
+  VfioDevice,
+  type OpenOptions,
+  type VfioCdev,
+} from '../../lib/index.ts';
+import { failure } from '../support/errors.ts';
+import {
+  fakeAddress as address,
+  fakeFds,
+  fakeNode,
+  fakeVfio,
+  firstWait,
+  putNode,
+} from '../support/fake_vfio.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { tsWorker } from '../support/ts_worker.ts';
+
+const wait = 60_000;
+
+describe('an abort', () => {
+  before(firstWait);
+
+  const reason = new Error('enough');
+
+  it('rejects with the reason, in the wait and before it, and leaves no descriptor', async () => {
+    const roots = fakeVfio();
+    const fds = fakeFds();
+    const open = [
+      (options: OpenOptions): Promise<unknown> => openCdev(address, options),
+      (options: OpenOptions): Promise<unknown> => VfioDevice.open(address, options),
+    ];
+    for (const start of open) {
+      const abort = new AbortController();
+      const options = { ...roots, timeout: wait, signal: abort.signal };
+      const opening = start(options);
+      setTimeout(() => {
+        abort.abort(reason);
+      }, 20);
+      await assert.rejects(opening, reason);
+      await assert.rejects(start(options), reason);
+    }
+    assert.deepEqual(fakeFds(), fds);
+  });
+
+  it('in the middle of binding closes what was opened', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/null');
+    const abort = new AbortController();
+    const fds = fakeFds();
+    const bind = (): Promise<number> => {
+      abort.abort(reason);
+      return Promise.resolve(1);
+    };
+    await withBinding({ bind }, async () => {
+      const opening = VfioDevice.open(address, { ...roots, signal: abort.signal });
+      await assert.rejects(opening, reason);
+    });
+    assert.deepEqual(fakeFds(), fds);
+  });
+
+  it('leaves no listener at the signal', async () => {
+    const { signal } = new AbortController();
+    await failure(() => openCdev(address, { ...fakeVfio(), timeout: 20, signal }), 'ENOENT');
+    assert.deepEqual(getEventListeners(signal, 'abort'), []);
+  });
+});
+
+describe('the cost of waiting', () => {
+  it('is nothing where the first try succeeds', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    const calls: string[] = [];
+    const cdevs: VfioCdev[] = [];
+    const counting = Object.fromEntries(
+      Object.entries(binding()).map(([name, call]) => [
+        name,
+        (...args: unknown[]): unknown => {
+          calls.push(name);
+          return Reflect.apply(call, undefined, args);
+        },
+      ]),
+    ) as unknown as Binding;
+    await withBinding(counting, async () => {
+      cdevs.push(
+        await openCdev(address, { ...roots, timeout: wait }),
+        openCdevSync(address, roots),
+      );
+    });
+    for (const cdev of cdevs) cdev.closeSync();
+    const once = ['listFolder', 'readSmallFile', 'open', 'fstat'];
+    assert.deepEqual(calls, [...once, ...once]);
+  });
+
+  it('does not keep a worker from ending', async () => {
+    const worker = tsWorker(new URL('../support/worker_waiting.ts', import.meta.url), {
+      workerData: { address, roots: fakeVfio() },
+    });
+    await once(worker, 'message');
+    const start = performance.now();
+    await worker.terminate();
+    assert.ok(performance.now() - start < 5000);
+  });
+});
+
+describe('wrong options', () => {
+  const wrong: [object, string][] = [
+    [{ timeout: -1 }, 'ERR_OUT_OF_RANGE'],
+    [{ timeout: NaN }, 'ERR_OUT_OF_RANGE'],
+    [{ timeout: Infinity }, 'ERR_OUT_OF_RANGE'],
+    [{ timeout: '1' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ signal: {} }, 'ERR_INVALID_ARG_TYPE'],
+    [{ devRoot: 'dev' }, 'ERR_INVALID_ARG_VALUE'],
+  ];
+  for (const [options, code] of wrong) {
+    it(`are refused: ${inspect(options)}`, async () => {
+      await failure(() => openCdev(address, options), code);
+      if (!('signal' in options)) await failure(() => openCdevSync(address, options), code);
+    });
+  }
+});

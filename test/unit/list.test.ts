@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
+import { describe, it } from 'mocha';
+import { binding } from '../../lib/binding.ts';
+import { listDevices, listDevicesSync, type ListedDevice } from '../../lib/index.ts';
+import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { boundToVfio, pciDevice, sysfsFiles, type Files } from '../support/sysfs.ts';
+import { tree } from '../support/tree.ts';
+
+const first = '0000:3b:00.0';
+const second = '0000:3c:00.0';
+const invalid = 'ERR_INVALID_ARG_TYPE';
+
+function sysfs(buses: Record<string, Record<string, Files>>): string {
+  return tree(sysfsFiles(buses));
+}
+
+const brief = (devices: ListedDevice[]): string[] =>
+  devices.map(({ bus, address }) => `${bus} ${address}`);
+
+/** Runs `body`; before a question to the addon that `when` knows, something happens to sysfs. */
+async function meanwhile<T>(
+  when: (entries: readonly string[]) => boolean,
+  happens: () => void,
+  body: () => T,
+): Promise<T> {
+  const native = binding();
+  let happened = false;
+  const run = await withBinding(
+    {
+      readFoldersSync: (folders, entries) => {
+        if (!happened && when(entries)) {
+          happened = true;
+          happens();
+        }
+        return native.readFoldersSync(folders, entries);
+      },
+    },
+    body,
+  );
+  assert.ok(happened);
+  return run;
+}
+
+describe('listDevices', () => {
+  it('tells all of a device', async () => {
+    const bound = pciDevice(11, { ...boundToVfio('vfio3', '511:3\n'), numa_node: '1\n' });
+    const sysfsRoot = sysfs({ pci: { [first]: bound } });
+    const devices = await listDevices({ sysfsRoot, devRoot: '/host/dev' });
+    assert.deepEqual(devices, [
+      {
+        bus: 'pci',
+        address: first,
+        sysfsPath: `${sysfsRoot}/bus/pci/devices/${first}`,
+        vendor: '0x1b36',
+        device: '0x0010',
+        subsystemVendor: '0x1af4',
+        subsystemDevice: '0x1100',
+        class: '0x010802',
+        revision: '0x02',
+        driver: 'vfio-pci',
+        driverOverride: 'vfio-pci',
+        iommuGroup: 11,
+        numaNode: 1,
+        boundToVfio: true,
+        cdev: { name: 'vfio3', path: '/host/dev/vfio/devices/vfio3', major: 511, minor: 3 },
+        physfn: null,
+        virtfns: null,
+        sriovNumVfs: null,
+        sriovTotalVfs: null,
+      },
+    ]);
+    assert.deepEqual(listDevicesSync({ sysfsRoot, devRoot: '/host/dev' }), devices);
+  });
+
+  it('knows every bus, takes what has a VFIO driver or a group, sorts by bus and address', () => {
+    const mdev = { uevent: '', ...boundToVfio('noiommu-vfio0', '511:0\n') };
+    const none = { uevent: '', vendor: '0x8086\n' };
+    const sysfsRoot = sysfs({
+      platform: { 'fe000000.dma': { uevent: '', iommu_group: { pointsTo: '../../7' } } },
+      pci: { [second]: pciDevice(2), [first]: pciDevice(1), '0000:00:00.0': none },
+      mdev: { '6d747479-0000-4000-8000-000000000001': mdev },
+      cpu: { cpu0: none },
+    });
+    assert.deepEqual(brief(listDevicesSync({ sysfsRoot })), [
+      'mdev 6d747479-0000-4000-8000-000000000001',
+      `pci ${first}`,
+      `pci ${second}`,
+      'platform fe000000.dma',
+    ]);
+  });
+
+  it('answers null for what a device has not', () => {
+    // The kernel's mdpy has a folder called vendor.
+    const mdev = { uevent: '', 'vendor/vendor_id': '', ...boundToVfio('vfio0') };
+    const sysfsRoot = sysfs({ mdev: { a: mdev } });
+    const [device] = listDevicesSync({ sysfsRoot });
+    assert.equal(device?.boundToVfio, true);
+    assert.deepEqual([device.cdev, device.vendor, device.iommuGroup], [null, null, null]);
+  });
+
+  it('tells physical and virtual functions', () => {
+    const virtual = (group: number): Files =>
+      pciDevice(group, { physfn: { pointsTo: `../${first}` } });
+    const parent = pciDevice(1, {
+      sriov_totalvfs: '12\n',
+      sriov_numvfs: '11\n',
+      ...Object.fromEntries(
+        Array.from({ length: 11 }, (_, at) => [`virtfn${at}`, { pointsTo: `../vf${at}` }]),
+      ),
+    });
+    const idle = pciDevice(9, { sriov_totalvfs: '4\n', sriov_numvfs: '0\n' });
+    const sysfsRoot = sysfs({ pci: { [first]: parent, vf0: virtual(2), [second]: idle } });
+    const [pf, pf2, vf] = listDevicesSync({ sysfsRoot });
+    assert.deepEqual([pf?.sriovNumVfs, pf?.sriovTotalVfs, pf?.physfn], [11, 12, null]);
+    assert.deepEqual(
+      pf?.virtfns,
+      Array.from({ length: 11 }, (_, at) => `vf${at}`),
+    );
+    assert.deepEqual([pf2?.sriovNumVfs, pf2?.sriovTotalVfs, pf2?.virtfns], [0, 4, []]);
+    assert.deepEqual([vf?.physfn, vf?.virtfns, vf?.sriovNumVfs], [first, null, null]);
+  });
+
+  it('lists a thousand devices', async () => {
+    const devices = Object.fromEntries(
+      Array.from({ length: 1000 }, (_, at) => [
+        `0000:${at.toString(16).padStart(4, '0')}`,
+        { uevent: '', iommu_group: { pointsTo: `../${at}` } },
+      ]),
+    );
+    const listed = await listDevices({ sysfsRoot: sysfs({ pci: devices }) });
+    assert.deepEqual(
+      listed.map(({ iommuGroup }) => iommuGroup),
+      Array.from({ length: 1000 }, (_, at) => at),
+    );
+  });
+
+  it('refuses what are no roots', async () => {
+    for (const wrong of [null, 3]) await failure(() => listDevices(wrong as never), invalid);
+    await failure(() => listDevices({ sysfsRoot: 3 as never }), invalid);
+    await failure(() => listDevicesSync({ devRoot: 3 as never }), invalid);
+    await failure(() => listDevices({ sysfsRoot: '/sys\0' }), 'ERR_INVALID_ARG_VALUE');
+  });
+
+  it('fails where there is no sysfs, with the kernel’s error', async () => {
+    const error = await failure(() => listDevices({ sysfsRoot: '/no/such' }), 'ENOENT');
+    assert.match(error.message, /open '\/no\/such\/bus'/);
+  });
+
+  it('fails where the kernel refuses a file', async () => {
+    const answer = (): number[] => [-13];
+    const sysfsRoot = sysfs({ pci: { [first]: pciDevice(1) } });
+    await withBinding({ readFoldersSync: answer }, async () => {
+      const error = await failure(() => listDevicesSync({ sysfsRoot }), 'EACCES');
+      assert.match(error.message, /bus/);
+    });
+    await withBinding({ readFolders: () => Promise.resolve(-11) }, async () => {
+      await failure(() => listDevices({ sysfsRoot }), 'EAGAIN');
+    });
+  });
+});
+
+describe('listDevices while devices come and go', () => {
+  const bound = pciDevice(1, boundToVfio('vfio0', '511:0\n'));
+
+  it('skips a device of which a part is gone already', () => {
+    const { uevent, ...rest } = bound;
+    assert.ok(uevent);
+    const sysfsRoot = sysfs({ pci: { [first]: rest, [second]: bound } });
+    assert.deepEqual(brief(listDevicesSync({ sysfsRoot })), [`pci ${second}`]);
+  });
+
+  // What is asked in turn: buses, devices, which matter, their facts, their cdevs.
+  for (const asked of ['./', 'devices/', 'vfio-dev/', 'uevent', 'dev']) {
+    it(`skips a device that goes before '${asked}' is asked`, async () => {
+      const sysfsRoot = sysfs({ pci: { [first]: bound, [second]: bound } });
+      const devices = await meanwhile(
+        (entries) => entries.includes(asked),
+        () => {
+          rmSync(`${sysfsRoot}/bus/pci/devices/${first}`, { recursive: true });
+        },
+        () => listDevicesSync({ sysfsRoot }),
+      );
+      assert.deepEqual(brief(devices), [`pci ${second}`]);
+    });
+  }
+
+  it('reads a device again that lost its driver meanwhile', async () => {
+    const sysfsRoot = sysfs({ pci: { [first]: bound } });
+    const [device] = await meanwhile(
+      (entries) => entries.includes('dev'),
+      () => {
+        for (const name of ['driver', 'vfio-dev']) {
+          rmSync(`${sysfsRoot}/bus/pci/devices/${first}/${name}`, { recursive: true });
+        }
+      },
+      () => listDevicesSync({ sysfsRoot }),
+    );
+    assert.deepEqual([device?.driver, device?.boundToVfio, device?.cdev], [null, false, null]);
+  });
+
+  it('skips a device that is no longer of interest', async () => {
+    const sysfsRoot = sysfs({ pci: { [first]: pciDevice(1) } });
+    const devices = await meanwhile(
+      (entries) => entries.includes('uevent'),
+      () => {
+        rmSync(`${sysfsRoot}/bus/pci/devices/${first}/iommu_group`);
+      },
+      () => listDevicesSync({ sysfsRoot }),
+    );
+    assert.deepEqual(devices, []);
+  });
+
+  it('skips a physical function whose virtual functions keep changing', () => {
+    const broken = pciDevice(1, { sriov_totalvfs: '4\n', sriov_numvfs: '1\n' });
+    assert.deepEqual(listDevicesSync({ sysfsRoot: sysfs({ pci: { [first]: broken } }) }), []);
+  });
+
+  it('shows the whole of a device or nothing of it, in a race', async () => {
+    const sysfsRoot = sysfs({ pci: { [first]: bound, [second]: bound } });
+    const [whole] = await listDevices({ sysfsRoot });
+    // As the kernel does it: uevent goes first, and a device appears with all its files.
+    const script = `cd "$0/bus/pci/devices" && while [ ! -e "$0/enough" ]; do
+      rm ${first}/uevent; rm -r ${first}; cp -rP ${second} ../new; mv ../new ${first}
+    done`;
+    const shell = spawn('sh', ['-c', script, sysfsRoot], { stdio: 'ignore' });
+    const ended = once(shell, 'exit');
+    let seen = 0;
+    for (let round = 0; round < 1000; round++) {
+      const [device] = (await listDevices({ sysfsRoot })).filter(
+        ({ address }) => address === first,
+      );
+      if (device === undefined) continue;
+      seen++;
+      assert.deepEqual(device, whole);
+    }
+    writeFileSync(`${sysfsRoot}/enough`, '');
+    await ended;
+    assert.ok(seen > 0);
+  });
+});

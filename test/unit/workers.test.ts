@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { describe, it } from 'mocha';
+import { openFds } from '../support/proc.ts';
+import { tsWorker } from '../support/ts_worker.ts';
+
+/** Descriptors of the storm's calls; others may belong to what loads TypeScript in the workers. */
+const ours = (): number => openFds().filter((target) => target === '/dev/full').length;
+
+const storm = new URL('../support/worker_storm.ts', import.meta.url);
+
+async function terminateInMidFlight(): Promise<void> {
+  const worker = tsWorker(storm);
+  await once(worker, 'message');
+  await worker.terminate();
+}
+
+describe('the addon in workers', () => {
+  it('ends with its worker, also in the middle of calls, and leaves no descriptor', async () => {
+    for (let round = 0; round < 15; round++) {
+      await Promise.all([terminateInMidFlight(), terminateInMidFlight()]);
+    }
+    assert.equal(ours(), 0);
+  }).timeout(60_000);
+});
