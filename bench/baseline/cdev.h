@@ -1,0 +1,37 @@
+#pragma once
+
+// The shortest way to a VFIO device in C, one function a step. Each exits with a message where the
+// kernel refuses.
+
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
+#include <stdint.h>
+
+// The device's one entry in <sysfs device>/vfio-dev, and the numbers in its `dev`.
+struct cdev {
+  char name[64];
+  unsigned major;
+  unsigned minor;
+};
+
+struct cdev find_cdev(const char* sysfs_device);
+// Opens /dev/vfio/devices/<name> and checks its numbers by fstat.
+int open_cdev(const struct cdev* cdev);
+int open_iommufd(void);
+uint32_t bind_iommufd(int device, int iommufd);
+uint32_t alloc_ioas(int iommufd);
+uint32_t attach_ioas(int device, uint32_t ioas);
+void destroy(int iommufd, uint32_t id);
+
+// The info structs with room for their capabilities. The index forms return 0 where the kernel does
+// not know the index.
+union info {
+  struct vfio_device_info device;
+  struct vfio_region_info region;
+  struct vfio_irq_info irq;
+  char bytes[65536];
+};
+
+void get_device_info(int device, union info* info);
+int get_region_info(int device, uint32_t index, union info* info);
+int get_irq_info(int device, uint32_t index, union info* info);
