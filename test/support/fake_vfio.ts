@@ -3,7 +3,6 @@ import { dirname, join } from 'node:path';
 import { openCdev } from '../../lib/index.ts';
 import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from './errors.ts';
-import { openFds } from './proc.ts';
 import { tree } from './tree.ts';
 
 /** The device whose cdev `vfio7` in {@link fakeVfio} is /dev/null's numbers. */
@@ -44,12 +43,4 @@ export function putFile({ devRoot }: Roots, path: string): void {
 /** Waits for a node in vain: the first wait makes what the environment then keeps open. */
 export async function firstWait(): Promise<void> {
   await failure(() => openCdev(fakeAddress, { ...fakeVfio(), timeout: 1 }), 'ENOENT');
-}
-
-/** The descriptors that an open could leave behind here; the loader of TypeScript has others. */
-export function fakeFds(): string[] {
-  const targets = /^\/dev\/(?:null|zero)$|inotify|eventfd|vfio/;
-  return openFds()
-    .filter((target) => targets.test(target))
-    .sort();
 }

@@ -11,6 +11,17 @@ export function openFds(): string[] {
   });
 }
 
+/**
+ * The descriptors that the library could leave behind where devices are stood in for by /dev/null
+ * and its like. The loader of TypeScript opens and closes sockets and files whenever it likes.
+ */
+export function libraryFds(): string[] {
+  const targets = /^\/dev\/(?:null|zero|full|vfio|iommu)|inotify|eventfd/;
+  return openFds()
+    .filter((target) => targets.test(target))
+    .sort();
+}
+
 /** How many of this process's descriptors point to each target that names VFIO or an IOMMU. */
 export function vfioFds(): string[] {
   return openFds().filter((target) => /vfio|iommu/.test(target));

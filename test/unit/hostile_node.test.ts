@@ -11,13 +11,13 @@ import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
 import {
   fakeAddress as address,
-  fakeFds,
   fakeNode,
   fakeVfio,
   firstWait,
   putFile,
   putNode,
 } from '../support/fake_vfio.ts';
+import { libraryFds } from '../support/proc.ts';
 
 const nodeOf = ({ devRoot }: Roots): string => `${devRoot}/${fakeNode}`;
 
@@ -70,12 +70,12 @@ describe('in place of a node', () => {
     it(`${what} is refused, closed and named`, async () => {
       const roots = fakeVfio();
       prepare(roots);
-      const before = fakeFds();
+      const before = libraryFds();
       const error = await failure(() => openCdevSync(address, roots), code);
       assert.match(error.message, message);
       const named = Object.entries(error).filter(([key]) => key === 'path' || key === 'device');
       assert.deepEqual(Object.fromEntries(named), { path: nodeOf(roots), device: address });
-      assert.deepEqual(fakeFds(), before);
+      assert.deepEqual(libraryFds(), before);
     });
   }
 
@@ -84,10 +84,10 @@ describe('in place of a node', () => {
     putFile(roots, 'vfio/devices/x');
     const server = createServer().listen(nodeOf(roots));
     await once(server, 'listening');
-    const before = fakeFds();
+    const before = libraryFds();
     const error = await failure(() => openCdevSync(address, roots), 'ENXIO');
     assert.match(error.message, /vfio7'/);
-    assert.deepEqual(fakeFds(), before);
+    assert.deepEqual(libraryFds(), before);
     server.close();
   });
 
@@ -97,10 +97,10 @@ describe('in place of a node', () => {
     const { status } = spawnSync('mknod', [nodeOf(roots), 'c', '511', '1048575']);
     const makesNodes = status === 0 && process.getuid?.() === 0;
     if (!makesNodes) this.skip(); // needs root, and a temporary folder that may have devices
-    const before = fakeFds();
+    const before = libraryFds();
     const error = await failure(() => openCdevSync(address, roots), 'ENXIO');
     assert.match(error.message, /no such device or address, open 0000:3b:00\.0 '.*vfio7'/);
-    assert.deepEqual(fakeFds(), before);
+    assert.deepEqual(libraryFds(), before);
   });
 
   it('a hostile node does not hide the right one of its numbers', () => {
@@ -150,9 +150,9 @@ describe('a node that is swapped all the time', () => {
     const racer = startRacer(nodeOf(roots));
     try {
       await once(racer.stdout, 'data');
-      const before = fakeFds();
+      const before = libraryFds();
       const seen = await openMany(roots);
-      assert.deepEqual(fakeFds(), before);
+      assert.deepEqual(libraryFds(), before);
       const { opened = 0, ERR_VFIO_NODE_MISMATCH: mismatches = 0 } = Object.fromEntries(seen);
       assert.ok(opened > 0 && mismatches > 0, inspect(seen));
     } finally {

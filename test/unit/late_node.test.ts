@@ -7,13 +7,13 @@ import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
 import {
   fakeAddress as address,
-  fakeFds,
   fakeNode,
   fakeVfio,
   firstWait,
   putFile,
   putNode,
 } from '../support/fake_vfio.ts';
+import { libraryFds } from '../support/proc.ts';
 import { withBinding } from '../support/fake_binding.ts';
 
 const wait = 60_000;
@@ -69,13 +69,13 @@ describe('a node that comes late', () => {
   for (const [title, prepare, arrive] of arrivals) {
     it(`is opened when it ${title}`, async () => {
       const roots = fakeVfio();
-      const fds = fakeFds();
+      const fds = libraryFds();
       prepare(roots);
       const path = await opensAfter(roots, () => {
         arrive(roots);
       });
       assert.equal(path, `${roots.devRoot}/${fakeNode}`);
-      assert.deepEqual(fakeFds(), fds);
+      assert.deepEqual(libraryFds(), fds);
     });
   }
 
@@ -133,7 +133,7 @@ describe('the end of the wait', () => {
     it(`throws the last reason, as without a wait: ${what}`, async () => {
       const roots = fakeVfio();
       prepare(roots);
-      const fds = fakeFds();
+      const fds = libraryFds();
       const atOnce = await failure(() => openCdevSync(address, roots), code);
       const options = { ...roots, timeout: 40 };
       const ways = [
@@ -149,7 +149,7 @@ describe('the end of the wait', () => {
         assert.deepEqual(Object.entries(error), Object.entries(atOnce));
         assert.equal(error.message, atOnce.message);
       }
-      assert.deepEqual(fakeFds(), fds);
+      assert.deepEqual(libraryFds(), fds);
     });
   }
 

@@ -13,12 +13,12 @@ import {
 import { failure } from '../support/errors.ts';
 import {
   fakeAddress as address,
-  fakeFds,
   fakeNode,
   fakeVfio,
   firstWait,
   putNode,
 } from '../support/fake_vfio.ts';
+import { libraryFds } from '../support/proc.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { tsWorker } from '../support/ts_worker.ts';
 
@@ -31,7 +31,7 @@ describe('an abort', () => {
 
   it('rejects with the reason, in the wait and before it, and leaves no descriptor', async () => {
     const roots = fakeVfio();
-    const fds = fakeFds();
+    const fds = libraryFds();
     const open = [
       (options: OpenOptions): Promise<unknown> => openCdev(address, options),
       (options: OpenOptions): Promise<unknown> => VfioDevice.open(address, options),
@@ -46,7 +46,7 @@ describe('an abort', () => {
       await assert.rejects(opening, reason);
       await assert.rejects(start(options), reason);
     }
-    assert.deepEqual(fakeFds(), fds);
+    assert.deepEqual(libraryFds(), fds);
   });
 
   it('in the middle of binding closes what was opened', async () => {
@@ -54,7 +54,7 @@ describe('an abort', () => {
     putNode(roots, fakeNode, '/dev/null');
     putNode(roots, 'iommu', '/dev/null');
     const abort = new AbortController();
-    const fds = fakeFds();
+    const fds = libraryFds();
     const bind = (): Promise<number> => {
       abort.abort(reason);
       return Promise.resolve(1);
@@ -63,7 +63,7 @@ describe('an abort', () => {
       const opening = VfioDevice.open(address, { ...roots, signal: abort.signal });
       await assert.rejects(opening, reason);
     });
-    assert.deepEqual(fakeFds(), fds);
+    assert.deepEqual(libraryFds(), fds);
   });
 
   it('leaves no listener at the signal', async () => {

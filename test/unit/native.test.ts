@@ -4,7 +4,7 @@ import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
 import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
-import { openFds } from '../support/proc.ts';
+import { libraryFds } from '../support/proc.ts';
 import { tree } from '../support/tree.ts';
 
 const { EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTTY } = os.errno;
@@ -92,7 +92,7 @@ describe('the addon', () => {
   });
 
   it('settles a thousand calls at once, each closing its own descriptor', async () => {
-    const before = openFds().length;
+    const before = libraryFds().length;
     const native = binding();
     const results = Array.from({ length: 1000 }, async () => {
       const fd = open('/dev/null');
@@ -100,7 +100,7 @@ describe('the addon', () => {
       return [await native.close(fd), await bound];
     });
     for (const result of await Promise.all(results)) assert.deepEqual(result, [0, -ENOTTY]);
-    assert.equal(openFds().length, before);
+    assert.equal(libraryFds().length, before);
   });
 
   it('waits for a change in a folder, for the time, and for the end of a watch', async () => {

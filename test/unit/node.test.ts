@@ -6,7 +6,7 @@ import { openNode } from '../../lib/device/node.ts';
 import type { CdevLocation } from '../../lib/locate/find_cdev.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { openFds } from '../support/proc.ts';
+import { libraryFds } from '../support/proc.ts';
 import { tree } from '../support/tree.ts';
 
 const address = '0000:3b:00.0';
@@ -26,7 +26,7 @@ describe('openNode', () => {
   });
 
   it('closes and refuses a node with other numbers, naming both', async () => {
-    const before = openFds();
+    const before = libraryFds();
     const wrong = location([511, 7], '/dev/null');
     const error = await failure(() => openNode(wrong), 'ERR_VFIO_NODE_MISMATCH');
     assert.match(error.message, /511:7.*\/dev\/null is the character device 1:3/);
@@ -35,7 +35,7 @@ describe('openNode', () => {
       ['path', '/dev/null'],
       ['device', address],
     ]);
-    assert.deepEqual(openFds(), before);
+    assert.deepEqual(libraryFds(), before);
   });
 
   it('refuses a regular file', async () => {
@@ -58,11 +58,11 @@ describe('bindNode', () => {
   it('leaves the node open and closes its own iommufd where the kernel refuses', async () => {
     await withBinding(fakeIommufd, async () => {
       const node = openNode(location([1, 3], '/dev/null'));
-      const before = openFds();
+      const before = libraryFds();
       const error = await failure(() => bindNode(node), 'ENOTTY');
       assert.match(error.message, /ioctl VFIO_DEVICE_BIND_IOMMUFD 0000:3b:00\.0 '\/dev\/null'/);
       await failure(() => bindNodeSync(node), 'ENOTTY');
-      assert.deepEqual(openFds(), before);
+      assert.deepEqual(libraryFds(), before);
       assert.ok(node.fd.number >= 0);
       await node.fd.close();
       await failure(() => bindNodeSync(node), 'ERR_VFIO_CLOSED');

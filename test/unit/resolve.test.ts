@@ -16,7 +16,7 @@ import {
   putFile,
   putNode,
 } from '../support/fake_vfio.ts';
-import { openFds } from '../support/proc.ts';
+import { libraryFds } from '../support/proc.ts';
 
 const pci = { bus: 'pci', address };
 
@@ -143,12 +143,12 @@ describe('a descriptor', () => {
     const roots = fakeVfio();
     putNode(roots, fakeNode, '/dev/null');
     const fd = openSync('/dev/null', 'r');
-    const before = openFds();
+    const before = libraryFds();
     assert.deepEqual(resolved(fd, roots), pci);
     const cdev = openCdevSync(fd, roots);
     assert.notEqual(cdev.fd, fd);
     cdev.closeSync();
-    assert.deepEqual(openFds(), before);
+    assert.deepEqual(libraryFds(), before);
     closeSync(fd);
   });
 

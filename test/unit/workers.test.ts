@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'mocha';
-import { openFds } from '../support/proc.ts';
+import { libraryFds } from '../support/proc.ts';
 import { tsWorker } from '../support/ts_worker.ts';
 
 /** Descriptors of the storm's calls; others may belong to what loads TypeScript in the workers. */
-const ours = (): number => openFds().filter((target) => target === '/dev/full').length;
+const ours = (): number => libraryFds().filter((target) => target === '/dev/full').length;
 
 const storm = new URL('../support/worker_storm.ts', import.meta.url);
 
