@@ -14,7 +14,7 @@ export interface Apt {
   download(names: readonly string[], folder: string): Promise<void>;
 }
 
-interface Source {
+export interface Source {
   uri: string;
   suite: string;
 }
@@ -25,14 +25,15 @@ interface Source {
  */
 export async function hostRelease(folder: string): Promise<Apt> {
   const codename = await hostCodename();
-  const sources = (await hostSources()).filter(({ suite }) => suite.split('-')[0] === codename);
+  const suites = [codename, `${codename}-updates`, `${codename}-security`];
+  const sources = (await hostSources(folder)).filter(({ suite }) => suites.includes(suite));
   return privateApt(folder, sources);
 }
 
 /** Another suite from the same mirror as the host's own release. */
 export async function otherSuite(folder: string, suite: string): Promise<Apt> {
   const codename = await hostCodename();
-  const own = (await hostSources()).find((source) => source.suite === codename);
+  const own = (await hostSources(folder)).find((source) => source.suite === codename);
   if (!own) throw new LabError(`apt has no source for ${codename}, so none to find ${suite} by`);
   return privateApt(folder, [{ uri: own.uri, suite }]);
 }
@@ -44,16 +45,21 @@ async function hostCodename(): Promise<string> {
   return codename;
 }
 
-async function hostSources(): Promise<Source[]> {
-  const format = '$(CREATED_BY) $(REPO_URI) $(RELEASE) $(COMPONENT)';
-  const targets = await run('apt-get', ['indextargets', '--format', format]);
-  const sources = new Map<string, Source>();
-  for (const line of targets.split('\n')) {
-    const [createdBy, uri, suite, component] = line.split(' ');
-    if (createdBy !== 'Packages' || component !== 'main' || !uri || !suite) continue;
-    sources.set(`${uri} ${suite}`, { uri, suite });
-  }
-  return [...sources.values()];
+/**
+ * What the host's sources name, read with a folder of lists that is empty: what apt tells of its
+ * sources otherwise leaves out those whose lists were never fetched.
+ */
+async function hostSources(folder: string): Promise<Source[]> {
+  const empty = join(folder, 'no-lists');
+  await mkdir(join(empty, 'partial'), { recursive: true });
+  const setting = `Dir::State::Lists=${empty}`;
+  return sourcesIn(await run('apt-get', ['-o', setting, '--print-uris', 'update']));
+}
+
+/** The sources whose indexes apt would fetch, from its `--print-uris`. */
+export function sourcesIn(printed: string): Source[] {
+  const indexes = printed.matchAll(/^'(.+)\/dists\/(.+)\/InRelease'/gm);
+  return [...indexes].map(([, uri = '', suite = '']) => ({ uri, suite }));
 }
 
 async function privateApt(folder: string, sources: readonly Source[]): Promise<Apt> {
