@@ -6,6 +6,7 @@
         "native/addon.cc",
         "native/arguments.cc",
         "native/fd.cc",
+        "native/find_entries.cc",
         "native/iommufd.cc",
         "native/slow_call.cc",
         "native/small_file.cc",

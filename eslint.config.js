@@ -11,6 +11,8 @@ export default tseslint.config(
     rules: {
       // Numbers in messages are the everyday case here: fds, indexes, errno.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      // What is only kept open until the end of a block.
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreUsingDeclarations: true }],
     },
   },
   {

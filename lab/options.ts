@@ -17,6 +17,8 @@ export interface Options {
   rootNvme: number;
   memoryMib: number;
   cpus: number;
+  /** More kernel parameters. */
+  append: string;
   accelerator: string;
 }
 
@@ -29,6 +31,7 @@ const FLAGS = {
   nvme: { type: 'string' },
   memory: { type: 'string' },
   cpus: { type: 'string' },
+  append: { type: 'string' },
   prepare: { type: 'boolean' },
   headers: { type: 'string' },
   list: { type: 'boolean' },
@@ -50,6 +53,7 @@ export function parseOptions(args: readonly string[], host: NodeJS.ProcessEnv): 
     rootNvme: whole(values.nvme ?? '1', '--nvme', 0, MAX_ROOT_NVME),
     memoryMib: whole(values.memory ?? '3072', '--memory', 512, 65_536),
     cpus: whole(values.cpus ?? '2', '--cpus', 1, 64),
+    append: values.append ?? '',
     accelerator: accelerator(host['VFIO_LAB_ACCEL'] ?? 'tcg'),
   };
   if (values.stock && values.kernel === '7.3') {

@@ -7,6 +7,8 @@ export interface Machine {
   accelerator: string;
   memoryMib: number;
   cpus: number;
+  /** More kernel parameters. */
+  append: string;
   rootNvme: number;
   channels: readonly ChannelName[];
   consoleLog: string;
@@ -33,7 +35,12 @@ export function qemuArguments(machine: Machine): string[] {
     ...['-smp', `${machine.cpus}`, '-m', `${machine.memoryMib}`, '-nodefaults', '-no-reboot'],
     ...['-display', 'none', '-chardev', `file,id=console,path=${escaped(machine.consoleLog)}`],
     ...['-serial', 'chardev:console', '-kernel', machine.kernel.image],
-    ...['-initrd', machine.kernel.initrd, '-append', KERNEL_PARAMETERS.join(' ')],
+    ...[
+      '-initrd',
+      machine.kernel.initrd,
+      '-append',
+      [...KERNEL_PARAMETERS, machine.append].join(' '),
+    ],
     // It has to come before the devices whose DMA it translates.
     ...['-device', 'intel-iommu,intremap=on,caching-mode=on,device-iotlb=on'],
     ...channelArguments(machine.channels),

@@ -60,7 +60,16 @@ export type Binding = {
    * Of every folder the same entries, one folder after the other in a flat list. An entry's last
    * character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file.
    */
-  Slow<'readFolders', [folders: string[], entries: readonly string[]], Content[]>;
+  Slow<'readFolders', [folders: string[], entries: readonly string[]], Content[]> &
+  /**
+   * Of every folder the names of its links that lead to a character device with one of the `numbers`
+   * (`[major, minor, …]`), or whose text is one of `targets`; or `-errno`.
+   */
+  Slow<
+    'findEntries',
+    [folders: string[], numbers: Uint32Array, targets: readonly string[]],
+    (string[] | number)[]
+  >;
 
 /** Where node-gyp puts the addon, seen from `lib/` and from `dist/` alike. */
 const builds = ['../build/Release/vfio.node', '../build/Debug/vfio.node'];

@@ -15,3 +15,10 @@ export function check(answer: Answer, call: CallName, request?: string): number 
   const what = named.request ?? named.syscall;
   throw new Error(`vfio: the addon refused the arguments of ${what}; please report this bug`);
 }
+
+/** As {@link check}, of a function that answers a list where it does not fail. */
+export function checkList<List extends object>(answer: List | Answer, call: CallName): List {
+  if (typeof answer === 'object') return answer;
+  check(answer, call);
+  throw new Error(`vfio: ${call.syscall} answered ${answer}, not a list; please report this bug`);
+}

@@ -1,4 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
+import type { Certainty, VfioFacts, VfioReason } from './reasons.ts';
 
 /** Codes of our own, for what no errno says. */
 export type VfioErrorCode =
@@ -32,6 +33,10 @@ export interface VfioErrorDetails {
   request?: string | undefined;
   path?: string | undefined;
   device?: string | undefined;
+  reason?: VfioReason | undefined;
+  facts?: VfioFacts[VfioReason] | undefined;
+  certainty?: Certainty | undefined;
+  hint?: string | undefined;
 }
 
 /**
@@ -55,6 +60,14 @@ export class VfioError extends Error {
   declare readonly path?: string;
   /** The device's address on its bus, such as `0000:3b:00.0`. */
   declare readonly device?: string;
+  /** Why, where that was found out: an identifier with an entry in docs/errors.md. */
+  declare readonly reason?: VfioReason;
+  /** What was found out; {@link VfioFacts} has the shape for each reason. */
+  declare readonly facts?: VfioFacts[VfioReason];
+  /** Whether the facts prove the reason, or only make it likely. */
+  declare readonly certainty?: Certainty;
+  /** What mends it: a command, where there is one. */
+  declare readonly hint?: string;
 
   constructor(details: VfioErrorDetails) {
     const { code, message, ...rest } = details;

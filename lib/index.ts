@@ -8,15 +8,24 @@ export type {
   RegionInfo,
   UnknownCapability,
 } from './device/decode.ts';
+export { describeDevice, findCdev } from './diagnose/lookup.ts';
 export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
 export type { RawCapability } from './device/capabilities.ts';
 export { VfioError, type VfioErrorCode } from './errors.ts';
 export type { Ioas } from './iommu/ioas.ts';
 export { Iommufd } from './iommu/iommufd.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
-export { describeDevice } from './locate/describe.ts';
 export type { DeviceFacts } from './locate/facts.ts';
-export { findCdev, type CdevLocation, type SysfsDevice } from './locate/find_cdev.ts';
+export type { CdevLocation, SysfsDevice } from './locate/find_cdev.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { RootOptions } from './locate/roots.ts';
+export type {
+  Certainty,
+  GroupMember,
+  Holder,
+  Holding,
+  Ownership,
+  VfioFacts,
+  VfioReason,
+} from './reasons.ts';

@@ -1,6 +1,7 @@
 #include "addon.h"
 
 #include "fd.h"
+#include "find_entries.h"
 #include "iommufd.h"
 #include "small_file.h"
 #include "vfio_device.h"
@@ -15,6 +16,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportVfioDevice(env, exports);
   ExportIommufd(env, exports);
   ExportSmallFile(env, exports);
+  ExportFindEntries(env, exports);
   ExportWatch(env, exports);
   return exports;
 }

@@ -40,7 +40,8 @@ async function printInfo({ positionals, flags, out }: Invocation): Promise<numbe
       report.info = await readInfo(spec);
     } catch (error) {
       if (!isHeld(error)) throw error;
-      out.note(`vfio info: another program holds the device (${error.message})`);
+      out.note(`vfio info: the device is in use (${error.message})`);
+      if (error.hint !== undefined) out.note(`hint: ${error.hint}`);
       status = exitStatus.held;
     }
   }

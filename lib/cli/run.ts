@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
+import { VfioError } from '../index.ts';
 import { exitStatus, type Command, type Invocation, type Output } from './command.ts';
 import { commandHelp, overview } from './help.ts';
 
@@ -41,6 +42,7 @@ async function runCommand(command: Command, argv: string[], out: Output): Promis
       return refuse(out, `vfio ${command.name}: ${messageOf(error)}`, `vfio ${command.name}`);
     }
     out.note(`vfio ${command.name}: ${messageOf(error)}`);
+    noteHint(error, out);
     return exitStatus.failed;
   }
 }
@@ -69,6 +71,10 @@ function refuse(out: Output, message: string, helpOf: string): number {
 
 function isArgumentError(error: unknown): boolean {
   return error instanceof TypeError && 'code' in error && error.code === 'ERR_INVALID_ARG_VALUE';
+}
+
+function noteHint(error: unknown, out: Output): void {
+  if (error instanceof VfioError && error.hint !== undefined) out.note(`hint: ${error.hint}`);
 }
 
 function messageOf(error: unknown): string {

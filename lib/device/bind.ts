@@ -1,6 +1,8 @@
 import { invalidType } from '../arguments.ts';
 import { binding, type Answer } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
+import { explain, explainSync } from '../diagnose/explain.ts';
+import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
 import type { CdevLocation } from '../locate/find_cdev.ts';
 import type { OwnedFd } from '../owned_fd.ts';
@@ -51,7 +53,8 @@ export async function bindNode(node: CdevNode, given?: Iommufd): Promise<BoundCd
     const answer = await binding().bind(node.fd.native, target.iommufd.owned.native);
     return bound(node, answer, target);
   } catch (error) {
-    return await closeAndThrow(error, async () => target.own?.close());
+    const explained = await explain(error, () => subjectOf(node));
+    return await closeAndThrow(explained, async () => target.own?.close());
   }
 }
 
@@ -62,7 +65,8 @@ export function bindNodeSync(node: CdevNode, given?: Iommufd): BoundCdev {
     const answer = binding().bindSync(node.fd.native, target.iommufd.owned.native);
     return bound(node, answer, target);
   } catch (error) {
-    return closeSyncAndThrow(error, () => target.own?.closeSync());
+    const explained = explainSync(error, () => subjectOf(node));
+    return closeSyncAndThrow(explained, () => target.own?.closeSync());
   }
 }
 
@@ -72,9 +76,9 @@ interface Target {
   own: Iommufd | undefined;
 }
 
-function chooseIommufd({ devRoot }: CdevNode, given: unknown): Target {
+function chooseIommufd({ roots }: CdevNode, given: unknown): Target {
   if (given === undefined) {
-    const own = Iommufd.open({ devRoot });
+    const own = Iommufd.open(roots);
     return { iommufd: own, own };
   }
   if (given instanceof Iommufd) return { iommufd: given, own: undefined };
@@ -84,6 +88,12 @@ function chooseIommufd({ devRoot }: CdevNode, given: unknown): Target {
 function bound(node: CdevNode, answer: Answer, target: Target): BoundCdev {
   const call = ioctlOf(node.location, 'VFIO_DEVICE_BIND_IOMMUFD');
   return new BoundCdev(node, check(answer, call), target);
+}
+
+/** The node's descriptor may have been closed while the bind was refused. */
+function subjectOf({ roots, location, fd }: CdevNode): Subject {
+  const own = fd.closed ? undefined : fd.number;
+  return { roots, device: location.device, cdev: location, own };
 }
 
 /** How an ioctl on a device's node is called in errors. */

@@ -1,3 +1,4 @@
+import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
@@ -104,11 +105,13 @@ export class VfioCdev {
   #unbound(): OwnedFd {
     if (!this.#bound) return this.#node.fd;
     const { address } = this.device;
-    throw new VfioError({
+    const error = new VfioError({
       code: 'ERR_VFIO_ALREADY_BOUND',
       message: `the cdev of ${address} is bound: its descriptor belongs to the VfioDevice`,
       device: address,
     });
+    const facts = { path: this.path };
+    throw explained(error, { reason: 'already-bound', certainty: 'certain', facts });
   }
 }
 

@@ -1,6 +1,8 @@
 import { dirname } from 'node:path';
 import { VfioError } from '../errors.ts';
 import type { DeviceSpec } from '../locate/address.ts';
+import { explain, explainSync } from '../diagnose/explain.ts';
+import { subjectOf } from '../diagnose/subject.ts';
 import { findCdev } from '../locate/find_cdev.ts';
 import { rootsOf, type Roots } from '../locate/roots.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
@@ -24,22 +26,32 @@ export async function openDeviceNode(spec: DeviceSpec, options: OpenOptions): Pr
   checkTimeout(timeout);
   checkSignal(signal);
   signal?.throwIfAborted();
-  const attempt = new Attempt(spec, rootsOf(options));
-  const first = attempt.run();
-  if (!(first instanceof VfioError)) return first;
-  if (timeout === 0) throw first;
-  return await openLater(attempt, first, timeout, signal);
+  const roots = rootsOf(options);
+  try {
+    const attempt = new Attempt(spec, roots);
+    const first = attempt.run();
+    if (!(first instanceof VfioError)) return first;
+    if (timeout === 0) throw first;
+    return await openLater(attempt, first, timeout, signal);
+  } catch (error) {
+    throw await explain(error, () => subjectOf(spec, roots));
+  }
 }
 
 /** As {@link openDeviceNode}, blocking; without a `timeout` it tries once. */
 export function openDeviceNodeSync(spec: DeviceSpec, options: OpenSyncOptions): CdevNode {
   const { timeout = 0 } = options;
   checkTimeout(timeout);
-  const attempt = new Attempt(spec, rootsOf(options));
-  const first = attempt.run();
-  if (!(first instanceof VfioError)) return first;
-  if (timeout === 0) throw first;
-  return openLaterSync(attempt, first, timeout);
+  const roots = rootsOf(options);
+  try {
+    const attempt = new Attempt(spec, roots);
+    const first = attempt.run();
+    if (!(first instanceof VfioError)) return first;
+    if (timeout === 0) throw first;
+    return openLaterSync(attempt, first, timeout);
+  } catch (error) {
+    throw explainSync(error, () => subjectOf(spec, roots));
+  }
 }
 
 async function openLater(
@@ -129,7 +141,7 @@ class Attempt {
   /** The node, or why it is worth waiting for; throws what time does not mend. */
   run(): CdevNode | VfioError {
     try {
-      return openNode(findCdev(this.#spec, this.#roots), this.#roots.devRoot);
+      return openNode(findCdev(this.#spec, this.#roots), this.#roots);
     } catch (error) {
       if (error instanceof VfioError && this.#isLate(error)) return error;
       throw error;

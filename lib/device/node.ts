@@ -3,7 +3,7 @@ import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
 import type { CdevLocation } from '../locate/find_cdev.ts';
-import { systemRoots } from '../locate/roots.ts';
+import { systemRoots, type Roots } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { closeSyncAndThrow } from '../undo.ts';
 
@@ -12,8 +12,8 @@ export interface CdevNode {
   /** Its `path` is that of the node that was opened. */
   location: CdevLocation;
   fd: OwnedFd;
-  /** Where the node was looked for. */
-  devRoot: string;
+  /** Where the device and its node were looked for. */
+  roots: Roots;
 }
 
 /**
@@ -22,19 +22,19 @@ export interface CdevNode {
  *
  * @throws VfioError the kernel's errors of open; `ERR_VFIO_NODE_MISMATCH`
  */
-export function openNode(location: CdevLocation, devRoot: string = systemRoots.devRoot): CdevNode {
+export function openNode(location: CdevLocation, roots: Roots = systemRoots): CdevNode {
   try {
-    return openCandidate(location, devRoot);
+    return openCandidate(location, roots);
   } catch (error) {
     if (!isFaultOfNode(error)) throw error;
-    return openByNumbers(location, devRoot, error);
+    return openByNumbers(location, roots, error);
   }
 }
 
-function openByNumbers(location: CdevLocation, devRoot: string, first: VfioError): CdevNode {
-  const path = `${devRoot}/char/${location.major}:${location.minor}`;
+function openByNumbers(location: CdevLocation, roots: Roots, first: VfioError): CdevNode {
+  const path = `${roots.devRoot}/char/${location.major}:${location.minor}`;
   try {
-    return openCandidate({ ...location, path }, devRoot);
+    return openCandidate({ ...location, path }, roots);
   } catch (error) {
     if (!isFaultOfNode(error)) throw error;
     // The one that is there says more than the one that is not.
@@ -57,7 +57,7 @@ function isFaultOfNode(error: unknown): error is VfioError {
   return error instanceof VfioError && faultsOfNode.has(error.code);
 }
 
-function openCandidate(location: CdevLocation, devRoot: string): CdevNode {
+function openCandidate(location: CdevLocation, roots: Roots): CdevNode {
   const { path, device } = location;
   const fd = OwnedFd.open(path, `the cdev of ${device.address}`, device.address);
   try {
@@ -67,7 +67,7 @@ function openCandidate(location: CdevLocation, devRoot: string): CdevNode {
       fd.closeSync();
     });
   }
-  return { location, fd, devRoot };
+  return { location, fd, roots };
 }
 
 /** Where fstat's answer goes. */

@@ -1,5 +1,6 @@
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
+import { explainSync } from '../diagnose/explain.ts';
 import { rootsOf, type RootOptions } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { Ioas } from './ioas.ts';
@@ -15,12 +16,16 @@ export class Iommufd {
   /**
    * Opens `/dev/iommu`, or `iommu` in the folder that `devRoot` names. Does not block.
    *
-   * @throws TypeError for a `devRoot` that is no absolute path
+   * @throws TypeError for roots that are no absolute paths
    * @throws VfioError `ENOENT` (the kernel has no iommufd, or its module is not loaded), `EACCES`
    */
-  static open(options: Pick<RootOptions, 'devRoot'> = {}): Iommufd {
-    const { devRoot } = rootsOf({ devRoot: options.devRoot });
-    return new Iommufd(OwnedFd.open(`${devRoot}/iommu`, 'the iommufd'));
+  static open(options: RootOptions = {}): Iommufd {
+    const roots = rootsOf(options);
+    try {
+      return new Iommufd(OwnedFd.open(`${roots.devRoot}/iommu`, 'the iommufd'));
+    } catch (error) {
+      throw explainSync(error, () => ({ roots }));
+    }
   }
 
   /** The descriptor's number, for reading. The Iommufd stays its owner. */

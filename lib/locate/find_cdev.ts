@@ -95,10 +95,10 @@ function noVfioDevice(device: SysfsDevice): VfioError {
   const { address, sysfsPath } = device;
   if (!isPresent(device)) return noDevice(device);
   const driver = readLinkName(`${sysfsPath}/driver`);
-  const has = driver === undefined ? 'has no driver' : `is bound to the driver ${driver}`;
+  const has = driver === undefined ? 'has no driver:' : `is bound to the driver ${driver}:`;
   return new VfioError({
     code: 'ERR_VFIO_NOT_BOUND_TO_VFIO',
-    message: `${address} ${has}, not to a VFIO driver such as vfio-pci`,
+    message: `${address} ${has} it needs a VFIO driver, such as vfio-pci`,
     path: sysfsPath,
     device: address,
   });

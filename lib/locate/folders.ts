@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { binding, type Content } from '../binding.ts';
-import { check } from '../call.ts';
+import { checkList } from '../call.ts';
 import type { FactSource } from './facts.ts';
 import { requireMissing } from './sysfs.ts';
 
@@ -15,12 +15,14 @@ interface Request {
   entries: readonly string[];
 }
 
+const call = { syscall: 'readFolders' };
+
 /** Runs a task; the files are read on a thread of the addon's own. */
 export async function run<T>(reading: Reading<T>): Promise<T> {
   let step = reading.next();
   while (!step.done) {
     const { folders, entries } = step.value;
-    step = reading.next(contentsOf(await binding().readFolders(folders, entries)));
+    step = reading.next(checkList(await binding().readFolders(folders, entries), call));
   }
   return step.value;
 }
@@ -30,7 +32,7 @@ export function runSync<T>(reading: Reading<T>): T {
   let step = reading.next();
   while (!step.done) {
     const { folders, entries } = step.value;
-    step = reading.next(contentsOf(binding().readFoldersSync(folders, entries)));
+    step = reading.next(checkList(binding().readFoldersSync(folders, entries), call));
   }
   return step.value;
 }
@@ -97,10 +99,4 @@ export class FolderContents implements FactSource {
     requireMissing(content, `${this.#folder}/${entry}`);
     return undefined;
   }
-}
-
-function contentsOf(answer: Content[] | number | undefined): Content[] {
-  if (typeof answer === 'object') return answer;
-  check(answer, { syscall: 'readFolders' });
-  throw new Error(`vfio: the addon answered ${answer} instead of contents; please report this bug`);
 }

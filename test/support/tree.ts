@@ -12,13 +12,18 @@ const made: string[] = [];
 export function tree(files: Record<string, Entry>): string {
   const root = mkdtempSync(join(tmpdir(), 'vfio-test-'));
   made.push(root);
+  put(root, files);
+  return root;
+}
+
+/** Puts files into a folder that is there. */
+export function put(root: string, files: Record<string, Entry>): void {
   for (const [path, entry] of Object.entries(files)) {
     const file = join(root, path);
     mkdirSync(dirname(file), { recursive: true });
     if (typeof entry === 'string') writeFileSync(file, entry);
     else symlinkSync(entry.pointsTo, file);
   }
-  return root;
 }
 
 afterEach(() => {

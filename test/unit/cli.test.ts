@@ -113,10 +113,13 @@ describe('vfio', () => {
     assert.match(out, /^Usage: vfio/);
   });
 
-  it('says in one line that a device is not there', async () => {
+  it('says in one line that a device is not there, and in another what helps', async () => {
     const { status, out, err } = await vfio(['info', 'ffff:ff:1f.7']);
     assert.deepEqual([status, out], [1, '']);
-    assert.equal(err, 'vfio info: there is no device ffff:ff:1f.7 on the bus pci\n');
+    const [what, hint, ...more] = err.split('\n');
+    assert.equal(what, 'vfio info: there is no device ffff:ff:1f.7 on the bus pci');
+    assert.match(hint ?? '', /^hint: vfio list --all /);
+    assert.deepEqual(more, ['']);
   });
 });
 

@@ -18,6 +18,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     accelerator: 'tcg,thread=multi',
     memoryMib: 1024,
     cpus: 2,
+    append: 'intremap=off',
     rootNvme: 1,
     channels: channelNames(false, true),
     consoleLog: '/log',
@@ -49,6 +50,11 @@ describe('lab QEMU arguments', () => {
       }
     });
   }
+
+  it('adds the kernel parameters that are asked for to its own', () => {
+    const [parameters = ''] = valuesOf(qemuArguments(machine()), '-append');
+    assert.match(parameters, /intel_iommu=on .* intremap=off$/);
+  });
 
   it('gives every PCI device its own place', () => {
     const places = pciDevices(MAX_ROOT_NVME).map(({ slot }) => slot);

@@ -1,0 +1,112 @@
+import type { VfioError } from '../errors.ts';
+import type { SysfsDevice } from '../locate/find_cdev.ts';
+import type { Reading } from '../locate/folders.ts';
+import { readAttribute } from '../locate/sysfs.ts';
+import type { Cause, Certainty, GroupMember, Holding } from '../reasons.ts';
+import { groupOf, membersIn, type IommuGroup, type Member } from './group.ts';
+import { notSearched } from './holders.ts';
+import type { Subject } from './subject.ts';
+import type { Suspicion } from './suspicion.ts';
+
+/** A descriptor that a group gave for a device has no node. */
+const legacyDevice = 'anon_inode:[vfio-device]';
+
+/** What VFIO_DEVICE_BIND_IOMMUFD refuses, by errno (drivers/vfio/device_cdev.c, iommu/iommufd). */
+export function* bindCause({ code }: VfioError, subject: Subject): Reading<Suspicion | undefined> {
+  const { cdev, roots } = subject;
+  if (cdev === undefined) return undefined;
+  if (code === 'EINVAL') return heldByCdev([`${cdev.major}:${cdev.minor}`]);
+  if (code !== 'EBUSY' && code !== 'EPERM') return undefined;
+  const group = yield* groupOf(cdev.device);
+  if (group === undefined) return undefined;
+  return code === 'EBUSY'
+    ? heldByGroup(group.group, roots.sysfsRoot)
+    : refusedGroup(group, cdev.device, roots.sysfsRoot);
+}
+
+/** Opening `/dev/vfio/<group>` answers EBUSY where a cdev of the group is bound. */
+export function* groupCause(path: string, { roots }: Subject): Reading<Suspicion | undefined> {
+  const group = /^\/vfio\/(\d+)$/.exec(path.slice(roots.devRoot.length))?.[1];
+  if (group === undefined) return undefined;
+  const members = yield* membersIn(`${roots.sysfsRoot}/kernel/iommu_groups/${group}/devices`);
+  return heldByCdev(numbersOf(members, roots.sysfsRoot));
+}
+
+function heldByCdev(numbers: string[]): Suspicion {
+  return held(numbers, (holding, certainty) => ({
+    reason: 'held-by-cdev',
+    certainty,
+    facts: holding,
+  }));
+}
+
+function heldByGroup(group: number, sysfsRoot: string): Suspicion {
+  const numbers = readAttribute(`${sysfsRoot}/class/vfio/${group}/dev`);
+  return held(numbers === undefined ? [] : [numbers], (holding, certainty) => ({
+    reason: 'held-by-group',
+    certainty,
+    facts: { group, ...holding },
+  }));
+}
+
+function held(
+  numbers: string[],
+  causeOf: (holding: Holding, certainty: Certainty) => Cause,
+): Suspicion {
+  return {
+    cause: causeOf(notSearched, 'likely'),
+    search: { numbers, targets: [legacyDevice] },
+    settle: (holding) => causeOf(holding, certaintyOf(holding)),
+  };
+}
+
+/** Opening is not exclusive: of several who have a descriptor only one is in the way. */
+function certaintyOf({ holders, hidden, searched }: Holding): Certainty {
+  return searched && hidden === 0 && holders.length === 1 ? 'certain' : 'likely';
+}
+
+/** EPERM has three causes, told apart by what is in the group. */
+function refusedGroup(
+  { group, members }: IommuGroup,
+  device: SysfsDevice,
+  sysfsRoot: string,
+): Suspicion | undefined {
+  const shown = members.map(withoutCdevs);
+  if (shown.some(({ verdict }) => verdict !== 'ok')) {
+    const facts = { group, members: shown };
+    return { cause: { reason: 'group-not-viable', certainty: 'certain', facts } };
+  }
+  const unsafe = unsafeInterrupts(group, sysfsRoot);
+  const siblings = members.filter(({ address }) => address !== device.address);
+  const numbers = numbersOf(siblings, sysfsRoot);
+  if (numbers.length === 0) return unsafe && { cause: unsafe };
+  const owned = (holding: Holding): Cause => ({
+    reason: 'group-owned',
+    certainty: unsafe ? 'likely' : 'certain',
+    facts: { group, members: shown, ...holding },
+  });
+  return {
+    cause: unsafe ? { ...unsafe, certainty: 'likely' } : owned(notSearched),
+    search: { numbers, targets: [legacyDevice] },
+    settle: (holding) =>
+      unsafe && holding.holders.length === 0 ? { ...unsafe, certainty: 'likely' } : owned(holding),
+  };
+}
+
+function unsafeInterrupts(group: number, sysfsRoot: string): Cause | undefined {
+  const parameter = `${sysfsRoot}/module/iommufd/parameters/allow_unsafe_interrupts`;
+  if (readAttribute(parameter) !== 'N') return undefined;
+  return { reason: 'unsafe-interrupts', certainty: 'certain', facts: { group, parameter } };
+}
+
+function withoutCdevs({ bus, address, driver, verdict }: Member): GroupMember {
+  return { bus, address, driver, verdict };
+}
+
+/** `major:minor` of the members' cdevs. */
+function numbersOf(members: readonly Member[], sysfsRoot: string): string[] {
+  return members
+    .flatMap(({ cdevs }) => cdevs)
+    .map((name) => readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`))
+    .filter((numbers) => numbers !== undefined);
+}

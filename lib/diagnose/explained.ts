@@ -1,0 +1,17 @@
+import { VfioError } from '../errors.ts';
+import type { Cause } from '../reasons.ts';
+import { wordsOf } from './words.ts';
+
+/** The same error with its reason. */
+export function explained(error: VfioError, cause: Cause): VfioError {
+  const { why, hint } = wordsOf(cause);
+  const { code, errno, syscall, request, path, device } = error;
+  const { reason, facts, certainty } = cause;
+  const doubt = certainty === 'likely' ? 'likely ' : '';
+  const message = why === '' ? error.message : `${error.message}: ${doubt}${why}`;
+  return new VfioError({
+    ...{ code, errno, syscall, request, path, device, reason, facts, certainty },
+    message,
+    hint: `${hint} (docs/errors.md#${reason})`,
+  });
+}

@@ -1,0 +1,77 @@
+import { binding } from '../binding.ts';
+import { checkList } from '../call.ts';
+import { listNames, readAttribute } from '../locate/sysfs.ts';
+import type { Holder, Holding } from '../reasons.ts';
+
+/** What the descriptors of a holder lead to. */
+export interface Search {
+  /** `major:minor` of character devices. */
+  numbers: string[];
+  /** The texts of links to what has no node. */
+  targets: string[];
+}
+
+/** Where nobody was looked for. */
+export const notSearched: Holding = { holders: [], hidden: 0, searched: false };
+
+/** So many processes are looked at in one call: then the time is looked at. */
+const processesAtOnce = 64;
+
+/**
+ * The processes that hold one of what is searched for, until the time is up. Read on a thread of the
+ * addon's own. Processes of other pid namespaces are not seen.
+ *
+ * @param own a descriptor of this process that is not meant
+ * @param deadline in the time of `performance.now()`
+ */
+export async function findHolders(
+  search: Search,
+  own: number | undefined,
+  deadline: number,
+): Promise<Holding> {
+  const holding: Holding = { holders: [], hidden: 0, searched: false };
+  let ring: NodeJS.Timeout | undefined;
+  const alarm = new Promise<void>((resolve) => {
+    ring = setTimeout(resolve, deadline - performance.now());
+  });
+  try {
+    await Promise.race([look(search, own, deadline, holding), alarm]);
+  } finally {
+    clearTimeout(ring);
+  }
+  return { ...holding, holders: [...holding.holders] };
+}
+
+async function look(
+  search: Search,
+  own: number | undefined,
+  deadline: number,
+  holding: Holding,
+): Promise<void> {
+  const numbers = Uint32Array.from(search.numbers.flatMap((text) => text.split(':').map(Number)));
+  const pids = (listNames('/proc') ?? []).map(Number).filter(Number.isInteger);
+  for (let start = 0; start < pids.length; start += processesAtOnce) {
+    if (performance.now() > deadline) return;
+    const some = pids.slice(start, start + processesAtOnce);
+    const folders = some.map((pid) => `/proc/${pid}/fd`);
+    const answer = await binding().findEntries(folders, numbers, search.targets);
+    const found = checkList(answer, { syscall: 'findEntries' });
+    for (const [at, names] of found.entries()) note(holding, some[at] ?? 0, names, own);
+  }
+  holding.searched = true;
+}
+
+const EACCES = -13;
+
+function note(holding: Holding, pid: number, names: string[] | number, own?: number): void {
+  if (names === EACCES) holding.hidden++;
+  // Every other error is that of a process that ended.
+  if (typeof names === 'number') return;
+  const isOwn = pid === process.pid;
+  const others = names.filter((name) => !(isOwn && name === String(own)));
+  if (others.length > 0) holding.holders.push(holderOf(pid));
+}
+
+function holderOf(pid: number): Holder {
+  return { pid, command: readAttribute(`/proc/${pid}/comm`) ?? '' };
+}

@@ -1,0 +1,77 @@
+import { readdirSync, statSync } from 'node:fs';
+import { release } from 'node:os';
+import { basename } from 'node:path';
+import type { VfioError } from '../errors.ts';
+import { numbersOf } from '../locate/resolve.ts';
+import { readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
+import type { Cause } from '../reasons.ts';
+import { permissionCause } from './permission.ts';
+import type { Subject } from './subject.ts';
+
+/** Why a node could not be opened, or is not the one that sysfs names. */
+export function nodeCause({ code, path = '' }: VfioError, subject: Subject): Cause | undefined {
+  const isIommufd = path === `${subject.roots.devRoot}/iommu`;
+  switch (code) {
+    case 'ENOENT':
+      return isIommufd ? iommufdCause(path, subject) : absentNode(path, subject);
+    case 'EACCES':
+      return permissionCause(path);
+    case 'EPERM':
+      return cgroupCause(path);
+    case 'ENXIO':
+    case 'ERR_VFIO_NODE_MISMATCH':
+      return staleNode(path, subject);
+    default:
+      return undefined;
+  }
+}
+
+/** /dev/iommu is not there: has the kernel one? */
+function iommufdCause(path: string, { roots: { sysfsRoot } }: Subject): Cause {
+  const numbers = readAttribute(`${sysfsRoot}/class/misc/iommu/dev`);
+  if (numbers !== undefined) return absent(path, numbers);
+  const facts = { release: release() };
+  return isModuleInstalled(facts.release)
+    ? { reason: 'iommufd-not-loaded', certainty: 'certain', facts }
+    : { reason: 'iommufd-absent', certainty: 'likely', facts };
+}
+
+function isModuleInstalled(kernel: string): boolean {
+  const folder = `/lib/modules/${kernel}/kernel/drivers/iommu/iommufd`;
+  const names = undefinedIfMissing(folder, () => readdirSync(folder)) ?? [];
+  return names.some((name) => name.startsWith('iommufd.ko'));
+}
+
+/** The node of a cdev is not there: does sysfs know the cdev? */
+function absentNode(path: string, { roots: { sysfsRoot } }: Subject): Cause | undefined {
+  const name = basename(path);
+  const numbers = readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`);
+  return numbers === undefined ? undefined : absent(path, numbers);
+}
+
+function absent(path: string, numbers: string): Cause {
+  return { reason: 'node-absent', certainty: 'certain', facts: { path, numbers } };
+}
+
+function cgroupCause(path: string): Cause {
+  const facts = { path, numbers: numbersAt(path) ?? '' };
+  return { reason: 'device-cgroup', certainty: 'likely', facts };
+}
+
+function staleNode(path: string, { cdev, roots: { sysfsRoot } }: Subject): Cause | undefined {
+  const found = numbersAt(path) ?? null;
+  const expected = cdev ? `${cdev.major}:${cdev.minor}` : null;
+  // A cdev that the kernel has right now is refused for another reason.
+  if (found !== null && found === expected && isInSysfs(sysfsRoot, found)) return undefined;
+  return { reason: 'stale-node', certainty: 'certain', facts: { path, expected, found } };
+}
+
+function isInSysfs(sysfsRoot: string, numbers: string): boolean {
+  return readLinkName(`${sysfsRoot}/dev/char/${numbers}`) !== undefined;
+}
+
+/** `major:minor` of what a path leads to; undefined for what is no character device. */
+function numbersAt(path: string): string | undefined {
+  const stat = undefinedIfMissing(path, () => statSync(path, { bigint: true }));
+  return stat?.isCharacterDevice() === true ? numbersOf(stat) : undefined;
+}

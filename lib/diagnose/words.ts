@@ -1,0 +1,152 @@
+import type { Cause, GroupMember, Holding, Ownership, VfioFacts, VfioReason } from '../reasons.ts';
+
+/** A reason as people read it. */
+export interface Words {
+  /** Follows the error's message. */
+  why: string;
+  /** What mends it. */
+  hint: string;
+}
+
+type WordsOf = { [Reason in VfioReason]: (facts: VfioFacts[Reason]) => Words };
+
+/** What to say of a cause. Pure, so that every one can be read without the trouble itself. */
+export function wordsOf<Reason extends VfioReason>({ reason, facts }: Cause<Reason>): Words {
+  return words[reason](facts);
+}
+
+const words: WordsOf = {
+  'no-device': ({ bus }) => ({
+    why: '',
+    hint: `vfio list --all shows the devices there are; ls /sys/bus/${bus}/devices those of the bus`,
+  }),
+  'not-bound': (facts) => ({ why: '', hint: bindCommand(facts) }),
+  'no-iommu-group': ({ iommus }) => ({
+    why: 'it has no IOMMU group, so no VFIO driver can have it',
+    hint:
+      iommus === 0
+        ? 'the kernel uses no IOMMU: enable VT-d or AMD-Vi in the firmware, and boot Linux with ' +
+          'intel_iommu=on where the processor is Intel’s'
+        : 'the kernel has an IOMMU, but the device is not behind it: only another slot or machine helps',
+  }),
+  'no-cdev': ({ release, noiommu }) => ({
+    why: noiommu ? 'devices without an IOMMU have cdevs since Linux 7.3' : '',
+    hint: `Linux ${release} has only legacy groups here: use a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (Linux 6.6 and later)`,
+  }),
+  'iommufd-not-loaded': () => ({
+    why: 'the kernel has the module iommufd, and nobody loaded it: opening the node does not',
+    hint: 'sudo modprobe iommufd',
+  }),
+  'iommufd-absent': ({ release }) => ({
+    why: `Linux ${release} has no iommufd`,
+    hint: 'use a kernel with CONFIG_IOMMUFD (Linux 6.6 and later)',
+  }),
+  'node-absent': ({ path, numbers }) => ({
+    why: `the kernel has it as ${numbers}, but there is no node here`,
+    hint: `pass the node to the container (--device ${path}); on the host: sudo udevadm trigger --settle`,
+  }),
+  'no-permission': (facts) => ({
+    why: `${facts.path} ${rightsOf(facts)}`,
+    hint: 'give the node a group by a udev rule (README, “Without root”), and this user that group',
+  }),
+  'denied-by-policy': (facts) => ({
+    why: `${facts.path} ${rightsOf(facts)}, which allows it: something else does not`,
+    hint: `look for a denial in the log (sudo journalctl -k -g denied), and for a mount with nodev (findmnt -T ${facts.path})`,
+  }),
+  'device-cgroup': ({ path, numbers }) => ({
+    why: `a device cgroup keeps ${numbers || 'it'} from this process`,
+    hint: `allow it: DeviceAllow=${path} rw in the systemd unit, --device ${path} for a container`,
+  }),
+  'stale-node': ({ path, expected, found }) => ({
+    why:
+      found !== null && found === expected
+        ? `the kernel has no device ${found} any more`
+        : 'the node is stale or another device’s',
+    hint: `have it made again: sudo rm ${path} && sudo udevadm trigger --settle; a container gets it by a restart`,
+  }),
+  'held-by-cdev': (facts) => ({
+    why: `its cdev is bound already${byWhom(facts)}`,
+    hint: letGo(facts),
+  }),
+  'held-by-group': (facts) => ({
+    why: `its legacy group /dev/vfio/${facts.group} is open${byWhom(facts)}`,
+    hint: letGo(facts),
+  }),
+  'group-not-viable': ({ group, members }) => ({
+    why: `IOMMU group ${group} has ${blockers(members).map(shown).join(' and ')}, whose driver does DMA for the host`,
+    hint: `give up the whole group: ${blockers(members).map(bindCommand).join('; ')}`,
+  }),
+  'unsafe-interrupts': ({ parameter }) => ({
+    why: 'the platform does not isolate the interrupts of devices, so that a device could forge others’',
+    hint:
+      'enable interrupt remapping in the firmware and the kernel; or accept the danger: ' +
+      `echo Y | sudo tee ${parameter}`,
+  }),
+  'group-owned': (facts) => ({
+    why: `another iommufd owns its IOMMU group ${facts.group}${byWhom(facts)}`,
+    hint: 'open all devices of a group through one iommufd: pass the same Iommufd to each open',
+  }),
+  'already-bound': () => ({
+    why: '',
+    hint: 'use the VfioDevice that bind() returned, or open another VfioCdev after closing it',
+  }),
+  gone: ({ address }) => ({
+    why: `${address} was there and is gone: unplugged, or its driver was taken away`,
+    hint: 'vfio list shows what is there now',
+  }),
+};
+
+/** VFIO's driver for a bus whose devices are bound by `driver_override`. */
+const vfioDrivers: Record<string, string> = {
+  pci: 'vfio-pci',
+  platform: 'vfio-platform',
+  'fsl-mc': 'vfio-fsl-mc',
+  cdx: 'vfio-cdx',
+};
+
+type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver'>;
+
+function bindCommand({ bus, address, driver }: Unbound): string {
+  const vfio = vfioDrivers[bus];
+  if (vfio === undefined) return `bind it to the VFIO driver of the bus ${bus}`;
+  const folder = `/sys/bus/${bus}`;
+  const steps = [
+    `modprobe ${vfio}`,
+    `echo ${vfio} > ${folder}/devices/${address}/driver_override`,
+    ...(driver === null ? [] : [`echo ${address} > ${folder}/devices/${address}/driver/unbind`]),
+    `echo ${address} > ${folder}/drivers_probe`,
+  ];
+  return `sudo sh -c '${steps.join(' && ')}'`;
+}
+
+function rightsOf({ mode, owner, group, uid, gids }: Ownership): string {
+  return `has the mode ${mode} of user ${owner} and group ${group}; this process is user ${uid} in the groups ${gids.join(', ')}`;
+}
+
+function byWhom({ holders, hidden, searched }: Holding): string {
+  if (holders.length > 0) return `, by ${holders.map(named).join(' or ')}`;
+  if (!searched) return '';
+  return hidden > 0
+    ? `, by a process that this user may not look at (${hidden} of them)`
+    : ', and no process here has it: it may be one of another pid namespace, or a mapping that was left';
+}
+
+function named({ pid, command }: Holding['holders'][number]): string {
+  return pid === process.pid ? 'this process' : `process ${pid} (${command})`;
+}
+
+function letGo({ holders, searched, hidden }: Holding): string {
+  const [holder] = holders;
+  if (holder?.pid === process.pid) return 'close it there first';
+  if (holder) return `end it, or have it close the device: ps -fp ${holder.pid}`;
+  if (!searched) return 'to see who has it open: sudo lsof +D /dev/vfio';
+  return hidden > 0 ? 'as root the same error names it' : 'look for containers that were given it';
+}
+
+function blockers(members: readonly GroupMember[]): GroupMember[] {
+  return members.filter(({ verdict }) => verdict === 'host-driver');
+}
+
+function shown({ address, driver }: GroupMember): string {
+  return `${address} (${driver ?? 'no driver'})`;
+}

@@ -1,0 +1,94 @@
+/**
+ * Why a device does not open: stable identifiers, each with what was found out. `docs/errors.md` has
+ * an entry for every one.
+ */
+export interface VfioFacts {
+  /** The bus has no such device. */
+  'no-device': { bus: string; address: string };
+  /** The device is there, and its driver is no VFIO driver. */
+  'not-bound': {
+    bus: string;
+    address: string;
+    driver: string | null;
+    driverOverride: string | null;
+  };
+  /** The device has no IOMMU group, so no VFIO driver takes it. `iommus`: those in /sys/class/iommu. */
+  'no-iommu-group': { driver: string | null; iommus: number };
+  /** The kernel makes no cdev for the device. `noiommu`: it is there without an IOMMU. */
+  'no-cdev': { release: string; noiommu: boolean };
+  /** The module iommufd is there and not loaded. */
+  'iommufd-not-loaded': { release: string };
+  /** The kernel has no iommufd. */
+  'iommufd-absent': { release: string };
+  /** The kernel has the device, and this mount namespace has no node for it. */
+  'node-absent': { path: string; numbers: string };
+  /** The mode of a node, or of a folder on the way to it, shuts this process out. */
+  'no-permission': Ownership & { path: string };
+  /** The mode lets this process in, and something else does not. */
+  'denied-by-policy': Ownership & { path: string };
+  /** A device cgroup refuses the node. */
+  'device-cgroup': { path: string; numbers: string };
+  /** The node is not the device of sysfs. Numbers are null where nothing has any. */
+  'stale-node': { path: string; expected: string | null; found: string | null };
+  /** Another descriptor of the device's cdev is bound already. */
+  'held-by-cdev': Holding;
+  /** The device's legacy group is open. */
+  'held-by-group': Holding & { group: number };
+  /** A device of the same IOMMU group has a host driver. */
+  'group-not-viable': { group: number; members: GroupMember[] };
+  /** The platform does not isolate interrupts, and iommufd does not accept that. */
+  'unsafe-interrupts': { group: number; parameter: string };
+  /** Another iommufd owns the device's IOMMU group. */
+  'group-owned': Holding & { group: number; members: GroupMember[] };
+  /** The object was bound before: its descriptor belongs to a VfioDevice. */
+  'already-bound': { path: string };
+  /** The device was there and is gone. */
+  gone: { bus: string; address: string };
+}
+
+export type VfioReason = keyof VfioFacts;
+
+/** `certain`: shown by what was read. `likely`: what the kernel's answer means most often. */
+export type Certainty = 'certain' | 'likely';
+
+/** A process that has the device open. */
+export interface Holder {
+  pid: number;
+  /** As /proc/<pid>/comm has it. */
+  command: string;
+}
+
+/** Who holds a device. */
+export interface Holding {
+  /** Processes that have a descriptor of it: of several, one holds it. */
+  holders: Holder[];
+  /** Processes whose descriptors this user may not see. */
+  hidden: number;
+  /** Whether processes were looked at: blocking calls do not, and time may have run out. */
+  searched: boolean;
+}
+
+/** The rights of a file, and those of this process. */
+export interface Ownership {
+  /** Octal, such as `0600`. */
+  mode: string;
+  owner: number;
+  group: number;
+  /** This process's effective ids. */
+  uid: number;
+  gids: number[];
+}
+
+/** A device of an IOMMU group, which is the smallest unit that can be given away. */
+export interface GroupMember {
+  bus: string;
+  address: string;
+  driver: string | null;
+  /** `host-driver`: its driver does DMA for the host, so nobody else may have the group. */
+  verdict: 'ok' | 'host-driver';
+}
+
+/** A reason and what was found out: the shape in which one is looked for. */
+export type Cause<Reason extends VfioReason = VfioReason> = {
+  [Each in Reason]: { reason: Each; certainty: Certainty; facts: VfioFacts[Each] };
+}[Reason];

@@ -1,0 +1,334 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { constants } from 'node:os';
+import { describe, it } from 'mocha';
+import { explain } from '../../lib/diagnose/explain.ts';
+import { findHolders } from '../../lib/diagnose/holders.ts';
+import { wordsOf } from '../../lib/diagnose/words.ts';
+import { binding } from '../../lib/binding.ts';
+import { systemError, VfioError } from '../../lib/errors.ts';
+import { findCdev, Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
+import type { Cause, Holding, VfioFacts, VfioReason } from '../../lib/reasons.ts';
+import type { Roots } from '../../lib/locate/roots.ts';
+import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { fakeAddress, fakeNode, fakeVfio, putFile, putNode } from '../support/fake_vfio.ts';
+import { put, tree, type Entry } from '../support/tree.ts';
+
+const { EACCES, EBUSY, EINVAL, EPERM } = constants.errno;
+
+/** What an error says of its reason. */
+async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
+  const error = await failure(run, code);
+  assert.ok(error instanceof VfioError);
+  assert.ok(error.reason, error.stack);
+  assert.match(error.hint ?? '', new RegExp(`\\(docs/errors\\.md#${error.reason}\\)$`));
+  return error;
+}
+
+const pci = 'sys/bus/pci/devices/0000:3b:00.0';
+
+/** A PCI device with these files, and what else there is. */
+function sysfs(files: Record<string, Entry>): Roots {
+  const root = tree({ [`${pci}/subsystem`]: { pointsTo: '../../../pci' }, ...files });
+  return { sysfsRoot: `${root}/sys`, devRoot: `${root}/dev` };
+}
+
+describe('the reason of a failed lookup', () => {
+  const group = { [`${pci}/iommu_group`]: { pointsTo: '../../../../kernel/iommu_groups/7' } };
+
+  it('is a driver that is none of VFIO’s, with the command that changes it', async () => {
+    const driver = { [`${pci}/driver`]: { pointsTo: '../../drivers/nvme' } };
+    const roots = sysfs({ ...group, ...driver, [`${pci}/driver_override`]: '(null)\n' });
+    const error = await reasonOf(() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    assert.deepEqual([error.reason, error.certainty], ['not-bound', 'certain']);
+    const facts = { bus: 'pci', address: fakeAddress, driver: 'nvme', driverOverride: null };
+    assert.deepEqual(error.facts, facts);
+    assert.match(error.hint ?? '', /driver_override && echo 0000:3b:00\.0 > .*\/driver\/unbind/);
+  });
+
+  it('is no driver, and no command to unbind it', async () => {
+    const run = (): unknown => findCdev(fakeAddress, sysfs(group));
+    const error = await reasonOf(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    assert.equal(error.reason, 'not-bound');
+    assert.doesNotMatch(error.hint ?? '', /unbind/);
+  });
+
+  it('is the IOMMU that the kernel does not use', async () => {
+    const run = (): unknown => findCdev(fakeAddress, sysfs({}));
+    const error = await reasonOf(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    assert.deepEqual(error.facts, { driver: null, iommus: 0 });
+    assert.match(error.hint ?? '', /intel_iommu=on/);
+  });
+
+  it('is an IOMMU that the device is not behind', async () => {
+    const roots = sysfs({ 'sys/class/iommu/dmar0/x': '' });
+    const error = await reasonOf(() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    assert.deepEqual([error.reason, error.facts], ['no-iommu-group', { driver: null, iommus: 1 }]);
+  });
+
+  it('is a kernel without cdevs, or without them for a device without an IOMMU', async () => {
+    for (const name of ['DMA', 'vfio-noiommu']) {
+      const files = { [`${pci}/vfio-dev/vfio0/uevent`]: '', [`${pci}/iommu_group/name`]: name };
+      const error = await reasonOf(() => findCdev(fakeAddress, sysfs(files)), 'ERR_VFIO_NO_CDEV');
+      assert.equal(error.reason, 'no-cdev');
+      assert.equal((error.facts as VfioFacts['no-cdev']).noiommu, name === 'vfio-noiommu');
+    }
+  });
+
+  it('is a device that is not there', async () => {
+    const error = await reasonOf(() => findCdev('3c:00.0', sysfs({})), 'ERR_VFIO_NO_DEVICE');
+    assert.deepEqual([error.reason, error.facts], ['no-device', { bus: 'pci', address: '0000:3c:00.0' }]); // prettier-ignore
+  });
+});
+
+describe('the reason of a node that does not open', () => {
+  it('is its absence in a namespace of which the kernel has the device', async () => {
+    const roots = fakeVfio();
+    put(roots.sysfsRoot, { 'class/vfio-dev/vfio7/dev': '1:3\n' });
+    const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'ENOENT');
+    const path = `${roots.devRoot}/${fakeNode}`;
+    assert.deepEqual([error.reason, error.facts], ['node-absent', { path, numbers: '1:3' }]);
+    assert.match(error.message, /the kernel has it as 1:3, but there is no node here$/);
+    assert.match(error.hint ?? '', new RegExp(`--device ${path}`));
+  });
+
+  it('is a node that another device has now', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/zero');
+    const open = openCdev(fakeAddress, { ...roots, timeout: 0 });
+    const error = await reasonOf(() => open, 'ERR_VFIO_NODE_MISMATCH');
+    const path = `${roots.devRoot}/${fakeNode}`;
+    assert.deepEqual(error.facts, { path, expected: '1:3', found: '1:5' });
+  });
+
+  it('is what is no node', async () => {
+    const roots = fakeVfio();
+    putFile(roots, fakeNode);
+    const run = (): unknown => openCdevSync(fakeAddress, roots);
+    const { facts } = await reasonOf(run, 'ERR_VFIO_NODE_MISMATCH');
+    assert.equal((facts as VfioFacts['stale-node']).found, null);
+  });
+
+  it('is the device that went away while its node was opened', async () => {
+    const roots = fakeVfio();
+    const going = {
+      open: (): number => {
+        rmSync(`${roots.sysfsRoot}/bus/pci/devices/${fakeAddress}`);
+        return -constants.errno.ENODEV;
+      },
+    };
+    await withBinding(going, async () => {
+      const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'ENODEV');
+      assert.deepEqual([error.reason, error.facts], ['gone', { bus: 'pci', address: fakeAddress }]);
+    });
+  });
+
+  it('is a device cgroup where the kernel says EPERM', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    await withBinding({ open: () => -EPERM }, async () => {
+      const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'EPERM');
+      assert.deepEqual([error.reason, error.certainty], ['device-cgroup', 'likely']);
+    });
+  });
+
+  it('is something else where its mode would let us in', async () => {
+    const roots = fakeVfio();
+    putFile(roots, fakeNode);
+    const path = `${roots.devRoot}/${fakeNode}`;
+    chmodSync(path, 0o666);
+    await withBinding({ open: () => -EACCES }, async () => {
+      const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'EACCES');
+      assert.deepEqual([error.reason, error.certainty], ['denied-by-policy', 'likely']);
+      assert.equal((error.facts as VfioFacts['denied-by-policy']).mode, '0666');
+    });
+  });
+
+  it('is iommufd, absent from the namespace or from the kernel', async () => {
+    const roots = fakeVfio();
+    const open = (): unknown => Iommufd.open(roots);
+    const missing = await reasonOf(open, 'ENOENT');
+    assert.ok(missing.reason === 'iommufd-absent' || missing.reason === 'iommufd-not-loaded');
+    put(roots.sysfsRoot, { 'class/misc/iommu/dev': '10:122\n' });
+    const absent = await reasonOf(open, 'ENOENT');
+    assert.deepEqual(absent.facts, { path: `${roots.devRoot}/iommu`, numbers: '10:122' });
+  });
+});
+
+describe('the reason of a refused bind', () => {
+  /** What `VfioDevice.open` throws where the kernel answers `errno` to bind. */
+  async function refused(errno: number, code: string, files: Record<string, Entry>, sync = false) {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/null');
+    put(roots.sysfsRoot, files);
+    const fakes = { bind: () => Promise.resolve(-errno), bindSync: () => -errno };
+    return withBinding(fakes, () =>
+      reasonOf(
+        () =>
+          sync ? VfioDevice.openSync(fakeAddress, roots) : VfioDevice.open(fakeAddress, roots),
+        code,
+      ),
+    );
+  }
+
+  const device = `bus/pci/devices/${fakeAddress}`;
+  const folder = 'kernel/iommu_groups/7';
+  const unsafe = { 'module/iommufd/parameters/allow_unsafe_interrupts': 'N\n' };
+
+  /** The group of the device and of a sibling with these files. */
+  function group(sibling: Record<string, Entry>): Record<string, Entry> {
+    const at = (name: string): string => `${folder}/devices/0000:3b:00.1/${name}`;
+    const files = Object.entries(sibling).map(([name, entry]) => [at(name), entry] as const);
+    return {
+      [`${device}/iommu_group`]: { pointsTo: '../../../kernel/iommu_groups/7' },
+      [`${folder}/devices/${fakeAddress}/vfio-dev/vfio7/dev`]: '1:3\n',
+      [at('subsystem')]: { pointsTo: '../../../bus/pci' },
+      ...Object.fromEntries(files),
+    };
+  }
+
+  it('is a sibling on a host driver, named with its command', async () => {
+    const files = group({ driver: { pointsTo: '../../drivers/snd_hda_intel' } });
+    const error = await refused(EPERM, 'EPERM', { ...files, ...unsafe });
+    assert.deepEqual([error.reason, error.certainty], ['group-not-viable', 'certain']);
+    assert.match(error.message, /IOMMU group 7 has 0000:3b:00\.1 \(snd_hda_intel\)/);
+    assert.match(error.hint ?? '', /devices\/0000:3b:00\.1\/driver\/unbind/);
+  });
+
+  for (const driver of ['pcieport', 'pci-stub']) {
+    it(`is not a sibling on ${driver}`, async () => {
+      const files = group({ driver: { pointsTo: `../../drivers/${driver}` } });
+      const error = await refused(EPERM, 'EPERM', { ...files, ...unsafe });
+      assert.deepEqual([error.reason, error.certainty], ['unsafe-interrupts', 'certain']);
+      assert.match(
+        error.hint ?? '',
+        /tee .*\/module\/iommufd\/parameters\/allow_unsafe_interrupts/,
+      );
+    });
+  }
+
+  it('is another iommufd, where interrupts are not in the way', async () => {
+    const files = group({ 'vfio-dev/vfio8/dev': '1:7\n' });
+    const numbers = { 'class/vfio-dev/vfio8/dev': '1:7\n' };
+    const error = await refused(EPERM, 'EPERM', { ...files, ...numbers });
+    assert.deepEqual([error.reason, error.certainty], ['group-owned', 'certain']);
+    const both = await refused(EPERM, 'EPERM', { ...files, ...numbers, ...unsafe });
+    assert.equal(both.certainty, 'likely');
+  });
+
+  it('is not looked for among processes by the blocking form', async () => {
+    const never = { findEntries: () => assert.fail('scanned'), findEntriesSync: () => assert.fail('scanned') }; // prettier-ignore
+    await withBinding(never, async () => {
+      const held = await refused(EINVAL, 'EINVAL', {}, true);
+      assert.deepEqual(held.facts, { holders: [], hidden: 0, searched: false });
+      assert.match(held.message, /likely its cdev is bound already$/);
+      const busy = await refused(EBUSY, 'EBUSY', group({}), true);
+      assert.deepEqual(busy.facts, { group: 7, holders: [], hidden: 0, searched: false });
+    });
+  });
+
+  it('is looked for 250 ms, however long a process keeps us', async () => {
+    const stuck = { findEntries: () => new Promise<number>(() => undefined) };
+    await withBinding(stuck, async () => {
+      const held = await refused(EINVAL, 'EINVAL', {});
+      assert.deepEqual(held.facts, { holders: [], hidden: 0, searched: false });
+    });
+  });
+});
+
+describe('what stops the search for a reason', () => {
+  it('is the error’s cause, and hides nothing of it', async () => {
+    const error = systemError({ errno: -EINVAL, syscall: 'ioctl', request: 'VFIO_DEVICE_BIND_IOMMUFD' }); // prettier-ignore
+    const problem = new Error('no sysfs');
+    const explained = await explain(error, () => {
+      throw problem;
+    });
+    assert.equal(explained, error);
+    assert.equal(error.cause, problem);
+  });
+});
+
+describe('the holders of a device', () => {
+  /** The numbers of /dev/full, which hardly anybody opens. */
+  const search = { numbers: ['1:7'], targets: [] };
+  const soon = (): number => performance.now() + 10_000;
+
+  it('are the processes that have it open, with their commands', async () => {
+    const child = spawn('sh', ['-c', 'exec sleep 60 3</dev/full'], { stdio: 'ignore' });
+    await once(child, 'spawn');
+    try {
+      let found: Holding = await findHolders(search, undefined, soon());
+      while (found.holders[0]?.command !== 'sleep')
+        found = await findHolders(search, undefined, soon());
+      assert.deepEqual(found.holders, [{ pid: child.pid, command: 'sleep' }]);
+      assert.equal(found.searched, true);
+    } finally {
+      child.kill();
+    }
+  });
+
+  it('are not our own descriptor that was refused', async () => {
+    const handle = binding().open('/dev/full', 0);
+    const own = binding().fdNumber(handle as never);
+    const pids = async (except?: number): Promise<number[]> =>
+      (await findHolders(search, except, soon())).holders.map(({ pid }) => pid);
+    assert.ok((await pids()).includes(process.pid));
+    assert.ok(!(await pids(own)).includes(process.pid));
+    binding().closeSync(handle as never);
+  });
+});
+
+describe('every reason', () => {
+  const holding: Holding = { holders: [{ pid: 4711, command: 'qemu' }], hidden: 0, searched: true };
+  const ownership = { mode: '0600', owner: 0, group: 0, uid: 1000, gids: [1000] };
+  const members = [{ bus: 'pci', address: 'a', driver: 'nvme', verdict: 'host-driver' as const }];
+  const facts: VfioFacts = {
+    'no-device': { bus: 'pci', address: 'a' },
+    'not-bound': { bus: 'mdev', address: 'a', driver: null, driverOverride: null },
+    'no-iommu-group': { driver: null, iommus: 0 },
+    'no-cdev': { release: '6.1', noiommu: false },
+    'iommufd-not-loaded': { release: '6.1' },
+    'iommufd-absent': { release: '6.1' },
+    'node-absent': { path: '/dev/x', numbers: '511:0' },
+    'no-permission': { path: '/dev/x', ...ownership },
+    'denied-by-policy': { path: '/dev/x', ...ownership },
+    'device-cgroup': { path: '/dev/x', numbers: '511:0' },
+    'stale-node': { path: '/dev/x', expected: '511:0', found: null },
+    'held-by-cdev': holding,
+    'held-by-group': { group: 7, ...holding },
+    'group-not-viable': { group: 7, members },
+    'unsafe-interrupts': { group: 7, parameter: '/sys/x' },
+    'group-owned': { group: 7, members, ...holding },
+    'already-bound': { path: '/dev/x' },
+    gone: { bus: 'pci', address: 'a' },
+  };
+  const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
+
+  for (const reason of Object.keys(facts) as VfioReason[]) {
+    it(`has words, and an entry in docs/errors.md: ${reason}`, () => {
+      const cause = { reason, certainty: 'likely', facts: facts[reason] } as Cause;
+      const { why, hint } = wordsOf(cause);
+      assert.doesNotMatch(`${why} ${hint}`, /undefined|null|NaN|\[object/);
+      assert.notEqual(hint, '');
+      assert.match(errors, new RegExp(`^### ${reason}$`, 'm'));
+    });
+  }
+
+  it('is all that docs/errors.md has entries for', () => {
+    const entries = [...errors.matchAll(/^### (.+)$/gm)].map(([, name]) => name);
+    assert.deepEqual(entries.sort(), Object.keys(facts).sort());
+  });
+
+  it('tells what it does not know', () => {
+    const held = (facts: Partial<Holding>): string =>
+      wordsOf({ reason: 'held-by-cdev', certainty: 'likely', facts: { ...holding, ...facts } }).why;
+    assert.match(held({}), /by process 4711 \(qemu\)$/);
+    assert.match(held({ holders: [], hidden: 3 }), /may not look at/);
+    assert.match(held({ holders: [] }), /another pid namespace/);
+    assert.match(held({ holders: [], searched: false }), /bound already$/);
+  });
+});
