@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename } from 'node:path';
 import type { VfioError } from '../errors.ts';
@@ -36,10 +36,11 @@ function iommufdCause(path: string, { roots: { sysfsRoot } }: Subject): Cause {
     : { reason: 'iommufd-absent', certainty: 'likely', facts };
 }
 
+/** depmod's list has every module there is, wherever it lies. */
 function isModuleInstalled(kernel: string): boolean {
-  const folder = `/lib/modules/${kernel}/kernel/drivers/iommu/iommufd`;
-  const names = undefinedIfMissing(folder, () => readdirSync(folder)) ?? [];
-  return names.some((name) => name.startsWith('iommufd.ko'));
+  const list = `/lib/modules/${kernel}/modules.dep`;
+  const text = undefinedIfMissing(list, () => readFileSync(list, 'utf8')) ?? '';
+  return /\/iommufd\.ko(?:\.\w+)?:/.test(text);
 }
 
 /** The node of a cdev is not there: does sysfs know the cdev? */

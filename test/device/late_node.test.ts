@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, it } from 'mocha';
 import { findCdev, type CdevLocation } from '../../lib/index.ts';
 import { describeDevice, type TestDevice } from '../support/devices.ts';
+import { readmeBlocks } from '../support/readme.ts';
 
 /** Any user but root, in no group that a node could have. */
 const nobody = 65534;
@@ -63,7 +64,9 @@ describeDevice('a node that gets its rights late', (spec) => {
 
   const title = udevd ? '' : ' (install udev to run this: apt-get install -y udev)';
   (udevd ? it : it.skip)(`is opened when udevd has applied its rule${title}`, async () => {
-    const rule = `SUBSYSTEM=="vfio-dev", MODE="0660", GROUP="${nobody}"\n`;
+    const [rules = ''] = readmeBlocks('udev');
+    const rule = rules.replaceAll('"vfio"', `"${nobody}"`);
+    assert.ok(rule.includes(`GROUP="${nobody}"`));
     mkdirSync('/run/udev/rules.d', { recursive: true });
     writeFileSync('/run/udev/rules.d/70-vfio.rules', rule);
     const daemon = spawn(udevd ?? '', [], { stdio: 'ignore' });

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { transformSync } from 'esbuild';
+import { it } from 'mocha';
+import { VfioDevice } from '../../lib/index.ts';
+import { describeDevice } from '../support/devices.ts';
+import { readmeBlocks } from '../support/readme.ts';
+import { root } from '../support/root.ts';
+
+describeDevice('the README’s program that', (spec) => {
+  const [opens, explains, hands, lists, ...more] = readmeBlocks('ts');
+
+  /** Runs a program as a user of the package would, on a device that is there. */
+  function run(program = ''): { out: string[]; err: string } {
+    assert.ok(program.includes("from 'vfio'"));
+    const { code } = transformSync(program.replaceAll('0000:3b:00.0', spec.address), {
+      loader: 'ts',
+      target: 'node20',
+    });
+    // Within the package, `vfio` is the package itself.
+    const folder = new URL('build-test/readme/', root);
+    mkdirSync(folder, { recursive: true });
+    const file = new URL('program.mjs', folder);
+    writeFileSync(file, code);
+    const child = spawnSync(process.execPath, [file.pathname], { encoding: 'utf8' });
+    assert.equal(child.status, 0, child.stderr);
+    return { out: child.stdout.trimEnd().split('\n'), err: child.stderr };
+  }
+
+  it('opens a device', async () => {
+    const { out, err } = run(opens);
+    await using device = await VfioDevice.open(spec);
+    const { regions, irqs } = device.info;
+    assert.equal(out.length, regions.length + irqs.length);
+    assert.equal(out[0], `bar0 ${regions[0]?.size} ${regions[0]?.flags.join(' ')}`);
+    assert.equal(err, '');
+  });
+
+  it('says why one does not open, or opens it', async () => {
+    assert.match(run(explains).out[0] ?? '', /and ours$/);
+    await using _held = await VfioDevice.open(spec);
+    const { out, err } = run(explains);
+    assert.deepEqual(out, ['']);
+    assert.match(err, new RegExp(`bound already, by process ${process.pid} `));
+    assert.match(err, /^held-by-cdev certain/m);
+  });
+
+  it('hands one to another program', async () => {
+    const { out } = run(hands);
+    assert.match(out[0] ?? '', /^\/dev\/vfio\/devices\/vfio\d+$/);
+    assert.equal(out[1], '/dev/iommu');
+    await (await VfioDevice.open(spec)).close();
+  });
+
+  it('lists what there is', () => {
+    assert.ok(run(lists).out.some((line) => line.startsWith(spec.address)));
+  });
+
+  it('is one of these four', () => {
+    assert.deepEqual(more, []);
+  });
+});

@@ -1,0 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { root } from './root.ts';
+
+/** The blocks of this language in README.md, in their order. */
+export function readmeBlocks(language: string): string[] {
+  const text = readFileSync(new URL('README.md', root), 'utf8');
+  const blocks = text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'));
+  return [...blocks].map(([, code = '']) => code);
+}
