@@ -20,7 +20,10 @@ type Slow<Name extends string, Args extends unknown[], Value = number> = Record<
 > &
   Record<`${Name}Sync`, (...args: Args) => Value | Answer>;
 
-/** What an entry of a folder holds: a file's text, a link's target, a folder's names; or `-errno`. */
+/**
+ * What an entry of a folder holds: a file's text, a link's target, a folder's names; 0 where only its
+ * presence was asked; or `-errno`.
+ */
 export type Content = string | string[] | number;
 
 type GetInfos = (device: NativeFd, count: number, results: Int32Array, room: Uint32Array) => Answer;
@@ -39,7 +42,7 @@ export type Binding = {
   /** Fills `room` with the bare structs of the first `count` indexes, `results` with 0 or -errno. */
   getRegionInfos: GetInfos;
   getIrqInfos: GetInfos;
-  /** The text of a small file of the kernel's: at most 4,096 bytes. */
+  /** The text of a small file of the kernel's without its last newline: at most 4,096 bytes. */
   readSmallFile: (path: string) => string | Answer;
   /** The names in a folder, in no order. */
   listFolder: (path: string) => string[] | Answer;
@@ -58,7 +61,8 @@ export type Binding = {
   Slow<'waitForChange', [watch: NativeFd, milliseconds: number]> &
   /**
    * Of every folder the same entries, one folder after the other in a flat list. An entry's last
-   * character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file.
+   * character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file; `?` asks only
+   * whether it is there.
    */
   Slow<'readFolders', [folders: string[], entries: readonly string[]], Content[]> &
   /**

@@ -33,7 +33,13 @@ Content ReadText(int at, const char* path) {
       RetryOnSignal([&] { return static_cast<int>(read(fd, text.data(), text.size())); });
   close(fd);
   if (length < 0) return length;
-  return std::string(text.data(), static_cast<size_t>(length));
+  std::string_view all(text.data(), static_cast<size_t>(length));
+  if (all.ends_with('\n')) all.remove_suffix(1);
+  return std::string(all);
+}
+
+Content ReadPresence(int at, const char* path) {
+  return faccessat(at, path, F_OK, 0) < 0 ? -errno : 0;
 }
 
 Content ReadTarget(int at, const char* path) {
@@ -82,7 +88,8 @@ Napi::Value ValueOf(Napi::Env env, const Content& content) {
 
 using Read = Content (*)(int at, const char* path);
 
-// readSmallFile(path) -> its text, as far as a page holds it; listFolder(path) -> the names in it
+// readSmallFile(path) -> its text without the last newline, as far as a page holds it;
+// listFolder(path) -> the names in it
 template <Read read>
 Napi::Value ReadHere(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
@@ -95,11 +102,13 @@ struct Entry {
   Read read;
 };
 
-// The kind of an entry is its last character, as `ls -F` marks it.
+// The kind of an entry is its last character, as `ls -F` marks it; `?` asks only whether it is
+// there.
 Entry ParseEntry(const std::string& marked) {
   const std::string path = marked.substr(0, marked.empty() ? 0 : marked.size() - 1);
   if (marked.ends_with('@')) return {path, ReadTarget};
   if (marked.ends_with('/')) return {path, ReadNames};
+  if (marked.ends_with('?')) return {path, ReadPresence};
   return {marked, ReadText};
 }
 

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 static const char* const attributes[] = {
-    "vendor",       "device",         "subsystem_vendor", "subsystem_device", "class", "revision",
-    "sriov_numvfs", "sriov_totalvfs", "driver_override",  "numa_node",        "uevent"};
+    "vendor",   "device",       "subsystem_vendor", "subsystem_device", "class",
+    "revision", "sriov_numvfs", "sriov_totalvfs",   "driver_override",  "numa_node"};
 static const char* const links[] = {"driver", "iommu_group", "physfn"};
 
 // What was read, so that reading is not for nothing.
@@ -60,6 +60,7 @@ static int read_cdev(const char* device) {
 }
 
 static int read_device(const char* device) {
+  char path[PATH_MAX];
   const int has_group = read_link(device, links[1]);
   const int has_cdev = read_cdev(device);
   if (!has_group && !has_cdev) return 0;
@@ -68,7 +69,8 @@ static int read_device(const char* device) {
   }
   read_link(device, links[0]);
   read_link(device, links[2]);
-  return 1;
+  snprintf(path, sizeof(path), "%.3000s/uevent", device);
+  return access(path, F_OK) == 0;
 }
 
 static int read_bus(const char* bus) {

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { binding, type Content } from '../binding.ts';
 import { checkList } from '../call.ts';
 import type { FactSource } from './facts.ts';
-import { requireMissing } from './sysfs.ts';
+import { isMissing, requireMissing } from './sysfs.ts';
 
 /**
  * A task that reads many folders, written once: it yields what it wants read and is given the
@@ -51,6 +51,7 @@ export function* readFolders<Item, T>(
   decode: (folder: FolderContents, item: Item) => T,
 ): Reading<T[]> {
   const results: T[] = [];
+  const places = new Places(entries);
   const atOnce = Math.max(1, Math.floor(mostAtOnce / entries.length));
   for (let start = 0; start < items.length; start += atOnce) {
     const some = items.slice(start, start + atOnce);
@@ -58,45 +59,69 @@ export function* readFolders<Item, T>(
     const contents = yield { folders, entries };
     for (const [at, item] of some.entries()) {
       const first = at * entries.length;
-      results.push(decode(new FolderContents(folders[at] ?? '', entries, contents, first), item));
+      results.push(decode(new FolderContents(folders[at] ?? '', places, contents, first), item));
     }
   }
   return results;
 }
 
+type Mark = '' | '@' | '/' | '?';
+
+/** Where each entry stands among those of a folder: looked up for many folders, so without garbage. */
+class Places {
+  readonly #places: Record<Mark, Map<string, number>>;
+
+  constructor(entries: readonly string[]) {
+    this.#places = { '': new Map(), '@': new Map(), '/': new Map(), '?': new Map() };
+    for (const [at, entry] of entries.entries()) {
+      const mark = (/[@/?]$/.exec(entry)?.[0] ?? '') as Mark;
+      this.#places[mark].set(entry.slice(0, entry.length - mark.length), at);
+    }
+  }
+
+  of(name: string, mark: Mark): number | undefined {
+    return this.#places[mark].get(name);
+  }
+}
+
 /** What was read of a folder. Each answers undefined where the entry is not there (any more). */
 export class FolderContents implements FactSource {
   readonly #folder: string;
-  readonly #entries: readonly string[];
+  readonly #places: Places;
   readonly #contents: Content[];
   readonly #first: number;
 
-  constructor(folder: string, entries: readonly string[], contents: Content[], first: number) {
+  constructor(folder: string, places: Places, contents: Content[], first: number) {
     this.#folder = folder;
-    this.#entries = entries;
+    this.#places = places;
     this.#contents = contents;
     this.#first = first;
   }
 
   text(name: string): string | undefined {
-    const content = this.#content(name);
-    return typeof content === 'string' ? content.trimEnd() : undefined;
+    const content = this.#content(name, '');
+    return typeof content === 'string' ? content : undefined;
+  }
+
+  has(name: string): boolean {
+    return this.#content(name, '?') !== undefined;
   }
 
   linkName(name: string): string | undefined {
-    const content = this.#content(`${name}@`);
+    const content = this.#content(name, '@');
     return typeof content === 'string' ? basename(content) : undefined;
   }
 
   names(name: string): string[] | undefined {
-    const content = this.#content(`${name}/`);
+    const content = this.#content(name, '/');
     return typeof content === 'object' ? content : undefined;
   }
 
-  #content(entry: string): Content | undefined {
-    const content = this.#contents[this.#first + this.#entries.indexOf(entry)];
-    if (typeof content !== 'number') return content;
-    requireMissing(content, `${this.#folder}/${entry}`);
+  #content(name: string, mark: Mark): Content | undefined {
+    const place = this.#places.of(name, mark);
+    const content = place === undefined ? undefined : this.#contents[this.#first + place];
+    if (typeof content !== 'number' || content === 0) return content;
+    if (!isMissing(content)) requireMissing(content, `${this.#folder}/${name}`);
     return undefined;
   }
 }

@@ -109,7 +109,7 @@ const entries = [
   'sriov_numvfs',
   'sriov_totalvfs',
   // Last: it is the first that the kernel removes, so that where it is there, all was there.
-  'uevent',
+  'uevent?',
 ];
 
 function* readDevices(
@@ -133,16 +133,15 @@ function isWanted({ device }: Draft): boolean {
 function draft(folder: FolderContents, location: SysfsDevice): Draft {
   const sriovTotalVfs = numberOr(folder.text('sriov_totalvfs'));
   const cdevName = cdevNameOf(folder);
-  const device = {
-    ...decodeFacts(location, folder),
+  const device = Object.assign(decodeFacts(location, folder), {
     boundToVfio: cdevName !== undefined,
     cdev: null,
     physfn: folder.linkName('physfn') ?? null,
     virtfns: sriovTotalVfs === null ? null : [],
     sriovNumVfs: numberOr(folder.text('sriov_numvfs')),
     sriovTotalVfs,
-  };
-  const torn = folder.text('uevent') === undefined;
+  });
+  const torn = !folder.has('uevent');
   return { device, cdevName, torn };
 }
 
@@ -151,12 +150,12 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
   yield* readFolders(
     bound,
     ({ device, cdevName }) => `${device.sysfsPath}/vfio-dev/${cdevName ?? ''}`,
-    ['dev', 'uevent'],
+    ['dev', 'uevent?'],
     (folder, draft) => {
       const { cdevName: name = '', device } = draft;
       const numbers = parseNumbers(folder.text('dev') ?? '');
       if (numbers) device.cdev = { name, path: `${devRoot}/vfio/devices/${name}`, ...numbers };
-      draft.torn ||= folder.text('uevent') === undefined;
+      draft.torn ||= !folder.has('uevent');
     },
   );
 }

@@ -9,7 +9,7 @@ import { check } from '../call.ts';
 /** An attribute's text without its newline. */
 export function readAttribute(path: string): string | undefined {
   const text = binding().readSmallFile(path);
-  if (typeof text === 'string') return text.trimEnd();
+  if (typeof text === 'string') return text;
   requireMissing(text, path);
   return undefined;
 }
@@ -52,9 +52,14 @@ const ENOTDIR = -20;
 const EISDIR = -21;
 const missing: readonly Answer[] = [ENOENT, ENODEV, ENOTDIR, EISDIR];
 
+/** Whether an answer says that a file is not there. */
+export function isMissing(answer: Answer): boolean {
+  return missing.includes(answer);
+}
+
 /** Throws where a file could not be read for another reason than that it is not there. */
 export function requireMissing(answer: Answer, path: string): void {
-  if (missing.includes(answer)) return;
+  if (isMissing(answer)) return;
   check(answer, { syscall: 'open', path });
 }
 

@@ -174,7 +174,7 @@ describe('listDevices while devices come and go', () => {
   });
 
   // What is asked in turn: buses, devices, which matter, their facts, their cdevs.
-  for (const asked of ['./', 'devices/', 'vfio-dev/', 'uevent', 'dev']) {
+  for (const asked of ['./', 'devices/', 'vfio-dev/', 'uevent?', 'dev']) {
     it(`skips a device that goes before '${asked}' is asked`, async () => {
       const sysfsRoot = sysfs({ pci: { [first]: bound, [second]: bound } });
       const devices = await meanwhile(
@@ -205,7 +205,7 @@ describe('listDevices while devices come and go', () => {
   it('skips a device that is no longer of interest', async () => {
     const sysfsRoot = sysfs({ pci: { [first]: pciDevice(1) } });
     const devices = await meanwhile(
-      (entries) => entries.includes('uevent'),
+      (entries) => entries.includes('uevent?'),
       () => {
         rmSync(`${sysfsRoot}/bus/pci/devices/${first}/iommu_group`);
       },

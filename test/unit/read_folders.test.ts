@@ -23,7 +23,7 @@ describe('readFolders', () => {
     const folder = (at: number): unknown[] =>
       contents.slice(at * entries.length, (at + 1) * entries.length);
     const [text, link, names, inner, own, ...errors] = folder(0);
-    assert.deepEqual([text, link, names], ['één\n', '../somewhere/else', ['inner']]);
+    assert.deepEqual([text, link, names], ['één', '../somewhere/else', ['inner']]);
     assert.equal(inner, 'x'.repeat(4096));
     assert.deepEqual(new Set(own as string[]), new Set(['link', 'names', 'text']));
     assert.deepEqual(errors, [-EISDIR, -EINVAL, -ENOTDIR, -ENOENT]);
@@ -31,6 +31,13 @@ describe('readFolders', () => {
     assert.deepEqual(folder(2), entries.map(() => -ENOENT)); // prettier-ignore
     assert.deepEqual(folder(3), entries.map(() => -ENOTDIR)); // prettier-ignore
     assert.deepEqual(await binding().readFolders(folders, entries), contents);
+  });
+
+  it('says whether something is there, whatever it is', () => {
+    const root = tree({ 'a/file': '', 'a/folder/inner': '' });
+    const asked = ['file?', 'folder?', 'none?', 'file/inner?'];
+    const answers = binding().readFoldersSync([`${root}/a`], asked);
+    assert.deepEqual(answers, [0, 0, -ENOENT, -ENOTDIR]);
   });
 
   it('answers nothing where nothing was asked', async () => {
