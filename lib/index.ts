@@ -9,6 +9,12 @@ export type {
   UnknownCapability,
 } from './device/decode.ts';
 export { describeDevice, findCdev } from './diagnose/lookup.ts';
+export {
+  closeDevices,
+  openDevices,
+  type FleetProgress,
+  type OpenDevicesOptions,
+} from './device/fleet.ts';
 export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
 export type { RawCapability } from './device/capabilities.ts';
 export { VfioError, type VfioErrorCode } from './errors.ts';

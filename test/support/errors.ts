@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 
-/** The error that `run` throws or rejects with, its `code` checked. */
-export async function failure(run: () => unknown, code: string): Promise<Error> {
+/** The error that `run` throws or rejects with, its `code` checked; undefined: it has none. */
+export async function failure(run: () => unknown, code: string | undefined): Promise<Error> {
   try {
     await run();
   } catch (error) {
@@ -9,5 +9,5 @@ export async function failure(run: () => unknown, code: string): Promise<Error> 
     assert.equal('code' in error ? error.code : undefined, code, error.stack);
     return error;
   }
-  throw new assert.AssertionError({ message: `expected ${code}, got no error` });
+  throw new assert.AssertionError({ message: `expected ${code ?? 'an error'}, got none` });
 }

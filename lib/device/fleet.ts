@@ -1,0 +1,143 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import type { DeviceSpec } from '../locate/address.ts';
+import { closeAndThrow } from '../undo.ts';
+import { VfioDevice, type OpenDeviceOptions } from './device.ts';
+import { checkSignal } from './open_options.ts';
+
+/** How to open many devices. */
+export interface OpenDevicesOptions extends OpenDeviceOptions {
+  /**
+   * How many are opened at once: 64 unless told otherwise, which is also the most that can wait for
+   * the kernel at once.
+   */
+  concurrency?: number | undefined;
+  /** Called after each device, in the order in which they are done. */
+  onProgress?: ((progress: FleetProgress) => void) | undefined;
+  /** Report what failed beside what was opened, instead of closing everything. */
+  settle?: boolean | undefined;
+}
+
+/** How far opening many devices is. */
+export interface FleetProgress {
+  /** Opened or failed. */
+  done: number;
+  failed: number;
+  total: number;
+  /** The one that is done. */
+  spec: DeviceSpec;
+}
+
+const mostAtOnce = 64;
+
+/**
+ * Opens many devices at once, as {@link VfioDevice.open} does each. The kernel resets each device
+ * that it can, 100 ms and more; devices on separate buses do not wait for one another.
+ *
+ * Where one fails, those that were opened are closed again; with `settle` they stay open, and the
+ * answer has a result for each, as `Promise.allSettled` has.
+ *
+ * @param options `iommufd` is where all of them are bound; without it each opens its own
+ * @returns the devices in the order of `specs`
+ * @throws TypeError, RangeError for arguments that cannot be right
+ * @throws AggregateError with the error of every device that did not open
+ * @throws the signal's reason, after what was opened is closed again
+ */
+export function openDevices(
+  specs: readonly DeviceSpec[],
+  options: OpenDevicesOptions & { settle: true },
+): Promise<PromiseSettledResult<VfioDevice>[]>;
+export function openDevices(
+  specs: readonly DeviceSpec[],
+  options?: OpenDevicesOptions & { settle?: false | undefined },
+): Promise<VfioDevice[]>;
+export async function openDevices(
+  specs: readonly DeviceSpec[],
+  options: OpenDevicesOptions = {},
+): Promise<VfioDevice[] | PromiseSettledResult<VfioDevice>[]> {
+  const { settle = false, signal } = options;
+  check(specs, options);
+  signal?.throwIfAborted();
+  const { results, problem } = await openAll(specs, options);
+  const opened = results
+    .filter((result) => result.status === 'fulfilled')
+    .map(({ value }) => value);
+  const failed = results.filter((result) => result.status === 'rejected');
+  if (problem) return await closeAndThrow(problem.error, () => closeDevices(opened));
+  if (signal?.aborted) return await closeAndThrow(signal.reason, () => closeDevices(opened));
+  if (settle) return results;
+  if (failed.length === 0) return opened;
+  const errors = failed.map(({ reason }) => reason as unknown);
+  const message = `${failed.length} of ${specs.length} devices did not open`;
+  return await closeAndThrow(new AggregateError(errors, message), () => closeDevices(opened));
+}
+
+/**
+ * Closes many devices at once. All of them are closed when this settles.
+ *
+ * @throws AggregateError with the error of every device that did not close well
+ */
+export async function closeDevices(devices: readonly VfioDevice[]): Promise<void> {
+  requireArray('devices', 'an array of VfioDevice', devices);
+  for (const device of devices) {
+    if (!(device instanceof VfioDevice)) throw invalidType('devices', 'VfioDevices', device);
+  }
+  const results = await Promise.allSettled(devices.map((device) => device.close()));
+  const failed = results.filter((result) => result.status === 'rejected');
+  if (failed.length === 0) return;
+  const errors = failed.map(({ reason }) => reason as unknown);
+  throw new AggregateError(errors, `${errors.length} of ${devices.length} devices did not close`);
+}
+
+interface Outcome {
+  results: PromiseSettledResult<VfioDevice>[];
+  /** What `onProgress` threw: nothing was begun after that. */
+  problem?: { error: unknown };
+}
+
+/** Opens them in their order, `concurrency` at once. */
+async function openAll(
+  specs: readonly DeviceSpec[],
+  { concurrency = mostAtOnce, onProgress, ...options }: OpenDevicesOptions,
+): Promise<Outcome> {
+  const outcome: Outcome = { results: [] };
+  const progress = { done: 0, failed: 0, total: specs.length };
+  const entries = specs.entries();
+  const openNext = async (): Promise<void> => {
+    // Every one of these loops takes from the same iterator.
+    for (const [at, spec] of entries) {
+      const [result] = await Promise.allSettled([VfioDevice.open(spec, options)]);
+      outcome.results[at] = result;
+      progress.done++;
+      if (result.status === 'rejected') progress.failed++;
+      try {
+        onProgress?.({ ...progress, spec });
+      } catch (error) {
+        outcome.problem ??= { error };
+      }
+      if (outcome.problem) return;
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(concurrency, specs.length) }, openNext));
+  return outcome;
+}
+
+function check(specs: unknown, options: OpenDevicesOptions): void {
+  requireArray('specs', 'an array of devices', specs);
+  const { concurrency, onProgress, signal } = options as Record<string, unknown>;
+  checkSignal(signal);
+  if (concurrency !== undefined) checkConcurrency(concurrency);
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw invalidType('onProgress', 'a function', onProgress);
+  }
+}
+
+function checkConcurrency(value: unknown): void {
+  const expected = `an integer >= 1 and <= ${mostAtOnce}`;
+  if (typeof value !== 'number') throw invalidType('concurrency', expected, value);
+  if (Number.isInteger(value) && value >= 1 && value <= mostAtOnce) return;
+  throw outOfRange('concurrency', expected, value);
+}
+
+function requireArray(name: string, expected: string, value: unknown): void {
+  if (!Array.isArray(value)) throw invalidType(name, expected, value);
+}
