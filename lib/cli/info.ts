@@ -1,11 +1,4 @@
-import {
-  describeDevice,
-  findCdev,
-  VfioDevice,
-  VfioError,
-  type CdevLocation,
-  type DeviceInfo,
-} from '../index.ts';
+import { describeDevice, findCdev, VfioDevice, VfioError } from '../index.ts';
 import { exitStatus, type Command, type Invocation } from './command.ts';
 import { infoJson } from './info_json.ts';
 import type { InfoReport } from './info_report.ts';
@@ -31,39 +24,38 @@ status is 3.`,
 async function printInfo({ positionals, flags, out }: Invocation): Promise<number> {
   const [spec = ''] = positionals;
   const device = describeDevice(spec);
-  const { cdev, reason } = flags['no-open'] ? tryFindCdev(spec) : { cdev: findCdev(spec) };
-  const report: InfoReport = { device, cdev: cdev ?? null, info: null };
-  let status: number = exitStatus.ok;
-  if (reason) out.note(`vfio info: ${reason.message}`);
-  if (!flags['no-open']) {
-    try {
-      report.info = await readInfo(spec);
-    } catch (error) {
-      if (!isHeld(error)) throw error;
-      out.note(`vfio info: another program holds the device (${error.message})`);
-      status = exitStatus.held;
-    }
-  }
+  const found = flags['no-open'] ? look(spec) : await open(spec);
+  if (found.note !== undefined) out.note(`vfio info: ${found.note}`);
+  const report: InfoReport = { device, cdev: found.cdev, info: found.info };
   out.print(flags['json'] ? infoJson(report) : infoText(report, out.colour));
-  return status;
+  return found.status;
 }
 
-async function readInfo(spec: string): Promise<DeviceInfo> {
-  const device = await VfioDevice.open(spec);
+/** What a look at the device, or its opening, found out. */
+interface Found extends Pick<InfoReport, 'cdev' | 'info'> {
+  note?: string;
+  status: number;
+}
+
+async function open(spec: string): Promise<Found> {
   try {
-    return device.info;
-  } finally {
-    await device.close();
+    await using device = await VfioDevice.open(spec);
+    const { name, path, major, minor, info } = device;
+    return { cdev: { name, path, major, minor }, info, status: exitStatus.ok };
+  } catch (error) {
+    if (!isHeld(error)) throw error;
+    const note = `another program holds the device (${error.message})`;
+    return { cdev: findCdev(spec), info: null, note, status: exitStatus.held };
   }
 }
 
 /** The cdev, or why there is none; a device that is not there throws in describeDevice before. */
-function tryFindCdev(spec: string): { cdev?: CdevLocation; reason?: VfioError } {
+function look(spec: string): Found {
   try {
-    return { cdev: findCdev(spec) };
+    return { cdev: findCdev(spec), info: null, status: exitStatus.ok };
   } catch (error) {
-    if (error instanceof VfioError) return { reason: error };
-    throw error;
+    if (!(error instanceof VfioError)) throw error;
+    return { cdev: null, info: null, note: error.message, status: exitStatus.ok };
   }
 }
 

@@ -72,12 +72,15 @@ interface Target {
   own: Iommufd | undefined;
 }
 
-function chooseIommufd({ devRoot }: CdevNode, given: unknown): Target {
-  if (given === undefined) {
-    const own = Iommufd.open({ devRoot });
-    return { iommufd: own, own };
-  }
-  if (given instanceof Iommufd) return { iommufd: given, own: undefined };
+function chooseIommufd({ devRoot }: CdevNode, given: Iommufd | undefined): Target {
+  if (given !== undefined) return { iommufd: given, own: undefined };
+  const own = Iommufd.openFor(devRoot);
+  return { iommufd: own, own };
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` for what is there and no Iommufd */
+export function checkIommufd(given: unknown): void {
+  if (given === undefined || Iommufd.isIommufd(given)) return;
   throw invalidType('iommufd', 'an Iommufd', given);
 }
 

@@ -24,7 +24,17 @@ export async function openDeviceNode(spec: DeviceSpec, options: OpenOptions): Pr
   checkTimeout(timeout);
   checkSignal(signal);
   signal?.throwIfAborted();
-  const attempt = new Attempt(spec, rootsOf(options));
+  const node = await tryThenWait(new Attempt(spec, rootsOf(options)), timeout, signal);
+  // Aborted in the turn in which it was called: nobody asks for the device any more.
+  if (signal?.aborted) return await closeAndThrow(signal.reason, () => node.fd.close());
+  return node;
+}
+
+async function tryThenWait(
+  attempt: Attempt,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<CdevNode> {
   const first = attempt.run();
   if (!(first instanceof VfioError)) return first;
   if (timeout === 0) throw first;
@@ -63,7 +73,6 @@ async function openLater(
       signal?.throwIfAborted();
     }
     await watch.close();
-    signal?.throwIfAborted();
     return node;
   } catch (error) {
     return await closeAndThrow(error, async () => {

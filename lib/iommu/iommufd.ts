@@ -1,5 +1,8 @@
+import { requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
+import { callerPlace } from '../caller.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { rootsOf, type RootOptions } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { Ioas } from './ioas.ts';
@@ -8,6 +11,13 @@ import { Ioas } from './ioas.ts';
 export class Iommufd {
   readonly #fd: OwnedFd;
 
+  static {
+    defineInspect(this, 'Iommufd', (iommufd) => {
+      const { path, closed } = iommufd.#fd;
+      return { path, state: closed ? 'closed' : 'open' };
+    });
+  }
+
   private constructor(fd: OwnedFd) {
     this.#fd = fd;
   }
@@ -15,12 +25,24 @@ export class Iommufd {
   /**
    * Opens `/dev/iommu`, or `iommu` in the folder that `devRoot` names. Does not block.
    *
-   * @throws TypeError for a `devRoot` that is no absolute path
+   * @throws TypeError for `options` that are no object, a `devRoot` that is no absolute path
    * @throws VfioError `ENOENT` (the kernel has no iommufd, or its module is not loaded), `EACCES`
    */
   static open(options: Pick<RootOptions, 'devRoot'> = {}): Iommufd {
+    const place = callerPlace();
+    requireObject('options', options);
     const { devRoot } = rootsOf({ devRoot: options.devRoot });
-    return new Iommufd(OwnedFd.open(`${devRoot}/iommu`, 'the iommufd'));
+    return new Iommufd(openNode(devRoot).openedAt(place));
+  }
+
+  /** One that a device opens for itself, and closes. @internal */
+  static openFor(devRoot: string): Iommufd {
+    return new Iommufd(openNode(devRoot).asPart());
+  }
+
+  /** Whether it is one, and not only called so. @internal */
+  static isIommufd(value: unknown): value is Iommufd {
+    return typeof value === 'object' && value !== null && #fd in value;
   }
 
   /** The descriptor's number, for reading. The Iommufd stays its owner. */
@@ -63,4 +85,8 @@ export class Iommufd {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function openNode(devRoot: string): OwnedFd {
+  return OwnedFd.open(`${devRoot}/iommu`, 'the iommufd');
 }
