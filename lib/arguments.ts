@@ -18,6 +18,24 @@ export function outOfRange(name: string, expected: string, value: unknown): Rang
   return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
 }
 
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` for what has no options in it: null, an array, a number */
+export function requireObject(name: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
+  throw invalidType(name, 'an object', value);
+}
+
+const mostFd = 2 ** 31 - 1;
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE` */
+export function requireFdNumber(name: string, value: unknown): void {
+  const expected = `the number of an open descriptor, an integer from 0 to ${mostFd}`;
+  if (typeof value !== 'number') throw invalidType(name, expected, value);
+  if (Number.isInteger(value) && value >= 0 && value <= mostFd) return;
+  throw outOfRange(name, expected, value);
+}
+
+/** What the value is, by no code of its own: that could throw, or say something else. */
 function show(value: unknown): string {
-  return inspect(value, { depth: 0, maxStringLength: 80, breakLength: Infinity });
+  const options = { depth: 0, maxStringLength: 80, breakLength: Infinity, customInspect: false };
+  return inspect(value, options);
 }

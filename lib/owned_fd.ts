@@ -16,12 +16,15 @@ export class OwnedFd {
   #closed: Promise<void> | undefined;
   readonly #what: string;
   readonly path: string;
+  /** What is told and done when the owner is dropped. */
+  readonly #ifDropped: Dropped;
 
   private constructor(fd: NativeFd, what: string, path: string) {
     this.#fd = fd;
     this.#what = what;
     this.path = path;
-    dropped.register(this, { fd, what, path }, this);
+    this.#ifDropped = { fd, what, path, place: undefined, isPart: false };
+    dropped.register(this, this.#ifDropped, this);
   }
 
   /** Opens a node for reading and writing. `what` names the owner in errors: 'the iommufd'. */
@@ -33,6 +36,18 @@ export class OwnedFd {
   /** Becomes the owner of a descriptor that the addon opened. */
   static adopt(fd: NativeFd, what: string, path: string): OwnedFd {
     return new OwnedFd(fd, what, path);
+  }
+
+  /** Where the program opened it, as `callerPlace` says: to find the owner who forgot to close it. */
+  openedAt(place: string | undefined): this {
+    this.#ifDropped.place = place;
+    return this;
+  }
+
+  /** Belongs to another owner, who is dropped with it: one warning is enough for both. */
+  asPart(): this {
+    this.#ifDropped.isPart = true;
+    return this;
   }
 
   /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
@@ -80,13 +95,23 @@ export class OwnedFd {
   }
 }
 
+/** Lives longer than the owner, and so refers to nothing that could keep it. */
+interface Dropped {
+  readonly fd: NativeFd;
+  readonly what: string;
+  readonly path: string;
+  place: string | undefined;
+  isPart: boolean;
+}
+
 /** Closes what its owner forgot to close, and says so. */
-const dropped = new FinalizationRegistry<{ fd: NativeFd; what: string; path: string }>(
-  ({ fd, what, path }) => {
-    const message = `${what} (${path}) was dropped without being closed; closing it now`;
+const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPart }) => {
+  if (!isPart) {
+    const from = place === undefined ? '' : `, opened at ${place},`;
+    const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
     process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
-    void binding()
-      .close(fd)
-      ?.then((answer) => check(answer, { syscall: 'close', path }));
-  },
-);
+  }
+  void binding()
+    .close(fd)
+    ?.then((answer) => check(answer, { syscall: 'close', path }));
+});

@@ -25,8 +25,9 @@ using Content = std::variant<int, std::string, std::vector<std::string>>;
 
 // A path is looked up from the folder that the descriptor `at` is, as openat does.
 
+// O_NONBLOCK: what stands in a file's place may be a FIFO, whose open could wait for ever.
 Content ReadText(int at, const char* path) {
-  const int fd = RetryOnSignal([&] { return openat(at, path, O_RDONLY | O_CLOEXEC); });
+  const int fd = RetryOnSignal([&] { return openat(at, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); });
   if (fd < 0) return fd;
   std::array<char, kMostBytes> text;
   const int length =

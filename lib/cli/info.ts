@@ -1,11 +1,4 @@
-import {
-  describeDevice,
-  findCdev,
-  VfioDevice,
-  VfioError,
-  type CdevLocation,
-  type DeviceInfo,
-} from '../index.ts';
+import { describeDevice, findCdev, VfioDevice, VfioError } from '../index.ts';
 import { exitStatus, type Command, type Invocation } from './command.ts';
 import { infoJson } from './info_json.ts';
 import type { InfoReport } from './info_report.ts';
@@ -31,41 +24,44 @@ status is 3.`,
 async function printInfo({ positionals, flags, out }: Invocation): Promise<number> {
   const [spec = ''] = positionals;
   const device = describeDevice(spec);
-  const { cdev, reason } = flags['no-open'] ? tryFindCdev(spec) : { cdev: findCdev(spec) };
-  const report: InfoReport = { device, cdev: cdev ?? null, info: null };
-  let status: number = exitStatus.ok;
-  if (reason) out.note(`vfio info: ${reason.message}`);
-  if (!flags['no-open']) {
-    try {
-      report.info = await readInfo(spec);
-    } catch (error) {
-      if (!isHeld(error)) throw error;
-      out.note(`vfio info: the device is in use (${error.message})`);
-      if (error.hint !== undefined) out.note(`hint: ${error.hint}`);
-      status = exitStatus.held;
-    }
-  }
+  const found = flags['no-open'] ? look(spec) : await open(spec);
+  for (const note of found.notes) out.note(note);
+  const report: InfoReport = { device, cdev: found.cdev, info: found.info };
   out.print(flags['json'] ? infoJson(report) : infoText(report, out.colour));
-  return status;
+  return found.status;
 }
 
-async function readInfo(spec: string): Promise<DeviceInfo> {
-  const device = await VfioDevice.open(spec);
+/** What a look at the device, or its opening, found out. */
+interface Found extends Pick<InfoReport, 'cdev' | 'info'> {
+  notes: string[];
+  status: number;
+}
+
+async function open(spec: string): Promise<Found> {
   try {
-    return device.info;
-  } finally {
-    await device.close();
+    await using device = await VfioDevice.open(spec);
+    const { name, path, major, minor, info } = device;
+    return { cdev: { name, path, major, minor }, info, notes: [], status: exitStatus.ok };
+  } catch (error) {
+    if (!isHeld(error)) throw error;
+    const notes = notesOf(`the device is in use (${error.message})`, error);
+    return { cdev: findCdev(spec), info: null, notes, status: exitStatus.held };
   }
 }
 
 /** The cdev, or why there is none; a device that is not there throws in describeDevice before. */
-function tryFindCdev(spec: string): { cdev?: CdevLocation; reason?: VfioError } {
+function look(spec: string): Found {
   try {
-    return { cdev: findCdev(spec) };
+    return { cdev: findCdev(spec), info: null, notes: [], status: exitStatus.ok };
   } catch (error) {
-    if (error instanceof VfioError) return { reason: error };
-    throw error;
+    if (!(error instanceof VfioError)) throw error;
+    const notes = notesOf(error.message, error);
+    return { cdev: null, info: null, notes, status: exitStatus.ok };
   }
+}
+
+function notesOf(what: string, { hint }: VfioError): string[] {
+  return [`vfio info: ${what}`, ...(hint === undefined ? [] : [`hint: ${hint}`])];
 }
 
 /** Binding answers EINVAL to the second cdev descriptor, EBUSY where the group is open. */

@@ -76,12 +76,15 @@ interface Target {
   own: Iommufd | undefined;
 }
 
-function chooseIommufd({ roots }: CdevNode, given: unknown): Target {
-  if (given === undefined) {
-    const own = Iommufd.open(roots);
-    return { iommufd: own, own };
-  }
-  if (given instanceof Iommufd) return { iommufd: given, own: undefined };
+function chooseIommufd({ roots }: CdevNode, given: Iommufd | undefined): Target {
+  if (given !== undefined) return { iommufd: given, own: undefined };
+  const own = Iommufd.openFor(roots);
+  return { iommufd: own, own };
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` for what is there and no Iommufd */
+export function checkIommufd(given: unknown): void {
+  if (given === undefined || Iommufd.isIommufd(given)) return;
   throw invalidType('iommufd', 'an Iommufd', given);
 }
 

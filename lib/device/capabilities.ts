@@ -25,10 +25,11 @@ const headerSize = 8;
 export function walkCapabilities(view: DataView, first: number): RawCapability[] {
   if (first === 0) return [];
   const offsets = chainOffsets(view, first);
+  const inOrder = offsets.toSorted((a, b) => a - b);
+  const ends = new Map(inOrder.map((offset, at) => [offset, inOrder[at + 1] ?? view.byteLength]));
   return offsets.map((offset) => {
     const start = offset + headerSize;
-    const following = offsets.filter((other) => other > offset);
-    const end = Math.min(view.byteLength, ...following);
+    const end = ends.get(offset) ?? start;
     return {
       id: view.getUint16(offset, littleEndian),
       version: view.getUint16(offset + 2, littleEndian),

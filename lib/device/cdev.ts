@@ -1,10 +1,13 @@
+import { requireObject } from '../arguments.ts';
+import { callerPlace } from '../caller.ts';
 import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
 import type { OwnedFd } from '../owned_fd.ts';
-import { bindNode, bindNodeSync } from './bind.ts';
+import { bindNode, bindNodeSync, checkIommufd } from './bind.ts';
 import { VfioDevice } from './device.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import type { CdevNode } from './node.ts';
@@ -17,6 +20,14 @@ import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 export class VfioCdev {
   readonly #node: CdevNode;
   #bound = false;
+
+  static {
+    defineInspect(this, 'VfioCdev', (cdev) => {
+      const { device, path } = cdev.#node.location;
+      const state = cdev.#bound ? 'bound' : 'open';
+      return { address: device.address, path, state: cdev.#node.fd.closed ? 'closed' : state };
+    });
+  }
 
   private constructor(node: CdevNode) {
     this.#node = node;
@@ -70,6 +81,7 @@ export class VfioCdev {
    *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
    */
   async bind(iommufd?: Iommufd): Promise<VfioDevice> {
+    checkIommufd(iommufd);
     this.#unbound();
     const bound = await bindNode(this.#node, iommufd);
     this.#bound = true;
@@ -78,6 +90,7 @@ export class VfioCdev {
 
   /** As {@link bind}, blocking. */
   bindSync(iommufd?: Iommufd): VfioDevice {
+    checkIommufd(iommufd);
     this.#unbound();
     const bound = bindNodeSync(this.#node, iommufd);
     this.#bound = true;
@@ -127,10 +140,18 @@ export class VfioCdev {
  * @throws the signal's reason
  */
 export async function openCdev(spec: DeviceSpec, options: OpenOptions = {}): Promise<VfioCdev> {
-  return VfioCdev.adopt(await openDeviceNode(spec, options));
+  const place = callerPlace();
+  requireObject('options', options);
+  const node = await openDeviceNode(spec, options);
+  node.fd.openedAt(place);
+  return VfioCdev.adopt(node);
 }
 
 /** As {@link openCdev}, blocking; without a `timeout` it does not wait. */
 export function openCdevSync(spec: DeviceSpec, options: OpenSyncOptions = {}): VfioCdev {
-  return VfioCdev.adopt(openDeviceNodeSync(spec, options));
+  const place = callerPlace();
+  requireObject('options', options);
+  const node = openDeviceNodeSync(spec, options);
+  node.fd.openedAt(place);
+  return VfioCdev.adopt(node);
 }

@@ -1,12 +1,14 @@
-import { invalidType } from '../arguments.ts';
+import { invalidType, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
+import { callerPlace } from '../caller.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
-import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
+import { bindNode, bindNodeSync, checkIommufd, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, readDeviceInfo, type RawDeviceInfo } from './info.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
@@ -26,6 +28,14 @@ export class VfioDevice {
   readonly #bound: BoundCdev;
   readonly #answers: RawDeviceInfo;
   #info: DeviceInfo | undefined;
+
+  static {
+    defineInspect(this, 'VfioDevice', (opened) => {
+      const { location, fd } = opened.#bound;
+      const { device, path } = location;
+      return { address: device.address, path, state: fd.closed ? 'closed' : 'bound' };
+    });
+  }
 
   private constructor(bound: BoundCdev) {
     this.#bound = bound;
@@ -47,13 +57,23 @@ export class VfioDevice {
    *   (held by another cdev descriptor), `EBUSY` (held through its group), `EPERM`, `ENODEV`
    * @throws the signal's reason
    */
-  static async open(spec: DeviceSpec, options: OpenDeviceOptions = {}): Promise<VfioDevice> {
+  static open(spec: DeviceSpec, options: OpenDeviceOptions = {}): Promise<VfioDevice> {
+    return VfioDevice.openAt(callerPlace(), spec, options);
+  }
+
+  /** Opens it for who called at `place`. @internal */
+  static async openAt(
+    place: string | undefined,
+    spec: DeviceSpec,
+    options: OpenDeviceOptions,
+  ): Promise<VfioDevice> {
+    requireObject('options', options);
     const { iommufd, signal } = options;
+    checkIommufd(iommufd);
     const node = await openDeviceNode(spec, options);
+    node.fd.openedAt(place);
     try {
-      const bound = await bindNode(node, iommufd);
-      if (signal?.aborted) return await closeAndThrow(signal.reason, () => bound.close());
-      return await VfioDevice.adopt(bound);
+      return await VfioDevice.adopt(await bindNode(node, iommufd), signal);
     } catch (error) {
       return await closeAndThrow(error, () => node.fd.close());
     }
@@ -61,9 +81,14 @@ export class VfioDevice {
 
   /** As {@link open}, blocking; without a `timeout` it does not wait for the node. */
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
+    const place = callerPlace();
+    requireObject('options', options);
+    const { iommufd } = options;
+    checkIommufd(iommufd);
     const node = openDeviceNodeSync(spec, options);
+    node.fd.openedAt(place);
     try {
-      return VfioDevice.adoptSync(bindNodeSync(node, options.iommufd));
+      return VfioDevice.adoptSync(bindNodeSync(node, iommufd));
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         node.fd.closeSync();
@@ -71,10 +96,18 @@ export class VfioDevice {
     }
   }
 
-  /** Takes over a bound cdev; closes it where its info cannot be read. @internal */
-  static async adopt(bound: BoundCdev): Promise<VfioDevice> {
+  /** Whether it is one, and not only called so. @internal */
+  static isDevice(value: unknown): value is VfioDevice {
+    return typeof value === 'object' && value !== null && #bound in value;
+  }
+
+  /** Takes over a bound cdev; closes it where its info cannot be read, or is not wanted. @internal */
+  static async adopt(bound: BoundCdev, signal?: AbortSignal): Promise<VfioDevice> {
     try {
-      return new VfioDevice(bound);
+      signal?.throwIfAborted();
+      const device = new VfioDevice(bound);
+      signal?.throwIfAborted();
+      return device;
     } catch (error) {
       return await closeAndThrow(error, () => bound.close());
     }
@@ -204,6 +237,6 @@ export class VfioDevice {
 }
 
 function idOf(ioas: unknown): number {
-  if (ioas instanceof Ioas) return ioas.id;
+  if (Ioas.isIoas(ioas)) return ioas.id;
   throw invalidType('ioas', 'an Ioas', ioas);
 }

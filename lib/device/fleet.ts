@@ -1,8 +1,12 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange, requireObject } from '../arguments.ts';
+import { callerPlace } from '../caller.ts';
 import type { DeviceSpec } from '../locate/address.ts';
+import { parseSpec } from '../locate/resolve.ts';
+import { rootsOf } from '../locate/roots.ts';
 import { closeAndThrow } from '../undo.ts';
+import { checkIommufd } from './bind.ts';
 import { VfioDevice, type OpenDeviceOptions } from './device.ts';
-import { checkSignal } from './open_options.ts';
+import { checkSignal, checkTimeout } from './open_options.ts';
 
 /** How to open many devices. */
 export interface OpenDevicesOptions extends OpenDeviceOptions {
@@ -54,10 +58,11 @@ export async function openDevices(
   specs: readonly DeviceSpec[],
   options: OpenDevicesOptions = {},
 ): Promise<VfioDevice[] | PromiseSettledResult<VfioDevice>[]> {
-  const { settle = false, signal } = options;
+  const place = callerPlace();
   check(specs, options);
+  const { settle = false, signal } = options;
   signal?.throwIfAborted();
-  const { results, problem } = await openAll(specs, options);
+  const { results, problem } = await openAll(specs, options, place);
   const opened = results
     .filter((result) => result.status === 'fulfilled')
     .map(({ value }) => value);
@@ -79,7 +84,7 @@ export async function openDevices(
 export async function closeDevices(devices: readonly VfioDevice[]): Promise<void> {
   requireArray('devices', 'an array of VfioDevice', devices);
   for (const device of devices) {
-    if (!(device instanceof VfioDevice)) throw invalidType('devices', 'VfioDevices', device);
+    if (!VfioDevice.isDevice(device)) throw invalidType('devices', 'VfioDevices', device);
   }
   const results = await Promise.allSettled(devices.map((device) => device.close()));
   const failed = results.filter((result) => result.status === 'rejected');
@@ -98,6 +103,7 @@ interface Outcome {
 async function openAll(
   specs: readonly DeviceSpec[],
   { concurrency = mostAtOnce, onProgress, ...options }: OpenDevicesOptions,
+  place: string | undefined,
 ): Promise<Outcome> {
   const outcome: Outcome = { results: [] };
   const progress = { done: 0, failed: 0, total: specs.length };
@@ -105,7 +111,7 @@ async function openAll(
   const openNext = async (): Promise<void> => {
     // Every one of these loops takes from the same iterator.
     for (const [at, spec] of entries) {
-      const [result] = await Promise.allSettled([VfioDevice.open(spec, options)]);
+      const [result] = await Promise.allSettled([VfioDevice.openAt(place, spec, options)]);
       outcome.results[at] = result;
       progress.done++;
       if (result.status === 'rejected') progress.failed++;
@@ -121,14 +127,23 @@ async function openAll(
   return outcome;
 }
 
-function check(specs: unknown, options: OpenDevicesOptions): void {
+function check(specs: readonly DeviceSpec[], options: OpenDevicesOptions): void {
   requireArray('specs', 'an array of devices', specs);
-  const { concurrency, onProgress, signal } = options as Record<string, unknown>;
+  requireObject('options', options);
+  const { concurrency, onProgress, settle, signal, timeout, iommufd } = options;
+  const roots = rootsOf(options);
   checkSignal(signal);
+  if (timeout !== undefined) checkTimeout(timeout);
+  checkIommufd(iommufd);
+  if (settle !== undefined && typeof settle !== 'boolean') {
+    throw invalidType('settle', 'a boolean', settle);
+  }
   if (concurrency !== undefined) checkConcurrency(concurrency);
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw invalidType('onProgress', 'a function', onProgress);
   }
+  // A mistake in the last of them must not be found with the others open.
+  for (const spec of specs) parseSpec(spec, roots);
 }
 
 function checkConcurrency(value: unknown): void {

@@ -48,8 +48,13 @@ export class FolderWatch {
     }
   }
 
-  /** Waits for a change since {@link add}; resolves after this time too. */
+  /**
+   * Waits for a change since {@link add}; resolves after this time too, and soon after an abort.
+   *
+   * @throws the reason of a signal that was aborted before
+   */
   async change(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     const wake = (): void => {
       this.#wake();
     };

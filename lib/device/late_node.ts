@@ -28,14 +28,24 @@ export async function openDeviceNode(spec: DeviceSpec, options: OpenOptions): Pr
   signal?.throwIfAborted();
   const roots = rootsOf(options);
   try {
-    const attempt = new Attempt(spec, roots);
-    const first = attempt.run();
-    if (!(first instanceof VfioError)) return first;
-    if (timeout === 0) throw first;
-    return await openLater(attempt, first, timeout, signal);
+    const node = await tryThenWait(new Attempt(spec, roots), timeout, signal);
+    // Aborted in the turn in which it was called: nobody asks for the device any more.
+    if (signal?.aborted) return await closeAndThrow(signal.reason, () => node.fd.close());
+    return node;
   } catch (error) {
     throw await explain(error, () => subjectOf(spec, roots));
   }
+}
+
+async function tryThenWait(
+  attempt: Attempt,
+  timeout: number,
+  signal: AbortSignal | undefined,
+): Promise<CdevNode> {
+  const first = attempt.run();
+  if (!(first instanceof VfioError)) return first;
+  if (timeout === 0) throw first;
+  return await openLater(attempt, first, timeout, signal);
 }
 
 /** As {@link openDeviceNode}, blocking; without a `timeout` it tries once. */
@@ -75,7 +85,6 @@ async function openLater(
       signal?.throwIfAborted();
     }
     await watch.close();
-    signal?.throwIfAborted();
     return node;
   } catch (error) {
     return await closeAndThrow(error, async () => {

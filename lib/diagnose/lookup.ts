@@ -27,7 +27,7 @@ export function findCdev(spec: DeviceSpec, options: RootOptions = {}): find.Cdev
  * @throws VfioError `ERR_VFIO_NO_DEVICE`
  */
 export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): DeviceFacts {
-  return explaining(spec, options, () => describe.describeDevice(spec, rootsOf(options)));
+  return explaining(spec, options, () => describe.describeDevice(spec, options));
 }
 
 function explaining<T>(spec: DeviceSpec, options: RootOptions, look: () => T): T {

@@ -1,6 +1,7 @@
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
@@ -8,6 +9,13 @@ export class Ioas {
   readonly #iommufd: OwnedFd;
   readonly #id: number;
   #closed = false;
+
+  static {
+    defineInspect(this, 'Ioas', (ioas) => {
+      const state = ioas.#isClosed() ? 'closed' : 'open';
+      return { id: ioas.#id, iommufd: ioas.#iommufd.path, state };
+    });
+  }
 
   private constructor(iommufd: OwnedFd, id: number) {
     this.#iommufd = iommufd;
@@ -19,13 +27,18 @@ export class Ioas {
     return new Ioas(iommufd, id);
   }
 
+  /** Whether it is one, and not only called so. @internal */
+  static isIoas(value: unknown): value is Ioas {
+    return typeof value === 'object' && value !== null && #id in value;
+  }
+
   /**
    * Its id in the iommufd.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   get id(): number {
-    if (this.#closed || this.#iommufd.closed) {
+    if (this.#isClosed()) {
       throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `IOAS ${this.#id} is closed` });
     }
     return this.#id;
@@ -56,11 +69,15 @@ export class Ioas {
     return this.close();
   }
 
+  /** The id went with the iommufd. */
+  #isClosed(): boolean {
+    return this.#closed || this.#iommufd.closed;
+  }
+
   #take(): NativeFd | undefined {
-    if (this.#closed) return undefined;
+    if (this.#isClosed()) return undefined;
     this.#closed = true;
-    // The id went with the iommufd.
-    return this.#iommufd.closed ? undefined : this.#iommufd.native;
+    return this.#iommufd.native;
   }
 
   #settle(answer: number | undefined): void {

@@ -1,13 +1,23 @@
+import { requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
+import { callerPlace } from '../caller.ts';
 import { explainSync } from '../diagnose/explain.ts';
-import { rootsOf, type RootOptions } from '../locate/roots.ts';
+import { defineInspect } from '../inspect_handle.ts';
+import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { Ioas } from './ioas.ts';
 
 /** An open `/dev/iommu`: the space in which devices and their address spaces have ids. */
 export class Iommufd {
   readonly #fd: OwnedFd;
+
+  static {
+    defineInspect(this, 'Iommufd', (iommufd) => {
+      const { path, closed } = iommufd.#fd;
+      return { path, state: closed ? 'closed' : 'open' };
+    });
+  }
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd;
@@ -16,16 +26,23 @@ export class Iommufd {
   /**
    * Opens `/dev/iommu`, or `iommu` in the folder that `devRoot` names. Does not block.
    *
-   * @throws TypeError for roots that are no absolute paths
+   * @throws TypeError for `options` that are no object, for roots that are no absolute paths
    * @throws VfioError `ENOENT` (the kernel has no iommufd, or its module is not loaded), `EACCES`
    */
   static open(options: RootOptions = {}): Iommufd {
-    const roots = rootsOf(options);
-    try {
-      return new Iommufd(OwnedFd.open(`${roots.devRoot}/iommu`, 'the iommufd'));
-    } catch (error) {
-      throw explainSync(error, () => ({ roots }));
-    }
+    const place = callerPlace();
+    requireObject('options', options);
+    return new Iommufd(openNode(rootsOf(options)).openedAt(place));
+  }
+
+  /** One that a device opens for itself, and closes. @internal */
+  static openFor(roots: Roots): Iommufd {
+    return new Iommufd(openNode(roots).asPart());
+  }
+
+  /** Whether it is one, and not only called so. @internal */
+  static isIommufd(value: unknown): value is Iommufd {
+    return typeof value === 'object' && value !== null && #fd in value;
   }
 
   /** The descriptor's number, for reading. The Iommufd stays its owner. */
@@ -67,5 +84,13 @@ export class Iommufd {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+}
+
+function openNode(roots: Roots): OwnedFd {
+  try {
+    return OwnedFd.open(`${roots.devRoot}/iommu`, 'the iommufd');
+  } catch (error) {
+    throw explainSync(error, () => ({ roots }));
   }
 }

@@ -38,14 +38,18 @@ export const expectedSpec: string =
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
  */
-export function parseAddress(spec: DeviceSpec): DeviceAddress {
+export function parseAddress(spec: unknown): DeviceAddress {
   if (typeof spec === 'string') return parseText(spec);
-  if (!isAddress(spec)) throw invalidType('device', expectedSpec, spec);
-  const { bus, address } = spec;
+  if (typeof spec !== 'object' || spec === null) throw invalidType('device', expectedSpec, spec);
+  // Read once: a getter may answer something else the next time.
+  const { bus, address } = spec as Partial<Record<keyof DeviceAddress, unknown>>;
+  if (typeof bus !== 'string') throw invalidType('device.bus', 'the name of a bus', bus);
   if (!plainName.test(bus)) throw invalidValue('device.bus', 'the name of a bus', bus);
+  const expected = `an address on the bus '${bus}'`;
+  if (typeof address !== 'string') throw invalidType('device.address', expected, address);
   const canonical = canonicalOn(bus, address);
-  if (canonical !== undefined) return { bus, address: canonical };
-  throw invalidValue('device.address', `an address on the bus '${bus}'`, address);
+  if (canonical === undefined) throw invalidValue('device.address', expected, address);
+  return { bus, address: canonical };
 }
 
 function parseText(text: string): DeviceAddress {
@@ -56,21 +60,11 @@ function parseText(text: string): DeviceAddress {
   return { bus: 'pci', address: pci };
 }
 
-function isAddress(spec: unknown): spec is DeviceAddress {
-  return (
-    typeof spec === 'object' &&
-    spec !== null &&
-    'bus' in spec &&
-    typeof spec.bus === 'string' &&
-    'address' in spec &&
-    typeof spec.address === 'string'
-  );
-}
-
-function canonicalOn(bus: string, address: string): string | undefined {
+/** As sysfs spells an address on this bus; undefined for what is none. */
+export function canonicalOn(bus: string, address: string): string | undefined {
   if (bus === 'pci') return canonicalPci(address);
   if (bus === 'mdev') return canonicalUuid(address);
-  return plainName.test(address) ? address : undefined;
+  return plainName.test(bus) && plainName.test(address) ? address : undefined;
 }
 
 function canonicalUuid(text: string): string | undefined {

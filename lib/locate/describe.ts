@@ -1,6 +1,8 @@
+import { requireObject } from '../arguments.ts';
 import type { DeviceSpec } from './address.ts';
 import { decodeFacts, type DeviceFacts } from './facts.ts';
-import { isPresent, locateDevice, noDevice, systemRoots, type Roots } from './find_cdev.ts';
+import { isPresent, locateDevice, noDevice } from './find_cdev.ts';
+import { rootsOf, type RootOptions } from './roots.ts';
 import { readAttribute, readLinkName } from './sysfs.ts';
 
 /**
@@ -9,8 +11,9 @@ import { readAttribute, readLinkName } from './sysfs.ts';
  * @throws TypeError for an address that cannot be one
  * @throws VfioError `ERR_VFIO_NO_DEVICE`
  */
-export function describeDevice(spec: DeviceSpec, roots: Roots = systemRoots): DeviceFacts {
-  const device = locateDevice(spec, roots);
+export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): DeviceFacts {
+  requireObject('options', options);
+  const device = locateDevice(spec, rootsOf(options));
   const { sysfsPath } = device;
   if (!isPresent(device)) throw noDevice(device);
   return decodeFacts(device, {

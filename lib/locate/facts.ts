@@ -66,7 +66,7 @@ export function decodeFacts(
   };
 }
 
-/** The number that a text says; null where there is none. */
+/** The number that a text says; null where there is none, or something else. */
 export function numberOr(text: string | null | undefined): number | null {
-  return text == null ? null : Number(text);
+  return text != null && /^\d{1,9}$/.test(text) ? Number(text) : null;
 }

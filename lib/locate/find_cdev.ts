@@ -1,8 +1,9 @@
 import { basename } from 'node:path';
+import { requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
 import { requireLinux } from '../platform.ts';
 import type { DeviceAddress, DeviceSpec } from './address.ts';
-import { isCdevName, parseNumbers } from './path.ts';
+import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { resolveSpec } from './resolve.ts';
 import { rootsOf, systemRoots, type RootOptions, type Roots } from './roots.ts';
 import { listNames, readAttribute, readLinkName } from './sysfs.ts';
@@ -44,9 +45,10 @@ export function locateDevice(spec: DeviceSpec, roots: Roots = systemRoots): Sysf
  * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`; where
  *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
  */
-export function findCdev(spec: DeviceSpec, options: RootOptions = systemRoots): CdevLocation {
+export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocation {
   requireLinux();
-  const roots = options === systemRoots ? systemRoots : rootsOf(options);
+  requireObject('options', options);
+  const roots = rootsOf(options);
   const resolved = resolveSpec(spec, roots);
   const device = inSysfs(resolved, roots);
   const { folder, name } = findCdevFolder(device);
@@ -61,12 +63,9 @@ export function findCdev(spec: DeviceSpec, options: RootOptions = systemRoots): 
   };
 }
 
-function inSysfs({ bus, address }: DeviceAddress, { sysfsRoot }: Roots): SysfsDevice {
+export function inSysfs({ bus, address }: DeviceAddress, { sysfsRoot }: Roots): SysfsDevice {
   return { bus, address, sysfsPath: `${sysfsRoot}/bus/${bus}/devices/${address}` };
 }
-
-/** `vfio-dev` is the kernel's name for the folder; `vfio` was that of the first drafts of 2021. */
-const cdevFolders = ['vfio-dev', 'vfio'];
 
 function findCdevFolder(device: SysfsDevice): { folder: string; name: string } {
   for (const last of cdevFolders) {

@@ -1,10 +1,11 @@
-import { fstatSync } from 'node:fs';
-import { invalidType, outOfRange } from '../arguments.ts';
+import { fstatSync, type BigIntStats } from 'node:fs';
+import { requireFdNumber, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
 import { requireLinux } from '../platform.ts';
-import type { SysfsDevice } from './find_cdev.ts';
-import { numbersOf, statOf } from './resolve.ts';
-import { systemRoots } from './roots.ts';
+import { inSysfs, type SysfsDevice } from './find_cdev.ts';
+import { parseNumbers } from './path.ts';
+import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
+import { rootsOf, type RootOptions, type Roots } from './roots.ts';
 import { readAttribute, readLinkName, readLinkText } from './sysfs.ts';
 
 /** What a descriptor is. */
@@ -24,18 +25,22 @@ export type FdIdentity =
  * device numbers, whatever path it was opened by. Nothing is opened, and `fd` stays the caller's.
  *
  * @param fd the descriptor's number
- * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE`
+ * @param options where sysfs is, if elsewhere
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; RangeError `ERR_OUT_OF_RANGE`
  * @throws VfioError `EBADF`; `ERR_VFIO_NOT_VFIO` for what is none of these, and for the cdev of a
  *   device that is gone; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
-export function identify(fd: number): FdIdentity {
-  requireFdNumber(fd);
+export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {}): FdIdentity {
+  requireFdNumber('fd', fd);
+  requireObject('options', options);
+  const roots = rootsOf({ sysfsRoot: options.sysfsRoot });
   requireLinux();
-  const numbers = deviceNumbers(fd);
-  const found = numbers === undefined ? identifyAnonymous(fd) : identifyNode(numbers);
+  const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
+  const isNode = stat.isCharacterDevice();
+  const found = isNode ? identifyNode(stat, roots) : identifyAnonymous(fd, roots);
   if (found !== undefined) return found;
   const target = targetOf(fd) ?? 'no longer open';
-  const what = numbers === undefined ? target : `${target}, ${numbers}`;
+  const what = isNode ? `${target}, ${numbersOf(stat)}` : target;
   throw new VfioError({
     code: 'ERR_VFIO_NOT_VFIO',
     message: `the descriptor ${fd} (${what}) is neither a VFIO device nor an iommufd`,
@@ -43,36 +48,28 @@ export function identify(fd: number): FdIdentity {
   });
 }
 
-function requireFdNumber(fd: unknown): void {
-  if (typeof fd !== 'number') throw invalidType('fd', 'a number', fd);
-  if (Number.isInteger(fd) && fd >= 0 && fd <= 0x7fff_ffff) return;
-  throw outOfRange('fd', 'an integer >= 0 and <= 2147483647', fd);
-}
-
-/** `major:minor` of a character device; undefined for another kind of file. */
-function deviceNumbers(fd: number): string | undefined {
-  const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
-  return stat.isCharacterDevice() ? numbersOf(stat) : undefined;
-}
-
-function identifyNode(numbers: string): FdIdentity | undefined {
-  const { sysfsRoot } = systemRoots;
-  const node = `${sysfsRoot}/dev/char/${numbers}`;
-  if (readLinkName(`${node}/subsystem`) === 'vfio-dev') {
-    const name = readLinkName(node);
-    const device = deviceAt(`${node}/device`, readLinkName(`${node}/device`));
-    const [major = NaN, minor = NaN] = numbers.split(':').map(Number);
-    return name && device ? { kind: 'cdev', ...device, name, major, minor } : undefined;
+/** A cdev, or /dev/iommu. */
+function identifyNode(stat: BigIntStats, roots: Roots): FdIdentity | undefined {
+  const cdev = cdevOf(stat, roots);
+  const numbers = numbersOf(stat);
+  if (cdev !== undefined) {
+    const device = deviceIn(`${cdev}/device`, roots);
+    const name = readLinkName(cdev);
+    const parsed = parseNumbers(numbers);
+    return device && name && parsed ? { kind: 'cdev', ...device, name, ...parsed } : undefined;
   }
-  const iommufd = readAttribute(`${sysfsRoot}/class/misc/iommu/dev`);
+  const iommufd = readAttribute(`${roots.sysfsRoot}/class/misc/iommu/dev`);
   return iommufd === numbers ? { kind: 'iommufd' } : undefined;
 }
 
 /** A legacy group gives descriptors of a file without a node. */
-function identifyAnonymous(fd: number): FdIdentity | undefined {
+function identifyAnonymous(fd: number, roots: Roots): FdIdentity | undefined {
   if (targetOf(fd) !== 'anon_inode:[vfio-device]') return undefined;
   const path = syspathOf(readAttribute(`/proc/self/fdinfo/${fd}`) ?? '');
-  return { kind: 'device', device: deviceAt(path, path?.slice(path.lastIndexOf('/') + 1)) ?? null };
+  // The kernel says where it is in the sysfs that it calls /sys.
+  const folder = path?.replace(/^\/sys(?=\/)/, () => roots.sysfsRoot);
+  const device = folder === undefined ? undefined : deviceIn(folder, roots);
+  return { kind: 'device', device: device ?? null };
 }
 
 /** The line of fdinfo that kernels since 6.18 write. */
@@ -81,10 +78,9 @@ export function syspathOf(fdinfo: string): string | undefined {
 }
 
 /** The device whose folder in sysfs, or a link to it, is `path`; undefined where it is gone. */
-function deviceAt(path = '', address = ''): SysfsDevice | undefined {
-  const bus = readLinkName(`${path}/subsystem`);
-  if (bus === undefined) return undefined;
-  return { bus, address, sysfsPath: `${systemRoots.sysfsRoot}/bus/${bus}/devices/${address}` };
+function deviceIn(path: string, roots: Roots): SysfsDevice | undefined {
+  const found = deviceAt(path, roots);
+  return 'why' in found ? undefined : inSysfs(found, roots);
 }
 
 /** Where the descriptor leads, as the kernel says it. */

@@ -1,10 +1,11 @@
-import { invalidType } from '../arguments.ts';
+import { basename } from 'node:path';
+import { requireObject } from '../arguments.ts';
 import { systemError } from '../errors.ts';
 import { requireLinux } from '../platform.ts';
 import { decodeFacts, factEntries, numberOr, type DeviceFacts } from './facts.ts';
 import type { SysfsDevice } from './find_cdev.ts';
 import { readFolders, run, runSync, type FolderContents, type Reading } from './folders.ts';
-import { isCdevName, parseNumbers } from './path.ts';
+import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { rootsOf, type RootOptions, type Roots } from './roots.ts';
 
 /** A device's VFIO cdev, as sysfs says it is: the node is not opened, nor looked for. */
@@ -52,8 +53,7 @@ export function listDevicesSync(options: RootOptions = {}): ListedDevice[] {
 
 function* list(options: RootOptions): Reading<ListedDevice[]> {
   requireLinux();
-  const given: unknown = options;
-  if (typeof given !== 'object' || given === null) throw invalidType('options', 'an object', given);
+  requireObject('options', options);
   const roots = rootsOf(options);
   const { found, torn } = yield* readDevices(yield* findDevices(roots.sysfsRoot), roots);
   // Those of which a part went away: the whole device went, or it only changed its driver.
@@ -65,8 +65,15 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-function cdevNameOf(folder: FolderContents): string | undefined {
-  return folder.names('vfio-dev')?.find(isCdevName);
+const cdevEntries = cdevFolders.map((name) => `${name}/`);
+
+/** The cdev's folder in the device's: `vfio-dev/vfioN`. */
+function cdevIn(folder: FolderContents): string | undefined {
+  for (const parent of cdevFolders) {
+    const name = folder.names(parent)?.find(isCdevName);
+    if (name !== undefined) return `${parent}/${name}`;
+  }
+  return undefined;
 }
 
 /** Devices on every bus with a VFIO driver or an IOMMU group: two looks at each device. */
@@ -89,8 +96,8 @@ function* findDevices(sysfsRoot: string): Reading<SysfsDevice[]> {
   const wanted = yield* readFolders(
     devices,
     ({ sysfsPath }) => sysfsPath,
-    ['iommu_group@', 'vfio-dev/'],
-    (folder) => folder.linkName('iommu_group') !== undefined || cdevNameOf(folder) !== undefined,
+    ['iommu_group@', ...cdevEntries],
+    (folder) => folder.linkName('iommu_group') !== undefined || cdevIn(folder) !== undefined,
   );
   return devices.filter((_, at) => wanted[at]);
 }
@@ -98,13 +105,14 @@ function* findDevices(sysfsRoot: string): Reading<SysfsDevice[]> {
 /** A device of which all is read but what its first reading tells where to look for. */
 interface Draft {
   device: ListedDevice;
-  cdevName: string | undefined;
+  /** `vfio-dev/vfioN` */
+  cdevFolder: string | undefined;
   torn: boolean;
 }
 
 const entries = [
   ...factEntries,
-  'vfio-dev/',
+  ...cdevEntries,
   'physfn@',
   'sriov_numvfs',
   'sriov_totalvfs',
@@ -132,9 +140,9 @@ function isWanted({ device }: Draft): boolean {
 
 function draft(folder: FolderContents, location: SysfsDevice): Draft {
   const sriovTotalVfs = numberOr(folder.text('sriov_totalvfs'));
-  const cdevName = cdevNameOf(folder);
+  const cdevFolder = cdevIn(folder);
   const device = Object.assign(decodeFacts(location, folder), {
-    boundToVfio: cdevName !== undefined,
+    boundToVfio: cdevFolder !== undefined,
     cdev: null,
     physfn: folder.linkName('physfn') ?? null,
     virtfns: sriovTotalVfs === null ? null : [],
@@ -142,17 +150,18 @@ function draft(folder: FolderContents, location: SysfsDevice): Draft {
     sriovTotalVfs,
   });
   const torn = !folder.has('uevent');
-  return { device, cdevName, torn };
+  return { device, cdevFolder, torn };
 }
 
 function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
-  const bound = drafts.filter(({ cdevName }) => cdevName !== undefined);
+  const bound = drafts.filter(({ cdevFolder }) => cdevFolder !== undefined);
   yield* readFolders(
     bound,
-    ({ device, cdevName }) => `${device.sysfsPath}/vfio-dev/${cdevName ?? ''}`,
+    ({ device, cdevFolder }) => `${device.sysfsPath}/${cdevFolder ?? ''}`,
     ['dev', 'uevent?'],
     (folder, draft) => {
-      const { cdevName: name = '', device } = draft;
+      const { cdevFolder = '', device } = draft;
+      const name = basename(cdevFolder);
       const numbers = parseNumbers(folder.text('dev') ?? '');
       if (numbers) device.cdev = { name, path: `${devRoot}/vfio/devices/${name}`, ...numbers };
       draft.torn ||= !folder.has('uevent');
@@ -160,8 +169,11 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
   );
 }
 
+/** SR-IOV has 16 bits for their number. */
+const mostVfs = 0xffff;
+
 function* readVirtfns(drafts: Draft[]): Reading<void> {
-  const count = ({ device }: Draft): number => device.sriovNumVfs ?? 0;
+  const count = ({ device }: Draft): number => Math.min(device.sriovNumVfs ?? 0, mostVfs);
   const parents = drafts.filter((draft) => count(draft) > 0);
   const most = Math.max(0, ...parents.map(count));
   const names = Array.from({ length: most }, (_, at) => `virtfn${at}`);

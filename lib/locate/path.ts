@@ -10,9 +10,12 @@ export function isCdevName(name: string): boolean {
   return /^(?:noiommu-)?vfio\d+$/.test(name);
 }
 
+/** `vfio-dev` is the kernel's name for a device's folder of cdevs; `vfio` was that of the first drafts. */
+export const cdevFolders = ['vfio-dev', 'vfio'] as const;
+
 /** The numbers in a cdev's `dev` file, `511:3`; undefined for another text. */
 export function parseNumbers(text: string): { major: number; minor: number } | undefined {
-  const found = /^(\d+):(\d+)$/.exec(text);
+  const found = /^(\d{1,9}):(\d{1,9})$/.exec(text);
   return found === null ? undefined : { major: Number(found[1]), minor: Number(found[2]) };
 }
 

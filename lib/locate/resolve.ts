@@ -1,9 +1,9 @@
 import { fstatSync, realpathSync, statSync, type BigIntStats } from 'node:fs';
 import { basename } from 'node:path';
-import { outOfRange } from '../arguments.ts';
+import { requireFdNumber } from '../arguments.ts';
 import { systemError, VfioError } from '../errors.ts';
-import { parseAddress, type DeviceAddress, type DeviceSpec } from './address.ts';
-import { isCdevName, parsePath } from './path.ts';
+import { canonicalOn, parseAddress, type DeviceAddress, type DeviceSpec } from './address.ts';
+import { isCdevName, parsePath, type ParsedPath } from './path.ts';
 import type { Roots } from './roots.ts';
 import { isSystemError, readLinkName, readLinkText, undefinedIfMissing } from './sysfs.ts';
 
@@ -23,20 +23,26 @@ export interface Resolved extends DeviceAddress {
  *   `EBADF`
  */
 export function resolveSpec(spec: DeviceSpec, roots: Roots): Resolved {
-  if (typeof spec === 'number') return resolveFd(spec, roots);
-  if (typeof spec !== 'string' || !spec.startsWith('/')) return parseAddress(spec);
-  const parsed = parsePath(spec, roots);
+  const parsed = parseSpec(spec, roots);
+  if ('fd' in parsed) return resolveFd(parsed.fd, roots);
   if ('folder' in parsed) return resolveFolder(parsed.folder, roots);
   if ('node' in parsed) return resolveNode(parsed.node, roots);
   return parsed;
 }
 
-const mostFd = 2 ** 31 - 1;
+/**
+ * What `spec` means, with nothing looked up.
+ *
+ * @throws TypeError, RangeError as {@link resolveSpec} does
+ */
+export function parseSpec(spec: DeviceSpec, roots: Roots): ParsedPath | { fd: number } {
+  if (typeof spec === 'string' && spec.startsWith('/')) return parsePath(spec, roots);
+  if (typeof spec !== 'number') return parseAddress(spec);
+  requireFdNumber('device', spec);
+  return { fd: spec };
+}
 
 function resolveFd(fd: number, roots: Roots): DeviceAddress {
-  if (!Number.isInteger(fd) || fd < 0 || fd > mostFd) {
-    throw outOfRange('device', 'the number of an open descriptor', fd);
-  }
   const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
   const cdev = cdevOf(stat, roots);
   if (cdev !== undefined) return resolveFolder(`${cdev}/device`, roots);
@@ -57,19 +63,37 @@ function resolveNode(path: string, roots: Roots): Resolved {
   });
 }
 
-/** The device to whose folder in sysfs `path` leads: the folder's name, on the bus it links to. */
-function resolveFolder(path: string, { sysfsRoot }: Roots): DeviceAddress {
-  const folder = undefinedIfMissing(path, () => realpathSync(path));
-  if (folder === undefined) throw noDevice(path, 'does not exist');
-  const isInside = folder.startsWith(`${realpathSync(sysfsRoot || '/')}/`);
-  if (!isInside) throw noDevice(path, `leads out of ${sysfsRoot}`);
+/** The device that {@link deviceAt} answers. */
+function resolveFolder(path: string, roots: Roots): DeviceAddress {
+  const found = deviceAt(path, roots);
+  if (!('why' in found)) return found;
+  const { why } = found;
+  throw new VfioError({
+    code: 'ERR_VFIO_NO_DEVICE',
+    message: `no device: ${path} ${why}`,
+    path,
+  });
+}
+
+/**
+ * The device to whose folder in sysfs `path` leads: the folder's name, on the bus it links to. Or why
+ * it leads to none.
+ */
+export function deviceAt(path: string, { sysfsRoot }: Roots): DeviceAddress | { why: string } {
+  const real = (at: string): string | undefined => undefinedIfMissing(at, () => realpathSync(at));
+  const folder = real(path);
+  const root = real(sysfsRoot || '/');
+  if (folder === undefined || root === undefined) return { why: 'does not exist' };
+  if (!folder.startsWith(root === '/' ? root : `${root}/`))
+    return { why: `leads out of ${sysfsRoot}` };
   const bus = /(?:^|\/)bus\/([^/]+)$/.exec(readLinkText(`${folder}/subsystem`) ?? '')?.[1];
-  if (bus === undefined) throw noDevice(path, 'is not the folder of a device on a bus');
-  return parseAddress({ bus, address: basename(folder) });
+  const address = bus === undefined ? undefined : canonicalOn(bus, basename(folder));
+  if (bus && address) return { bus, address };
+  return { why: 'is not the folder of a device on a bus' };
 }
 
 /** The folder in sysfs of the VFIO cdev with these numbers. */
-function cdevOf(stat: BigIntStats, { sysfsRoot }: Roots): string | undefined {
+export function cdevOf(stat: BigIntStats, { sysfsRoot }: Roots): string | undefined {
   if (!stat.isCharacterDevice()) return undefined;
   const folder = `${sysfsRoot}/dev/char/${numbersOf(stat)}`;
   return isCdevName(readLinkName(folder) ?? '') ? folder : undefined;
@@ -98,9 +122,4 @@ export function statOf(
   } catch (error) {
     throw isSystemError(error) ? systemError({ ...call, errno: error.errno }) : error;
   }
-}
-
-function noDevice(path: string, why: string): VfioError {
-  const message = `no device: ${path} ${why}`;
-  return new VfioError({ code: 'ERR_VFIO_NO_DEVICE', message, path });
 }

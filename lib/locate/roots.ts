@@ -22,12 +22,10 @@ export const systemRoots: Roots = { sysfsRoot: '/sys', devRoot: '/dev' };
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
  */
-export function rootsOf({ sysfsRoot, devRoot }: RootOptions): Roots {
-  if (sysfsRoot === undefined && devRoot === undefined) return systemRoots;
-  return {
-    sysfsRoot: folder('sysfsRoot', sysfsRoot ?? systemRoots.sysfsRoot),
-    devRoot: folder('devRoot', devRoot ?? systemRoots.devRoot),
-  };
+export function rootsOf(options: RootOptions): Roots {
+  const { sysfsRoot = systemRoots.sysfsRoot, devRoot = systemRoots.devRoot } = options;
+  if (sysfsRoot === systemRoots.sysfsRoot && devRoot === systemRoots.devRoot) return systemRoots;
+  return { sysfsRoot: folder('sysfsRoot', sysfsRoot), devRoot: folder('devRoot', devRoot) };
 }
 
 function folder(name: string, path: unknown): string {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
-import { parseAddress, type DeviceSpec } from '../../lib/locate/address.ts';
+import { parseAddress } from '../../lib/locate/address.ts';
 import { failure } from '../support/errors.ts';
 
 const hexDigits = (length: number): fc.Arbitrary<string> =>
@@ -78,7 +78,7 @@ describe('parseAddress', () => {
   ];
   for (const [spec, code] of wrong) {
     it(`refuses ${inspect(spec)}`, async () => {
-      await failure(() => parseAddress(spec as DeviceSpec), code);
+      await failure(() => parseAddress(spec), code);
     });
   }
 });

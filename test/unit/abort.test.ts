@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { before, describe, it } from 'mocha';
+import { rmSync } from 'node:fs';
+import { Iommufd, openCdev, VfioDevice, type OpenOptions } from '../../lib/index.ts';
+import type { Roots } from '../../lib/locate/roots.ts';
+import { abortAtEachStep } from '../support/abort_steps.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { fakeIoctls } from '../support/fake_kernel.ts';
+import {
+  fakeAddress as address,
+  fakeNode,
+  fakeVfio,
+  firstWait,
+  putNode,
+} from '../support/fake_vfio.ts';
+import { libraryFds } from '../support/proc.ts';
+
+type Open = (options: OpenOptions) => Promise<{ close(): Promise<void> }>;
+
+const lookup = ['listFolder', 'readSmallFile'];
+const node = ['open', 'fstat'];
+const info = ['getDeviceInfo', 'getRegionInfos', 'getRegionInfo', 'getIrqInfos'];
+
+/** What each way of opening does with the node, and does not if that is there late. */
+const ways: [string, (iommufd: Iommufd) => Open, string[]][] = [
+  ['openCdev', () => (options) => openCdev(address, options), []],
+  [
+    'VfioDevice.open',
+    () => (options) => VfioDevice.open(address, options),
+    ['open', 'bind', ...info],
+  ],
+  [
+    'VfioDevice.open with an iommufd',
+    (iommufd) => (options) => VfioDevice.open(address, { ...options, iommufd }),
+    ['bind', ...info],
+  ],
+];
+
+function rootsWithIommu(): Roots {
+  const roots = fakeVfio();
+  putNode(roots, fakeNode, '/dev/null');
+  putNode(roots, 'iommu', '/dev/full');
+  return roots;
+}
+
+describe('an open that is aborted', () => {
+  before(firstWait);
+
+  for (const [title, way, more] of ways) {
+    it(`releases what it got, at every step: ${title}`, async () => {
+      const roots = rootsWithIommu();
+      using iommufd = Iommufd.open(roots);
+      const fds = libraryFds();
+      await withBinding(fakeIoctls, async () => {
+        const steps = await abortAtEachStep({
+          open: (signal) => way(iommufd)({ ...roots, signal }),
+          check: () => {
+            assert.deepEqual(libraryFds(), fds);
+            assert.ok(iommufd.fd >= 0);
+          },
+        });
+        assert.deepEqual(steps, [...lookup, ...node, ...more]);
+      });
+      assert.deepEqual(libraryFds(), fds);
+    });
+
+    it(`releases what it got, at every step of waiting for the node: ${title}`, async () => {
+      const roots = rootsWithIommu();
+      const path = `${roots.devRoot}/${fakeNode}`;
+      using iommufd = Iommufd.open(roots);
+      const fds = libraryFds();
+      await withBinding(fakeIoctls, async () => {
+        const steps = await abortAtEachStep({
+          open: (signal) => way(iommufd)({ ...roots, timeout: 60_000, signal }),
+          prepare: () => {
+            rmSync(path);
+          },
+          on: {
+            waitForChange: () => {
+              putNode(roots, fakeNode, '/dev/null');
+            },
+          },
+          check: () => {
+            assert.deepEqual(libraryFds(), fds);
+            putNode(roots, fakeNode, '/dev/null');
+          },
+        });
+        // Twice in vain, before and after the watch is there; each time the node by its numbers too.
+        const inVain = [...lookup, 'open', 'open'];
+        const watched = steps.slice(inVain.length + 1, steps.indexOf('listFolder', inVain.length));
+        assert.deepEqual(new Set(watched), new Set(['watchFolder']));
+        const wait = ['watchOpen', ...watched, ...inVain, 'waitForChange'];
+        const again = [...watched, ...lookup, ...node, 'close'];
+        assert.deepEqual(steps, [...inVain, ...wait, ...again, ...more]);
+      });
+      assert.deepEqual(libraryFds(), fds);
+    });
+  }
+
+  it('in the turn in which it was called does not bind', async () => {
+    const roots = rootsWithIommu();
+    const fds = libraryFds();
+    const bind = (): never => assert.fail('bound a device that nobody wants any more');
+    await withBinding({ ...fakeIoctls, bind }, async () => {
+      using iommufd = Iommufd.open(roots);
+      for (const [, way] of ways) {
+        const abort = new AbortController();
+        const opening = way(iommufd)({ ...roots, signal: abort.signal });
+        const reason = new Error('enough');
+        abort.abort(reason);
+        await assert.rejects(opening, reason);
+      }
+    });
+    assert.deepEqual(libraryFds(), fds);
+  });
+});
