@@ -5,8 +5,10 @@
       "sources": [
         "native/addon.cc",
         "native/arguments.cc",
+        "native/eventfd.cc",
         "native/fd.cc",
         "native/iommufd.cc",
+        "native/irqs.cc",
         "native/slow_call.cc",
         "native/small_file.cc",
         "native/vfio_device.cc",

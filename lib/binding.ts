@@ -25,6 +25,9 @@ export type Content = string | string[] | number;
 
 type GetInfos = (device: NativeFd, count: number, results: Int32Array, room: Uint32Array) => Answer;
 
+/** `action` is a VFIO_IRQ_SET_ACTION_*; the interrupts of an index are counted from `start`. */
+type IrqTarget = [device: NativeFd, action: number, index: number, start: number];
+
 /** The addon's functions, each one thing that the kernel offers. */
 export type Binding = {
   /** O_CLOEXEC is always set. */
@@ -44,6 +47,23 @@ export type Binding = {
   /** The names in a folder, in no order. */
   listFolder: (path: string) => string[] | Answer;
   ioasAlloc: (iommufd: NativeFd) => Answer;
+  /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
+  dup: (number: number) => Answer;
+  /** A new eventfd that counts nothing yet. */
+  eventfdOpen: () => Answer;
+  /** The count, which is 0 from then on; -EAGAIN where it is 0 already. */
+  eventfdRead: (event: NativeFd) => Answer;
+  /** Adds to the count. */
+  eventfdWrite: (event: NativeFd, count: number) => Answer;
+  /**
+   * Has the environment's loop poll the eventfd and keeps the loop alive; the callback gets each
+   * answer of `eventfdRead`. Closing the eventfd ends it.
+   */
+  eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
+  /** 1, or 0 where it was not watched. */
+  eventfdUnwatch: (event: NativeFd) => Answer;
+  /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
+  eventfdRef: (event: NativeFd, ref: boolean) => Answer;
   /** An inotify descriptor. */
   watchOpen: () => Answer;
   /** Watches a folder's names and their rights; answers the watch's number. */
@@ -55,6 +75,12 @@ export type Binding = {
   Slow<'attach', [device: NativeFd, pageTable: number]> &
   Slow<'detach', [device: NativeFd]> &
   Slow<'destroy', [iommufd: NativeFd, id: number]> &
+  /** Acts on `count` interrupts. Of these three, an answer above 0 says how many there would be. */
+  Slow<'setIrqs', [...target: IrqTarget, count: number]> &
+  /** Acts on those whose byte is not 0. */
+  Slow<'setIrqsBool', [...target: IrqTarget, which: Uint8Array]> &
+  /** Ties an eventfd to each; 0 in a handle's place stands for none. */
+  Slow<'setIrqsEventfd', [...target: IrqTarget, events: Uint32Array]> &
   Slow<'waitForChange', [watch: NativeFd, milliseconds: number]> &
   /**
    * Of every folder the same entries, one folder after the other in a flat list. An entry's last

@@ -18,6 +18,14 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NOT_VFIO'
   /** The kernel's answer contradicts its own interface. */
   | 'ERR_VFIO_BAD_ANSWER'
+  /** The platform has fewer interrupt vectors than asked for; `available` says how many. */
+  | 'ERR_VFIO_TOO_FEW_VECTORS'
+  /** The interrupt is enabled already. */
+  | 'ERR_VFIO_IRQ_ENABLED'
+  /** The interrupt is not enabled. */
+  | 'ERR_VFIO_IRQ_DISABLED'
+  /** A blocking call in the middle of a promise's work. */
+  | 'ERR_VFIO_BUSY'
   /** Not Linux. */
   | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
   /** The native addon was not built. */
@@ -32,6 +40,7 @@ export interface VfioErrorDetails {
   request?: string | undefined;
   path?: string | undefined;
   device?: string | undefined;
+  available?: number | undefined;
 }
 
 /**
@@ -55,6 +64,8 @@ export class VfioError extends Error {
   declare readonly path?: string;
   /** The device's address on its bus, such as `0000:3b:00.0`. */
   declare readonly device?: string;
+  /** How many vectors could have been had, where there were too few. */
+  declare readonly available?: number;
 
   constructor(details: VfioErrorDetails) {
     const { code, message, ...rest } = details;

@@ -10,6 +10,9 @@ export type {
 } from './device/decode.ts';
 export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
 export type { RawCapability } from './device/capabilities.ts';
+export type { EnableOptions } from './interrupt/arguments.ts';
+export type { Interrupt } from './interrupt/interrupt.ts';
+export type { InterruptVector } from './interrupt/vector.ts';
 export { VfioError, type VfioErrorCode } from './errors.ts';
 export type { Ioas } from './iommu/ioas.ts';
 export { Iommufd } from './iommu/iommufd.ts';

@@ -1,7 +1,9 @@
 #include "addon.h"
 
+#include "eventfd.h"
 #include "fd.h"
 #include "iommufd.h"
+#include "irqs.h"
 #include "small_file.h"
 #include "vfio_device.h"
 #include "watch.h"
@@ -16,6 +18,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportIommufd(env, exports);
   ExportSmallFile(env, exports);
   ExportWatch(env, exports);
+  ExportEventfd(env, exports);
+  ExportIrqs(env, exports);
   return exports;
 }
 

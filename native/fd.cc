@@ -115,7 +115,10 @@ Napi::Value FdNumber(const Napi::CallbackInfo& info) {
 Call Close(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
   if (!handle) return {};
-  std::shared_ptr<Fd> fd = info.Env().GetInstanceData<Addon>()->fds.Take(*handle);
+  auto* addon = info.Env().GetInstanceData<Addon>();
+  // First: libuv must not poll a number that the kernel gives to somebody else.
+  if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(*handle);
+  std::shared_ptr<Fd> fd = addon->fds.Take(*handle);
   if (!fd) return {};
   return [fd = std::move(fd)] { return fd->Close(); };
 }

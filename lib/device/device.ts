@@ -2,6 +2,8 @@ import { invalidType } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { Ioas } from '../iommu/ioas.ts';
+import type { Interrupt } from '../interrupt/interrupt.ts';
+import { Interrupts } from '../interrupt/interrupts.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
@@ -25,11 +27,13 @@ export interface OpenDeviceSyncOptions extends OpenSyncOptions, IommufdOption {}
 export class VfioDevice {
   readonly #bound: BoundCdev;
   readonly #answers: RawDeviceInfo;
+  readonly #interrupts: Interrupts;
   #info: DeviceInfo | undefined;
 
   private constructor(bound: BoundCdev) {
     this.#bound = bound;
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
+    this.#interrupts = new Interrupts(bound, () => this.info.irqs);
   }
 
   /**
@@ -182,16 +186,33 @@ export class VfioDevice {
   }
 
   /**
+   * One of the device's interrupts, by its name or its index in `info.irqs`; always the same object.
+   *
+   * @throws TypeError for one that the device does not have
+   */
+  interrupt(which: string | number): Interrupt {
+    return this.#interrupts.get(which);
+  }
+
+  /**
    * Closes the device: waits for calls in flight, detaches and unbinds it. The kernel resets it once
    * more where it can (100 ms and more). Closing twice is harmless.
    */
-  close(): Promise<void> {
-    return this.#bound.close();
+  async close(): Promise<void> {
+    try {
+      await this.#bound.close();
+    } finally {
+      this.#interrupts.end();
+    }
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
-    this.#bound.closeSync();
+    try {
+      this.#bound.closeSync();
+    } finally {
+      this.#interrupts.end();
+    }
   }
 
   [Symbol.dispose](): void {

@@ -12,6 +12,7 @@ namespace uapi {
 inline constexpr unsigned long kVfioDeviceGetInfo = 0x3b6b;
 inline constexpr unsigned long kVfioDeviceGetRegionInfo = 0x3b6c;
 inline constexpr unsigned long kVfioDeviceGetIrqInfo = 0x3b6d;
+inline constexpr unsigned long kVfioDeviceSetIrqs = 0x3b6e;
 inline constexpr unsigned long kVfioDeviceBindIommufd = 0x3b76;
 inline constexpr unsigned long kVfioDeviceAttachIommufdPt = 0x3b77;
 inline constexpr unsigned long kVfioDeviceDetachIommufdPt = 0x3b78;
@@ -55,6 +56,27 @@ UAPI_SIZE(VfioIrqInfo, 16);
 UAPI_FIELD(VfioIrqInfo, flags, 4);
 UAPI_FIELD(VfioIrqInfo, index, 8);
 UAPI_FIELD(VfioIrqInfo, count, 12);
+
+// Followed by nothing, a byte or an int32_t for each of `count` interrupts, as the flags say.
+struct VfioIrqSet {
+  uint32_t argsz;
+  uint32_t flags;
+  uint32_t index;
+  uint32_t start;
+  uint32_t count;
+};
+UAPI_SIZE(VfioIrqSet, 20);
+UAPI_FIELD(VfioIrqSet, flags, 4);
+UAPI_FIELD(VfioIrqSet, index, 8);
+UAPI_FIELD(VfioIrqSet, start, 12);
+UAPI_FIELD(VfioIrqSet, count, 16);
+
+inline constexpr uint32_t kVfioIrqSetDataNone = 1 << 0;
+inline constexpr uint32_t kVfioIrqSetDataBool = 1 << 1;
+inline constexpr uint32_t kVfioIrqSetDataEventfd = 1 << 2;
+inline constexpr uint32_t kVfioIrqSetActionMask = 1 << 3;
+inline constexpr uint32_t kVfioIrqSetActionUnmask = 1 << 4;
+inline constexpr uint32_t kVfioIrqSetActionTrigger = 1 << 5;
 
 struct VfioDeviceBindIommufd {
   uint32_t argsz;

@@ -1,0 +1,78 @@
+import { invalidValue } from '../arguments.ts';
+import type { BoundCdev } from '../device/bind.ts';
+import type { IrqInfo } from '../device/decode.ts';
+import { VfioError } from '../errors.ts';
+import { Interrupt } from './interrupt.ts';
+import { Turns } from './turns.ts';
+
+/** Those of a PCI function that exclude one another. */
+const rivals = ['intx', 'msi', 'msix'];
+
+/** A device's interrupts, and what they have to know of one another. */
+export class Interrupts {
+  readonly bound: BoundCdev;
+  /** Enabling and disabling happen one after the other: one index may have to wait for another. */
+  readonly turns: Turns = new Turns();
+  readonly #irqs: () => readonly IrqInfo[];
+  readonly #known = new Map<number, Interrupt>();
+  #ended = false;
+
+  constructor(bound: BoundCdev, irqs: () => readonly IrqInfo[]) {
+    this.bound = bound;
+    this.#irqs = irqs;
+  }
+
+  get address(): string {
+    return this.bound.location.device.address;
+  }
+
+  /** The one of that name or index; always the same object. */
+  get(which: string | number): Interrupt {
+    const irqs = this.#irqs();
+    const irq = irqs.find(({ name, index }) => which === name || which === index);
+    if (irq === undefined) {
+      const names = irqs.map(({ name, index }) => `'${name}' (${index})`).join(', ');
+      throw invalidValue('interrupt', `one of the device's: ${names || 'it has none'}`, which);
+    }
+    const known = this.#known.get(irq.index) ?? Interrupt.of(this, irq);
+    this.#known.set(irq.index, known);
+    return known;
+  }
+
+  /** Which other one is enabled that excludes this one. */
+  rivalOf({ name, index }: Interrupt): Interrupt | undefined {
+    if (!rivals.includes(name)) return undefined;
+    return [...this.#known.values()].find(
+      (other) => other.index !== index && other.enabled && rivals.includes(other.name),
+    );
+  }
+
+  /** The blocking forms cannot wait for their turn. @throws VfioError `ERR_VFIO_BUSY` */
+  requireNoTurn(): void {
+    if (!this.turns.busy) return;
+    throw new VfioError({
+      code: 'ERR_VFIO_BUSY',
+      message: `interrupts of ${this.address} are being enabled or disabled; await that first`,
+      device: this.address,
+    });
+  }
+
+  /** @throws VfioError `ERR_VFIO_CLOSED` */
+  requireOpen(): void {
+    if (!this.#ended) return;
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.address} is closed` });
+  }
+
+  /** Establishes again, after a reset, what was enabled before. */
+  restore(): Promise<void> {
+    return this.turns.run(async () => {
+      for (const interrupt of this.#known.values()) await interrupt.restore();
+    });
+  }
+
+  /** The device is closed: the kernel has let go of all of them. */
+  end(): void {
+    this.#ended = true;
+    for (const interrupt of this.#known.values()) interrupt.end();
+  }
+}
