@@ -20,6 +20,8 @@ export type VfioErrorCode =
   | 'ERR_VFIO_BAD_ANSWER'
   /** The platform has fewer interrupt vectors than asked for; `available` says how many. */
   | 'ERR_VFIO_TOO_FEW_VECTORS'
+  /** The device reported an uncorrectable error. */
+  | 'ERR_VFIO_DEVICE_ERROR'
   /** The interrupt is enabled already. */
   | 'ERR_VFIO_IRQ_ENABLED'
   /** The interrupt is not enabled. */

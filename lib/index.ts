@@ -8,6 +8,7 @@ export type {
   RegionInfo,
   UnknownCapability,
 } from './device/decode.ts';
+export type { DeviceEvents } from './device/notices.ts';
 export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
 export type { RawCapability } from './device/capabilities.ts';
 export type { EnableOptions } from './interrupt/arguments.ts';

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { invalidType } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
@@ -10,30 +11,46 @@ import type { SysfsDevice } from '../locate/find_cdev.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
-import { decodeInfo, readDeviceInfo, type RawDeviceInfo } from './info.ts';
+import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './info.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
+import { armNotices, type DeviceEvents, type Notified } from './notices.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
-interface IommufdOption {
+interface DeviceOptions {
+  /**
+   * Whether the device tells when somebody wants it back, and of its errors: it does unless this is
+   * false. See the events of {@link VfioDevice}.
+   */
+  requestEvents?: boolean | undefined;
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
 }
 
-export interface OpenDeviceOptions extends OpenOptions, IommufdOption {}
+export interface OpenDeviceOptions extends OpenOptions, DeviceOptions {}
 
-export interface OpenDeviceSyncOptions extends OpenSyncOptions, IommufdOption {}
+export interface OpenDeviceSyncOptions extends OpenSyncOptions, DeviceOptions {}
 
-/** A VFIO device, bound to an iommufd: open in the kernel's sense, and this program's alone. */
-export class VfioDevice {
+/**
+ * A VFIO device, bound to an iommufd: open in the kernel's sense, and this program's alone.
+ *
+ * Where {@link open} opened it, it emits `request` when somebody wants the device back: its driver is
+ * being unbound, or it is being unplugged, which waits until it is closed. Without a listener the
+ * device closes itself. It emits `error` when it reported an uncorrectable error, and `close` when it
+ * is closed. None of this keeps the event loop alive.
+ */
+export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: BoundCdev;
   readonly #answers: RawDeviceInfo;
   readonly #interrupts: Interrupts;
   #info: DeviceInfo | undefined;
+  #ended = false;
 
-  private constructor(bound: BoundCdev) {
+  private constructor(bound: BoundCdev, notices: boolean) {
+    super();
     this.#bound = bound;
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
-    this.#interrupts = new Interrupts(bound, () => this.info.irqs);
+    this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
+    if (notices) armNotices(this.#interrupts, this.#notified);
   }
 
   /**
@@ -52,12 +69,12 @@ export class VfioDevice {
    * @throws the signal's reason
    */
   static async open(spec: DeviceSpec, options: OpenDeviceOptions = {}): Promise<VfioDevice> {
-    const { iommufd, signal } = options;
+    const { iommufd, signal, requestEvents = true } = options;
     const node = await openDeviceNode(spec, options);
     try {
       const bound = await bindNode(node, iommufd);
       if (signal?.aborted) return await closeAndThrow(signal.reason, () => bound.close());
-      return await VfioDevice.adopt(bound);
+      return await VfioDevice.adopt(bound, requestEvents);
     } catch (error) {
       return await closeAndThrow(error, () => node.fd.close());
     }
@@ -67,7 +84,10 @@ export class VfioDevice {
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
     const node = openDeviceNodeSync(spec, options);
     try {
-      return VfioDevice.adoptSync(bindNodeSync(node, options.iommufd));
+      return VfioDevice.adoptSync(
+        bindNodeSync(node, options.iommufd),
+        options.requestEvents ?? true,
+      );
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         node.fd.closeSync();
@@ -76,18 +96,18 @@ export class VfioDevice {
   }
 
   /** Takes over a bound cdev; closes it where its info cannot be read. @internal */
-  static async adopt(bound: BoundCdev): Promise<VfioDevice> {
+  static async adopt(bound: BoundCdev, notices = false): Promise<VfioDevice> {
     try {
-      return new VfioDevice(bound);
+      return new VfioDevice(bound, notices);
     } catch (error) {
       return await closeAndThrow(error, () => bound.close());
     }
   }
 
   /** As {@link adopt}, blocking. @internal */
-  static adoptSync(bound: BoundCdev): VfioDevice {
+  static adoptSync(bound: BoundCdev, notices = false): VfioDevice {
     try {
-      return new VfioDevice(bound);
+      return new VfioDevice(bound, notices);
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         bound.closeSync();
@@ -139,12 +159,20 @@ export class VfioDevice {
   }
 
   /**
-   * The descriptor's number. The VfioDevice stays its owner.
+   * The descriptor's number, to hand to another program. The VfioDevice stays its owner, but tells
+   * nothing any more of requests and errors: who has the descriptor may want to hear of them itself.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   get fd(): number {
-    return this.#bound.fd.number;
+    const { number } = this.#bound.fd;
+    this.#interrupts.disarm();
+    return number;
+  }
+
+  /** Whether the device tells of requests and errors. */
+  get requestEvents(): boolean {
+    return this.#interrupts.armed;
   }
 
   /**
@@ -202,7 +230,7 @@ export class VfioDevice {
     try {
       await this.#bound.close();
     } finally {
-      this.#interrupts.end();
+      this.#end();
     }
   }
 
@@ -211,7 +239,7 @@ export class VfioDevice {
     try {
       this.#bound.closeSync();
     } finally {
-      this.#interrupts.end();
+      this.#end();
     }
   }
 
@@ -222,6 +250,24 @@ export class VfioDevice {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#interrupts.end();
+    process.nextTick(() => this.emit('close'));
+  }
+
+  /** Of its own, so that nobody else can call it. */
+  readonly #notified: Notified = {
+    requested: (count) => {
+      if (this.listenerCount('request') > 0) this.emit('request', count);
+      else this.close().catch((error: unknown) => this.emit('error', error as Error));
+    },
+    failed: (error) => {
+      this.emit('error', error);
+    },
+  };
 }
 
 function idOf(ioas: unknown): number {

@@ -15,6 +15,9 @@ import type { Interrupts } from './interrupts.ts';
 import { action, IrqLines, type Line } from './set_irqs.ts';
 import { InterruptVector } from './vector.ts';
 
+const EINVAL = -22;
+const ENOTTY = -25;
+
 /**
  * One of a device's interrupt indexes, such as `msix`: off, or enabled with some vectors. Of a PCI
  * function's `intx`, `msi` and `msix` only one is enabled at a time.
@@ -212,6 +215,30 @@ export class Interrupt {
     const checked = checkWhich(which, this.#irq);
     if (typeof checked === 'number') this.#lines.act(action.trigger, checked);
     else this.#lines.actOn(action.trigger, checked);
+  }
+
+  /**
+   * Enables vector 0 for the package itself: without a vector of ours, and keeping neither the event
+   * loop nor the device alive. False where the driver tells of the interrupt and does not know it.
+   *
+   * @internal
+   */
+  arm(callback: (count: number) => void): boolean {
+    const lines = this.#make(0, 1);
+    try {
+      const answer = this.#lines.tieSync(action.trigger, 0, lines);
+      if (answer === ENOTTY || answer === EINVAL) {
+        close(lines);
+        return false;
+      }
+      this.#lines.check(answer);
+      for (const line of lines) line.watch(callback, false);
+    } catch (error) {
+      close(lines);
+      throw error;
+    }
+    this.#tied = lines;
+    return true;
   }
 
   /** Establishes again what a reset may have undone. @internal */

@@ -13,13 +13,20 @@ export class Interrupts {
   readonly bound: BoundCdev;
   /** Enabling and disabling happen one after the other: one index may have to wait for another. */
   readonly turns: Turns = new Turns();
-  readonly #irqs: () => readonly IrqInfo[];
+  readonly #decode: () => readonly IrqInfo[];
+  #decoded: readonly IrqInfo[] | undefined;
+  readonly #armed: Interrupt[] = [];
   readonly #known = new Map<number, Interrupt>();
   #ended = false;
 
-  constructor(bound: BoundCdev, irqs: () => readonly IrqInfo[]) {
+  constructor(bound: BoundCdev, decode: () => readonly IrqInfo[]) {
     this.bound = bound;
-    this.#irqs = irqs;
+    this.#decode = decode;
+  }
+
+  get #irqs(): readonly IrqInfo[] {
+    this.#decoded ??= this.#decode();
+    return this.#decoded;
   }
 
   get address(): string {
@@ -28,7 +35,7 @@ export class Interrupts {
 
   /** The one of that name or index; always the same object. */
   get(which: string | number): Interrupt {
-    const irqs = this.#irqs();
+    const irqs = this.#irqs;
     const irq = irqs.find(({ name, index }) => which === name || which === index);
     if (irq === undefined) {
       const names = irqs.map(({ name, index }) => `'${name}' (${index})`).join(', ');
@@ -37,6 +44,24 @@ export class Interrupts {
     const known = this.#known.get(irq.index) ?? Interrupt.of(this, irq);
     this.#known.set(irq.index, known);
     return known;
+  }
+
+  /** Whether the interrupts of that name, where the device has them, call back. */
+  get armed(): boolean {
+    return this.#armed.some(({ enabled }) => enabled);
+  }
+
+  /** Has the interrupt of that name call back, where the device has it. */
+  arm(name: string, callback: (count: number) => void): void {
+    const irq = this.#irqs.find((one) => one.name === name && one.count > 0);
+    if (irq === undefined) return;
+    const interrupt = this.get(irq.index);
+    if (interrupt.arm(callback)) this.#armed.push(interrupt);
+  }
+
+  /** Ends what {@link arm} began. */
+  disarm(): void {
+    for (const interrupt of this.#armed.splice(0)) interrupt.disableSync();
   }
 
   /** Which other one is enabled that excludes this one. */
