@@ -81,6 +81,33 @@ export type Binding = {
   Slow<'setIrqsBool', [...target: IrqTarget, which: Uint8Array]> &
   /** Ties an eventfd to each; 0 in a handle's place stands for none. */
   Slow<'setIrqsEventfd', [...target: IrqTarget, events: Uint32Array]> &
+  Slow<'reset', [device: NativeFd]> &
+  Slow<'hotReset', [device: NativeFd]> &
+  /** The words of struct vfio_pci_hot_reset_info, with room for `count` devices. */
+  Slow<'hotResetInfo', [device: NativeFd, count: number], Uint32Array> &
+  /** VFIO_DEVICE_FEATURE: the bytes as the kernel left them. */
+  Slow<'feature', [device: NativeFd, flags: number, bytes: Uint8Array], Uint8Array> &
+  /** Low power until something wakes the device, which signals the eventfd. */
+  Slow<'lowPowerWakeup', [device: NativeFd, event: NativeFd]> &
+  /** `[page size, iova, length, iova, length, …]`; answers the page size that the device chose. */
+  Slow<'dmaLoggingStart', [device: NativeFd, longs: BigUint64Array]> &
+  /** `[iova, length, page size]`; answers the bitmap. */
+  Slow<'dmaLoggingReport', [device: NativeFd, longs: BigUint64Array], BigUint64Array> &
+  /** A dma-buf over `[offset, length, …]` of a region. */
+  Slow<'exportDmabuf', [device: NativeFd, region: number, longs: BigUint64Array]> &
+  Slow<'zpciError', [device: NativeFd, size: number], Uint8Array> &
+  /** The descriptor of the data that flows from or to the new state, or 0. */
+  Slow<'setMigrationState', [device: NativeFd, state: number]> &
+  /** The words of struct vfio_precopy_info. */
+  Slow<'precopyInfo', [data: NativeFd], Uint32Array> &
+  /** At most so many bytes; none at the end. */
+  Slow<'readData', [data: NativeFd, length: number], Uint8Array> &
+  Slow<'writeData', [data: NativeFd, bytes: Uint8Array]> &
+  /** The words of struct vfio_device_gfx_plane_info. */
+  Slow<'queryGfxPlane', [device: NativeFd, flags: number, type: number], Uint32Array> &
+  Slow<'getGfxDmabuf', [device: NativeFd, id: number]> &
+  /** `[offset, value]`, written in so many bytes whenever the eventfd is signalled; 0 ends it. */
+  Slow<'ioeventfd', [device: NativeFd, width: number, longs: BigUint64Array, event: NativeFd | 0]> &
   Slow<'waitForChange', [watch: NativeFd, milliseconds: number]> &
   /**
    * Of every folder the same entries, one folder after the other in a flat list. An entry's last

@@ -22,6 +22,8 @@ export type VfioErrorCode =
   | 'ERR_VFIO_TOO_FEW_VECTORS'
   /** The device reported an uncorrectable error. */
   | 'ERR_VFIO_DEVICE_ERROR'
+  /** A hot reset would hit devices that are not this program's. */
+  | 'ERR_VFIO_HOT_RESET'
   /** The interrupt is enabled already. */
   | 'ERR_VFIO_IRQ_ENABLED'
   /** The interrupt is not enabled. */

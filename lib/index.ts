@@ -23,4 +23,6 @@ export type { DeviceFacts } from './locate/facts.ts';
 export { findCdev, type CdevLocation, type SysfsDevice } from './locate/find_cdev.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
+export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
+export type { HotResetOwnership } from './reset/hot_reset_info.ts';
 export type { RootOptions } from './locate/roots.ts';

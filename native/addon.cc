@@ -2,8 +2,13 @@
 
 #include "eventfd.h"
 #include "fd.h"
+#include "feature.h"
+#include "gfx.h"
+#include "ioeventfd.h"
 #include "iommufd.h"
 #include "irqs.h"
+#include "migration.h"
+#include "reset.h"
 #include "small_file.h"
 #include "vfio_device.h"
 #include "watch.h"
@@ -20,6 +25,11 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportWatch(env, exports);
   ExportEventfd(env, exports);
   ExportIrqs(env, exports);
+  ExportReset(env, exports);
+  ExportFeature(env, exports);
+  ExportMigration(env, exports);
+  ExportGfx(env, exports);
+  ExportIoeventfd(env, exports);
   return exports;
 }
 

@@ -88,3 +88,8 @@ std::optional<std::span<uint8_t>> Uint8ArrayArgument(const Napi::CallbackInfo& i
                                                      size_t elements) {
   return ArrayArgument<uint8_t>(info, index, elements, napi_uint8_array);
 }
+
+std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackInfo& info,
+                                                          size_t index, size_t elements) {
+  return ArrayArgument<uint64_t>(info, index, elements, napi_biguint64_array);
+}

@@ -8,6 +8,10 @@ import { Interrupts } from '../interrupt/interrupts.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
+import { hotResetDevice, planHotReset, type HotResetPlan } from '../reset/hot_reset.ts';
+import { dismiss, enrol } from '../reset/peers.ts';
+import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
+import { Resettable } from '../reset/resettable.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
@@ -42,6 +46,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: BoundCdev;
   readonly #answers: RawDeviceInfo;
   readonly #interrupts: Interrupts;
+  readonly #resettable: Resettable;
   #info: DeviceInfo | undefined;
   #ended = false;
 
@@ -50,6 +55,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     this.#bound = bound;
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
     this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
+    this.#resettable = new Resettable(bound, this.#interrupts, () => this.info.regions);
+    enrol(this.#resettable);
     if (notices) armNotices(this.#interrupts, this.#notified);
   }
 
@@ -223,6 +230,44 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   }
 
   /**
+   * Resets the device (VFIO_DEVICE_RESET), then establishes again what it had: the bits of its Command
+   * register, and the interrupts that are enabled; what happens in between is lost. Takes 100 ms and
+   * more. A lock that somebody holds for a moment is waited for, 0.2 s at most.
+   *
+   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`: the
+   *   lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
+   */
+  async reset(): Promise<void> {
+    await resetDevice(this.#resettable);
+  }
+
+  /** As {@link reset}, blocking. */
+  resetSync(): void {
+    resetDeviceSync(this.#resettable);
+  }
+
+  /**
+   * What a hot reset, of the bus or slot, would hit, and why it is not possible where it is not.
+   *
+   * @throws VfioError `ENOTTY` where the device is no PCI device; `ERR_VFIO_CLOSED`
+   */
+  async planHotReset(): Promise<HotResetPlan> {
+    return await planHotReset(this.#resettable);
+  }
+
+  /**
+   * Resets the device with all that shares its bus or slot (VFIO_DEVICE_PCI_HOT_RESET), then
+   * establishes again what each open device of this iommufd had, as {@link reset} does. Answers what
+   * was hit.
+   *
+   * @throws VfioError `ERR_VFIO_HOT_RESET`: it would hit devices that are not this program's; `EBUSY`,
+   *   `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
+   */
+  async hotReset(): Promise<HotResetPlan> {
+    return await hotResetDevice(this.#resettable);
+  }
+
+  /**
    * Closes the device: waits for calls in flight, detaches and unbinds it. The kernel resets it once
    * more where it can (100 ms and more). Closing twice is harmless.
    */
@@ -255,12 +300,14 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     if (this.#ended) return;
     this.#ended = true;
     this.#interrupts.end();
+    dismiss(this.#resettable);
     process.nextTick(() => this.emit('close'));
   }
 
   /** Of its own, so that nobody else can call it. */
   readonly #notified: Notified = {
     requested: (count) => {
+      this.#resettable.wanted = true;
       if (this.listenerCount('request') > 0) this.emit('request', count);
       else this.close().catch((error: unknown) => this.emit('error', error as Error));
     },

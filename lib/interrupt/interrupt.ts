@@ -252,6 +252,17 @@ export class Interrupt {
     if (this.#masked) this.#lines.act(action.mask, 0);
   }
 
+  /** As {@link restore}, blocking. @internal */
+  restoreSync(): void {
+    if (!this.enabled) return;
+    this.#lines.freeSync();
+    this.#lines.check(this.#lines.tieSync(action.trigger, 0, this.#tied));
+    if (this.#resample) {
+      this.#lines.check(this.#lines.tieSync(action.unmask, 0, [this.#resample]));
+    }
+    if (this.#masked) this.#lines.act(action.mask, 0);
+  }
+
   /** The kernel signals none any more: tells what is left and closes the eventfds. @internal */
   end(): void {
     for (const vector of this.#vectors) vector.end();

@@ -88,11 +88,14 @@ export class Interrupts {
     throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.address} is closed` });
   }
 
-  /** Establishes again, after a reset, what was enabled before. */
-  restore(): Promise<void> {
-    return this.turns.run(async () => {
-      for (const interrupt of this.#known.values()) await interrupt.restore();
-    });
+  /** Establishes again what a reset may have undone: in a turn that the caller has. */
+  async restore(): Promise<void> {
+    for (const interrupt of this.#known.values()) await interrupt.restore();
+  }
+
+  /** As {@link restore}, blocking. */
+  restoreSync(): void {
+    for (const interrupt of this.#known.values()) interrupt.restoreSync();
   }
 
   /** The device is closed: the kernel has let go of all of them. */

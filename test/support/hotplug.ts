@@ -36,14 +36,38 @@ export async function unplug({ name }: TestDevice): Promise<void> {
 
 /** Plugs it in again and gives it to vfio-pci. */
 export async function plug(device: TestDevice): Promise<void> {
-  await using qmp = await Qmp.connect();
-  const { name, kind } = device;
-  await qmp.execute('device_add', { driver: kind, id: name, bus: `${name}-root` });
-  while (!existsSync(`${sysfs(device)}/driver_override`)) await setTimeout(20);
-  rebind(device);
+  await plugFunctions(device, [0]);
 }
 
-/** Whether the kernel's log says that a device waits for its user. */
+/** Plugs it in again with these functions, 0 the last of them; answers their devices. */
+export async function plugFunctions(
+  device: TestDevice,
+  functions: readonly number[],
+): Promise<TestDevice[]> {
+  await using qmp = await Qmp.connect();
+  const { name, kind, address } = device;
+  const plugged = functions.map((number) => ({
+    ...device,
+    name: number === 0 ? name : `${name}-${number}`,
+    address: address.replace(/\d$/, String(number)),
+  }));
+  for (const [at, one] of plugged.entries()) {
+    await qmp.execute('device_add', {
+      driver: kind,
+      id: one.name,
+      bus: `${name}-root`,
+      addr: `0.${functions[at] ?? 0}`,
+      multifunction: functions.length > 1,
+    });
+  }
+  for (const one of plugged) {
+    while (!existsSync(`${sysfs(one)}/driver_override`)) await setTimeout(20);
+    rebind(one);
+  }
+  return plugged;
+}
+
+/** The name of its driver. */
 export function driverOf(device: TestDevice): string | undefined {
   const uevent = readFileSync(`${sysfs(device)}/uevent`, 'utf8');
   return /^DRIVER=(.*)$/m.exec(uevent)?.[1];
