@@ -24,6 +24,12 @@ export function requireObject(name: string, value: unknown): void {
   throw invalidType(name, 'an object', value);
 }
 
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` for what is there and neither true nor false */
+export function requireBoolean(name: string, value: unknown): void {
+  if (value === undefined || typeof value === 'boolean') return;
+  throw invalidType(name, 'a boolean', value);
+}
+
 const mostFd = 2 ** 31 - 1;
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE` */

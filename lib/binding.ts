@@ -28,6 +28,9 @@ export type Content = string | string[] | number;
 
 type GetInfos = (device: NativeFd, count: number, results: Int32Array, room: Uint32Array) => Answer;
 
+/** `action` is a VFIO_IRQ_SET_ACTION_*; the interrupts of an index are counted from `start`. */
+type IrqTarget = [device: NativeFd, action: number, index: number, start: number];
+
 /** The addon's functions, each one thing that the kernel offers. */
 export type Binding = {
   /** O_CLOEXEC is always set. */
@@ -47,6 +50,23 @@ export type Binding = {
   /** The names in a folder, in no order. */
   listFolder: (path: string) => string[] | Answer;
   ioasAlloc: (iommufd: NativeFd) => Answer;
+  /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
+  dup: (number: number) => Answer;
+  /** A new eventfd that counts nothing yet. */
+  eventfdOpen: () => Answer;
+  /** The count, which is 0 from then on; -EAGAIN where it is 0 already. */
+  eventfdRead: (event: NativeFd) => Answer;
+  /** Adds to the count. */
+  eventfdWrite: (event: NativeFd, count: number) => Answer;
+  /**
+   * Has the environment's loop poll the eventfd and keeps the loop alive; the callback gets each
+   * answer of `eventfdRead`. Closing the eventfd ends it.
+   */
+  eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
+  /** 1, or 0 where it was not watched. */
+  eventfdUnwatch: (event: NativeFd) => Answer;
+  /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
+  eventfdRef: (event: NativeFd, ref: boolean) => Answer;
   /** An inotify descriptor. */
   watchOpen: () => Answer;
   /** Watches a folder's names and their rights; answers the watch's number. */
@@ -58,6 +78,39 @@ export type Binding = {
   Slow<'attach', [device: NativeFd, pageTable: number]> &
   Slow<'detach', [device: NativeFd]> &
   Slow<'destroy', [iommufd: NativeFd, id: number]> &
+  /** Acts on `count` interrupts. Of these three, an answer above 0 says how many there would be. */
+  Slow<'setIrqs', [...target: IrqTarget, count: number]> &
+  /** Acts on those whose byte is not 0. */
+  Slow<'setIrqsBool', [...target: IrqTarget, which: Uint8Array]> &
+  /** Ties an eventfd to each; 0 in a handle's place stands for none. */
+  Slow<'setIrqsEventfd', [...target: IrqTarget, events: Uint32Array]> &
+  Slow<'reset', [device: NativeFd]> &
+  Slow<'hotReset', [device: NativeFd]> &
+  /** The words of struct vfio_pci_hot_reset_info, with room for `count` devices. */
+  Slow<'hotResetInfo', [device: NativeFd, count: number], Uint32Array> &
+  /** VFIO_DEVICE_FEATURE: the bytes as the kernel left them. */
+  Slow<'feature', [device: NativeFd, flags: number, bytes: Uint8Array], Uint8Array> &
+  /** Low power until something wakes the device, which signals the eventfd. */
+  Slow<'lowPowerWakeup', [device: NativeFd, event: NativeFd]> &
+  /** `[page size, iova, length, iova, length, …]`; answers the page size that the device chose. */
+  Slow<'dmaLoggingStart', [device: NativeFd, longs: BigUint64Array]> &
+  /** `[iova, length, page size]`; answers the bitmap. */
+  Slow<'dmaLoggingReport', [device: NativeFd, longs: BigUint64Array], BigUint64Array> &
+  /** A dma-buf over `[offset, length, …]` of a region. */
+  Slow<'exportDmabuf', [device: NativeFd, region: number, longs: BigUint64Array]> &
+  Slow<'zpciError', [device: NativeFd, size: number], Uint8Array> &
+  /** The descriptor of the data that flows from or to the new state, or 0. */
+  Slow<'setMigrationState', [device: NativeFd, state: number]> &
+  /** The words of struct vfio_precopy_info. */
+  Slow<'precopyInfo', [data: NativeFd], Uint32Array> &
+  /** At most so many bytes; none at the end. */
+  Slow<'readData', [data: NativeFd, length: number], Uint8Array> &
+  Slow<'writeData', [data: NativeFd, bytes: Uint8Array]> &
+  /** The words of struct vfio_device_gfx_plane_info. */
+  Slow<'queryGfxPlane', [device: NativeFd, flags: number, type: number], Uint32Array> &
+  Slow<'getGfxDmabuf', [device: NativeFd, id: number]> &
+  /** `[offset, value]`, written in so many bytes whenever the eventfd is signalled; 0 ends it. */
+  Slow<'ioeventfd', [device: NativeFd, width: number, longs: BigUint64Array, event: NativeFd | 0]> &
   Slow<'waitForChange', [watch: NativeFd, milliseconds: number]> &
   /**
    * Of every folder the same entries, one folder after the other in a flat list. An entry's last

@@ -19,6 +19,18 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NOT_VFIO'
   /** The kernel's answer contradicts its own interface. */
   | 'ERR_VFIO_BAD_ANSWER'
+  /** The platform has fewer interrupt vectors than asked for; `available` says how many. */
+  | 'ERR_VFIO_TOO_FEW_VECTORS'
+  /** The device reported an uncorrectable error. */
+  | 'ERR_VFIO_DEVICE_ERROR'
+  /** A hot reset would hit devices that are not this program's. */
+  | 'ERR_VFIO_HOT_RESET'
+  /** The interrupt is enabled already. */
+  | 'ERR_VFIO_IRQ_ENABLED'
+  /** The interrupt is not enabled. */
+  | 'ERR_VFIO_IRQ_DISABLED'
+  /** A blocking call in the middle of a promise's work. */
+  | 'ERR_VFIO_BUSY'
   /** Not Linux. */
   | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
   /** The native addon was not built. */
@@ -37,6 +49,7 @@ export interface VfioErrorDetails {
   facts?: VfioFacts[VfioReason] | undefined;
   certainty?: Certainty | undefined;
   hint?: string | undefined;
+  available?: number | undefined;
 }
 
 /**
@@ -68,6 +81,8 @@ export class VfioError extends Error {
   declare readonly certainty?: Certainty;
   /** What mends it: a command, where there is one. */
   declare readonly hint?: string;
+  /** How many vectors could have been had, where there were too few. */
+  declare readonly available?: number;
 
   constructor(details: VfioErrorDetails) {
     const { code, message, ...rest } = details;

@@ -15,8 +15,12 @@ export {
   type FleetProgress,
   type OpenDevicesOptions,
 } from './device/fleet.ts';
+export type { DeviceEvents } from './device/notices.ts';
 export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
 export type { RawCapability } from './device/capabilities.ts';
+export type { EnableOptions } from './interrupt/arguments.ts';
+export type { Interrupt } from './interrupt/interrupt.ts';
+export type { InterruptVector } from './interrupt/vector.ts';
 export { VfioError, type VfioErrorCode } from './errors.ts';
 export type { Ioas } from './iommu/ioas.ts';
 export { Iommufd } from './iommu/iommufd.ts';
@@ -25,6 +29,8 @@ export type { DeviceFacts } from './locate/facts.ts';
 export type { CdevLocation, SysfsDevice } from './locate/find_cdev.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
+export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
+export type { HotResetOwnership } from './reset/hot_reset_info.ts';
 export type { RootOptions } from './locate/roots.ts';
 export type {
   Certainty,

@@ -1,8 +1,15 @@
 #include "addon.h"
 
+#include "eventfd.h"
 #include "fd.h"
 #include "find_entries.h"
+#include "feature.h"
+#include "gfx.h"
+#include "ioeventfd.h"
 #include "iommufd.h"
+#include "irqs.h"
+#include "migration.h"
+#include "reset.h"
 #include "small_file.h"
 #include "vfio_device.h"
 #include "watch.h"
@@ -18,6 +25,13 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportSmallFile(env, exports);
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);
+  ExportEventfd(env, exports);
+  ExportIrqs(env, exports);
+  ExportReset(env, exports);
+  ExportFeature(env, exports);
+  ExportMigration(env, exports);
+  ExportGfx(env, exports);
+  ExportIoeventfd(env, exports);
   return exports;
 }
 

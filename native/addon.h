@@ -1,5 +1,6 @@
 #pragma once
 
+#include "eventfd.h"
 #include "fd.h"
 #include "slow_call.h"
 
@@ -9,6 +10,8 @@ struct Addon {
   FdTable fds;
   // Made by the first slow call, ended and freed by the environment's cleanup.
   SlowCalls* slow_calls = nullptr;
+  // Made by the first eventfd that is watched, and likewise.
+  EventfdPolls* eventfd_polls = nullptr;
   // An eventfd, made by the first watch and readable when the environment ends.
   std::shared_ptr<Fd> end_of_waits;
 };

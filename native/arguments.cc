@@ -83,3 +83,13 @@ std::optional<std::span<uint32_t>> Uint32ArrayArgument(const Napi::CallbackInfo&
                                                        size_t elements) {
   return ArrayArgument<uint32_t>(info, index, elements, napi_uint32_array);
 }
+
+std::optional<std::span<uint8_t>> Uint8ArrayArgument(const Napi::CallbackInfo& info, size_t index,
+                                                     size_t elements) {
+  return ArrayArgument<uint8_t>(info, index, elements, napi_uint8_array);
+}
+
+std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackInfo& info,
+                                                          size_t index, size_t elements) {
+  return ArrayArgument<uint64_t>(info, index, elements, napi_biguint64_array);
+}

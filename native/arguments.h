@@ -28,6 +28,10 @@ std::optional<std::span<int32_t>> Int32ArrayArgument(const Napi::CallbackInfo& i
                                                      size_t elements);
 std::optional<std::span<uint32_t>> Uint32ArrayArgument(const Napi::CallbackInfo& info, size_t index,
                                                        size_t elements);
+std::optional<std::span<uint8_t>> Uint8ArrayArgument(const Napi::CallbackInfo& info, size_t index,
+                                                     size_t elements);
+std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackInfo& info,
+                                                          size_t index, size_t elements);
 
 // One system call, made again when a signal interrupted it: the result, or -errno.
 template <typename SystemCall>

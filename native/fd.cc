@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <string>
+#include <utility>
 
 #include "addon.h"
 #include "arguments.h"
@@ -59,11 +60,13 @@ FdLease::~FdLease() {
   if (fd_ && number_ >= 0) fd_->Release();
 }
 
-uint32_t FdTable::Add(int fd) {
+uint32_t FdTable::Add(int fd) { return Add(std::make_shared<Fd>(fd)); }
+
+uint32_t FdTable::Add(std::shared_ptr<Fd> fd) {
   // Handles start anew after 2^32 descriptors: far from those that are still open.
   do last_++;
   while (last_ == 0 || fds_.contains(last_));
-  fds_.emplace(last_, std::make_shared<Fd>(fd));
+  fds_.emplace(last_, std::move(fd));
   return last_;
 }
 
@@ -115,7 +118,10 @@ Napi::Value FdNumber(const Napi::CallbackInfo& info) {
 Call Close(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
   if (!handle) return {};
-  std::shared_ptr<Fd> fd = info.Env().GetInstanceData<Addon>()->fds.Take(*handle);
+  auto* addon = info.Env().GetInstanceData<Addon>();
+  // First: libuv must not poll a number that the kernel gives to somebody else.
+  if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(*handle);
+  std::shared_ptr<Fd> fd = addon->fds.Take(*handle);
   if (!fd) return {};
   return [fd = std::move(fd)] { return fd->Close(); };
 }

@@ -59,6 +59,7 @@ class FdLease {
 class FdTable {
  public:
   uint32_t Add(int fd);
+  uint32_t Add(std::shared_ptr<Fd> fd);
   std::shared_ptr<Fd> Find(uint32_t handle) const;
   // Forgets the handle; the descriptor closes when nobody has it any more.
   std::shared_ptr<Fd> Take(uint32_t handle);

@@ -97,6 +97,12 @@ export function decodeDeviceInfo(view: DataView): Pick<DeviceInfo, 'flags' | 'ca
   };
 }
 
+/** The flags alone. */
+export function decodeDeviceFlags(view: DataView): DeviceFlag[] {
+  requireBytes(view, 0, 16);
+  return flagNames(view.getUint32(4, littleEndian), deviceFlags);
+}
+
 /** struct vfio_region_info. `names` are those of the device's regions. */
 export function decodeRegionInfo(view: DataView, names: readonly string[]): RegionInfo {
   requireBytes(view, 0, regionInfoSize);

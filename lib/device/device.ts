@@ -1,33 +1,56 @@
-import { invalidType, requireObject } from '../arguments.ts';
+import { EventEmitter } from 'node:events';
+import { invalidType, requireBoolean, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { callerPlace } from '../caller.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { Ioas } from '../iommu/ioas.ts';
+import type { Interrupt } from '../interrupt/interrupt.ts';
+import { Interrupts } from '../interrupt/interrupts.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
+import { hotResetDevice, planHotReset, type HotResetPlan } from '../reset/hot_reset.ts';
+import { dismiss, enrol } from '../reset/peers.ts';
+import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
+import { Resettable } from '../reset/resettable.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { bindNode, bindNodeSync, checkIommufd, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
-import { decodeInfo, readDeviceInfo, type RawDeviceInfo } from './info.ts';
+import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './info.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
+import { armNotices, type DeviceEvents, type Notified } from './notices.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
-interface IommufdOption {
+interface DeviceOptions {
+  /**
+   * Whether the device tells when somebody wants it back, and of its errors: it does unless this is
+   * false. See the events of {@link VfioDevice}.
+   */
+  requestEvents?: boolean | undefined;
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
 }
 
-export interface OpenDeviceOptions extends OpenOptions, IommufdOption {}
+export interface OpenDeviceOptions extends OpenOptions, DeviceOptions {}
 
-export interface OpenDeviceSyncOptions extends OpenSyncOptions, IommufdOption {}
+export interface OpenDeviceSyncOptions extends OpenSyncOptions, DeviceOptions {}
 
-/** A VFIO device, bound to an iommufd: open in the kernel's sense, and this program's alone. */
-export class VfioDevice {
+/**
+ * A VFIO device, bound to an iommufd: open in the kernel's sense, and this program's alone.
+ *
+ * Where {@link open} opened it, it emits `request` when somebody wants the device back: its driver is
+ * being unbound, or it is being unplugged, which waits until it is closed. Without a listener the
+ * device closes itself. It emits `error` when it reported an uncorrectable error, and `close` when it
+ * is closed. None of this keeps the event loop alive.
+ */
+export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: BoundCdev;
   readonly #answers: RawDeviceInfo;
+  readonly #interrupts: Interrupts;
+  readonly #resettable: Resettable;
   #info: DeviceInfo | undefined;
+  #ended = false;
 
   static {
     defineInspect(this, 'VfioDevice', (opened) => {
@@ -37,9 +60,14 @@ export class VfioDevice {
     });
   }
 
-  private constructor(bound: BoundCdev) {
+  private constructor(bound: BoundCdev, notices: boolean) {
+    super();
     this.#bound = bound;
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
+    this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
+    this.#resettable = new Resettable(bound, this.#interrupts, () => this.info.regions);
+    enrol(this.#resettable);
+    if (notices) armNotices(this.#interrupts, this.#notified);
   }
 
   /**
@@ -67,13 +95,12 @@ export class VfioDevice {
     spec: DeviceSpec,
     options: OpenDeviceOptions,
   ): Promise<VfioDevice> {
-    requireObject('options', options);
-    const { iommufd, signal } = options;
-    checkIommufd(iommufd);
+    checkDeviceOptions(options);
+    const { iommufd, signal, requestEvents = true } = options;
     const node = await openDeviceNode(spec, options);
     node.fd.openedAt(place);
     try {
-      return await VfioDevice.adopt(await bindNode(node, iommufd), signal);
+      return await VfioDevice.adopt(await bindNode(node, iommufd), requestEvents, signal);
     } catch (error) {
       return await closeAndThrow(error, () => node.fd.close());
     }
@@ -82,13 +109,12 @@ export class VfioDevice {
   /** As {@link open}, blocking; without a `timeout` it does not wait for the node. */
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
     const place = callerPlace();
-    requireObject('options', options);
-    const { iommufd } = options;
-    checkIommufd(iommufd);
+    checkDeviceOptions(options);
+    const { iommufd, requestEvents = true } = options;
     const node = openDeviceNodeSync(spec, options);
     node.fd.openedAt(place);
     try {
-      return VfioDevice.adoptSync(bindNodeSync(node, iommufd));
+      return VfioDevice.adoptSync(bindNodeSync(node, iommufd), requestEvents);
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         node.fd.closeSync();
@@ -102,10 +128,10 @@ export class VfioDevice {
   }
 
   /** Takes over a bound cdev; closes it where its info cannot be read, or is not wanted. @internal */
-  static async adopt(bound: BoundCdev, signal?: AbortSignal): Promise<VfioDevice> {
+  static async adopt(bound: BoundCdev, notices = false, signal?: AbortSignal): Promise<VfioDevice> {
     try {
       signal?.throwIfAborted();
-      const device = new VfioDevice(bound);
+      const device = new VfioDevice(bound, notices);
       signal?.throwIfAborted();
       return device;
     } catch (error) {
@@ -114,9 +140,9 @@ export class VfioDevice {
   }
 
   /** As {@link adopt}, blocking. @internal */
-  static adoptSync(bound: BoundCdev): VfioDevice {
+  static adoptSync(bound: BoundCdev, notices = false): VfioDevice {
     try {
-      return new VfioDevice(bound);
+      return new VfioDevice(bound, notices);
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         bound.closeSync();
@@ -168,12 +194,20 @@ export class VfioDevice {
   }
 
   /**
-   * The descriptor's number. The VfioDevice stays its owner.
+   * The descriptor's number, to hand to another program. The VfioDevice stays its owner, but tells
+   * nothing any more of requests and errors: who has the descriptor may want to hear of them itself.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   get fd(): number {
-    return this.#bound.fd.number;
+    const { number } = this.#bound.fd;
+    this.#interrupts.disarm();
+    return number;
+  }
+
+  /** Whether the device tells of requests and errors. */
+  get requestEvents(): boolean {
+    return this.#interrupts.armed;
   }
 
   /**
@@ -215,16 +249,71 @@ export class VfioDevice {
   }
 
   /**
+   * One of the device's interrupts, by its name or its index in `info.irqs`; always the same object.
+   *
+   * @throws TypeError for one that the device does not have
+   */
+  interrupt(which: string | number): Interrupt {
+    return this.#interrupts.get(which);
+  }
+
+  /**
+   * Resets the device (VFIO_DEVICE_RESET), then establishes again what it had: the bits of its Command
+   * register, and the interrupts that are enabled; what happens in between is lost. Takes 100 ms and
+   * more. A lock that somebody holds for a moment is waited for, 0.2 s at most.
+   *
+   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`: the
+   *   lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
+   */
+  async reset(): Promise<void> {
+    await resetDevice(this.#resettable);
+  }
+
+  /** As {@link reset}, blocking. */
+  resetSync(): void {
+    resetDeviceSync(this.#resettable);
+  }
+
+  /**
+   * What a hot reset, of the bus or slot, would hit, and why it is not possible where it is not.
+   *
+   * @throws VfioError `ENOTTY` where the device is no PCI device; `ERR_VFIO_CLOSED`
+   */
+  async planHotReset(): Promise<HotResetPlan> {
+    return await planHotReset(this.#resettable);
+  }
+
+  /**
+   * Resets the device with all that shares its bus or slot (VFIO_DEVICE_PCI_HOT_RESET), then
+   * establishes again what each open device of this iommufd had, as {@link reset} does. Answers what
+   * was hit.
+   *
+   * @throws VfioError `ERR_VFIO_HOT_RESET`: it would hit devices that are not this program's; `EBUSY`,
+   *   `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
+   */
+  async hotReset(): Promise<HotResetPlan> {
+    return await hotResetDevice(this.#resettable);
+  }
+
+  /**
    * Closes the device: waits for calls in flight, detaches and unbinds it. The kernel resets it once
    * more where it can (100 ms and more). Closing twice is harmless.
    */
-  close(): Promise<void> {
-    return this.#bound.close();
+  async close(): Promise<void> {
+    try {
+      await this.#bound.close();
+    } finally {
+      this.#end();
+    }
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
-    this.#bound.closeSync();
+    try {
+      this.#bound.closeSync();
+    } finally {
+      this.#end();
+    }
   }
 
   [Symbol.dispose](): void {
@@ -234,6 +323,34 @@ export class VfioDevice {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#interrupts.end();
+    dismiss(this.#resettable);
+    process.nextTick(() => this.emit('close'));
+  }
+
+  /** Of its own, so that nobody else can call it. */
+  readonly #notified: Notified = {
+    requested: (count) => {
+      this.#resettable.wanted = true;
+      if (this.listenerCount('request') > 0) this.emit('request', count);
+      else this.close().catch((error: unknown) => this.emit('error', error as Error));
+    },
+    failed: (error) => {
+      this.emit('error', error);
+    },
+  };
+}
+
+/** @throws TypeError for what no device can be opened with; the node's own options are checked there */
+export function checkDeviceOptions(options: DeviceOptions): void {
+  requireObject('options', options);
+  const { iommufd, requestEvents } = options;
+  checkIommufd(iommufd);
+  requireBoolean('requestEvents', requestEvents);
 }
 
 function idOf(ioas: unknown): number {

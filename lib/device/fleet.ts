@@ -1,11 +1,10 @@
-import { invalidType, outOfRange, requireObject } from '../arguments.ts';
+import { invalidType, outOfRange, requireBoolean } from '../arguments.ts';
 import { callerPlace } from '../caller.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
 import { closeAndThrow } from '../undo.ts';
-import { checkIommufd } from './bind.ts';
-import { VfioDevice, type OpenDeviceOptions } from './device.ts';
+import { checkDeviceOptions, VfioDevice, type OpenDeviceOptions } from './device.ts';
 import { checkSignal, checkTimeout } from './open_options.ts';
 
 /** How to open many devices. */
@@ -129,15 +128,12 @@ async function openAll(
 
 function check(specs: readonly DeviceSpec[], options: OpenDevicesOptions): void {
   requireArray('specs', 'an array of devices', specs);
-  requireObject('options', options);
-  const { concurrency, onProgress, settle, signal, timeout, iommufd } = options;
+  checkDeviceOptions(options);
+  const { concurrency, onProgress, settle, signal, timeout } = options;
   const roots = rootsOf(options);
   checkSignal(signal);
   if (timeout !== undefined) checkTimeout(timeout);
-  checkIommufd(iommufd);
-  if (settle !== undefined && typeof settle !== 'boolean') {
-    throw invalidType('settle', 'a boolean', settle);
-  }
+  requireBoolean('settle', settle);
   if (concurrency !== undefined) checkConcurrency(concurrency);
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw invalidType('onProgress', 'a function', onProgress);

@@ -2,6 +2,7 @@ import { binding, type NativeFd } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
 import { badAnswer } from './capabilities.ts';
 import {
+  decodeDeviceFlags,
   decodeDeviceInfo,
   decodeIrqInfo,
   decodeRegionInfo,
@@ -11,6 +12,7 @@ import {
   regionInfoSize,
   regionNames,
   type DeviceInfo,
+  type IrqInfo,
 } from './decode.ts';
 
 /** What the kernel answered, in its own structs: decoded when somebody asks. */
@@ -41,16 +43,22 @@ export function readDeviceInfo(device: NativeFd, call: CallName): RawDeviceInfo 
 }
 
 /** The kernel's structs in words that people use. */
-export function decodeInfo({ device, regions, irqs }: RawDeviceInfo): DeviceInfo {
+export function decodeInfo(answers: RawDeviceInfo): DeviceInfo {
+  const { device, regions } = answers;
   const { flags, capabilities } = decodeDeviceInfo(viewOf(device));
   const ofRegions = regionNames(flags);
-  const ofIrqs = irqNames(flags);
   return {
     flags,
     capabilities,
     regions: regions.map((struct) => decodeRegionInfo(viewOf(struct), ofRegions)),
-    irqs: irqs.map((struct) => decodeIrqInfo(viewOf(struct), ofIrqs)),
+    irqs: decodeIrqs(answers),
   };
+}
+
+/** The interrupts alone, which opening asks for. */
+export function decodeIrqs({ device, irqs }: RawDeviceInfo): IrqInfo[] {
+  const names = irqNames(decodeDeviceFlags(viewOf(device)));
+  return irqs.map((struct) => decodeIrqInfo(viewOf(struct), names));
 }
 
 function viewOf(struct: Struct): DataView {

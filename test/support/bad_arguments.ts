@@ -70,6 +70,43 @@ export const iommufd: Parameter = {
   bad: [...notStrings, 'x', { fd: 3 }, Iommufd, Object.create(Iommufd.prototype)],
 };
 
+/** Numbers from `least` to `most`, whole ones. */
+function whole(name: string, least: number, most: number): Parameter {
+  const notNumbers = [null, '1', 1n, true, {}, Symbol('a symbol'), never];
+  return {
+    name: named(name),
+    bad: [...notNumbers, least - 1, most + 1, least + 0.5, NaN, Infinity, -Infinity],
+  };
+}
+
+/** Of an interrupt with one vector. */
+export const vector: Parameter = whole('vector', 0, 0);
+export const vectors: Parameter = {
+  name: named('vectors'),
+  bad: [undefined, ...whole('', 1, 1).bad],
+};
+const eventfds: Parameter = {
+  name: /"eventfds?"|"vectors"/,
+  bad: [null, 'x', 3, {}, [], [1, 2], ...whole('', 0, 2 ** 31 - 1).bad.map((one) => [one, one])],
+};
+export const enable: Parameter = {
+  name: named('vectors'),
+  bad: whole('', 1, 1).bad,
+  properties: { eventfds },
+};
+export const eventfd: Parameter = {
+  name: named('eventfd'),
+  bad: [undefined, ...whole('', 0, 2 ** 31 - 1).bad.filter((one) => one !== null)],
+};
+export const which: Parameter = {
+  name: /"which"|"vectors?"/,
+  bad: [...vector.bad, [], [1], [true, true]],
+};
+export const irq: Parameter = {
+  name: named('interrupt'),
+  bad: [undefined, ...whole('', 0, 0).bad, 'msix', 'INTX', 'req'],
+};
+
 export const ioas: Parameter = {
   name: named('ioas'),
   bad: [undefined, ...notStrings, 'x', { id: 1 }, Ioas, Object.create(Ioas.prototype)],
@@ -99,15 +136,24 @@ function isPlain(value: unknown): boolean {
 export const roots: Parameter = options({ sysfsRoot, devRoot });
 export const onlySysfs: Parameter = options({ sysfsRoot });
 export const onlyDev: Parameter = options({ devRoot });
+export const counts: Parameter = options({ signal });
 export const openSync: Parameter = options({ sysfsRoot, devRoot, timeout });
 export const open: Parameter = options({ sysfsRoot, devRoot, timeout, signal });
-export const openDeviceSync: Parameter = options({ sysfsRoot, devRoot, timeout, iommufd });
-export const openDevice: Parameter = options({ sysfsRoot, devRoot, timeout, signal, iommufd });
+const requestEvents: Parameter = {
+  name: named('requestEvents'),
+  bad: notStrings.filter((value) => value !== true),
+};
+export const openDeviceSync: Parameter = options({
+  ...openSync.properties,
+  iommufd,
+  requestEvents,
+});
+export const openDevice: Parameter = options({ ...openDeviceSync.properties, signal });
 export const openDevices: Parameter = options({
   ...openDevice.properties,
   concurrency: {
     name: named('concurrency'),
-    bad: [null, '1', {}, Symbol('a symbol'), never, 0, -1, 1.5, 65, NaN, Infinity],
+    bad: whole('', 1, 64).bad,
   },
   onProgress: { name: named('onProgress'), bad: notStrings.filter((value) => value !== never) },
   settle: { name: named('settle'), bad: notStrings.filter((value) => value !== true) },

@@ -10,7 +10,7 @@ interface Field {
 /** What a header of native/uapi/ declares. */
 export interface Header {
   structs: { name: string; fields: Field[] }[];
-  constants: string[];
+  constants: Field[];
 }
 
 export function parseHeader(file: string): Header {
@@ -18,13 +18,14 @@ export function parseHeader(file: string): Header {
   const structs = [...text.matchAll(/^struct (\w+) \{\n([^}]*)\};/gm)].map(
     ([, name = '', body = '']) => ({ name, fields: body.split('\n').flatMap(parseField) }),
   );
-  const constants = [...text.matchAll(/constexpr [\w ]+ k(\w+) =/g)].map(([, name = '']) => name);
+  const constants = [
+    ...text.matchAll(/constexpr [\w ]+ k(\w+) =[^;]+;(?: +\/\/ since ([\d.]+))?/g),
+  ].map(([, name = '', since]) => ({ name, since }));
   return { structs, constants };
 }
 
 function parseField(line: string): Field[] {
-  const [, name, since] =
-    /^ {2}\w+ (\w+)(?:\[\w+\])?;(?: {2}\/\/ since ([\d.]+))?/.exec(line) ?? [];
+  const [, name, since] = /^ {2}\w+ (\w+)(?:\[\w+\])?;(?: +\/\/ since ([\d.]+))?/.exec(line) ?? [];
   return name === undefined ? [] : [{ name, since }];
 }
 
@@ -35,7 +36,7 @@ const snake = (name: string): string => name.replace(/(?!^)([A-Z])/g, '_$1').toL
  * A C++ file that compiles where our definitions are those of `<linux/${file}>` of this kernel.
  * Fields and sizes that the kernel does not have yet are left out.
  */
-export function comparison(file: string, kernel: string): string {
+export function comparison(file: string, kernel: string, kernelHeader: string = file): string {
   const { structs, constants } = parseHeader(file);
   const hasField = ({ since }: Field): boolean => since === undefined || !isOlder(kernel, since);
   const lines = structs.flatMap(({ name, fields }) => {
@@ -51,12 +52,12 @@ export function comparison(file: string, kernel: string): string {
         ]),
     ];
   });
-  const numbers = constants.map(
-    (name) => `static_assert(uapi::k${name} == ${snake(name).toUpperCase()});`,
-  );
+  const numbers = constants
+    .filter(hasField)
+    .map(({ name }) => `static_assert(uapi::k${name} == ${snake(name).toUpperCase()});`);
   return [
     '#include <cstddef>',
-    `#include <linux/${file}>`,
+    `#include <linux/${kernelHeader}>`,
     `#include "${file}"`,
     ...lines,
     ...numbers,

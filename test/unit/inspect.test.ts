@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
-import { Iommufd, openCdevSync, VfioDevice } from '../../lib/index.ts';
+import { Iommufd, openCdevSync } from '../../lib/index.ts';
 import { fakeAddress as address, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
@@ -51,6 +51,6 @@ describe('util.inspect', () => {
     putNode(roots, 'iommu', '/dev/full');
     using iommufd = Iommufd.open(roots);
     assert.equal(inspect({ a: { b: { iommufd } } }), '{ a: { b: { iommufd: [Iommufd] } } }');
-    assert.equal(await shown(VfioDevice.prototype), '{}');
+    assert.equal(await shown(Iommufd.prototype), '{}');
   });
 });

@@ -1,0 +1,78 @@
+import { binding, type NativeFd } from '../binding.ts';
+import { check } from '../call.ts';
+import { VfioError } from '../errors.ts';
+
+const EAGAIN = -11;
+
+/**
+ * An eventfd and its one owner. One that is dropped is closed without a word: it belongs to a device,
+ * whose own descriptor warns.
+ */
+export class Eventfd {
+  #fd: NativeFd | undefined;
+  readonly #what: string;
+
+  private constructor(fd: NativeFd, what: string) {
+    this.#fd = fd;
+    this.#what = what;
+    dropped.register(this, fd, this);
+  }
+
+  /** A new one. `what` names it in errors: 'the eventfd of msi 0'. */
+  static open(what: string): Eventfd {
+    return new Eventfd(check(binding().eventfdOpen(), { syscall: 'eventfd' }) as NativeFd, what);
+  }
+
+  /** The same one that a number of the caller's stands for, kept open whatever becomes of that. */
+  static duplicate(number: number, what: string): Eventfd {
+    return new Eventfd(check(binding().dup(number), { syscall: 'fcntl' }) as NativeFd, what);
+  }
+
+  /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
+  get native(): NativeFd {
+    if (this.#fd !== undefined) return this.#fd;
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.#what} is closed` });
+  }
+
+  /** The descriptor's number. Throws `ERR_VFIO_CLOSED`. */
+  get number(): number {
+    return check(binding().fdNumber(this.native), { syscall: 'fdNumber' });
+  }
+
+  /** What was counted since the last read. */
+  read(): number {
+    const answer = binding().eventfdRead(this.native);
+    return answer === EAGAIN ? 0 : check(answer, { syscall: 'read' });
+  }
+
+  /** Calls back with every count, until `unwatch` or `close`. */
+  watch(callback: (count: number) => void, ref: boolean): void {
+    const called = (answer: number): void => {
+      callback(check(answer, { syscall: 'read' }));
+    };
+    check(binding().eventfdWatch(this.native, called), { syscall: 'epoll_ctl' });
+    this.ref(ref);
+  }
+
+  unwatch(): void {
+    check(binding().eventfdUnwatch(this.native), { syscall: 'epoll_ctl' });
+  }
+
+  /** Whether watching keeps the loop alive. */
+  ref(ref: boolean): void {
+    check(binding().eventfdRef(this.native, ref), { syscall: 'epoll_ctl' });
+  }
+
+  /** Never blocks. Closing twice is harmless. */
+  close(): void {
+    const fd = this.#fd;
+    if (fd === undefined) return;
+    this.#fd = undefined;
+    dropped.unregister(this);
+    check(binding().closeSync(fd), { syscall: 'close' });
+  }
+}
+
+const dropped = new FinalizationRegistry<NativeFd>((fd) => {
+  check(binding().closeSync(fd), { syscall: 'close' });
+});

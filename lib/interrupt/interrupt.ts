@@ -1,0 +1,423 @@
+import { invalidType } from '../arguments.ts';
+import type { IrqInfo } from '../device/decode.ts';
+import { VfioError } from '../errors.ts';
+import {
+  checkEventfd,
+  checkEventfds,
+  checkVector,
+  checkVectors,
+  checkWhich,
+  type EnableOptions,
+} from './arguments.ts';
+import { Eventfd } from './eventfd.ts';
+import { isTooFew, refused, tooFew, type Attempt } from './explain.ts';
+import type { Interrupts } from './interrupts.ts';
+import { action, IrqLines, type Line } from './set_irqs.ts';
+import { InterruptVector } from './vector.ts';
+
+const EINVAL = -22;
+const ENOTTY = -25;
+
+/**
+ * One of a device's interrupt indexes, such as `msix`: off, or enabled with some vectors. Of a PCI
+ * function's `intx`, `msi` and `msix` only one is enabled at a time.
+ */
+export class Interrupt {
+  readonly #device: Interrupts;
+  readonly #irq: IrqInfo;
+  readonly #lines: IrqLines;
+  /** What each vector is tied to; empty while the interrupt is off. */
+  #tied: readonly Line[] = [];
+  #vectors: readonly InterruptVector[] = [];
+  #masked = false;
+  #resample: Line;
+
+  private constructor(device: Interrupts, irq: IrqInfo) {
+    this.#device = device;
+    this.#irq = irq;
+    this.#lines = new IrqLines(device.bound, irq.index);
+  }
+
+  /** @internal */
+  static of(device: Interrupts, irq: IrqInfo): Interrupt {
+    return new Interrupt(device, irq);
+  }
+
+  get index(): number {
+    return this.#irq.index;
+  }
+
+  /** `intx`, `msi`, `msix`, `err`, `req` on PCI; `irq<index>` otherwise. */
+  get name(): string {
+    return this.#irq.name;
+  }
+
+  /** How many vectors the device has; 0 where it has no such interrupt. */
+  get count(): number {
+    return this.#irq.count;
+  }
+
+  /** `eventfd`, `maskable`, `automasked`, `noresize`. */
+  get flags(): readonly string[] {
+    return this.#irq.flags;
+  }
+
+  get enabled(): boolean {
+    return this.#tied.length > 0;
+  }
+
+  /** The vectors that are enabled, unless the caller gave eventfds of its own. */
+  get vectors(): readonly InterruptVector[] {
+    return this.#vectors;
+  }
+
+  /**
+   * Enables vectors from 0 on, one unless told otherwise, each with an eventfd of its own
+   * (VFIO_DEVICE_SET_IRQS). With `{ eventfds }` the vectors signal the caller's, and none of ours is
+   * returned.
+   *
+   * An `automasked` interrupt (INTx) masks itself when it happens, until {@link unmask}.
+   *
+   * @throws TypeError, RangeError for arguments that cannot be right
+   * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the platform has not so many vectors;
+   *   `available` says how many, and none was enabled. `EINVAL`: another of intx, msi, msix is
+   *   enabled. `ERR_VFIO_IRQ_ENABLED`, `ERR_VFIO_CLOSED`
+   */
+  async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
+    const wanted = this.#check(what);
+    return this.#device.turns.run(async () => {
+      const lines = this.#open(wanted);
+      try {
+        const answer = await this.#lines.tie(action.trigger, 0, lines);
+        if (isTooFew(answer)) {
+          const available = answer > 0 ? answer : await this.#findAvailable(lines);
+          throw tooFew(this.#attempt(lines), answer, available);
+        }
+        return this.#tie(answer, wanted, lines);
+      } catch (error) {
+        close(lines);
+        throw error;
+      }
+    });
+  }
+
+  /** As {@link enable}, blocking. */
+  enableSync(what: number | EnableOptions = 1): readonly InterruptVector[] {
+    const wanted = this.#check(what);
+    this.#device.requireNoTurn();
+    const lines = this.#open(wanted);
+    try {
+      const answer = this.#lines.tieSync(action.trigger, 0, lines);
+      if (isTooFew(answer)) {
+        const available = answer > 0 ? answer : this.#findAvailableSync(lines);
+        throw tooFew(this.#attempt(lines), answer, available);
+      }
+      return this.#tie(answer, wanted, lines);
+    } catch (error) {
+      close(lines);
+      throw error;
+    }
+  }
+
+  /**
+   * Changes how many vectors are enabled. Those that stay are the same objects. Where the interrupt
+   * has the flag `noresize` (MSI, and MSI-X where the platform cannot do better) more vectors are had
+   * by switching all off and on again: `gap` then says that interrupts in between were lost.
+   *
+   * @throws as {@link enable}; `ERR_VFIO_IRQ_DISABLED` where it is not enabled with vectors of ours.
+   *   Where growing fails after a gap, the interrupt is off.
+   */
+  async resize(vectors: number): Promise<{ vectors: readonly InterruptVector[]; gap: boolean }> {
+    const wanted = checkVectors(vectors, this.#irq);
+    return this.#device.turns.run(async () => {
+      const gap = this.#needsGap(wanted);
+      const { kept, added, dropped } = this.#plan(wanted);
+      try {
+        if (gap) await this.#lines.free();
+        if (dropped.length > 0) await this.#untie(kept.length, dropped.length);
+        const answer = gap
+          ? await this.#lines.tie(action.trigger, 0, [...kept, ...added])
+          : await this.#tieMore(kept.length, added);
+        this.#grow(answer, gap, kept, added);
+      } catch (error) {
+        close(added);
+        throw error;
+      }
+      return { vectors: this.#vectors, gap };
+    });
+  }
+
+  /**
+   * Disables the interrupt. When this is done the kernel signals none any more, and what it counted
+   * before has been told: no interrupt is delivered afterwards, and the iterators are over. Harmless
+   * where it is off.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  async disable(): Promise<void> {
+    await this.#device.turns.run(async () => {
+      if (!this.enabled) return;
+      await this.#lines.free();
+      this.end();
+    });
+  }
+
+  /** As {@link disable}, blocking. */
+  disableSync(): void {
+    this.#device.requireNoTurn();
+    if (!this.enabled) return;
+    this.#lines.freeSync();
+    this.end();
+  }
+
+  /**
+   * Masks a vector: it is held back until {@link unmask}.
+   *
+   * @throws VfioError `ENOTTY` where the interrupt is not `maskable`, as MSI and MSI-X; `EINVAL` where
+   *   it is off
+   */
+  mask(vector = 0): void {
+    this.#lines.act(action.mask, checkVector(vector, this.#irq));
+    this.#masked = true;
+  }
+
+  /** Unmasks a vector, after {@link mask} or after an `automasked` interrupt. Throws as that does. */
+  unmask(vector = 0): void {
+    this.#lines.act(action.unmask, checkVector(vector, this.#irq));
+    this.#masked = false;
+  }
+
+  /**
+   * Has the kernel unmask the interrupt whenever an eventfd of the caller's is signalled (INTx, as
+   * KVM's resamplefd does); null ends that.
+   *
+   * @throws VfioError `EBUSY` where one is registered already; `ENOTTY`, `EINVAL` as {@link mask}
+   */
+  resample(eventfd: number | null): void {
+    const line = eventfd === null ? undefined : this.#duplicate(checkEventfd(eventfd));
+    try {
+      this.#lines.check(this.#lines.tieSync(action.unmask, 0, [line]));
+    } catch (error) {
+      line?.close();
+      throw error;
+    }
+    this.#resample?.close();
+    this.#resample = line;
+  }
+
+  /**
+   * Signals a vector as the device would, for trying out: vector 0, another, or with an array of
+   * booleans those that are true.
+   *
+   * @throws VfioError `EINVAL` where the interrupt is off
+   */
+  trigger(which: number | readonly boolean[] = 0): void {
+    const checked = checkWhich(which, this.#irq);
+    if (typeof checked === 'number') this.#lines.act(action.trigger, checked);
+    else this.#lines.actOn(action.trigger, checked);
+  }
+
+  /**
+   * Enables vector 0 for the package itself: without a vector of ours, and keeping neither the event
+   * loop nor the device alive. False where the driver tells of the interrupt and does not know it.
+   *
+   * @internal
+   */
+  arm(callback: (count: number) => void): boolean {
+    const lines = this.#make(0, 1);
+    try {
+      const answer = this.#lines.tieSync(action.trigger, 0, lines);
+      if (answer === ENOTTY || answer === EINVAL) {
+        close(lines);
+        return false;
+      }
+      this.#lines.check(answer);
+      for (const line of lines) line.watch(callback, false);
+    } catch (error) {
+      close(lines);
+      throw error;
+    }
+    this.#tied = lines;
+    return true;
+  }
+
+  /** Establishes again what a reset may have undone. @internal */
+  async restore(): Promise<void> {
+    if (!this.enabled) return;
+    await this.#lines.free();
+    this.#lines.check(await this.#lines.tie(action.trigger, 0, this.#tied));
+    if (this.#resample) {
+      this.#lines.check(await this.#lines.tie(action.unmask, 0, [this.#resample]));
+    }
+    if (this.#masked) this.#lines.act(action.mask, 0);
+  }
+
+  /** As {@link restore}, blocking. @internal */
+  restoreSync(): void {
+    if (!this.enabled) return;
+    this.#lines.freeSync();
+    this.#lines.check(this.#lines.tieSync(action.trigger, 0, this.#tied));
+    if (this.#resample) {
+      this.#lines.check(this.#lines.tieSync(action.unmask, 0, [this.#resample]));
+    }
+    if (this.#masked) this.#lines.act(action.mask, 0);
+  }
+
+  /** The kernel signals none any more: tells what is left and closes the eventfds. @internal */
+  end(): void {
+    for (const vector of this.#vectors) vector.end();
+    close(this.#tied);
+    this.#resample?.close();
+    this.#resample = undefined;
+    this.#tied = [];
+    this.#vectors = [];
+    this.#masked = false;
+  }
+
+  #check(what: unknown): number | readonly (number | null)[] {
+    if (typeof what === 'number') return checkVectors(what, this.#irq);
+    if (typeof what === 'object' && what !== null && 'eventfds' in what) {
+      return checkEventfds(what.eventfds, this.#irq);
+    }
+    throw invalidType('vectors', 'a number of vectors or { eventfds }', what);
+  }
+
+  #open(wanted: number | readonly (number | null)[]): Line[] {
+    if (this.enabled) {
+      throw new VfioError({
+        code: 'ERR_VFIO_IRQ_ENABLED',
+        message: `${this.name} is enabled already, with ${this.#tied.length} vectors`,
+        device: this.#device.address,
+      });
+    }
+    if (typeof wanted === 'number') return this.#make(0, wanted);
+    const lines: Line[] = [];
+    try {
+      for (const eventfd of wanted) {
+        lines.push(eventfd === null ? undefined : this.#duplicate(eventfd));
+      }
+    } catch (error) {
+      close(lines);
+      throw error;
+    }
+    return lines;
+  }
+
+  #make(start: number, count: number): Eventfd[] {
+    const lines: Eventfd[] = [];
+    try {
+      while (lines.length < count) {
+        lines.push(Eventfd.open(`the eventfd of ${this.name} ${start + lines.length}`));
+      }
+    } catch (error) {
+      close(lines);
+      throw error;
+    }
+    return lines;
+  }
+
+  #duplicate(eventfd: number): Eventfd {
+    return Eventfd.duplicate(eventfd, `the eventfd ${eventfd}`);
+  }
+
+  #attempt(lines: readonly Line[]): Attempt {
+    const { address } = this.#device;
+    return {
+      name: this.name,
+      vectors: lines.length,
+      rival: this.#device.rivalOf(this)?.name,
+      call: { syscall: 'ioctl', request: 'VFIO_DEVICE_SET_IRQS', device: address },
+    };
+  }
+
+  #tie(
+    answer: number,
+    wanted: number | readonly unknown[],
+    lines: readonly Line[],
+  ): readonly InterruptVector[] {
+    if (answer < 0) throw refused(this.#attempt(lines), answer);
+    this.#device.requireOpen();
+    this.#tied = lines;
+    this.#vectors = typeof wanted === 'number' ? this.#vectorsOver(0, lines) : [];
+    return this.#vectors;
+  }
+
+  #vectorsOver(start: number, lines: readonly Line[]): InterruptVector[] {
+    return lines.flatMap((line, at) => (line ? InterruptVector.of(this, start + at, line) : []));
+  }
+
+  #needsGap(wanted: number): boolean {
+    if (this.#vectors.length === 0) {
+      throw new VfioError({
+        code: 'ERR_VFIO_IRQ_DISABLED',
+        message: `${this.name} is not enabled with vectors of its own`,
+        device: this.#device.address,
+      });
+    }
+    return wanted > this.#tied.length && this.flags.includes('noresize');
+  }
+
+  #plan(wanted: number): { kept: Line[]; added: Line[]; dropped: Line[] } {
+    const kept = this.#tied.slice(0, wanted);
+    return {
+      kept,
+      added: this.#make(kept.length, wanted - kept.length),
+      dropped: this.#tied.slice(wanted),
+    };
+  }
+
+  async #untie(start: number, count: number): Promise<void> {
+    const none = Array.from({ length: count }, () => undefined);
+    this.#lines.check(await this.#lines.tie(action.trigger, start, none));
+    for (const vector of this.#vectors.slice(start)) vector.end();
+    this.#tied = this.#tied.slice(0, start);
+    this.#vectors = this.#vectors.slice(0, start);
+  }
+
+  async #tieMore(start: number, added: readonly Line[]): Promise<number> {
+    return added.length === 0 ? 0 : this.#lines.tie(action.trigger, start, added);
+  }
+
+  #grow(answer: number, gap: boolean, kept: readonly Line[], added: readonly Line[]): void {
+    if (answer !== 0) {
+      const all = [...kept, ...added];
+      if (gap) this.end();
+      if (isTooFew(answer)) throw tooFew(this.#attempt(all), answer, Math.max(answer, kept.length));
+      throw refused(this.#attempt(all), answer);
+    }
+    this.#device.requireOpen();
+    this.#tied = [...kept, ...added];
+    this.#vectors = [...this.#vectors, ...this.#vectorsOver(kept.length, added)];
+  }
+
+  /** The most vectors that can be enabled where so many cannot: by trying, since nothing says it. */
+  async #findAvailable(lines: readonly Line[]): Promise<number> {
+    let [enough, tooMany] = [0, lines.length];
+    while (tooMany - enough > 1) {
+      const middle = Math.floor((enough + tooMany) / 2);
+      const answer = await this.#lines.tie(action.trigger, 0, lines.slice(0, middle));
+      if (answer === 0) await this.#lines.free();
+      if (answer === 0) enough = middle;
+      else if (isTooFew(answer)) tooMany = middle;
+      else this.#lines.check(answer);
+    }
+    return enough;
+  }
+
+  #findAvailableSync(lines: readonly Line[]): number {
+    let [enough, tooMany] = [0, lines.length];
+    while (tooMany - enough > 1) {
+      const middle = Math.floor((enough + tooMany) / 2);
+      const answer = this.#lines.tieSync(action.trigger, 0, lines.slice(0, middle));
+      if (answer === 0) this.#lines.freeSync();
+      if (answer === 0) enough = middle;
+      else if (isTooFew(answer)) tooMany = middle;
+      else this.#lines.check(answer);
+    }
+    return enough;
+  }
+}
+
+function close(lines: readonly Line[]): void {
+  for (const line of lines) line?.close();
+}

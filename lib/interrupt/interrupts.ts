@@ -1,0 +1,106 @@
+import { invalidValue } from '../arguments.ts';
+import type { BoundCdev } from '../device/bind.ts';
+import type { IrqInfo } from '../device/decode.ts';
+import { VfioError } from '../errors.ts';
+import { Interrupt } from './interrupt.ts';
+import { Turns } from './turns.ts';
+
+/** Those of a PCI function that exclude one another. */
+const rivals = ['intx', 'msi', 'msix'];
+
+/** A device's interrupts, and what they have to know of one another. */
+export class Interrupts {
+  readonly bound: BoundCdev;
+  /** Enabling and disabling happen one after the other: one index may have to wait for another. */
+  readonly turns: Turns = new Turns();
+  readonly #decode: () => readonly IrqInfo[];
+  #decoded: readonly IrqInfo[] | undefined;
+  readonly #armed: Interrupt[] = [];
+  readonly #known = new Map<number, Interrupt>();
+  #ended = false;
+
+  constructor(bound: BoundCdev, decode: () => readonly IrqInfo[]) {
+    this.bound = bound;
+    this.#decode = decode;
+  }
+
+  get #irqs(): readonly IrqInfo[] {
+    this.#decoded ??= this.#decode();
+    return this.#decoded;
+  }
+
+  get address(): string {
+    return this.bound.location.device.address;
+  }
+
+  /** The one of that name or index; always the same object. */
+  get(which: string | number): Interrupt {
+    const irqs = this.#irqs;
+    const irq = irqs.find(({ name, index }) => which === name || which === index);
+    if (irq === undefined) {
+      const names = irqs.map(({ name, index }) => `'${name}' (${index})`).join(', ');
+      throw invalidValue('interrupt', `one of the device's: ${names || 'it has none'}`, which);
+    }
+    const known = this.#known.get(irq.index) ?? Interrupt.of(this, irq);
+    this.#known.set(irq.index, known);
+    return known;
+  }
+
+  /** Whether the interrupts of that name, where the device has them, call back. */
+  get armed(): boolean {
+    return this.#armed.some(({ enabled }) => enabled);
+  }
+
+  /** Has the interrupt of that name call back, where the device has it. */
+  arm(name: string, callback: (count: number) => void): void {
+    const irq = this.#irqs.find((one) => one.name === name && one.count > 0);
+    if (irq === undefined) return;
+    const interrupt = this.get(irq.index);
+    if (interrupt.arm(callback)) this.#armed.push(interrupt);
+  }
+
+  /** Ends what {@link arm} began. */
+  disarm(): void {
+    for (const interrupt of this.#armed.splice(0)) interrupt.disableSync();
+  }
+
+  /** Which other one is enabled that excludes this one. */
+  rivalOf({ name, index }: Interrupt): Interrupt | undefined {
+    if (!rivals.includes(name)) return undefined;
+    return [...this.#known.values()].find(
+      (other) => other.index !== index && other.enabled && rivals.includes(other.name),
+    );
+  }
+
+  /** The blocking forms cannot wait for their turn. @throws VfioError `ERR_VFIO_BUSY` */
+  requireNoTurn(): void {
+    if (!this.turns.busy) return;
+    throw new VfioError({
+      code: 'ERR_VFIO_BUSY',
+      message: `interrupts of ${this.address} are being enabled or disabled; await that first`,
+      device: this.address,
+    });
+  }
+
+  /** @throws VfioError `ERR_VFIO_CLOSED` */
+  requireOpen(): void {
+    if (!this.#ended) return;
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.address} is closed` });
+  }
+
+  /** Establishes again what a reset may have undone: in a turn that the caller has. */
+  async restore(): Promise<void> {
+    for (const interrupt of this.#known.values()) await interrupt.restore();
+  }
+
+  /** As {@link restore}, blocking. */
+  restoreSync(): void {
+    for (const interrupt of this.#known.values()) interrupt.restoreSync();
+  }
+
+  /** The device is closed: the kernel has let go of all of them. */
+  end(): void {
+    this.#ended = true;
+    for (const interrupt of this.#known.values()) interrupt.end();
+  }
+}

@@ -1,0 +1,82 @@
+import { binding, type Answer } from '../binding.ts';
+import { check } from '../call.ts';
+import { ioctlOf, type BoundCdev } from '../device/bind.ts';
+import type { Eventfd } from './eventfd.ts';
+
+/** VFIO_IRQ_SET_ACTION_* of linux/vfio.h. */
+export const action = { mask: 8, unmask: 16, trigger: 32 } as const;
+
+export type Action = (typeof action)[keyof typeof action];
+
+/** What stands in the place of a vector that gets no eventfd. */
+export type Line = Eventfd | undefined;
+
+/**
+ * VFIO_DEVICE_SET_IRQS on one index of a device. Tying and freeing lines waits for interrupts in
+ * flight and has two forms; the rest is done in no time.
+ */
+export class IrqLines {
+  readonly #device: BoundCdev;
+  readonly #index: number;
+
+  constructor(device: BoundCdev, index: number) {
+    this.#device = device;
+    this.#index = index;
+  }
+
+  /** Ties eventfds to the vectors from `start` on: 0, -errno or how many vectors there would be. */
+  tie(act: Action, start: number, lines: readonly Line[]): Promise<number> {
+    const { native } = this.#device.fd;
+    const answer = binding().setIrqsEventfd(native, act, this.#index, start, handlesOf(lines));
+    return orRefused(answer);
+  }
+
+  /** As {@link tie}, blocking. */
+  tieSync(act: Action, start: number, lines: readonly Line[]): number {
+    const { native } = this.#device.fd;
+    const answer = binding().setIrqsEventfdSync(native, act, this.#index, start, handlesOf(lines));
+    return known(answer);
+  }
+
+  /** Frees every line; none is signalled when this is done. */
+  async free(): Promise<void> {
+    const { native } = this.#device.fd;
+    this.check(await orRefused(binding().setIrqs(native, action.trigger, this.#index, 0, 0)));
+  }
+
+  /** As {@link free}, blocking. */
+  freeSync(): void {
+    const { native } = this.#device.fd;
+    this.check(known(binding().setIrqsSync(native, action.trigger, this.#index, 0, 0)));
+  }
+
+  /** Masks, unmasks or triggers one vector. */
+  act(act: Action, vector: number): void {
+    this.check(binding().setIrqsSync(this.#device.fd.native, act, this.#index, vector, 1));
+  }
+
+  /** The same for those from vector 0 on that are true. */
+  actOn(act: Action, which: readonly boolean[]): void {
+    const bytes = Uint8Array.from(which, Number);
+    this.check(binding().setIrqsBoolSync(this.#device.fd.native, act, this.#index, 0, bytes));
+  }
+
+  /** Throws what the kernel answered. */
+  check(answer: Answer): void {
+    check(answer, ioctlOf(this.#device.location, 'VFIO_DEVICE_SET_IRQS'));
+  }
+}
+
+function handlesOf(lines: readonly Line[]): Uint32Array {
+  return Uint32Array.from(lines, (line) => line?.native ?? 0);
+}
+
+/** The addon refuses nothing that we give it; where a worker ends it takes no call any more. */
+async function orRefused(answer: Promise<number> | undefined): Promise<number> {
+  return known(await answer);
+}
+
+function known(answer: Answer): number {
+  if (answer !== undefined) return answer;
+  return check(undefined, { syscall: 'ioctl', request: 'VFIO_DEVICE_SET_IRQS' });
+}

@@ -1,0 +1,155 @@
+import { EventEmitter } from 'node:events';
+import { requireObject } from '../arguments.ts';
+import { checkSignal } from '../device/open_options.ts';
+import { Counts } from './counts.ts';
+import type { Eventfd } from './eventfd.ts';
+import type { Interrupt } from './interrupt.ts';
+
+interface VectorEvents {
+  interrupt: [count: number];
+}
+
+/**
+ * One vector of an enabled interrupt. Its interrupts are counted by an eventfd of its own; listening,
+ * or iterating, has the event loop poll that. What happens faster than JavaScript runs is added up
+ * and told as one count; nothing is queued, nothing is lost.
+ *
+ * While nobody listens here the counts stay in the eventfd: for the first who does, or for the program
+ * that `fd` was handed to.
+ */
+export class InterruptVector extends EventEmitter<VectorEvents> implements AsyncIterable<number> {
+  /** Whose vector it is: this keeps the device open while somebody listens. */
+  readonly interrupt: Interrupt;
+  /** Which of its vectors. */
+  readonly index: number;
+  readonly #event: Eventfd;
+  readonly #iterators = new Set<Counts>();
+  #watched = false;
+  #ref = true;
+  #ended = false;
+
+  private constructor(interrupt: Interrupt, index: number, event: Eventfd) {
+    super();
+    this.interrupt = interrupt;
+    this.index = index;
+    this.#event = event;
+    this.#followListeners();
+  }
+
+  /** @internal */
+  static of(interrupt: Interrupt, index: number, event: Eventfd): InterruptVector {
+    return new InterruptVector(interrupt, index, event);
+  }
+
+  /**
+   * The eventfd's number, to hand to another program or to KVM. The vector stays its owner and closes
+   * it when the interrupt is disabled. Who listens here as well takes counts away from the other.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED` when the interrupt is disabled
+   */
+  get fd(): number {
+    return this.#event.number;
+  }
+
+  /** Listening keeps the event loop alive, as it does from the start. */
+  ref(): this {
+    return this.#setRef(true);
+  }
+
+  /** Listening does not keep the event loop alive. */
+  unref(): this {
+    return this.#setRef(false);
+  }
+
+  /**
+   * The counts, for `for await`: each is the number of interrupts since the one before. The loop is
+   * over when the interrupt is disabled; aborting throws the signal's reason into it.
+   */
+  counts(options: { signal?: AbortSignal | undefined } = {}): AsyncIterableIterator<number> {
+    requireObject('options', options);
+    const { signal } = options;
+    checkSignal(signal);
+    signal?.throwIfAborted();
+    const counts = new Counts((ended) => {
+      this.#iterators.delete(ended);
+      this.#watchIfWanted();
+    }, signal);
+    if (this.#ended) counts.end();
+    else this.#iterators.add(counts);
+    this.#watchIfWanted();
+    return counts;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<number> {
+    return this.counts();
+  }
+
+  override removeAllListeners(event?: keyof VectorEvents): this {
+    if (event === undefined) super.removeAllListeners();
+    else super.removeAllListeners(event);
+    if (event === undefined) this.#followListeners();
+    this.#watchIfWanted();
+    return this;
+  }
+
+  /**
+   * The interrupt is off: tells what was counted before, ends the iterators, closes the eventfd.
+   *
+   * @internal
+   */
+  end(): void {
+    if (this.#ended) return;
+    if (this.#isWanted()) {
+      const last = this.#event.read();
+      if (last > 0) this.#deliver(last);
+    }
+    this.#ended = true;
+    this.#watched = false;
+    this.#event.close();
+    for (const counts of [...this.#iterators]) counts.end();
+  }
+
+  #followListeners(): void {
+    // The emitter tells of a new listener before it has it, and of a removed one after.
+    const bare = this as EventEmitter;
+    bare.on('newListener', (name: unknown) => {
+      if (name === 'interrupt') this.#watch(true);
+    });
+    bare.on('removeListener', (name: unknown) => {
+      if (name === 'interrupt') this.#watchIfWanted();
+    });
+  }
+
+  #isWanted(): boolean {
+    return this.listenerCount('interrupt') > 0 || this.#iterators.size > 0;
+  }
+
+  #watchIfWanted(): void {
+    this.#watch(this.#isWanted());
+  }
+
+  #watch(wanted: boolean): void {
+    if (this.#ended || wanted === this.#watched) return;
+    this.#watched = wanted;
+    if (wanted) this.#event.watch(this.#deliver, this.#ref);
+    else this.#event.unwatch();
+  }
+
+  #setRef(ref: boolean): this {
+    this.#ref = ref;
+    if (this.#watched) this.#event.ref(ref);
+    return this;
+  }
+
+  readonly #deliver = (count: number): void => {
+    for (const counts of [...this.#iterators]) counts.add(count);
+    try {
+      this.emit('interrupt', count);
+    } catch (error) {
+      // To `uncaughtException`, wherever this was called from.
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  };
+}

@@ -1,0 +1,133 @@
+import { binding } from '../binding.ts';
+import { check } from '../call.ts';
+import { ioctlOf } from '../device/bind.ts';
+import { VfioError } from '../errors.ts';
+import { describeDevice } from '../locate/describe.ts';
+import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
+import { peerOf } from './peers.ts';
+import type { Resettable } from './resettable.ts';
+import { withRetries } from './retry.ts';
+
+/** A device that a hot reset would hit. */
+export interface AffectedDevice {
+  /** Such as `0000:3b:00.0`. */
+  address: string;
+  ownership: HotResetOwnership;
+  /** Its id in the iommufd; undefined where it is not open in ours. */
+  devId: number | undefined;
+  /** Its driver; null where it has none. */
+  driver: string | null;
+}
+
+/** What a hot reset would do. */
+export interface HotResetPlan {
+  /** All that shares the bus or slot, the device itself among them. Empty where there is no reset. */
+  devices: AffectedDevice[];
+  possible: boolean;
+  /** Why it is not possible. */
+  reason: string | undefined;
+}
+
+const ENODEV = -19;
+const ENOSPC = -28;
+
+/** Room for a bus of 256 functions: asked for when fewer do not suffice. */
+const rooms = [16, 256, 0xffff];
+
+/** VFIO_DEVICE_GET_PCI_HOT_RESET_INFO */
+export async function planHotReset(device: Resettable): Promise<HotResetPlan> {
+  const words = await readInfo(device);
+  if (words === undefined) {
+    const reason = 'neither its slot nor its bus can be reset';
+    return { devices: [], possible: false, reason };
+  }
+  const { owned, devices } = decodeHotResetInfo(words);
+  const affected = devices.map(describe);
+  return {
+    devices: affected,
+    possible: owned,
+    reason: owned ? undefined : explain(affected),
+  };
+}
+
+/** VFIO_DEVICE_PCI_HOT_RESET, and what each of our devices had before it. */
+export async function hotResetDevice(device: Resettable): Promise<HotResetPlan> {
+  const { native } = device.bound.fd;
+  const call = ioctlOf(device.bound.location, 'VFIO_DEVICE_PCI_HOT_RESET');
+  const plan = await planHotReset(device);
+  if (!plan.possible) {
+    const { address } = device.bound.location.device;
+    throw new VfioError({
+      code: 'ERR_VFIO_HOT_RESET',
+      message: `a hot reset of ${address} is not possible: ${plan.reason ?? ''}`,
+      device: address,
+    });
+  }
+  const ours = plan.devices.flatMap(({ devId }) =>
+    devId === undefined ? [] : (peerOf(device, devId) ?? []),
+  );
+  // In one order everywhere, so that two hot resets do not wait for each other.
+  ours.sort((one, other) => one.bound.devId - other.bound.devId);
+  await inTurns(ours, async () => {
+    const restores = ours.map((one) => one.remember());
+    const isWanted = (): boolean => device.wanted;
+    check(await withRetries(() => binding().hotReset(native), isWanted), call);
+    const results = await Promise.allSettled(restores.map((restore) => restore()));
+    throwAll(results.filter((result) => result.status === 'rejected'));
+  });
+  return plan;
+}
+
+async function readInfo(device: Resettable): Promise<Uint32Array | undefined> {
+  const { native } = device.bound.fd;
+  const call = ioctlOf(device.bound.location, 'VFIO_DEVICE_GET_PCI_HOT_RESET_INFO');
+  for (const room of rooms) {
+    const answer = await withRetries(
+      () => binding().hotResetInfo(native, room),
+      () => false,
+    );
+    if (typeof answer === 'object') return answer;
+    if (answer === ENODEV) return undefined;
+    if (answer !== ENOSPC) check(answer, call);
+  }
+  check(ENOSPC, call);
+  return undefined;
+}
+
+function describe({ address, ownership, devId }: Dependent): AffectedDevice {
+  return { address, ownership, devId, driver: driverOf(address) };
+}
+
+/** null also where the device has gone since. */
+function driverOf(address: string): string | null {
+  try {
+    return describeDevice(address).driver;
+  } catch (error) {
+    if (error instanceof VfioError && error.code === 'ERR_VFIO_NO_DEVICE') return null;
+    throw error;
+  }
+}
+
+function explain(devices: AffectedDevice[]): string {
+  const foreign = devices.filter(({ ownership }) => ownership === 'foreign');
+  if (foreign.length === 0) return 'not all that it would hit is this program’s';
+  const each = foreign.map(({ address, driver }) =>
+    driver === null
+      ? `${address} has no driver, and must have a VFIO driver and be open`
+      : `${address} (driver ${driver}) is not open in this iommufd, or is a virtual function`,
+  );
+  return `it would hit devices that are not this program's: ${each.join('; ')}`;
+}
+
+/** Runs a task while no interrupt of any of the devices is being enabled or disabled. */
+async function inTurns(devices: Resettable[], task: () => Promise<void>): Promise<void> {
+  const [first, ...rest] = devices;
+  if (first === undefined) await task();
+  else await first.interrupts.turns.run(() => inTurns(rest, task));
+}
+
+function throwAll(rejected: PromiseRejectedResult[]): void {
+  const errors = rejected.map(({ reason }) => reason as unknown);
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new AggregateError(errors, 'devices were reset but not restored');
+}

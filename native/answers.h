@@ -1,0 +1,19 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fd.h"
+#include "slow_call.h"
+
+// What a slow call answers where a number does not say it.
+
+// Uint8Array
+Answer BytesAnswer(std::vector<uint8_t> bytes);
+// Uint32Array
+Answer WordsAnswer(std::vector<uint32_t> words);
+// BigUint64Array
+Answer LongsAnswer(std::vector<uint64_t> longs);
+// The handle of a descriptor that the kernel made, or its -errno. Closed where nobody waits any
+// more.
+Answer FdAnswer(int fd);

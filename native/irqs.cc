@@ -1,0 +1,102 @@
+#include "irqs.h"
+
+#include <sys/ioctl.h>
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "addon.h"
+#include "arguments.h"
+#include "slow_call.h"
+#include "uapi/vfio.h"
+
+namespace {
+
+struct Target {
+  FdLease device;
+  uapi::VfioIrqSet header;
+};
+
+// (device, action, index, start, …)
+std::optional<Target> TargetArguments(const Napi::CallbackInfo& info) {
+  auto device = LeaseArgument(info, 0);
+  const auto action = Uint32Argument(info, 1);
+  const auto index = Uint32Argument(info, 2);
+  const auto start = Uint32Argument(info, 3);
+  if (!device || !action || !index || !start) return std::nullopt;
+  const bool known = *action == uapi::kVfioIrqSetActionMask ||
+                     *action == uapi::kVfioIrqSetActionUnmask ||
+                     *action == uapi::kVfioIrqSetActionTrigger;
+  if (!known) return std::nullopt;
+  uapi::VfioIrqSet header = {};
+  header.flags = *action;
+  header.index = *index;
+  header.start = *start;
+  return Target{std::move(*device), header};
+}
+
+// 0, -errno, or how many vectors there would be, with none enabled.
+int SetIrqsIoctl(const Target& target, std::span<const std::byte> data) {
+  std::vector<std::byte> arg(sizeof(uapi::VfioIrqSet) + data.size());
+  uapi::VfioIrqSet header = target.header;
+  header.argsz = static_cast<uint32_t>(arg.size());
+  std::memcpy(arg.data(), &header, sizeof(header));
+  if (!data.empty()) std::memcpy(arg.data() + sizeof(header), data.data(), data.size());
+  return RetryOnSignal(
+      [&] { return ioctl(target.device.number(), uapi::kVfioDeviceSetIrqs, arg.data()); });
+}
+
+// setIrqs(device, action, index, start, count): of so many at once
+Call SetIrqs(const Napi::CallbackInfo& info) {
+  auto target = TargetArguments(info);
+  const auto count = Uint32Argument(info, 4);
+  if (!target || !count) return {};
+  target->header.flags |= uapi::kVfioIrqSetDataNone;
+  target->header.count = *count;
+  return [target = std::move(*target)]() -> int64_t { return SetIrqsIoctl(target, {}); };
+}
+
+// setIrqsBool(device, action, index, start, bytes): of those whose byte is not 0
+Call SetIrqsBool(const Napi::CallbackInfo& info) {
+  auto target = TargetArguments(info);
+  const auto bools = Uint8ArrayArgument(info, 4, 1);
+  if (!target || !bools) return {};
+  target->header.flags |= uapi::kVfioIrqSetDataBool;
+  target->header.count = static_cast<uint32_t>(bools->size());
+  std::vector<uint8_t> bytes(bools->begin(), bools->end());
+  return [target = std::move(*target), bytes = std::move(bytes)]() -> int64_t {
+    return SetIrqsIoctl(target, std::as_bytes(std::span(bytes)));
+  };
+}
+
+// setIrqsEventfd(device, action, index, start, handles): a handle of 0 stands for none
+Call SetIrqsEventfd(const Napi::CallbackInfo& info) {
+  auto target = TargetArguments(info);
+  const auto handles = Uint32ArrayArgument(info, 4, 1);
+  if (!target || !handles) return {};
+  const FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
+  std::vector<std::optional<FdLease>> leases;
+  for (const uint32_t handle : *handles) {
+    leases.emplace_back();
+    if (handle == 0) continue;
+    std::shared_ptr<Fd> fd = fds.Find(handle);
+    if (!fd) return {};
+    leases.back().emplace(std::move(fd));
+  }
+  target->header.flags |= uapi::kVfioIrqSetDataEventfd;
+  target->header.count = static_cast<uint32_t>(leases.size());
+  return [target = std::move(*target), leases = std::move(leases)]() -> int64_t {
+    std::vector<int32_t> numbers;
+    for (const auto& lease : leases) numbers.push_back(lease ? lease->number() : -1);
+    return SetIrqsIoctl(target, std::as_bytes(std::span(numbers)));
+  };
+}
+
+}  // namespace
+
+void ExportIrqs(Napi::Env env, Napi::Object exports) {
+  ExportSlowCall<SetIrqs>(env, exports, "setIrqs");
+  ExportSlowCall<SetIrqsBool>(env, exports, "setIrqsBool");
+  ExportSlowCall<SetIrqsEventfd>(env, exports, "setIrqsEventfd");
+}

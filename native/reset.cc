@@ -1,0 +1,64 @@
+#include "reset.h"
+
+#include <sys/ioctl.h>
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "answers.h"
+#include "arguments.h"
+#include "slow_call.h"
+#include "uapi/vfio.h"
+
+namespace {
+
+// reset(device)
+Call Reset(const Napi::CallbackInfo& info) {
+  auto device = LeaseArgument(info, 0);
+  if (!device) return {};
+  return [device = std::move(*device)]() -> int64_t {
+    return RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceReset); });
+  };
+}
+
+// hotReset(device): with no group's descriptor, as a device that was opened by its cdev
+Call HotReset(const Napi::CallbackInfo& info) {
+  auto device = LeaseArgument(info, 0);
+  if (!device) return {};
+  return [device = std::move(*device)]() -> int64_t {
+    uapi::VfioPciHotReset arg = {};
+    arg.argsz = sizeof(arg);
+    return RetryOnSignal(
+        [&] { return ioctl(device.number(), uapi::kVfioDevicePciHotReset, &arg); });
+  };
+}
+
+// hotResetInfo(device, count) -> the words of struct vfio_pci_hot_reset_info, with room for so many
+// devices. It waits while a device that would be affected is opened or closed.
+Call HotResetInfo(const Napi::CallbackInfo& info) {
+  auto device = LeaseArgument(info, 0);
+  const auto count = Uint32Argument(info, 1);
+  if (!device || !count || *count > UINT16_MAX) return {};
+  return [device = std::move(*device), count = *count]() -> Answer {
+    using Header = uapi::VfioPciHotResetInfo;
+    constexpr size_t kHeaderWords = sizeof(Header) / sizeof(uint32_t);
+    constexpr size_t kDeviceWords = sizeof(uapi::VfioPciDependentDevice) / sizeof(uint32_t);
+    std::vector<uint32_t> words(kHeaderWords + count * kDeviceWords);
+    Header header = {};
+    header.argsz = static_cast<uint32_t>(words.size() * sizeof(uint32_t));
+    std::memcpy(words.data(), &header, sizeof(header));
+    const int result = RetryOnSignal(
+        [&] { return ioctl(device.number(), uapi::kVfioDeviceGetPciHotResetInfo, words.data()); });
+    if (result < 0) return result;
+    return WordsAnswer(std::move(words));
+  };
+}
+
+}  // namespace
+
+void ExportReset(Napi::Env env, Napi::Object exports) {
+  ExportSlowCall<Reset>(env, exports, "reset");
+  ExportSlowCall<HotReset>(env, exports, "hotReset");
+  ExportSlowCall<HotResetInfo>(env, exports, "hotResetInfo");
+}

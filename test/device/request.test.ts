@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { afterEach, it } from 'mocha';
+import { Iommufd, openCdev, VfioDevice } from '../../lib/index.ts';
+import { describeLab } from '../support/devices.ts';
+import { failure } from '../support/errors.ts';
+import { driverOf, plug, rebind, unbind, unplug } from '../support/hotplug.ts';
+import { openFds } from '../support/proc.ts';
+
+describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-port'], (lab) => {
+  const spec = lab['edu-port'];
+  let unplugged = false;
+
+  afterEach(async () => {
+    if (unplugged) await plug(spec);
+    else if (driverOf(spec) === undefined) rebind(spec);
+    unplugged = false;
+  });
+
+  it('closes itself when it is unplugged', async () => {
+    const device = await VfioDevice.open(spec);
+    assert.ok(device.requestEvents);
+    unplugged = true;
+    await Promise.all([unplug(spec), once(device, 'close')]);
+    assert.throws(() => device.fd, { code: 'ERR_VFIO_CLOSED' });
+    await failure(() => VfioDevice.open(spec, { timeout: 50 }), 'ERR_VFIO_NO_DEVICE');
+  });
+
+  it('closes itself when its driver is unbound', async () => {
+    const device = await VfioDevice.open(spec);
+    await Promise.all([unbind(spec), once(device, 'close')]);
+    await failure(() => VfioDevice.open(spec, { timeout: 50 }), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+  });
+
+  it('is the listener’s to close, and answers until then', async () => {
+    await using iommufd = Iommufd.open();
+    await using device = await VfioDevice.open(spec, { iommufd });
+    await using ioas = iommufd.createIoas();
+    const done = unbind(spec);
+    const [count] = (await once(device, 'request')) as [number];
+    assert.equal(count, 1);
+    assert.ok((await device.attach(ioas)) > 0);
+    const vectors = await device.interrupt('msi').enable();
+    assert.equal(vectors.length, 1);
+    // The driver lets go of the name at once, and of the device when that is closed.
+    await failure(() => VfioDevice.open(spec, { timeout: 50 }), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    await failure(() => VfioDevice.open(device.path, { timeout: 50 }), 'ENOENT');
+    await device.close();
+    await done;
+  });
+
+  it('is not armed where it is not wanted, nor when the descriptor was handed out', async () => {
+    const events = (): number => openFds().filter((target) => target.includes('eventfd')).length;
+    const before = events();
+    await using silent = await VfioDevice.open(lab.edu, { requestEvents: false });
+    assert.equal(silent.requestEvents, false);
+    assert.equal(events(), before);
+    await using device = VfioDevice.openSync(lab.nvme0);
+    assert.equal(device.requestEvents, true);
+    assert.ok(events() > before);
+    await failure(() => device.interrupt('req').enable(), 'ERR_VFIO_IRQ_ENABLED');
+    assert.ok(device.fd >= 0);
+    assert.equal(device.requestEvents, false);
+    assert.equal(events(), before);
+    assert.equal((await device.interrupt('req').enable()).length, 1);
+    await using cdev = await openCdev(spec);
+    await using bound = await cdev.bind();
+    assert.equal(bound.requestEvents, false);
+  });
+
+  it('tells of an error, and of a request to the listener alone', async () => {
+    await using device = await VfioDevice.open(lab['e1000e-port']);
+    device.interrupt('err').trigger();
+    await assert.rejects(once(device, 'close'), { code: 'ERR_VFIO_DEVICE_ERROR' });
+    device.on('request', () => undefined);
+    device.interrupt('req').trigger();
+    await once(device, 'request');
+    assert.ok(device.fd >= 0, 'it is open');
+  });
+});

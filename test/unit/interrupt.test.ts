@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { constants as os } from 'node:os';
+import { describe, it } from 'mocha';
+import type { Binding } from '../../lib/binding.ts';
+import type { BoundCdev } from '../../lib/device/bind.ts';
+import type { Interrupt } from '../../lib/interrupt/interrupt.ts';
+import { Interrupts } from '../../lib/interrupt/interrupts.ts';
+import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { libraryFds } from '../support/proc.ts';
+
+const { EIO, ENOSPC } = os.errno;
+
+/** What the lab's kernel does not answer. */
+interface Platform {
+  /** Vectors that it can give. */
+  limit: number;
+  /** Whether it answers the limit instead of ENOSPC. */
+  positive?: boolean;
+}
+
+/** An msix of 64 vectors on a fake platform, and the vectors that are tied there. */
+async function onPlatform(
+  { limit, positive = false }: Platform,
+  body: (msix: Interrupt, tied: number[]) => Promise<void>,
+  flags: string[] = ['eventfd', 'noresize'],
+): Promise<void> {
+  const tied: number[] = [];
+  const tie: Binding['setIrqsEventfdSync'] = (_device, _action, _index, start, events) => {
+    if (start + events.length > limit) return positive ? limit : -ENOSPC;
+    for (const [at, event] of events.entries()) tied[start + at] = event;
+    while (tied.at(-1) === 0) tied.pop();
+    return 0;
+  };
+  const free: Binding['setIrqsSync'] = () => {
+    tied.length = 0;
+    return 0;
+  };
+  const fakes: Partial<Binding> = {
+    setIrqsEventfdSync: tie,
+    setIrqsEventfd: (...args) => Promise.resolve(tie(...args) ?? -EIO),
+    setIrqsSync: free,
+    setIrqs: (...args) => Promise.resolve(free(...args) ?? -EIO),
+  };
+  const location = { path: '/dev/vfio/devices/vfio0', device: { address: '0000:3b:00.0' } };
+  const bound = { fd: { native: 1 }, location } as unknown as BoundCdev;
+  const irqs = [{ index: 2, name: 'msix', count: 64, flags }];
+  const before = libraryFds().length;
+  await withBinding(fakes, async () => {
+    const interrupts = new Interrupts(bound, () => irqs);
+    await body(interrupts.get('msix'), tied);
+    interrupts.end();
+  });
+  assert.equal(libraryFds().length, before, 'every eventfd is closed again');
+}
+
+const detail = (error: object, name: string): unknown =>
+  Object.entries(error).find(([key]) => key === name)?.[1];
+
+const enables = [
+  ['enable', (msix: Interrupt, vectors: number): unknown => msix.enable(vectors)],
+  ['enableSync', (msix: Interrupt, vectors: number): unknown => msix.enableSync(vectors)],
+] as const;
+
+describe('too few vectors', () => {
+  for (const [name, enable] of enables) {
+    it(`${name}: a positive answer means that none was enabled`, () =>
+      onPlatform({ limit: 9, positive: true }, async (msix, tied) => {
+        const error = await failure(() => enable(msix, 10), 'ERR_VFIO_TOO_FEW_VECTORS');
+        assert.equal(detail(error, 'available'), 9);
+        assert.equal(detail(error, 'errno'), undefined);
+        assert.match(error.message, /no 10 vectors for msix of 0000:3b:00.0, but 9; none was en/);
+        assert.deepEqual([msix.enabled, tied.length], [false, 0]);
+        await enable(msix, 9);
+        assert.deepEqual([msix.vectors.length, tied.length], [9, 9]);
+      }));
+
+    it(`${name}: ENOSPC is told with the number found by trying`, async () => {
+      for (const limit of [0, 1, 8, 31, 62, 63]) {
+        await onPlatform({ limit }, async (msix, tied) => {
+          const error = await failure(() => enable(msix, 64), 'ENOSPC');
+          assert.equal(detail(error, 'available'), limit);
+          assert.deepEqual([msix.enabled, tied.length], [false, 0]);
+        });
+      }
+    });
+  }
+
+  it('leave a dynamic interrupt as it was, and one with a gap off', async () => {
+    await onPlatform(
+      { limit: 5 },
+      async (msix, tied) => {
+        await msix.enable(4);
+        const error = await failure(() => msix.resize(6), 'ENOSPC');
+        assert.equal(detail(error, 'available'), 4);
+        assert.deepEqual([msix.vectors.length, tied.length], [4, 4]);
+        assert.equal((await msix.resize(5)).gap, false);
+      },
+      ['eventfd'],
+    );
+    await onPlatform({ limit: 5 }, async (msix, tied) => {
+      await msix.enable(4);
+      assert.equal((await msix.resize(5)).gap, true);
+      await failure(() => msix.resize(6), 'ENOSPC');
+      assert.deepEqual([msix.enabled, tied.length], [false, 0]);
+    });
+  });
+});
