@@ -2,8 +2,8 @@
 
 #include "eventfd.h"
 #include "fd.h"
-#include "find_entries.h"
 #include "feature.h"
+#include "find_entries.h"
 #include "gfx.h"
 #include "ioeventfd.h"
 #include "iommufd.h"
