@@ -5,14 +5,14 @@ import { mkdirSync } from 'node:fs';
 import { labHeaders } from '../lab/headers.ts';
 
 const root = new URL('../', import.meta.url).pathname;
-const programs = ['info', 'list', 'open'];
+const programs = ['fleet', 'info', 'list', 'open'];
 const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror'];
 
 const include = systemHeadersSuffice() ? [] : ['-isystem', await labHeaders('6.12')];
 mkdirSync(`${root}build-baseline`, { recursive: true });
 for (const program of programs) {
   const sources = [`bench/baseline/${program}.c`, 'bench/baseline/cdev.c'];
-  gcc([...flags, ...include, ...sources, '-o', `build-baseline/${program}`]);
+  gcc([...flags, ...include, ...sources, '-pthread', '-o', `build-baseline/${program}`]);
 }
 
 function systemHeadersSuffice(): boolean {
