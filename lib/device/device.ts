@@ -3,6 +3,8 @@ import { invalidType } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { Ioas } from '../iommu/ioas.ts';
+import { Features, type FeatureInfo } from '../feature/features.ts';
+import { setIoeventfd, type IoeventfdOptions } from '../feature/ioeventfd.ts';
 import type { Interrupt } from '../interrupt/interrupt.ts';
 import { Interrupts } from '../interrupt/interrupts.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
@@ -26,6 +28,11 @@ interface DeviceOptions {
    * false. See the events of {@link VfioDevice}.
    */
   requestEvents?: boolean | undefined;
+  /**
+   * The UUID that opens a virtual function whose physical function is on vfio-pci, and that one while
+   * virtual functions are in use. Kernels before 6.17 do not check it, which a process warning tells.
+   */
+  vfToken?: string | undefined;
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
 }
@@ -47,6 +54,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #answers: RawDeviceInfo;
   readonly #interrupts: Interrupts;
   readonly #resettable: Resettable;
+  #features: Features | undefined;
   #info: DeviceInfo | undefined;
   #ended = false;
 
@@ -76,10 +84,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * @throws the signal's reason
    */
   static async open(spec: DeviceSpec, options: OpenDeviceOptions = {}): Promise<VfioDevice> {
-    const { iommufd, signal, requestEvents = true } = options;
+    const { iommufd, signal, requestEvents = true, vfToken } = options;
     const node = await openDeviceNode(spec, options);
     try {
-      const bound = await bindNode(node, iommufd);
+      const bound = await bindNode(node, iommufd, vfToken);
       if (signal?.aborted) return await closeAndThrow(signal.reason, () => bound.close());
       return await VfioDevice.adopt(bound, requestEvents);
     } catch (error) {
@@ -92,7 +100,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     const node = openDeviceNodeSync(spec, options);
     try {
       return VfioDevice.adoptSync(
-        bindNodeSync(node, options.iommufd),
+        bindNodeSync(node, options.iommufd, options.vfToken),
         options.requestEvents ?? true,
       );
     } catch (error) {
@@ -267,6 +275,27 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return await hotResetDevice(this.#resettable);
   }
 
+  /** The device's features: VF token, migration, dirty pages, low power, displays, and any other. */
+  get feature(): Features {
+    this.#features ??= Features.of(this.#bound);
+    return this.#features;
+  }
+
+  /** The features that the device has, of those that Linux 7.3 knows. */
+  async features(): Promise<FeatureInfo[]> {
+    return await this.feature.list();
+  }
+
+  /**
+   * Has the kernel write a value to a region whenever an eventfd is signalled, or ends that
+   * (VFIO_DEVICE_IOEVENTFD).
+   *
+   * @throws TypeError, RangeError; VfioError `EEXIST`, `ENODEV`, `EINVAL`, `ENOTTY` as the driver has it
+   */
+  async ioeventfd(options: IoeventfdOptions): Promise<void> {
+    await setIoeventfd(this.#bound, this.info.regions, options);
+  }
+
   /**
    * Closes the device: waits for calls in flight, detaches and unbinds it. The kernel resets it once
    * more where it can (100 ms and more). Closing twice is harmless.
@@ -300,6 +329,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     if (this.#ended) return;
     this.#ended = true;
     this.#interrupts.end();
+    this.#features?.lowPower.end();
     dismiss(this.#resettable);
     process.nextTick(() => this.emit('close'));
   }
