@@ -294,6 +294,27 @@ describeLab('ioeventfds', ['testdev', 'edu'], (lab) => {
   });
 });
 
+describeLab('dma-bufs of regions', ['nvme0'], (lab) => {
+  it('are exported where the kernel does that', async () => {
+    await using device = await VfioDevice.open(lab.nvme0);
+    const ranges = [{ offset: 0, length: 4096 }];
+    if (!(await device.feature.probe(11, 'get'))) {
+      const error = await failure(
+        () => device.feature.exportDmabuf(0, ranges),
+        'ERR_VFIO_UNSUPPORTED',
+      );
+      assert.match(error.message, /older than 6\.19/);
+      return;
+    }
+    assert.ok((await names(device)).includes('dma-buf'));
+    await using buffer = await device.feature.exportDmabuf(0, ranges);
+    const info = readFileSync(`/proc/self/fdinfo/${buffer.fd}`, 'utf8');
+    assert.match(info, /size:\s+4096/);
+    assert.match(info, /exp_name:\s+vfio/);
+    await failure(() => device.feature.exportDmabuf(0, [{ offset: 1, length: 4096 }]), 'EINVAL');
+  });
+});
+
 describeLab('VF tokens', ['nvme-sriov'], (lab) => {
   it('open virtual functions, or the kernel is said not to check them', async () => {
     const token = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
