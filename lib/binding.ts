@@ -74,7 +74,7 @@ export type Binding = {
   /** Removes a watch, which ends `waitForChange`. */
   unwatch: (watch: NativeFd, number: number) => Answer;
 } & Slow<'close', [fd: NativeFd]> &
-  Slow<'bind', [device: NativeFd, iommufd: NativeFd]> &
+  Slow<'bind', [device: NativeFd, iommufd: NativeFd, token?: Uint8Array]> &
   Slow<'attach', [device: NativeFd, pageTable: number]> &
   Slow<'detach', [device: NativeFd]> &
   Slow<'destroy', [iommufd: NativeFd, id: number]> &

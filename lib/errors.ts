@@ -23,6 +23,8 @@ export type VfioErrorCode =
   | 'ERR_VFIO_TOO_FEW_VECTORS'
   /** The device reported an uncorrectable error. */
   | 'ERR_VFIO_DEVICE_ERROR'
+  /** The kernel, or the device's driver, lacks a feature. */
+  | 'ERR_VFIO_UNSUPPORTED'
   /** A hot reset would hit devices that are not this program's. */
   | 'ERR_VFIO_HOT_RESET'
   /** The interrupt is enabled already. */

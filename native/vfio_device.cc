@@ -3,6 +3,8 @@
 #include <sys/ioctl.h>
 
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "arguments.h"
 #include "slow_call.h"
@@ -10,15 +12,22 @@
 
 namespace {
 
-// bind(device, iommufd) -> device id in that iommufd
+// bind(device, iommufd, token or undefined) -> device id in that iommufd
 Call Bind(const Napi::CallbackInfo& info) {
   const auto device = LeaseArgument(info, 0);
   const auto iommufd = LeaseArgument(info, 1);
-  if (!device || !iommufd) return {};
-  return [device = *device, iommufd = *iommufd]() -> int64_t {
+  const auto token = Uint8ArrayArgument(info, 2, 16);
+  if (!device || !iommufd || (!token && !info[2].IsUndefined())) return {};
+  std::vector<uint8_t> uuid;
+  if (token) uuid.assign(token->begin(), token->end());
+  return [device = *device, iommufd = *iommufd, uuid = std::move(uuid)]() -> int64_t {
     uapi::VfioDeviceBindIommufd arg = {};
     arg.argsz = sizeof(arg);
     arg.iommufd = iommufd.number();
+    if (!uuid.empty()) {
+      arg.flags = uapi::kVfioDeviceBindFlagToken;
+      arg.token_uuid_ptr = reinterpret_cast<uintptr_t>(uuid.data());
+    }
     const int result =
         RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceBindIommufd, &arg); });
     return ValueOr(result, arg.out_devid);

@@ -7,7 +7,9 @@ import { Iommufd } from '../iommu/iommufd.ts';
 import type { CdevLocation } from '../locate/find_cdev.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
+import { parseUuid } from '../feature/uuid.ts';
 import type { CdevNode } from './node.ts';
+import { isSriov, warnOfToken } from './vf_token.ts';
 
 /** A bound device: the descriptors that keep it so, and their order of closing. */
 export class BoundCdev {
@@ -47,10 +49,20 @@ export class BoundCdev {
  * Binds an open node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD): to the one given, or to one that is
  * opened for this device and closed with it. After a failure the node is open as before.
  */
-export async function bindNode(node: CdevNode, given?: Iommufd): Promise<BoundCdev> {
+export async function bindNode(
+  node: CdevNode,
+  given?: Iommufd,
+  vfToken?: string,
+): Promise<BoundCdev> {
+  const token = tokenOf(vfToken);
   const target = chooseIommufd(node, given);
   try {
-    const answer = await binding().bind(node.fd.native, target.iommufd.owned.native);
+    const { native } = target.iommufd.owned;
+    let answer: Answer = await binding().bind(node.fd.native, native, token);
+    if (isTokenUnknown(node, answer, token)) {
+      answer = await binding().bind(node.fd.native, native);
+      if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
+    }
     return bound(node, answer, target);
   } catch (error) {
     const explained = await explain(error, () => subjectOf(node));
@@ -59,15 +71,32 @@ export async function bindNode(node: CdevNode, given?: Iommufd): Promise<BoundCd
 }
 
 /** As {@link bindNode}, blocking. */
-export function bindNodeSync(node: CdevNode, given?: Iommufd): BoundCdev {
+export function bindNodeSync(node: CdevNode, given?: Iommufd, vfToken?: string): BoundCdev {
+  const token = tokenOf(vfToken);
   const target = chooseIommufd(node, given);
   try {
-    const answer = binding().bindSync(node.fd.native, target.iommufd.owned.native);
+    const { native } = target.iommufd.owned;
+    let answer = binding().bindSync(node.fd.native, native, token);
+    if (isTokenUnknown(node, answer, token)) {
+      answer = binding().bindSync(node.fd.native, native);
+      if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
+    }
     return bound(node, answer, target);
   } catch (error) {
     const explained = explainSync(error, () => subjectOf(node));
     return closeSyncAndThrow(explained, () => target.own?.closeSync());
   }
+}
+
+const EINVAL = -22;
+
+function tokenOf(vfToken: string | undefined): Uint8Array | undefined {
+  return vfToken === undefined ? undefined : parseUuid(vfToken);
+}
+
+/** A kernel that knows no tokens answers EINVAL, as for any other mistake. */
+function isTokenUnknown({ location }: CdevNode, answer: Answer, token: unknown): boolean {
+  return answer === EINVAL && token !== undefined && isSriov(location.device);
 }
 
 /** The iommufd to bind to, and the same as `own` where the device is to close it. */

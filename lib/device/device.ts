@@ -5,6 +5,9 @@ import { check } from '../call.ts';
 import { callerPlace } from '../caller.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { Ioas } from '../iommu/ioas.ts';
+import { Features, type FeatureInfo } from '../feature/features.ts';
+import { parseUuid } from '../feature/uuid.ts';
+import { setIoeventfd, type IoeventfdOptions } from '../feature/ioeventfd.ts';
 import type { Interrupt } from '../interrupt/interrupt.ts';
 import { Interrupts } from '../interrupt/interrupts.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
@@ -28,6 +31,11 @@ interface DeviceOptions {
    * false. See the events of {@link VfioDevice}.
    */
   requestEvents?: boolean | undefined;
+  /**
+   * The UUID that opens a virtual function whose physical function is on vfio-pci, and that one while
+   * virtual functions are in use. Kernels before 6.17 do not check it, which a process warning tells.
+   */
+  vfToken?: string | undefined;
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
 }
@@ -49,6 +57,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #answers: RawDeviceInfo;
   readonly #interrupts: Interrupts;
   readonly #resettable: Resettable;
+  #features: Features | undefined;
   #info: DeviceInfo | undefined;
   #ended = false;
 
@@ -96,11 +105,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     options: OpenDeviceOptions,
   ): Promise<VfioDevice> {
     checkDeviceOptions(options);
-    const { iommufd, signal, requestEvents = true } = options;
+    const { iommufd, signal, requestEvents = true, vfToken } = options;
     const node = await openDeviceNode(spec, options);
     node.fd.openedAt(place);
     try {
-      return await VfioDevice.adopt(await bindNode(node, iommufd), requestEvents, signal);
+      const bound = await bindNode(node, iommufd, vfToken);
+      return await VfioDevice.adopt(bound, requestEvents, signal);
     } catch (error) {
       return await closeAndThrow(error, () => node.fd.close());
     }
@@ -110,11 +120,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
     const place = callerPlace();
     checkDeviceOptions(options);
-    const { iommufd, requestEvents = true } = options;
+    const { iommufd, requestEvents = true, vfToken } = options;
     const node = openDeviceNodeSync(spec, options);
     node.fd.openedAt(place);
     try {
-      return VfioDevice.adoptSync(bindNodeSync(node, iommufd), requestEvents);
+      return VfioDevice.adoptSync(bindNodeSync(node, iommufd, vfToken), requestEvents);
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         node.fd.closeSync();
@@ -295,6 +305,27 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return await hotResetDevice(this.#resettable);
   }
 
+  /** The device's features: VF token, migration, dirty pages, low power, displays, and any other. */
+  get feature(): Features {
+    this.#features ??= Features.of(this.#bound);
+    return this.#features;
+  }
+
+  /** The features that the device has, of those that Linux 7.3 knows. */
+  async features(): Promise<FeatureInfo[]> {
+    return await this.feature.list();
+  }
+
+  /**
+   * Has the kernel write a value to a region whenever an eventfd is signalled, or ends that
+   * (VFIO_DEVICE_IOEVENTFD).
+   *
+   * @throws TypeError, RangeError; VfioError `EEXIST`, `ENODEV`, `EINVAL`, `ENOTTY` as the driver has it
+   */
+  async ioeventfd(options: IoeventfdOptions): Promise<void> {
+    await setIoeventfd(this.#bound, this.info.regions, options);
+  }
+
   /**
    * Closes the device: waits for calls in flight, detaches and unbinds it. The kernel resets it once
    * more where it can (100 ms and more). Closing twice is harmless.
@@ -328,6 +359,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     if (this.#ended) return;
     this.#ended = true;
     this.#interrupts.end();
+    this.#features?.lowPower.end();
     dismiss(this.#resettable);
     process.nextTick(() => this.emit('close'));
   }
@@ -348,9 +380,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 /** @throws TypeError for what no device can be opened with; the node's own options are checked there */
 export function checkDeviceOptions(options: DeviceOptions): void {
   requireObject('options', options);
-  const { iommufd, requestEvents } = options;
+  const { iommufd, requestEvents, vfToken } = options;
   checkIommufd(iommufd);
   requireBoolean('requestEvents', requestEvents);
+  if (vfToken !== undefined) parseUuid(vfToken);
 }
 
 function idOf(ioas: unknown): number {

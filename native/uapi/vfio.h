@@ -162,6 +162,8 @@ UAPI_FIELD(VfioDeviceBindIommufd, iommufd, 8);
 UAPI_FIELD(VfioDeviceBindIommufd, out_devid, 12);
 UAPI_FIELD(VfioDeviceBindIommufd, token_uuid_ptr, 16);
 
+inline constexpr uint32_t kVfioDeviceBindFlagToken = 1 << 0;  // since 6.17
+
 struct VfioDeviceAttachIommufdPt {
   uint32_t argsz;
   uint32_t flags;

@@ -100,7 +100,9 @@ describeLab('a hot reset of several devices', ['nvme-sriov', 'edu-port'], (lab) 
     assert.match(error.message, /hit devices that are not this program/);
     // The kernel resets virtual functions with nothing else: they are in the way also when open.
     const [first = ''] = addresses;
-    const vf = await VfioDevice.open(first, { iommufd });
+    const vfToken = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
+    await pf.feature.setVfToken(vfToken);
+    const vf = await VfioDevice.open(first, { iommufd, vfToken });
     assert.deepEqual(
       (await pf.planHotReset()).devices.map(({ ownership }) => ownership),
       ['open', 'foreign', 'foreign'],

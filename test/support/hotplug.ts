@@ -34,15 +34,19 @@ export async function unplug({ name }: TestDevice): Promise<void> {
   await qmp.event('DEVICE_DELETED', ({ data }) => data['device'] === name);
 }
 
-/** Plugs it in again and gives it to vfio-pci. */
-export async function plug(device: TestDevice): Promise<void> {
-  await plugFunctions(device, [0]);
+/** Plugs it in again, with QEMU's properties for its kind, and gives it to vfio-pci. */
+export async function plug(
+  device: TestDevice,
+  properties: Record<string, unknown> = {},
+): Promise<void> {
+  await plugFunctions(device, [0], properties);
 }
 
 /** Plugs it in again with these functions, 0 the last of them; answers their devices. */
 export async function plugFunctions(
   device: TestDevice,
   functions: readonly number[],
+  properties: Record<string, unknown> = {},
 ): Promise<TestDevice[]> {
   await using qmp = await Qmp.connect();
   const { name, kind, address } = device;
@@ -53,6 +57,7 @@ export async function plugFunctions(
   }));
   for (const [at, one] of plugged.entries()) {
     await qmp.execute('device_add', {
+      ...properties,
       driver: kind,
       id: one.name,
       bus: `${name}-root`,

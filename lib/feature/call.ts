@@ -1,0 +1,80 @@
+import { binding, type Answer, type NativeFd } from '../binding.ts';
+import { check, type CallName } from '../call.ts';
+import { ioctlOf, type BoundCdev } from '../device/bind.ts';
+import { VfioError } from '../errors.ts';
+import { featureNames } from './names.ts';
+
+/** VFIO_DEVICE_FEATURE_GET and so on. */
+export const operation = { get: 0x10000, set: 0x20000, probe: 0x40000 } as const;
+
+const EINVAL = -22;
+const ENOTTY = -25;
+const EOPNOTSUPP = -95;
+
+/** Nothing: the data of features that are switched. */
+export const noData: Uint8Array = new Uint8Array(0);
+
+/** VFIO_DEVICE_FEATURE on one device: errors that say what is lacking, and since when it is there. */
+export class FeatureCalls {
+  readonly #bound: BoundCdev;
+
+  constructor(bound: BoundCdev) {
+    this.#bound = bound;
+  }
+
+  /** @throws VfioError `ERR_VFIO_CLOSED` */
+  get native(): NativeFd {
+    return this.#bound.fd.native;
+  }
+
+  get address(): string {
+    return this.#bound.location.device.address;
+  }
+
+  /** How a call is named in errors. */
+  named(request = 'VFIO_DEVICE_FEATURE'): CallName {
+    return ioctlOf(this.#bound.location, request);
+  }
+
+  async run(flags: number, bytes: Uint8Array): Promise<Uint8Array> {
+    return this.bytes(await binding().feature(this.native, flags, bytes), flags);
+  }
+
+  /** As {@link run}, blocking. */
+  runSync(flags: number, bytes: Uint8Array): Uint8Array {
+    return this.bytes(binding().featureSync(this.native, flags, bytes), flags);
+  }
+
+  /** The array that a native function answered. */
+  bytes<T extends object>(answer: T | Answer, flags: number): T {
+    if (typeof answer === 'object') return answer;
+    this.check(answer, flags);
+    throw new Error('vfio: the addon answered a number for bytes; please report this bug');
+  }
+
+  /** The number that a native function answered. */
+  check(answer: Answer, flags: number): number {
+    if (answer === ENOTTY || answer === EOPNOTSUPP) throw this.#unsupported(answer, flags);
+    return check(answer, this.named());
+  }
+
+  /** What a probe answered: EINVAL says that the feature is there and the operation is not. */
+  isThere(answer: object | Answer): boolean {
+    if (typeof answer === 'object') return true;
+    if (answer === EINVAL || answer === ENOTTY || answer === EOPNOTSUPP) return false;
+    check(answer, this.named());
+    return true;
+  }
+
+  #unsupported(errno: number, flags: number): VfioError {
+    const index = flags & 0xffff;
+    const { name = `feature ${index}`, since } = featureNames[index] ?? {};
+    const kernel = since === undefined ? '' : ` or the kernel is older than ${since}, which has it`;
+    return new VfioError({
+      ...this.named(),
+      code: 'ERR_VFIO_UNSUPPORTED',
+      errno,
+      message: `${this.address} has no ${name}: its driver cannot do it${kernel}`,
+    });
+  }
+}

@@ -1,0 +1,133 @@
+import { invalidValue } from '../arguments.ts';
+import { binding, type NativeFd } from '../binding.ts';
+import { check, type CallName } from '../call.ts';
+import type { FeatureCalls } from './call.ts';
+import { Dmabuf } from './dmabuf.ts';
+
+/** How a device shows its picture: in one of its regions, or in a dma-buf. */
+export type PlaneSource = 'region' | 'dmabuf';
+
+/** DRM_PLANE_TYPE_*, in that order. */
+const planes = ['overlay', 'primary', 'cursor'] as const;
+
+/** A picture, or a part of one, as struct vfio_device_gfx_plane_info tells it. */
+export interface Plane {
+  /** The pixels' DRM format, a fourcc such as `XR24`; undefined while the plane is off. */
+  format: string | undefined;
+  formatModifier: bigint;
+  /** Pixels. */
+  width: number;
+  height: number;
+  /** Bytes from a row to the next. */
+  stride: number;
+  /** Bytes in all. */
+  size: number;
+  /** Where a cursor is. */
+  x: number;
+  y: number;
+  /** The point of a cursor that points; undefined where the device does not tell. */
+  hotspot: { x: number; y: number } | undefined;
+  /** The index of the region, or the id for {@link Display.getDmabuf}. */
+  source: number;
+}
+
+const VFIO_GFX_PLANE_TYPE_PROBE = 1;
+const typeFlags: Readonly<Record<PlaneSource, number>> = { dmabuf: 2, region: 4 };
+
+const EINVAL = -22;
+const ENOTTY = -25;
+
+const noHotspot = 0xffffffff;
+
+/** A device that is a display, as some mediated devices are. */
+export class Display {
+  readonly #calls: FeatureCalls;
+
+  private constructor(calls: FeatureCalls) {
+    this.#calls = calls;
+  }
+
+  /** @internal */
+  static of(calls: FeatureCalls): Display {
+    return new Display(calls);
+  }
+
+  /** Whether the device shows its picture that way; false also for one that is no display. */
+  async supports(source: PlaneSource): Promise<boolean> {
+    const flags = flagOf(source) | VFIO_GFX_PLANE_TYPE_PROBE;
+    const answer = await binding().queryGfxPlane(this.#calls.native, flags, 0);
+    if (answer === EINVAL || answer === ENOTTY) return false;
+    if (typeof answer !== 'object') check(answer, this.#queried());
+    return true;
+  }
+
+  /**
+   * What is shown now (VFIO_DEVICE_QUERY_GFX_PLANE).
+   *
+   * @throws TypeError; VfioError `ENOTTY`, `EINVAL` where the device does not show it that way
+   */
+  async queryPlane(
+    source: PlaneSource,
+    plane: 'overlay' | 'primary' | 'cursor' = 'primary',
+  ): Promise<Plane> {
+    const type = planes.indexOf(plane);
+    if (type < 0) throw invalidValue('plane', `one of ${planes.join(', ')}`, plane);
+    const flags = flagOf(source);
+    const answer = await binding().queryGfxPlane(this.#calls.native, flags, type);
+    if (typeof answer === 'object') return decodePlane(answer);
+    check(answer, this.#queried());
+    throw new Error('vfio: the addon answered a number for a plane; please report this bug');
+  }
+
+  /**
+   * The dma-buf of a plane that was queried, by its `source` (VFIO_DEVICE_GET_GFX_DMABUF).
+   *
+   * @throws VfioError `ENOENT` for an id that is not, or no longer, there
+   */
+  async getDmabuf(id: number): Promise<Dmabuf> {
+    if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) {
+      throw invalidValue('id', 'the source of a plane', id);
+    }
+    const answer = await binding().getGfxDmabuf(this.#calls.native, id);
+    const call = this.#calls.named('VFIO_DEVICE_GET_GFX_DMABUF');
+    return Dmabuf.adopt(check(answer, call) as NativeFd);
+  }
+
+  #queried(): CallName {
+    return this.#calls.named('VFIO_DEVICE_QUERY_GFX_PLANE');
+  }
+}
+
+function flagOf(source: unknown): number {
+  if (source === 'region' || source === 'dmabuf') return typeFlags[source];
+  throw invalidValue('source', "'region' or 'dmabuf'", source);
+}
+
+/** struct vfio_device_gfx_plane_info */
+export function decodePlane(words: Uint32Array): Plane {
+  const { 3: format = 0, 6: width = 0, 7: height = 0, 8: stride = 0, 9: size = 0 } = words;
+  const {
+    10: x = 0,
+    11: y = 0,
+    12: hotX = noHotspot,
+    13: hotY = noHotspot,
+    14: source = 0,
+  } = words;
+  return {
+    format: format === 0 ? undefined : fourcc(format),
+    formatModifier: new BigUint64Array(words.buffer, words.byteOffset + 16, 1)[0] ?? 0n,
+    width,
+    height,
+    stride,
+    size,
+    x,
+    y,
+    hotspot: hotX === noHotspot || hotY === noHotspot ? undefined : { x: hotX, y: hotY },
+    source,
+  };
+}
+
+/** Four characters, the first in the lowest byte. */
+function fourcc(code: number): string {
+  return String.fromCharCode(code & 255, (code >> 8) & 255, (code >> 16) & 255, code >>> 24);
+}

@@ -1,0 +1,106 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import { binding } from '../binding.ts';
+import { noData, operation, type FeatureCalls } from './call.ts';
+import { checkUnsigned } from './dmabuf.ts';
+import { feature } from './names.ts';
+
+/** A range of I/O virtual addresses. */
+export interface IovaRange {
+  iova: bigint;
+  length: bigint;
+}
+
+/** Which pages of a range a device wrote to. */
+export class DirtyPages {
+  readonly iova: bigint;
+  /** Bytes of a page. */
+  readonly pageSize: bigint;
+  /** Bit n % 64 of element n / 64 stands for the page at `iova + n * pageSize`. */
+  readonly bitmap: BigUint64Array;
+
+  /** @internal */
+  constructor(iova: bigint, pageSize: bigint, bitmap: BigUint64Array) {
+    this.iova = iova;
+    this.pageSize = pageSize;
+    this.bitmap = bitmap;
+  }
+
+  /** The addresses of the pages that were written to. */
+  *[Symbol.iterator](): Generator<bigint, void, undefined> {
+    for (const [at, word] of this.bitmap.entries()) {
+      for (let bit = 0n; word >> bit !== 0n; bit++) {
+        if (((word >> bit) & 1n) === 0n) continue;
+        yield this.iova + (BigInt(at) * 64n + bit) * this.pageSize;
+      }
+    }
+  }
+}
+
+/** The pages that a device writes to by DMA, told by the device itself. */
+export class DmaLogging {
+  readonly #calls: FeatureCalls;
+
+  private constructor(calls: FeatureCalls) {
+    this.#calls = calls;
+  }
+
+  /** @internal */
+  static of(calls: FeatureCalls): DmaLogging {
+    return new DmaLogging(calls);
+  }
+
+  /**
+   * Starts logging the writes to these ranges.
+   *
+   * @param pageSize bytes of a page, a power of two; the device may take another
+   * @returns the page size that the device took
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
+   */
+  async start(options: { pageSize: number; ranges: readonly IovaRange[] }): Promise<number> {
+    const { pageSize, ranges } = options;
+    const size = checkPageSize(pageSize);
+    if (!Array.isArray(ranges) || ranges.length === 0) {
+      throw invalidType('ranges', 'an array of { iova, length }, of one range at least', ranges);
+    }
+    const numbers = (ranges as readonly IovaRange[]).flatMap(checkRange);
+    const longs = BigUint64Array.from([size, ...numbers]);
+    const answer = await binding().dmaLoggingStart(this.#calls.native, longs);
+    return this.#calls.check(answer, feature.dmaLoggingStart);
+  }
+
+  /**
+   * The pages of a range that were written to since the last report of it. After an error all pages
+   * have to be taken for written.
+   *
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is logged
+   */
+  async report(options: IovaRange & { pageSize: number }): Promise<DirtyPages> {
+    const size = checkPageSize(options.pageSize);
+    const [iova, length] = checkRange(options);
+    if (length / size > 1n << 32n) throw outOfRange('length', '2^32 pages at most', length);
+    const longs = BigUint64Array.from([iova, length, size]);
+    const answer = await binding().dmaLoggingReport(this.#calls.native, longs);
+    return new DirtyPages(iova, size, this.#calls.bytes(answer, feature.dmaLoggingReport));
+  }
+
+  /** Ends logging. */
+  async stop(): Promise<void> {
+    await this.#calls.run(feature.dmaLoggingStop | operation.set, noData);
+  }
+}
+
+function checkRange({ iova, length }: IovaRange): [iova: bigint, length: bigint] {
+  const checked: [bigint, bigint] = [checkUnsigned('iova', iova), checkUnsigned('length', length)];
+  if (checked[1] === 0n) throw outOfRange('length', 'more than 0', length);
+  return checked;
+}
+
+function checkPageSize(pageSize: unknown): bigint {
+  const expected = 'a power of two';
+  if (typeof pageSize !== 'number') throw invalidType('pageSize', expected, pageSize);
+  if (Number.isSafeInteger(pageSize) && pageSize > 0) {
+    const size = BigInt(pageSize);
+    if ((size & (size - 1n)) === 0n) return size;
+  }
+  throw outOfRange('pageSize', expected, pageSize);
+}

@@ -1,0 +1,85 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import { binding, type NativeFd } from '../binding.ts';
+import { OwnedFd } from '../owned_fd.ts';
+import type { FeatureCalls } from './call.ts';
+import { feature } from './names.ts';
+
+/** A dma-buf and its owner. */
+export class Dmabuf {
+  readonly #fd: OwnedFd;
+
+  private constructor(fd: OwnedFd) {
+    this.#fd = fd;
+  }
+
+  /** @internal */
+  static adopt(fd: NativeFd): Dmabuf {
+    return new Dmabuf(OwnedFd.adopt(fd, 'the dma-buf', 'dma-buf'));
+  }
+
+  /** @internal */
+  static async export(calls: FeatureCalls, region: unknown, ranges: unknown): Promise<Dmabuf> {
+    const index = checkRegion(region);
+    const longs = BigUint64Array.from(checkRanges(ranges));
+    const answer = await binding().exportDmabuf(calls.native, index, longs);
+    return Dmabuf.adopt(calls.check(answer, feature.dmaBuf) as NativeFd);
+  }
+
+  /**
+   * The descriptor's number, to hand on. The Dmabuf stays its owner.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get fd(): number {
+    return this.#fd.number;
+  }
+
+  /** Closing twice is harmless. */
+  close(): Promise<void> {
+    return this.#fd.close();
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    this.#fd.closeSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function checkRegion(region: unknown): number {
+  const expected = 'the index of a region';
+  if (typeof region !== 'number') throw invalidType('region', expected, region);
+  if (Number.isInteger(region) && region >= 0 && region < 2 ** 32) return region;
+  throw outOfRange('region', expected, region);
+}
+
+function checkRanges(ranges: unknown): bigint[] {
+  const expected = 'an array of { offset, length }, of one range at least';
+  if (!Array.isArray(ranges) || ranges.length === 0) throw invalidType('ranges', expected, ranges);
+  return ranges.flatMap((range: unknown) => {
+    if (typeof range !== 'object' || range === null) throw invalidType('ranges', expected, ranges);
+    const { offset, length } = range as { offset?: unknown; length?: unknown };
+    return [checkUnsigned('offset', offset), checkUnsigned('length', length)];
+  });
+}
+
+/** An unsigned number of 64 bits. @throws TypeError, RangeError */
+export function checkUnsigned(name: string, value: unknown): bigint {
+  const expected = 'an integer from 0 to 2^64 - 1';
+  if (typeof value !== 'number' && typeof value !== 'bigint') {
+    throw invalidType(name, expected, value);
+  }
+  if (typeof value === 'number' && !Number.isSafeInteger(value)) {
+    throw outOfRange(name, expected, value);
+  }
+  const big = BigInt(value);
+  if (big >= 0n && big < 1n << 64n) return big;
+  throw outOfRange(name, expected, value);
+}

@@ -1,0 +1,206 @@
+import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
+import { binding } from '../binding.ts';
+import type { BoundCdev } from '../device/bind.ts';
+import { littleEndian } from '../device/capabilities.ts';
+import { parseUuid } from './uuid.ts';
+import { FeatureCalls, operation } from './call.ts';
+import { Display } from './display.ts';
+import { DmaLogging } from './dma_logging.ts';
+import { Dmabuf } from './dmabuf.ts';
+import { LowPower } from './low_power.ts';
+import { Migration } from './migration.ts';
+import { feature, featureNames, type FeatureName } from './names.ts';
+
+/** What can be done with a feature. */
+export type FeatureOperation = 'get' | 'set';
+
+/** A feature that a device has. */
+export interface FeatureInfo extends FeatureName {
+  operations: FeatureOperation[];
+}
+
+/** Their data are pointers or descriptors, which bytes cannot hold; this class has them by name. */
+const notBytes: readonly number[] = [
+  feature.migrationState,
+  feature.lowPowerEntryWithWakeup,
+  feature.dmaLoggingStart,
+  feature.dmaLoggingReport,
+  feature.dmaBuf,
+  feature.zpciError,
+];
+
+const ENOMSG = -42;
+
+/**
+ * A device's features (VFIO_DEVICE_FEATURE): any by its index and bytes, and the known ones by name.
+ * What the kernel, or the device's driver, lacks is `ERR_VFIO_UNSUPPORTED`.
+ */
+export class Features {
+  readonly #calls: FeatureCalls;
+  /** Moving the device's state to another. */
+  readonly migration: Migration;
+  /** Which pages the device wrote to. */
+  readonly dmaLogging: DmaLogging;
+  readonly lowPower: LowPower;
+  /** What a display shows. */
+  readonly display: Display;
+
+  private constructor(bound: BoundCdev) {
+    this.#calls = new FeatureCalls(bound);
+    this.migration = Migration.of(this.#calls);
+    this.dmaLogging = DmaLogging.of(this.#calls);
+    this.lowPower = LowPower.of(this.#calls);
+    this.display = Display.of(this.#calls);
+  }
+
+  /** @internal */
+  static of(bound: BoundCdev): Features {
+    return new Features(bound);
+  }
+
+  /**
+   * Whether the device has a feature, or an operation of it. Changes nothing.
+   *
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_CLOSED`
+   */
+  async probe(index: number, what?: FeatureOperation): Promise<boolean> {
+    const flags = probeFlags(index, what);
+    const bytes = new Uint8Array(0);
+    return this.#calls.isThere(await binding().feature(this.#calls.native, flags, bytes));
+  }
+
+  /** As {@link probe}, blocking. */
+  probeSync(index: number, what?: FeatureOperation): boolean {
+    const flags = probeFlags(index, what);
+    const bytes = new Uint8Array(0);
+    return this.#calls.isThere(binding().featureSync(this.#calls.native, flags, bytes));
+  }
+
+  /**
+   * Reads a feature's data, so many bytes, in the kernel's struct.
+   *
+   * @throws TypeError, RangeError also for features whose data are pointers or descriptors
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL`, `ERR_VFIO_CLOSED`
+   */
+  async get(index: number, length: number): Promise<Uint8Array> {
+    return this.#calls.run(plainFlags(index) | operation.get, room(length));
+  }
+
+  /** As {@link get}, blocking. */
+  getSync(index: number, length: number): Uint8Array {
+    return this.#calls.runSync(plainFlags(index) | operation.get, room(length));
+  }
+
+  /**
+   * Writes a feature's data: bytes of the kernel's struct, or none. An index that this package does
+   * not know goes to the kernel unchecked.
+   *
+   * @returns the bytes as the kernel left them
+   * @throws as {@link get}
+   */
+  async set(index: number, bytes: Uint8Array): Promise<Uint8Array> {
+    return this.#calls.run(plainFlags(index) | operation.set, checkBytes(bytes));
+  }
+
+  /** As {@link set}, blocking. */
+  setSync(index: number, bytes: Uint8Array): Uint8Array {
+    return this.#calls.runSync(plainFlags(index) | operation.set, checkBytes(bytes));
+  }
+
+  /** The features that the device has, of those of Linux 7.3. */
+  async list(): Promise<FeatureInfo[]> {
+    const infos = await Promise.all(
+      featureNames.map(async (one) => {
+        const canGet = await this.probe(one.index, 'get');
+        const canSet = await this.probe(one.index, 'set');
+        const operations: FeatureOperation[] = [];
+        if (canGet) operations.push('get');
+        if (canSet) operations.push('set');
+        return { ...one, operations };
+      }),
+    );
+    return infos.filter(({ operations }) => operations.length > 0);
+  }
+
+  /**
+   * Sets the secret with which this physical function's virtual functions are opened: `vfToken` of
+   * `VfioDevice.open`. Only while none of them is open.
+   *
+   * @throws TypeError for what is no UUID; VfioError `ERR_VFIO_UNSUPPORTED` where the device is no
+   *   physical function with virtual ones
+   */
+  async setVfToken(uuid: string): Promise<void> {
+    await this.#calls.run(feature.vfToken | operation.set, parseUuid(uuid));
+  }
+
+  /** Lets a CDX device do DMA, or not. A PCI device has a bit for that in its Command register. */
+  async setBusMaster(enabled: boolean): Promise<void> {
+    if (typeof enabled !== 'boolean') throw invalidType('enabled', 'a boolean', enabled);
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setUint32(0, Number(enabled), littleEndian);
+    await this.#calls.run(feature.busMaster | operation.set, bytes);
+  }
+
+  /**
+   * Exports ranges of a region as a dma-buf, for other devices' DMA. It dies with a reset, low power,
+   * and memory decoding that goes off.
+   *
+   * @param region index of a BAR
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`
+   */
+  async exportDmabuf(
+    region: number,
+    ranges: readonly { offset: number | bigint; length: number | bigint }[],
+  ): Promise<Dmabuf> {
+    return await Dmabuf.export(this.#calls, region, ranges);
+  }
+
+  /**
+   * The pending PCI error of an s390 function, `size` bytes of struct zpci_ccdf_err; undefined where
+   * none is pending.
+   */
+  async zpciError(size: number): Promise<Uint8Array | undefined> {
+    const { byteLength } = room(size);
+    const answer = await binding().zpciError(this.#calls.native, byteLength);
+    if (answer === ENOMSG) return undefined;
+    return this.#calls.bytes(answer, feature.zpciError);
+  }
+}
+
+function checkIndex(index: unknown): number {
+  const expected = 'the index of a feature, from 0 to 65535';
+  if (typeof index !== 'number') throw invalidType('index', expected, index);
+  if (Number.isInteger(index) && index >= 0 && index <= 0xffff) return index;
+  throw outOfRange('index', expected, index);
+}
+
+function probeFlags(index: unknown, what: unknown): number {
+  const flags = checkIndex(index) | operation.probe;
+  if (what === undefined) return flags;
+  if (what === 'get') return flags | operation.get;
+  if (what === 'set') return flags | operation.set;
+  throw invalidValue('what', "'get', 'set' or undefined", what);
+}
+
+function plainFlags(index: unknown): number {
+  const checked = checkIndex(index);
+  if (!notBytes.includes(checked)) return checked;
+  const { name = '' } = featureNames[checked] ?? {};
+  throw invalidValue('index', `a feature whose data are plain bytes; ${name} is not`, index);
+}
+
+const mostBytes = 0xffff;
+
+function room(length: unknown): Uint8Array {
+  const expected = `a number of bytes from 0 to ${mostBytes}`;
+  if (typeof length !== 'number') throw invalidType('length', expected, length);
+  if (Number.isInteger(length) && length >= 0 && length <= mostBytes) return new Uint8Array(length);
+  throw outOfRange('length', expected, length);
+}
+
+function checkBytes(bytes: unknown): Uint8Array {
+  const expected = `a Uint8Array of at most ${mostBytes} bytes`;
+  if (!(bytes instanceof Uint8Array)) throw invalidType('bytes', expected, bytes);
+  if (bytes.byteLength <= mostBytes) return bytes;
+  throw invalidValue('bytes', expected, bytes);
+}

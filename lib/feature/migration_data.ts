@@ -1,0 +1,139 @@
+import { Readable, Writable } from 'node:stream';
+import { binding } from '../binding.ts';
+import { check } from '../call.ts';
+import type { VfioError } from '../errors.ts';
+import { systemError } from '../errors.ts';
+import type { OwnedFd } from '../owned_fd.ts';
+
+/** Bytes of one read of the kernel. */
+const chunk = 1 << 20;
+
+const ENOMSG = -42;
+
+/** What is still to be read in a pre-copy state, as far as the device knows. */
+export interface PrecopyInfo {
+  /** Bytes of the state as it was at first; before they are read, stopping is premature. */
+  initialBytes: bigint;
+  /** Bytes of what changed since. */
+  dirtyBytes: bigint;
+  /** New initial data came up: only after `enablePrecopyInfoV2`. */
+  reinit: boolean;
+}
+
+/**
+ * A device's state, flowing out. In a pre-copy state it has temporary ends, which `idle` tells: reading
+ * goes on with the next change of state, or `more()`. Its end is reached in the state stop-copy.
+ */
+export class MigrationSource extends Readable {
+  readonly #fd: OwnedFd;
+  readonly #isPrecopy: () => boolean;
+  /** The kernel had no more for now, and the stream wants some. */
+  #idle = false;
+
+  /** @internal */
+  constructor(fd: OwnedFd, isPrecopy: () => boolean) {
+    super({ highWaterMark: chunk });
+    this.#fd = fd;
+    this.#isPrecopy = isPrecopy;
+  }
+
+  /**
+   * What is still to be read, for deciding when to go on to stop-copy (VFIO_MIG_GET_PRECOPY_INFO).
+   *
+   * @throws VfioError `EINVAL` in another state than pre-copy; `ERR_VFIO_CLOSED`
+   */
+  async precopyInfo(): Promise<PrecopyInfo> {
+    const call = { syscall: 'ioctl', request: 'VFIO_MIG_GET_PRECOPY_INFO' };
+    const answer = await binding().precopyInfo(this.#fd.native);
+    if (typeof answer !== 'object') throw failed(answer, call);
+    const { 1: flags = 0 } = answer;
+    const [, initialBytes = 0n, dirtyBytes = 0n] = new BigUint64Array(answer.buffer);
+    return { initialBytes, dirtyBytes, reinit: (flags & 1) !== 0 };
+  }
+
+  /** Looks whether there is more after a temporary end. */
+  more(): void {
+    if (!this.#idle) return;
+    this.#idle = false;
+    this._read(chunk);
+  }
+
+  /** @internal */
+  override _read(size: number): void {
+    this.#read(Math.min(Math.max(size, 1), chunk)).catch((error: unknown) => {
+      this.destroy(error as Error);
+    });
+  }
+
+  /** @internal */
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    closeThen(this.#fd, error, callback);
+  }
+
+  async #read(size: number): Promise<void> {
+    const answer = await binding().readData(this.#fd.native, size);
+    // Some drivers tell a temporary end as they tell the last one.
+    const isEmpty = typeof answer === 'object' && answer.length === 0;
+    if (answer === ENOMSG || (isEmpty && this.#isPrecopy())) {
+      this.#idle = true;
+      this.emit('idle');
+      return;
+    }
+    if (typeof answer !== 'object') throw failed(answer, { syscall: 'read' });
+    this.push(isEmpty ? null : answer);
+  }
+}
+
+/** A device's state, flowing in. It is judged when the device leaves the state resuming. */
+export class MigrationSink extends Writable {
+  readonly #fd: OwnedFd;
+
+  /** @internal */
+  constructor(fd: OwnedFd) {
+    super({ highWaterMark: chunk });
+    this.#fd = fd;
+  }
+
+  /** @internal */
+  override _write(bytes: Buffer, _encoding: string, callback: (error?: Error) => void): void {
+    this.#write(bytes).then(() => {
+      callback();
+    }, callback);
+  }
+
+  /** @internal */
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    closeThen(this.#fd, error, callback);
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let rest = bytes; rest.length > 0;) {
+      const part = new Uint8Array(rest.subarray(0, chunk));
+      const taken = check(await binding().writeData(this.#fd.native, part), { syscall: 'write' });
+      rest = rest.subarray(taken);
+    }
+  }
+}
+
+function failed(
+  answer: number | undefined,
+  call: { syscall: string; request?: string },
+): VfioError {
+  check(answer === undefined || answer < 0 ? answer : undefined, call);
+  return systemError({ ...call, errno: -5 });
+}
+
+function closeThen(
+  fd: OwnedFd,
+  error: Error | null,
+  callback: (error?: Error | null) => void,
+): void {
+  fd.close().then(
+    () => {
+      callback(error);
+    },
+    (closing: unknown) => {
+      callback(error ?? (closing as Error));
+    },
+  );
+}
