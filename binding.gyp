@@ -7,6 +7,7 @@
         "native/arguments.cc",
         "native/fd.cc",
         "native/iommufd.cc",
+        "native/region.cc",
         "native/slow_call.cc",
         "native/small_file.cc",
         "native/vfio_device.cc",

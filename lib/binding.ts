@@ -25,6 +25,12 @@ export type Content = string | string[] | number;
 
 type GetInfos = (device: NativeFd, count: number, results: Int32Array, room: Uint32Array) => Answer;
 
+/**
+ * A region's start in the device fd, the kernel's own 64-bit number in two halves, an offset in the
+ * region, and the bytes.
+ */
+type Transfer = [device: NativeFd, high: number, low: number, offset: number, bytes: Uint8Array];
+
 /** The addon's functions, each one thing that the kernel offers. */
 export type Binding = {
   /** O_CLOEXEC is always set. */
@@ -43,6 +49,8 @@ export type Binding = {
   readSmallFile: (path: string) => string | Answer;
   /** The names in a folder, in no order. */
   listFolder: (path: string) => string[] | Answer;
+  /** Answers how many bytes were read. */
+  pread: (...transfer: Transfer) => Answer;
   ioasAlloc: (iommufd: NativeFd) => Answer;
   /** An inotify descriptor. */
   watchOpen: () => Answer;
@@ -51,6 +59,8 @@ export type Binding = {
   /** Removes a watch, which ends `waitForChange`. */
   unwatch: (watch: NativeFd, number: number) => Answer;
 } & Slow<'close', [fd: NativeFd]> &
+  /** Answers how many bytes were written. */
+  Slow<'pwrite', Transfer> &
   Slow<'bind', [device: NativeFd, iommufd: NativeFd]> &
   Slow<'attach', [device: NativeFd, pageTable: number]> &
   Slow<'detach', [device: NativeFd]> &

@@ -18,6 +18,10 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NOT_VFIO'
   /** The kernel's answer contradicts its own interface. */
   | 'ERR_VFIO_BAD_ANSWER'
+  /** The device has no such region, or does not implement it. */
+  | 'ERR_VFIO_NO_REGION'
+  /** The kernel transferred fewer bytes than were asked for. */
+  | 'ERR_VFIO_SHORT_TRANSFER'
   /** Not Linux. */
   | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
   /** The native addon was not built. */
@@ -32,6 +36,7 @@ export interface VfioErrorDetails {
   request?: string | undefined;
   path?: string | undefined;
   device?: string | undefined;
+  region?: string | undefined;
 }
 
 /**
@@ -55,6 +60,8 @@ export class VfioError extends Error {
   declare readonly path?: string;
   /** The device's address on its bus, such as `0000:3b:00.0`. */
   declare readonly device?: string;
+  /** The region and the offset in it, such as `bar0+0x10`. */
+  declare readonly region?: string;
 
   constructor(details: VfioErrorDetails) {
     const { code, message, ...rest } = details;
@@ -73,14 +80,16 @@ export interface FailedCall {
   request?: string | undefined;
   path?: string | undefined;
   device?: string | undefined;
+  region?: string | undefined;
 }
 
-/** The error of a failed system call. */
-export function systemError(call: FailedCall): VfioError {
+/** The error of a failed system call; `hint` says what a person may look for. */
+export function systemError(call: FailedCall, hint?: string): VfioError {
   const [code, text] = describeErrno(call.errno);
-  const what = [call.syscall, call.request, call.device, call.path && `'${call.path}'`];
-  const message = `${code}: ${text}, ${what.filter((part) => part !== undefined).join(' ')}`;
-  return new VfioError({ code, message, ...call });
+  const { syscall, request, device, region, path } = call;
+  const what = [syscall, request, device, region, path && `'${path}'`];
+  const said = `${code}: ${text}, ${what.filter((part) => part !== undefined).join(' ')}`;
+  return new VfioError({ code, message: hint === undefined ? said : `${said}: ${hint}`, ...call });
 }
 
 /** Linux has these, and libuv, whose table Node shows, does not. */

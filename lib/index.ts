@@ -20,3 +20,5 @@ export { findCdev, type CdevLocation, type SysfsDevice } from './locate/find_cde
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { RootOptions } from './locate/roots.ts';
+export type { PciRegionName, RegionSpec } from './region/find.ts';
+export type { Region } from './region/region.ts';

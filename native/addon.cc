@@ -2,6 +2,7 @@
 
 #include "fd.h"
 #include "iommufd.h"
+#include "region.h"
 #include "small_file.h"
 #include "vfio_device.h"
 #include "watch.h"
@@ -14,6 +15,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFd(env, exports);
   ExportVfioDevice(env, exports);
   ExportIommufd(env, exports);
+  ExportRegion(env, exports);
   ExportSmallFile(env, exports);
   ExportWatch(env, exports);
   return exports;

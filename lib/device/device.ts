@@ -9,6 +9,8 @@ import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, readDeviceInfo, type RawDeviceInfo } from './info.ts';
+import { findRegion, type RegionSpec } from '../region/find.ts';
+import { Region } from '../region/region.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
@@ -141,6 +143,16 @@ export class VfioDevice {
    */
   get fd(): number {
     return this.#bound.fd.number;
+  }
+
+  /**
+   * A region of the device: a BAR, the configuration space, a region of the device's own.
+   *
+   * @throws TypeError, RangeError for what cannot name a region
+   * @throws VfioError `ERR_VFIO_NO_REGION`
+   */
+  region(spec: RegionSpec): Region {
+    return Region.of(this.#bound, findRegion(this.info, spec, this.device.address));
   }
 
   /**
