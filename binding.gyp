@@ -5,8 +5,13 @@
       "sources": [
         "native/addon.cc",
         "native/arguments.cc",
+        "native/fault_guard.cc",
         "native/fd.cc",
         "native/iommufd.cc",
+        "native/mapping.cc",
+        "native/mmio.cc",
+        "native/mmio_poll.cc",
+        "native/mmio_rows.cc",
         "native/region.cc",
         "native/slow_call.cc",
         "native/small_file.cc",
@@ -30,7 +35,8 @@
         "-Wextra",
         "-Wconversion",
         "-Werror"
-      ]
+      ],
+      "ldflags": ["-Wl,-z,nodelete"]
     }
   ]
 }

@@ -22,6 +22,10 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NO_REGION'
   /** The kernel transferred fewer bytes than were asked for. */
   | 'ERR_VFIO_SHORT_TRANSFER'
+  /** Nothing of the region, or not this part, may be mapped. */
+  | 'ERR_VFIO_NOT_MAPPABLE'
+  /** A register did not get the value that was waited for. */
+  | 'ERR_VFIO_TIMEOUT'
   /** Not Linux. */
   | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
   /** The native addon was not built. */

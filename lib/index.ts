@@ -21,4 +21,6 @@ export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { RootOptions } from './locate/roots.ts';
 export type { PciRegionName, RegionSpec } from './region/find.ts';
+export type { MapOptions } from './region/map.ts';
+export type { Block, MappedRegion, PollOptions, PollSyncOptions } from './region/mapped_region.ts';
 export type { Region } from './region/region.ts';

@@ -2,6 +2,8 @@
 
 #include "fd.h"
 #include "iommufd.h"
+#include "mapping.h"
+#include "mmio.h"
 #include "region.h"
 #include "small_file.h"
 #include "vfio_device.h"
@@ -15,6 +17,10 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFd(env, exports);
   ExportVfioDevice(env, exports);
   ExportIommufd(env, exports);
+  ExportMapping(env, exports);
+  ExportMmio(env, exports);
+  ExportMmioRows(env, exports);
+  ExportMmioPoll(env, exports);
   ExportRegion(env, exports);
   ExportSmallFile(env, exports);
   ExportWatch(env, exports);

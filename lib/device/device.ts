@@ -10,6 +10,7 @@ import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, readDeviceInfo, type RawDeviceInfo } from './info.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
+import { OpenMappings } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
@@ -28,6 +29,7 @@ export class VfioDevice {
   readonly #bound: BoundCdev;
   readonly #answers: RawDeviceInfo;
   #info: DeviceInfo | undefined;
+  readonly #mappings = new OpenMappings();
 
   private constructor(bound: BoundCdev) {
     this.#bound = bound;
@@ -152,7 +154,10 @@ export class VfioDevice {
    * @throws VfioError `ERR_VFIO_NO_REGION`
    */
   region(spec: RegionSpec): Region {
-    return Region.of(this.#bound, findRegion(this.info, spec, this.device.address));
+    const { fd, location } = this.#bound;
+    const config = this.info.regions.find(({ name }) => name === 'config');
+    const owner = { fd, location, config, mappings: this.#mappings };
+    return Region.of(owner, findRegion(this.info, spec, this.device.address));
   }
 
   /**
@@ -194,15 +199,16 @@ export class VfioDevice {
   }
 
   /**
-   * Closes the device: waits for calls in flight, detaches and unbinds it. The kernel resets it once
-   * more where it can (100 ms and more). Closing twice is harmless.
+   * Closes the device and its mappings: waits for calls in flight, detaches and unbinds it. The kernel
+   * resets it once more where it can (100 ms and more). Closing twice is harmless.
    */
-  close(): Promise<void> {
-    return this.#bound.close();
+  async close(): Promise<void> {
+    await Promise.all([this.#mappings.close(), this.#bound.close()]);
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
+    this.#mappings.closeSync();
     this.#bound.closeSync();
   }
 

@@ -1,13 +1,10 @@
 import { invalidType } from '../arguments.ts';
-import { binding, type Answer } from '../binding.ts';
-import { check } from '../call.ts';
 import type { RegionCapability, RegionInfo } from '../device/decode.ts';
-import type { CdevNode } from '../device/node.ts';
-import { systemError, VfioError, type FailedCall } from '../errors.ts';
 import { checkAccess, checkBytes, checkLength, checkRange, checkValue } from './checks.ts';
-
-/** The bound device that a region is of. */
-export type RegionOwner = Pick<CdevNode, 'fd' | 'location'>;
+import { mapRegion, type MapOptions } from './map.ts';
+import type { MappedRegion } from './mapped_region.ts';
+import type { RegionOwner } from './owner.ts';
+import { placeOf, readBytes, writeBytesSync, type RegionPlace } from './transfer.ts';
 
 /** What one typed access transfers. */
 const word = new Uint8Array(8);
@@ -29,17 +26,12 @@ const view = new DataView(word.buffer);
  * device answers that is gone.
  */
 export class Region {
-  readonly #owner: RegionOwner;
+  readonly #place: RegionPlace;
   readonly #info: RegionInfo;
-  /** The two halves of where the region starts in the descriptor. */
-  readonly #high: number;
-  readonly #low: number;
 
   private constructor(owner: RegionOwner, info: RegionInfo) {
-    this.#owner = owner;
+    this.#place = placeOf(owner, info);
     this.#info = info;
-    this.#high = Number(info.offset >> 32n);
-    this.#low = Number(info.offset & 0xffffffffn);
   }
 
   /** @internal */
@@ -85,11 +77,11 @@ export class Region {
         throw invalidType('target', 'a number of bytes or a Uint8Array', target);
       }
       checkRange(offset, target.length, this.size);
-      return this.#read(offset, target);
+      return readBytes(this.#place, offset, target);
     }
     checkLength(target);
     checkRange(offset, target, this.size);
-    return this.#read(offset, new Uint8Array(target));
+    return readBytes(this.#place, offset, new Uint8Array(target));
   }
 
   /**
@@ -100,7 +92,7 @@ export class Region {
   write(offset: number, bytes: Uint8Array): void {
     checkBytes(bytes);
     checkRange(offset, bytes.length, this.size);
-    this.#write(offset, bytes);
+    writeBytesSync(this.#place, offset, bytes);
   }
 
   /**
@@ -111,28 +103,28 @@ export class Region {
    */
   read8(offset: number): number {
     checkAccess(offset, 1, this.size);
-    this.#read(offset, bytesOf[1]);
+    readBytes(this.#place, offset, bytesOf[1]);
     return view.getUint8(0);
   }
 
   /** As {@link read8}, two bytes. */
   read16(offset: number): number {
     checkAccess(offset, 2, this.size);
-    this.#read(offset, bytesOf[2]);
+    readBytes(this.#place, offset, bytesOf[2]);
     return view.getUint16(0, true);
   }
 
   /** As {@link read8}, four bytes. */
   read32(offset: number): number {
     checkAccess(offset, 4, this.size);
-    this.#read(offset, bytesOf[4]);
+    readBytes(this.#place, offset, bytesOf[4]);
     return view.getUint32(0, true);
   }
 
   /** As {@link read8}, eight bytes. */
   read64(offset: number): bigint {
     checkAccess(offset, 8, this.size);
-    this.#read(offset, bytesOf[8]);
+    readBytes(this.#place, offset, bytesOf[8]);
     return view.getBigUint64(0, true);
   }
 
@@ -145,7 +137,7 @@ export class Region {
     checkAccess(offset, 1, this.size);
     checkValue(value, 1);
     view.setUint8(0, value);
-    this.#write(offset, bytesOf[1]);
+    writeBytesSync(this.#place, offset, bytesOf[1]);
   }
 
   /** As {@link write8}, two bytes. */
@@ -153,7 +145,7 @@ export class Region {
     checkAccess(offset, 2, this.size);
     checkValue(value, 2);
     view.setUint16(0, value, true);
-    this.#write(offset, bytesOf[2]);
+    writeBytesSync(this.#place, offset, bytesOf[2]);
   }
 
   /** As {@link write8}, four bytes. */
@@ -161,7 +153,7 @@ export class Region {
     checkAccess(offset, 4, this.size);
     checkValue(value, 4);
     view.setUint32(0, value, true);
-    this.#write(offset, bytesOf[4]);
+    writeBytesSync(this.#place, offset, bytesOf[4]);
   }
 
   /** As {@link write8}, eight bytes. */
@@ -169,38 +161,19 @@ export class Region {
     checkAccess(offset, 8, this.size);
     checkValue(value, 8);
     view.setBigUint64(0, value, true);
-    this.#write(offset, bytesOf[8]);
+    writeBytesSync(this.#place, offset, bytesOf[8]);
   }
 
-  #read(offset: number, bytes: Uint8Array): Uint8Array {
-    const fd = this.#owner.fd.native;
-    const count = binding().pread(fd, this.#high, this.#low, offset, bytes);
-    if (count !== bytes.length) throw this.#failure('pread', offset, bytes.length, count);
-    return bytes;
+  /**
+   * Maps a part of the region, all of it by default. Only what the kernel lets be mapped: where it
+   * lists areas ({@link capabilities}), a part of one of them; the pages of the MSI-X table only where
+   * it says so. Does not block.
+   *
+   * @throws TypeError, RangeError for what does not lie in the region
+   * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` with the reason; `EINVAL`, `ENOMEM`, `EBUSY` and others of
+   *   mmap; `ERR_VFIO_CLOSED`
+   */
+  map(options: MapOptions = {}): MappedRegion {
+    return mapRegion(this.#place, this.#info, options);
   }
-
-  #write(offset: number, bytes: Uint8Array): void {
-    const fd = this.#owner.fd.native;
-    const count = binding().pwriteSync(fd, this.#high, this.#low, offset, bytes);
-    if (count !== bytes.length) throw this.#failure('pwrite', offset, bytes.length, count);
-  }
-
-  #failure(syscall: string, offset: number, wanted: number, answer: Answer): Error {
-    const { path, device } = this.#owner.location;
-    const region = `${this.name}+0x${offset.toString(16)}`;
-    const call = { syscall, device: device.address, region, path };
-    if (answer !== undefined && answer < 0) return accessError({ ...call, errno: answer });
-    const count = check(answer, call);
-    const message = `${syscall} of ${wanted} bytes at ${region} of ${device.address} transferred ${count}`;
-    return new VfioError({ code: 'ERR_VFIO_SHORT_TRANSFER', message, ...call });
-  }
-}
-
-const EIO = -5;
-
-/** The error of an access that the kernel, or a fault, refused. */
-export function accessError(call: FailedCall): VfioError {
-  const asleep =
-    'memory decoding is off (PCI command register), or the device is in a low-power state';
-  return systemError(call, call.errno === EIO ? asleep : undefined);
 }

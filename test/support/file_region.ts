@@ -2,14 +2,16 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RegionInfo } from '../../lib/device/decode.ts';
 import { OwnedFd } from '../../lib/owned_fd.ts';
-import { Region, type RegionOwner } from '../../lib/region/region.ts';
+import { OpenMappings, type RegionOwner } from '../../lib/region/owner.ts';
+import { Region } from '../../lib/region/region.ts';
 import { tree } from './tree.ts';
 
 /** A file in a device's place: what pread and pwrite do with it is what they do with a device. */
 export function fileOwner(path: string): RegionOwner {
   const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: '/sys/none' };
   const location = { device, name: 'vfio7', major: 511, minor: 7, path };
-  return { fd: OwnedFd.open(path, 'the test file'), location };
+  const fd = OwnedFd.open(path, 'the test file');
+  return { fd, location, mappings: new OpenMappings(), config: undefined };
 }
 
 /** A region that is a part of a file. */
