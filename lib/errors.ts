@@ -24,6 +24,10 @@ export type VfioErrorCode =
   | 'ERR_VFIO_SHORT_TRANSFER'
   /** Nothing of the region, or not this part, may be mapped. */
   | 'ERR_VFIO_NOT_MAPPABLE'
+  /** The device has no such PCI capability. */
+  | 'ERR_VFIO_NO_CAPABILITY'
+  /** The device ignored what was written. */
+  | 'ERR_VFIO_NOT_TAKEN'
   /** A register did not get the value that was waited for. */
   | 'ERR_VFIO_TIMEOUT'
   /** Not Linux. */

@@ -1,6 +1,8 @@
 import type { Command } from './command.ts';
+import { config } from './config.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
+import { read, write } from './region.ts';
 
 /** Every command of `vfio`. */
-export const commands: readonly Command[] = [info, list];
+export const commands: readonly Command[] = [info, list, config, read, write];

@@ -10,8 +10,15 @@ import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, readDeviceInfo, type RawDeviceInfo } from './info.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
-import { OpenMappings } from '../region/owner.ts';
+import { OpenMappings, type RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
+import {
+  applyBusMaster,
+  applyBusMasterSync,
+  checkBusMaster,
+  type BusMasterOption,
+} from './bus_master.ts';
+import { PciFunction } from './pci_function.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
@@ -20,9 +27,9 @@ interface IommufdOption {
   iommufd?: Iommufd | undefined;
 }
 
-export interface OpenDeviceOptions extends OpenOptions, IommufdOption {}
+export interface OpenDeviceOptions extends OpenOptions, IommufdOption, BusMasterOption {}
 
-export interface OpenDeviceSyncOptions extends OpenSyncOptions, IommufdOption {}
+export interface OpenDeviceSyncOptions extends OpenSyncOptions, IommufdOption, BusMasterOption {}
 
 /** A VFIO device, bound to an iommufd: open in the kernel's sense, and this program's alone. */
 export class VfioDevice {
@@ -53,11 +60,12 @@ export class VfioDevice {
    */
   static async open(spec: DeviceSpec, options: OpenDeviceOptions = {}): Promise<VfioDevice> {
     const { iommufd, signal } = options;
+    checkBusMaster(options);
     const node = await openDeviceNode(spec, options);
     try {
       const bound = await bindNode(node, iommufd);
       if (signal?.aborted) return await closeAndThrow(signal.reason, () => bound.close());
-      return await VfioDevice.adopt(bound);
+      return await applyBusMaster(await VfioDevice.adopt(bound), options);
     } catch (error) {
       return await closeAndThrow(error, () => node.fd.close());
     }
@@ -65,9 +73,10 @@ export class VfioDevice {
 
   /** As {@link open}, blocking; without a `timeout` it does not wait for the node. */
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
+    checkBusMaster(options);
     const node = openDeviceNodeSync(spec, options);
     try {
-      return VfioDevice.adoptSync(bindNodeSync(node, options.iommufd));
+      return applyBusMasterSync(VfioDevice.adoptSync(bindNodeSync(node, options.iommufd)), options);
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         node.fd.closeSync();
@@ -154,10 +163,16 @@ export class VfioDevice {
    * @throws VfioError `ERR_VFIO_NO_REGION`
    */
   region(spec: RegionSpec): Region {
-    const { fd, location } = this.#bound;
-    const config = this.info.regions.find(({ name }) => name === 'config');
-    const owner = { fd, location, config, mappings: this.#mappings };
-    return Region.of(owner, findRegion(this.info, spec, this.device.address));
+    return Region.of(this.#owner(), findRegion(this.info, spec, this.device.address));
+  }
+
+  /**
+   * The device's PCI side: configuration space, bus mastering, power.
+   *
+   * @throws VfioError `ERR_VFIO_NO_REGION` where it is no PCI device
+   */
+  get pci(): PciFunction {
+    return PciFunction.of(this.#owner(), this.info);
   }
 
   /**
@@ -218,6 +233,12 @@ export class VfioDevice {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #owner(): RegionOwner {
+    const { fd, location } = this.#bound;
+    const config = this.info.regions.find(({ name }) => name === 'config');
+    return { fd, location, config, mappings: this.#mappings };
   }
 }
 

@@ -34,7 +34,7 @@ export function standardChain(bytes: Uint8Array): Chain {
   if ((view.getUint16(STATUS, true) & STATUS_HAS_CAPABILITIES) === 0) return { capabilities: [] };
   const isCardBus = (view.getUint8(HEADER_TYPE) & 0x7f) === CARDBUS_BRIDGE;
   const end = Math.min(bytes.length, conventionalSize);
-  return follow(view.getUint8(isCardBus ? 0x14 : 0x34) & ~3, headerSize, end, 2, (offset) => ({
+  return follow(view.getUint8(isCardBus ? 0x14 : 0x34) & ~3, headerSize, end, 0xff, (offset) => ({
     id: view.getUint8(offset),
     version: 0,
     next: view.getUint8(offset + 1) & ~3,
@@ -51,7 +51,7 @@ export function extendedChain(bytes: Uint8Array): Chain {
   const view = viewOf(bytes);
   const first = view.getUint32(conventionalSize, true);
   if (first === 0 || first === 0xffff_ffff) return { capabilities: [] };
-  const chain = follow(conventionalSize, conventionalSize, bytes.length, 4, (offset) => {
+  const chain = follow(conventionalSize, conventionalSize, bytes.length, 0xffff, (offset) => {
     const header = view.getUint32(offset, true);
     return { id: header & 0xffff, version: (header >>> 16) & 0xf, next: (header >>> 20) & ~3 };
   });
@@ -61,7 +61,14 @@ export function extendedChain(bytes: Uint8Array): Chain {
 
 type ReadHeader = (offset: number) => { id: number; version: number; next: number };
 
-function follow(first: number, lowest: number, end: number, size: number, read: ReadHeader): Chain {
+/** Follows a chain; `nothing` is the id, all ones, that reads where no capability is. */
+function follow(
+  first: number,
+  lowest: number,
+  end: number,
+  nothing: number,
+  read: ReadHeader,
+): Chain {
   const found = new Map<number, PlacedCapability>();
   const chain = (problem?: string): Chain => {
     const capabilities = [...found.values()].map((one) => ({
@@ -74,9 +81,9 @@ function follow(first: number, lowest: number, end: number, size: number, read: 
     const at = `0x${offset.toString(16)}`;
     if (found.has(offset)) return chain(`the capabilities meet themselves at ${at}`);
     if (offset < lowest) return chain(`a capability at ${at} is in the header`);
-    if (offset + size > end)
-      return chain(`the capabilities go on at ${at}, where nothing was read`);
+    if (offset + 4 > end) return chain(`the capabilities go on at ${at}, where nothing was read`);
     const { id, version, next } = read(offset);
+    if (id === nothing) return chain(`there is nothing at ${at}, where the capabilities go on`);
     found.set(offset, { id, version, offset, end });
     offset = next;
   }
