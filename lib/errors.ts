@@ -28,6 +28,9 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NO_CAPABILITY'
   /** The device ignored what was written. */
   | 'ERR_VFIO_NOT_TAKEN'
+  /** The register map says that the register is only to be read, or only to be written. */
+  | 'ERR_VFIO_READ_ONLY'
+  | 'ERR_VFIO_WRITE_ONLY'
   /** A register did not get the value that was waited for. */
   | 'ERR_VFIO_TIMEOUT'
   /** Not Linux. */

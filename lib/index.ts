@@ -29,3 +29,13 @@ export { decodePciConfig, type PciConfig } from './pci/config.ts';
 export type { BarPlace, CapabilityPlace, PciCapability } from './pci/capabilities.ts';
 export type { PciExtendedCapability } from './pci/extended.ts';
 export type { PciBar, PciCommand, PciHeader, PciRom, PciStatus } from './pci/header.ts';
+export type {
+  ReadableRegister,
+  Register,
+  RegisterAccess,
+  RegisterMap,
+  Registers,
+  RegisterSpec,
+  UpdatableRegister,
+  WritableRegister,
+} from './region/registers.ts';

@@ -8,6 +8,7 @@ import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { Area } from './mappable.ts';
 import type { Mapped, RegionOwner } from './owner.ts';
+import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
 /** Elements of one width: each is one access. */
 export type Block = Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
@@ -276,6 +277,27 @@ export class MappedRegion implements Mapped {
     const answer = this.#native.poll32Sync(this.#mapping, offset, mask, value, time);
     if (answer !== undefined && answer >= 0) return answer;
     throw this.#pollError(offset, mask, value, timeout, answer);
+  }
+
+  /**
+   * Gives registers their names, widths, fields and access:
+   *
+   * ```ts
+   * const regs = bar.registers({
+   *   id: { offset: 0x00, access: 'r', fields: { major: 0xff000000, minor: 0x00ff0000 } },
+   *   doorbell: { offset: 0x1000, access: 'w' },
+   * });
+   * regs.id.readFields().major;
+   * regs.doorbell.write(1);
+   * ```
+   *
+   * Nothing is accessed before a method is called. What a register's access does not allow has no
+   * method in TypeScript, and throws `ERR_VFIO_READ_ONLY` or `ERR_VFIO_WRITE_ONLY`.
+   *
+   * @throws TypeError, RangeError for an offset outside or not aligned, a mask that is none
+   */
+  registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
+    return makeRegisters(this, map);
   }
 
   /**

@@ -4,6 +4,7 @@ import { checkAccess, checkBytes, checkLength, checkRange, checkValue } from './
 import { mapRegion, type MapOptions } from './map.ts';
 import type { MappedRegion } from './mapped_region.ts';
 import type { RegionOwner } from './owner.ts';
+import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 import { placeOf, readBytes, writeBytesSync, type RegionPlace } from './transfer.ts';
 
 /** What one typed access transfers. */
@@ -162,6 +163,11 @@ export class Region {
     checkValue(value, 8);
     view.setBigUint64(0, value, true);
     writeBytesSync(this.#place, offset, bytesOf[8]);
+  }
+
+  /** Gives registers their names, as `MappedRegion.registers` does. */
+  registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
+    return makeRegisters(this, map);
   }
 
   /**
