@@ -7,6 +7,7 @@
         "native/answers.cc",
         "native/arguments.cc",
         "native/eventfd.cc",
+        "native/fault_guard.cc",
         "native/fd.cc",
         "native/find_entries.cc",
         "native/feature.cc",
@@ -16,6 +17,11 @@
         "native/irqs.cc",
         "native/migration.cc",
         "native/reset.cc",
+        "native/mapping.cc",
+        "native/mmio.cc",
+        "native/mmio_poll.cc",
+        "native/mmio_rows.cc",
+        "native/region.cc",
         "native/slow_call.cc",
         "native/small_file.cc",
         "native/vfio_device.cc",
@@ -38,7 +44,8 @@
         "-Wextra",
         "-Wconversion",
         "-Werror"
-      ]
+      ],
+      "ldflags": ["-Wl,-z,nodelete"]
     }
   ]
 }

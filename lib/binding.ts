@@ -7,6 +7,11 @@ declare const fdBrand: unique symbol;
 /** A file descriptor that the addon owns: a handle of its table, not the descriptor's number. */
 export type NativeFd = number & { readonly [fdBrand]: never };
 
+declare const mappingBrand: unique symbol;
+
+/** Mapped device memory that the addon owns, by a handle like {@link NativeFd}'s; 0 names none. */
+export type NativeMapping = number & { readonly [mappingBrand]: never };
+
 /**
  * What a native function answers: a value of zero or more, or `-errno`. `undefined` says that the
  * addon refused the arguments and made no system call, which is a bug of the caller in `lib/`.
@@ -26,10 +31,27 @@ type Slow<Name extends string, Args extends unknown[], Value = number> = Record<
  */
 export type Content = string | string[] | number;
 
+/** One access, whose arguments and result are in the addon's `mailbox`. */
+type Access = () => void;
+type ReadWriteBlock = (mapping: NativeMapping, offset: number, values: ArrayBufferView) => Answer;
+type Batch = (mapping: NativeMapping, offsets: Uint32Array, values: Uint32Array) => Answer;
+type Poll = [
+  mapping: NativeMapping,
+  offset: number,
+  mask: number,
+  value: number,
+  milliseconds: number,
+];
+
 type GetInfos = (device: NativeFd, count: number, results: Int32Array, room: Uint32Array) => Answer;
 
 /** `action` is a VFIO_IRQ_SET_ACTION_*; the interrupts of an index are counted from `start`. */
 type IrqTarget = [device: NativeFd, action: number, index: number, start: number];
+/**
+ * A region's start in the device fd, the kernel's own 64-bit number in two halves, an offset in the
+ * region, and the bytes.
+ */
+type Transfer = [device: NativeFd, high: number, low: number, offset: number, bytes: Uint8Array];
 
 /** The addon's functions, each one thing that the kernel offers. */
 export type Binding = {
@@ -49,6 +71,38 @@ export type Binding = {
   readSmallFile: (path: string) => string | Answer;
   /** The names in a folder, in no order. */
   listFolder: (path: string) => string[] | Answer;
+  /** Answers how many bytes were read. */
+  pread: (...transfer: Transfer) => Answer;
+  pageSize: () => number;
+  /** Maps `size` bytes from `offset`; writes between the last two, counted from it, are refused. */
+  map: (
+    device: NativeFd,
+    high: number,
+    low: number,
+    offset: number,
+    size: number,
+    readOnlyStart: number,
+    readOnlyEnd: number,
+  ) => Answer;
+  /** The memory, which stays until the ArrayBuffer is collected. Refused where a part is read-only. */
+  exposeMapping: (mapping: NativeMapping) => ArrayBuffer | Answer;
+  detachBuffer: (buffer: ArrayBuffer) => Answer;
+  /** What single accesses read and write, see lib/region/mailbox.ts. */
+  mailbox: () => ArrayBuffer;
+  read8: Access;
+  read16: Access;
+  read32: Access;
+  read64: Access;
+  write8: Access;
+  write16: Access;
+  write32: Access;
+  write64: Access;
+  barrier: Access;
+  /** The width of each access is the array's. */
+  readBlock: ReadWriteBlock;
+  writeBlock: ReadWriteBlock;
+  readBatch32: Batch;
+  writeBatch32: Batch;
   ioasAlloc: (iommufd: NativeFd) => Answer;
   /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
   dup: (number: number) => Answer;
@@ -75,6 +129,12 @@ export type Binding = {
   unwatch: (watch: NativeFd, number: number) => Answer;
 } & Slow<'close', [fd: NativeFd]> &
   Slow<'bind', [device: NativeFd, iommufd: NativeFd, token?: Uint8Array]> &
+  /** Answers how many bytes were written. */
+  Slow<'pwrite', Transfer> &
+  /** Forgets the mapping at once; waits for polls under way, which it ends. */
+  Slow<'unmap', [mapping: NativeMapping]> &
+  /** Answers the register's value; -ETIMEDOUT, or -ECANCELED where it is unmapped meanwhile. */
+  Slow<'poll32', Poll> &
   Slow<'attach', [device: NativeFd, pageTable: number]> &
   Slow<'detach', [device: NativeFd]> &
   Slow<'destroy', [iommufd: NativeFd, id: number]> &

@@ -33,6 +33,21 @@ export type VfioErrorCode =
   | 'ERR_VFIO_IRQ_DISABLED'
   /** A blocking call in the middle of a promise's work. */
   | 'ERR_VFIO_BUSY'
+  /** The device has no such region, or does not implement it. */
+  | 'ERR_VFIO_NO_REGION'
+  /** The kernel transferred fewer bytes than were asked for. */
+  | 'ERR_VFIO_SHORT_TRANSFER'
+  /** Nothing of the region, or not this part, may be mapped. */
+  | 'ERR_VFIO_NOT_MAPPABLE'
+  /** The device has no such PCI capability. */
+  | 'ERR_VFIO_NO_CAPABILITY'
+  /** The device ignored what was written. */
+  | 'ERR_VFIO_NOT_TAKEN'
+  /** The register map says that the register is only to be read, or only to be written. */
+  | 'ERR_VFIO_READ_ONLY'
+  | 'ERR_VFIO_WRITE_ONLY'
+  /** A register did not get the value that was waited for. */
+  | 'ERR_VFIO_TIMEOUT'
   /** Not Linux. */
   | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
   /** The native addon was not built. */
@@ -52,6 +67,7 @@ export interface VfioErrorDetails {
   certainty?: Certainty | undefined;
   hint?: string | undefined;
   available?: number | undefined;
+  region?: string | undefined;
 }
 
 /**
@@ -85,6 +101,8 @@ export class VfioError extends Error {
   declare readonly hint?: string;
   /** How many vectors could have been had, where there were too few. */
   declare readonly available?: number;
+  /** The region and the offset in it, such as `bar0+0x10`. */
+  declare readonly region?: string;
 
   constructor(details: VfioErrorDetails) {
     const { code, message, ...rest } = details;
@@ -103,14 +121,16 @@ export interface FailedCall {
   request?: string | undefined;
   path?: string | undefined;
   device?: string | undefined;
+  region?: string | undefined;
 }
 
-/** The error of a failed system call. */
-export function systemError(call: FailedCall): VfioError {
+/** The error of a failed system call; `hint` says what a person may look for. */
+export function systemError(call: FailedCall, hint?: string): VfioError {
   const [code, text] = describeErrno(call.errno);
-  const what = [call.syscall, call.request, call.device, call.path && `'${call.path}'`];
-  const message = `${code}: ${text}, ${what.filter((part) => part !== undefined).join(' ')}`;
-  return new VfioError({ code, message, ...call });
+  const { syscall, request, device, region, path } = call;
+  const what = [syscall, request, device, region, path && `'${path}'`];
+  const said = `${code}: ${text}, ${what.filter((part) => part !== undefined).join(' ')}`;
+  return new VfioError({ code, message: hint === undefined ? said : `${said}: ${hint}`, ...call });
 }
 
 /** Linux has these, and libuv, whose table Node shows, does not. */

@@ -50,3 +50,22 @@ export type {
   VfioFacts,
   VfioReason,
 } from './reasons.ts';
+export type { PciRegionName, RegionSpec } from './region/find.ts';
+export type { MapOptions } from './region/map.ts';
+export type { Block, MappedRegion, PollOptions, PollSyncOptions } from './region/mapped_region.ts';
+export type { Region } from './region/region.ts';
+export type { PciFunction, PciPowerState } from './device/pci_function.ts';
+export { decodePciConfig, type PciConfig } from './pci/config.ts';
+export type { BarPlace, CapabilityPlace, PciCapability } from './pci/capabilities.ts';
+export type { PciExtendedCapability } from './pci/extended.ts';
+export type { PciBar, PciCommand, PciHeader, PciRom, PciStatus } from './pci/header.ts';
+export type {
+  ReadableRegister,
+  Register,
+  RegisterAccess,
+  RegisterMap,
+  Registers,
+  RegisterSpec,
+  UpdatableRegister,
+  WritableRegister,
+} from './region/registers.ts';

@@ -8,7 +8,10 @@
 #include "ioeventfd.h"
 #include "iommufd.h"
 #include "irqs.h"
+#include "mapping.h"
 #include "migration.h"
+#include "mmio.h"
+#include "region.h"
 #include "reset.h"
 #include "small_file.h"
 #include "vfio_device.h"
@@ -22,6 +25,11 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFd(env, exports);
   ExportVfioDevice(env, exports);
   ExportIommufd(env, exports);
+  ExportMapping(env, exports);
+  ExportMmio(env, exports);
+  ExportMmioRows(env, exports);
+  ExportMmioPoll(env, exports);
+  ExportRegion(env, exports);
   ExportSmallFile(env, exports);
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);

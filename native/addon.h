@@ -2,12 +2,17 @@
 
 #include "eventfd.h"
 #include "fd.h"
+#include "mapping.h"
+#include "mmio.h"
 #include "slow_call.h"
 
 // What one environment (the main thread, or a worker) has of its own: nothing here is shared
 // between environments.
 struct Addon {
   FdTable fds;
+  MappingTable mappings;
+  Mailbox* mailbox = nullptr;
+  Napi::ObjectReference mailbox_owner;
   // Made by the first slow call, ended and freed by the environment's cleanup.
   SlowCalls* slow_calls = nullptr;
   // Made by the first eventfd that is watched, and likewise.

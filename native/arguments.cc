@@ -6,13 +6,28 @@
 
 #include "addon.h"
 
-std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t index) {
+// A whole number from 0 to `most`.
+static std::optional<double> WholeArgument(const Napi::CallbackInfo& info, size_t index,
+                                           double most) {
   const Napi::Value value = info[index];
   if (!value.IsNumber()) return std::nullopt;
   const double number = value.As<Napi::Number>().DoubleValue();
-  if (!(number >= 0 && number <= std::numeric_limits<uint32_t>::max())) return std::nullopt;
+  if (!(number >= 0 && number <= most)) return std::nullopt;
   if (std::trunc(number) != number) return std::nullopt;
-  return static_cast<uint32_t>(number);
+  return number;
+}
+
+std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t index) {
+  const auto number = WholeArgument(info, index, std::numeric_limits<uint32_t>::max());
+  if (!number) return std::nullopt;
+  return static_cast<uint32_t>(*number);
+}
+
+std::optional<uint64_t> SafeIntegerArgument(const Napi::CallbackInfo& info, size_t index) {
+  constexpr double kMostSafe = 9007199254740991;
+  const auto number = WholeArgument(info, index, kMostSafe);
+  if (!number) return std::nullopt;
+  return static_cast<uint64_t>(*number);
 }
 
 static std::optional<std::string> StringOf(const Napi::Value& value) {
@@ -92,4 +107,10 @@ std::optional<std::span<uint8_t>> Uint8ArrayArgument(const Napi::CallbackInfo& i
 std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackInfo& info,
                                                           size_t index, size_t elements) {
   return ArrayArgument<uint64_t>(info, index, elements, napi_biguint64_array);
+}
+
+std::optional<std::span<uint8_t>> BytesArgument(const Napi::CallbackInfo& info, size_t index) {
+  const auto bytes = ArrayArgument<uint8_t>(info, index, 0, napi_uint8_array);
+  if (!bytes || bytes->size() > std::numeric_limits<int32_t>::max()) return std::nullopt;
+  return bytes;
 }

@@ -14,6 +14,8 @@
 // no system call and returns undefined, and TypeScript, which checks first, reports the mistake.
 
 std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t index);
+// A whole number from 0 to 2^53 - 1.
+std::optional<uint64_t> SafeIntegerArgument(const Napi::CallbackInfo& info, size_t index);
 // Refuses a string with a NUL, which would end the path early.
 std::optional<std::string> StringArgument(const Napi::CallbackInfo& info, size_t index);
 // Refuses an array with any other element than such strings.
@@ -32,6 +34,9 @@ std::optional<std::span<uint8_t>> Uint8ArrayArgument(const Napi::CallbackInfo& i
                                                      size_t elements);
 std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackInfo& info,
                                                           size_t index, size_t elements);
+
+// The memory of a Uint8Array, of fewer than 2^31 bytes: what one system call transfers at most.
+std::optional<std::span<uint8_t>> BytesArgument(const Napi::CallbackInfo& info, size_t index);
 
 // One system call, made again when a signal interrupted it: the result, or -errno.
 template <typename SystemCall>

@@ -9,6 +9,8 @@ export type Options = Record<string, OptionConfig & { description: string }>;
 export interface Invocation {
   positionals: string[];
   flags: Record<string, boolean>;
+  /** The options that take a value, where they were given. */
+  values: Record<string, string>;
   out: Output;
 }
 

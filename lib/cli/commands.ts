@@ -1,8 +1,10 @@
 import type { Command } from './command.ts';
+import { config } from './config.ts';
 import { features } from './features.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
+import { read, write } from './region.ts';
 import { reset } from './reset.ts';
 
 /** Every command of `vfio`. */
-export const commands: readonly Command[] = [info, list, features, reset];
+export const commands: readonly Command[] = [info, list, config, read, write, features, reset];

@@ -1,5 +1,6 @@
 import type { RegionInfo } from '../index.ts';
 import type { InfoReport } from './info_report.ts';
+import { lossless } from './json.ts';
 import { hex } from './text.ts';
 
 /** The report as JSON. Sizes and offsets are hex strings: a JSON number would lose bits of 64. */
@@ -20,10 +21,4 @@ export function infoJson({ device, cdev, info }: InfoReport): string {
 
 function regionJson({ index, name, size, offset, flags, capabilities }: RegionInfo): object {
   return { index, name, size: hex(size), offset: hex(offset), flags, capabilities };
-}
-
-function lossless(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return hex(value);
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  return value;
 }

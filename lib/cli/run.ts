@@ -60,7 +60,8 @@ function parse(command: Command, argv: string[], out: Output): Invocation {
   const flags = Object.fromEntries(
     Object.keys(command.options).map((option) => [option, values[option] === true]),
   );
-  return { positionals, flags, out };
+  const strings = Object.entries(values).filter(([, value]) => typeof value === 'string');
+  return { positionals, flags, values: Object.fromEntries(strings) as Record<string, string>, out };
 }
 
 function refuse(out: Output, message: string, helpOf: string): number {
@@ -69,8 +70,11 @@ function refuse(out: Output, message: string, helpOf: string): number {
   return exitStatus.usage;
 }
 
+/** What was typed can only be of the wrong value, or out of range. */
 function isArgumentError(error: unknown): boolean {
-  return error instanceof TypeError && 'code' in error && error.code === 'ERR_INVALID_ARG_VALUE';
+  if (!(error instanceof TypeError || error instanceof RangeError) || !('code' in error))
+    return false;
+  return error.code === 'ERR_INVALID_ARG_VALUE' || error.code === 'ERR_OUT_OF_RANGE';
 }
 
 function noteHint(error: unknown, out: Output): void {

@@ -21,11 +21,21 @@ import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { bindNode, bindNodeSync, checkIommufd, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './info.ts';
+import { findRegion, type RegionSpec } from '../region/find.ts';
+import { OpenMappings, type RegionOwner } from '../region/owner.ts';
+import { Region } from '../region/region.ts';
+import {
+  applyBusMaster,
+  applyBusMasterSync,
+  checkBusMaster,
+  type BusMasterOption,
+} from './bus_master.ts';
+import { PciFunction } from './pci_function.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import { armNotices, type DeviceEvents, type Notified } from './notices.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
-interface DeviceOptions {
+interface DeviceOptions extends BusMasterOption {
   /**
    * Whether the device tells when somebody wants it back, and of its errors: it does unless this is
    * false. See the events of {@link VfioDevice}.
@@ -60,6 +70,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   #features: Features | undefined;
   #info: DeviceInfo | undefined;
   #ended = false;
+  readonly #mappings = new OpenMappings();
 
   static {
     defineInspect(this, 'VfioDevice', (opened) => {
@@ -110,7 +121,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     node.fd.openedAt(place);
     try {
       const bound = await bindNode(node, iommufd, vfToken);
-      return await VfioDevice.adopt(bound, requestEvents, signal);
+      const device = await VfioDevice.adopt(bound, requestEvents, signal);
+      return await applyBusMaster(device, options);
     } catch (error) {
       return await closeAndThrow(error, () => node.fd.close());
     }
@@ -124,7 +136,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     const node = openDeviceNodeSync(spec, options);
     node.fd.openedAt(place);
     try {
-      return VfioDevice.adoptSync(bindNodeSync(node, iommufd, vfToken), requestEvents);
+      const device = VfioDevice.adoptSync(bindNodeSync(node, iommufd, vfToken), requestEvents);
+      return applyBusMasterSync(device, options);
     } catch (error) {
       return closeSyncAndThrow(error, () => {
         node.fd.closeSync();
@@ -218,6 +231,25 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /** Whether the device tells of requests and errors. */
   get requestEvents(): boolean {
     return this.#interrupts.armed;
+  }
+
+  /**
+   * A region of the device: a BAR, the configuration space, a region of the device's own.
+   *
+   * @throws TypeError, RangeError for what cannot name a region
+   * @throws VfioError `ERR_VFIO_NO_REGION`
+   */
+  region(spec: RegionSpec): Region {
+    return Region.of(this.#owner(), findRegion(this.info, spec, this.device.address));
+  }
+
+  /**
+   * The device's PCI side: configuration space, bus mastering, power.
+   *
+   * @throws VfioError `ERR_VFIO_NO_REGION` where it is no PCI device
+   */
+  get pci(): PciFunction {
+    return PciFunction.of(this.#owner(), this.info);
   }
 
   /**
@@ -327,12 +359,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   }
 
   /**
-   * Closes the device: waits for calls in flight, detaches and unbinds it. The kernel resets it once
-   * more where it can (100 ms and more). Closing twice is harmless.
+   * Closes the device and its mappings: waits for calls in flight, detaches and unbinds it. The kernel
+   * resets it once more where it can (100 ms and more). Closing twice is harmless.
    */
   async close(): Promise<void> {
     try {
-      await this.#bound.close();
+      await Promise.all([this.#mappings.close(), this.#bound.close()]);
     } finally {
       this.#end();
     }
@@ -341,6 +373,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /** As {@link close}, blocking. */
   closeSync(): void {
     try {
+      this.#mappings.closeSync();
       this.#bound.closeSync();
     } finally {
       this.#end();
@@ -353,6 +386,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #owner(): RegionOwner {
+    const { fd, location } = this.#bound;
+    const config = this.info.regions.find(({ name }) => name === 'config');
+    return { fd, location, config, mappings: this.#mappings };
   }
 
   #end(): void {
@@ -383,6 +422,7 @@ export function checkDeviceOptions(options: DeviceOptions): void {
   const { iommufd, requestEvents, vfToken } = options;
   checkIommufd(iommufd);
   requireBoolean('requestEvents', requestEvents);
+  checkBusMaster(options);
   if (vfToken !== undefined) parseUuid(vfToken);
 }
 

@@ -96,6 +96,14 @@ describe('vfio', () => {
     [['info', 'a', 'b'], /expected <device>, got 2 arguments/],
     [['info', '--jason', '3b:00.0'], /--jason/],
     [['info', '3b:00'], /must be a device address.*'3b:00'/],
+    [['config', '3b:00'], /must be a device address.*'3b:00'/],
+    [['read', '3b:00.0', 'bar0'], /expected <device> <region> <offset>, got 2 arguments/],
+    [['read', '3b:00.0', 'bar0', '0x'], /offset must be a number such as 4096 or 0x1000, not '0x'/],
+    [
+      ['read', '3b:00.0', 'bar0', '0', '--width', '24'],
+      /--width must be 8, 16, 32 or 64, not '24'/,
+    ],
+    [['write', '3b:00.0', 'bar0', '0', 'one'], /value must be a number .* not 'one'/],
   ];
   for (const [argv, message] of misuse) {
     it(`refuses: vfio ${argv.join(' ')}`, async () => {

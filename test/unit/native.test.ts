@@ -146,6 +146,9 @@ describe('the addon', () => {
         ['watchFolder', [bad, '/']],
         ['unwatch', [bad, 1]],
         ['waitForChange', [bad, 1]],
+        ['pread', [bad, 0, 0, 0, new Uint8Array(4)]],
+        ['pwrite', [bad, 0, 0, 0, new Uint8Array(4)]],
+        ['pwriteSync', [bad, 0, 0, 0, new Uint8Array(4)]],
       ]),
       ...badNumbers.flatMap((bad): [keyof Binding, unknown[]][] => [
         ['open', ['/dev/null', bad]],
@@ -157,7 +160,25 @@ describe('the addon', () => {
         ['getRegionInfo', [fd, 0, bad, new Uint32Array(128)]],
         ['getDeviceInfo', [fd, bad, new Uint32Array(128)]],
         ['getIrqInfos', [fd, bad, new Int32Array(1), new Uint32Array(128)]],
+        ['pread', [fd, bad, 0, 0, new Uint8Array(4)]],
+        ['pwrite', [fd, 0, bad, 0, new Uint8Array(4)]],
       ]),
+      ...[undefined, -1, 1.5, NaN, 2 ** 53, '1', 1n].flatMap(
+        (bad): [keyof Binding, unknown[]][] => [
+          ['pread', [fd, 0, 0, bad, new Uint8Array(4)]],
+          ['pwriteSync', [fd, 0, 0, bad, new Uint8Array(4)]],
+        ],
+      ),
+      ...[undefined, new Uint32Array(1), new ArrayBuffer(4), [1], 'x'].flatMap(
+        (bad): [keyof Binding, unknown[]][] => [
+          ['pread', [fd, 0, 0, 0, bad]],
+          ['pwrite', [fd, 0, 0, 0, bad]],
+          ['pwriteSync', [fd, 0, 0, 0, bad]],
+        ],
+      ),
+      // Past what the kernel's signed 64 bits can say.
+      ['pread', [fd, 2 ** 31, 0, 0, new Uint8Array(4)]],
+      ['pread', [fd, 2 ** 31 - 1, 2 ** 32 - 1, 1, new Uint8Array(4)]],
       ...badRooms.flatMap((bad): [keyof Binding, unknown[]][] => [
         ['getDeviceInfo', [fd, 24, bad]],
         ['getRegionInfo', [fd, 0, 32, bad]],

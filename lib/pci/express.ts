@@ -1,0 +1,228 @@
+import { decodeFields, type Fields, type FieldTable } from './fields.ts';
+
+// The PCI Express capability (PCI Express Base Specification 5.0, 7.5.3). Slot and root registers,
+// which no endpoint has, are left out.
+
+export const expressFlagFields = {
+  version: [0, 4],
+  portType: [4, 4],
+  slot: [8, 1],
+  interruptMessage: [9, 5],
+} as const;
+
+export const deviceCapabilityFields = {
+  maxPayload: [0, 3, 'payload'],
+  phantomFunctions: [3, 2],
+  extendedTag: [5, 1],
+  l0sLatency: [6, 3],
+  l1Latency: [9, 3],
+  roleBasedErrors: [15, 1],
+  slotPowerValue: [18, 8],
+  slotPowerScale: [26, 2],
+  functionLevelReset: [28, 1],
+} as const;
+
+export const deviceControlFields = {
+  correctableErrors: [0, 1],
+  nonFatalErrors: [1, 1],
+  fatalErrors: [2, 1],
+  unsupportedRequests: [3, 1],
+  relaxedOrdering: [4, 1],
+  maxPayload: [5, 3, 'payload'],
+  extendedTag: [8, 1],
+  phantomFunctions: [9, 1],
+  auxPower: [10, 1],
+  noSnoop: [11, 1],
+  maxReadRequest: [12, 3, 'payload'],
+  functionLevelReset: [15, 1],
+} as const;
+
+export const deviceStatusFields = {
+  correctableError: [0, 1],
+  nonFatalError: [1, 1],
+  fatalError: [2, 1],
+  unsupportedRequest: [3, 1],
+  auxPower: [4, 1],
+  transactionsPending: [5, 1],
+} as const;
+
+export const linkCapabilityFields = {
+  speed: [0, 4, 'speed'],
+  width: [4, 6],
+  aspmL0s: [10, 1],
+  aspmL1: [11, 1],
+  l0sExitLatency: [12, 3],
+  l1ExitLatency: [15, 3],
+  clockPowerManagement: [18, 1],
+  surpriseDown: [19, 1],
+  linkActive: [20, 1],
+  bandwidthNotification: [21, 1],
+  aspmOptionality: [22, 1],
+  port: [24, 8],
+} as const;
+
+export const linkControlFields = {
+  aspmL0s: [0, 1],
+  aspmL1: [1, 1],
+  readCompletion128: [3, 1],
+  disabled: [4, 1],
+  commonClock: [6, 1],
+  extendedSync: [7, 1],
+  clockPowerManagement: [8, 1],
+  autonomousWidthDisable: [9, 1],
+  bandwidthInterrupt: [10, 1],
+  autonomousBandwidthInterrupt: [11, 1],
+} as const;
+
+export const linkStatusFields = {
+  speed: [0, 4, 'speed'],
+  width: [4, 6],
+  training: [11, 1],
+  slotClock: [12, 1],
+  linkActive: [13, 1],
+  bandwidthManagement: [14, 1],
+  autonomousBandwidth: [15, 1],
+} as const;
+
+export const deviceCapability2Fields = {
+  completionTimeoutRanges: [0, 4],
+  completionTimeoutDisable: [4, 1],
+  ariForwarding: [5, 1],
+  atomicRouting: [6, 1],
+  atomicCompleter32: [7, 1],
+  atomicCompleter64: [8, 1],
+  atomicCompleter128: [9, 1],
+  noRelaxedPassing: [10, 1],
+  latencyTolerance: [11, 1],
+  tphCompleter: [12, 1],
+  extendedTphCompleter: [13, 1],
+  tag10Completer: [16, 1],
+  tag10Requester: [17, 1],
+  optimizedBufferFlush: [18, 2],
+  extendedFormat: [20, 1],
+  endToEndPrefix: [21, 1],
+  endToEndPrefixes: [22, 2],
+  functionReadiness: [31, 1],
+} as const;
+
+export const deviceControl2Fields = {
+  completionTimeout: [0, 4],
+  completionTimeoutDisable: [4, 1],
+  ariForwarding: [5, 1],
+  atomicRequester: [6, 1],
+  atomicEgressBlock: [7, 1],
+  idoRequest: [8, 1],
+  idoCompletion: [9, 1],
+  latencyTolerance: [10, 1],
+  tag10Requester: [12, 1],
+  optimizedBufferFlush: [13, 2],
+  endToEndPrefixBlock: [15, 1],
+} as const;
+
+export const linkCapability2Fields = {
+  speed2_5: [1, 1],
+  speed5: [2, 1],
+  speed8: [3, 1],
+  speed16: [4, 1],
+  speed32: [5, 1],
+  speed64: [6, 1],
+  crosslink: [8, 1],
+} as const;
+
+export const linkControl2Fields = {
+  targetSpeed: [0, 4, 'speed'],
+  enterCompliance: [4, 1],
+  autonomousSpeedDisable: [5, 1],
+  selectableDeEmphasis: [6, 1],
+  transmitMargin: [7, 3],
+  enterModifiedCompliance: [10, 1],
+  complianceSos: [11, 1],
+} as const;
+
+export const linkStatus2Fields = {
+  lowDeEmphasis: [0, 1],
+  equalizationComplete: [1, 1],
+  equalizationPhase1: [2, 1],
+  equalizationPhase2: [3, 1],
+  equalizationPhase3: [4, 1],
+  equalizationRequest: [5, 1],
+} as const;
+
+/** What follows the first version's registers: version 2 and later. */
+export interface ExpressRegisters2 {
+  deviceCapability2: Fields<typeof deviceCapability2Fields>;
+  deviceControl2: Fields<typeof deviceControl2Fields>;
+  linkCapability2: Fields<typeof linkCapability2Fields>;
+  linkControl2: Fields<typeof linkControl2Fields>;
+  linkStatus2: Fields<typeof linkStatus2Fields>;
+}
+
+/** The registers that an endpoint has. The speed of a link is in GT/s, 0 where it has none. */
+export interface ExpressRegisters extends Partial<ExpressRegisters2> {
+  flags: Fields<typeof expressFlagFields>;
+  /** Such as `endpoint`; `0x…` for what the specification does not know. */
+  port: string;
+  deviceCapability: Fields<typeof deviceCapabilityFields>;
+  deviceControl: Fields<typeof deviceControlFields>;
+  deviceStatus: Fields<typeof deviceStatusFields>;
+  /** A root complex's integrated endpoint has no link: undefined. */
+  linkCapability?: Fields<typeof linkCapabilityFields>;
+  linkControl?: Fields<typeof linkControlFields>;
+  linkStatus?: Fields<typeof linkStatusFields>;
+}
+
+const portTypes: Record<number, string> = {
+  0: 'endpoint',
+  1: 'legacy endpoint',
+  4: 'root port',
+  5: 'upstream port',
+  6: 'downstream port',
+  7: 'bridge to PCI',
+  8: 'bridge from PCI',
+  9: 'integrated endpoint',
+  10: 'root complex event collector',
+};
+
+const sizeOfDevice = 12;
+const sizeWithLink = 20;
+const sizeOfVersion2 = 52;
+
+/** How many bytes the decoder looks at. */
+export function expressMinimum(view: DataView): number {
+  if ((view.getUint16(2, true) & 0xf) >= 2) return sizeOfVersion2;
+  return isIntegrated(view) ? sizeOfDevice : sizeWithLink;
+}
+
+function isIntegrated(view: DataView): boolean {
+  const type = (view.getUint16(2, true) >> 4) & 0xf;
+  return type === 9 || type === 10;
+}
+
+/** Decodes the capability, from its header on. */
+export function decodeExpress(view: DataView): ExpressRegisters {
+  const u16 = <Table extends FieldTable>(at: number, table: Table): Fields<Table> =>
+    decodeFields(view.getUint16(at, true), table);
+  const u32 = <Table extends FieldTable>(at: number, table: Table): Fields<Table> =>
+    decodeFields(view.getUint32(at, true), table);
+  const flags = u16(2, expressFlagFields);
+  const link = {
+    linkCapability: u32(12, linkCapabilityFields),
+    linkControl: u16(16, linkControlFields),
+    linkStatus: u16(18, linkStatusFields),
+  };
+  return {
+    flags,
+    port: portTypes[flags.portType] ?? `0x${flags.portType.toString(16)}`,
+    deviceCapability: u32(4, deviceCapabilityFields),
+    deviceControl: u16(8, deviceControlFields),
+    deviceStatus: u16(10, deviceStatusFields),
+    ...(!isIntegrated(view) && link),
+    ...(flags.version >= 2 && {
+      deviceCapability2: u32(36, deviceCapability2Fields),
+      deviceControl2: u16(40, deviceControl2Fields),
+      linkCapability2: u32(44, linkCapability2Fields),
+      linkControl2: u16(48, linkControl2Fields),
+      linkStatus2: u16(50, linkStatus2Fields),
+    }),
+  };
+}

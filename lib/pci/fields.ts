@@ -1,0 +1,42 @@
+// Registers as tables of their fields, as PCI's specifications draw them.
+
+/** How a field's bits say its value, where they do not say it plainly. */
+export type Scale =
+  /** 2 to the power of it. */
+  | 'power'
+  /** Bytes of payload: 128, 256, … */
+  | 'payload'
+  /** GT/s of a link. */
+  | 'speed'
+  /** One less than what is meant. */
+  | 'minus-one';
+
+/** A field: its lowest bit, and how many bits it has. One bit alone is a flag. */
+export type Field = readonly [lowest: number, bits: number, scale?: Scale];
+
+export type FieldTable = Readonly<Record<string, Field>>;
+
+/** The values of a register's fields. */
+export type Fields<Table extends FieldTable> = {
+  [Name in keyof Table]: Table[Name][1] extends 1 ? boolean : number;
+};
+
+/** PCI Express 1 to 6; 0 for what is not defined. */
+const speeds = [0, 2.5, 5, 8, 16, 32, 64];
+
+const scales: Record<Scale, (bits: number) => number> = {
+  power: (bits) => 2 ** bits,
+  payload: (bits) => 128 * 2 ** bits,
+  speed: (bits) => speeds[bits] ?? 0,
+  'minus-one': (bits) => bits + 1,
+};
+
+/** The fields of a register that has this value. */
+export function decodeFields<Table extends FieldTable>(value: number, table: Table): Fields<Table> {
+  const entries = Object.entries(table).map(([name, [lowest, bits, scale]]) => {
+    const raw = Math.floor(value / 2 ** lowest) % 2 ** bits;
+    if (bits === 1) return [name, raw === 1];
+    return [name, scale === undefined ? raw : scales[scale](raw)];
+  });
+  return Object.fromEntries(entries) as Fields<Table>;
+}

@@ -1,0 +1,67 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import type { DeviceInfo, RegionInfo } from '../device/decode.ts';
+import { VfioError } from '../errors.ts';
+
+/** The regions of every PCI device, as vfio-pci numbers them. */
+export type PciRegionName =
+  'bar0' | 'bar1' | 'bar2' | 'bar3' | 'bar4' | 'bar5' | 'rom' | 'config' | 'vga';
+
+/**
+ * What names a region: its name in `device.info.regions`, its index there, or the type and subtype
+ * of a device-specific one (linux/vfio.h, VFIO_REGION_TYPE_…).
+ */
+export type RegionSpec = PciRegionName | (string & {}) | number | { type: number; subtype: number };
+
+const expected =
+  "a region's name such as 'bar0' or 'config', its index, or { type, subtype } of a device's own";
+
+/**
+ * The region that `spec` means.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE`
+ * @throws VfioError `ERR_VFIO_NO_REGION`
+ */
+export function findRegion(
+  { regions }: Pick<DeviceInfo, 'regions'>,
+  spec: RegionSpec,
+  device: string,
+): RegionInfo {
+  const region = regions.find(matcher(spec));
+  if (region !== undefined && region.size > 0) return region;
+  const has = regions.filter(({ size }) => size > 0).map(({ name }) => name);
+  throw new VfioError({
+    code: 'ERR_VFIO_NO_REGION',
+    message: `${device} has no region ${describe(spec)}; it has ${has.join(', ') || 'none'}`,
+    device,
+  });
+}
+
+function matcher(spec: unknown): (region: RegionInfo) => boolean {
+  if (typeof spec === 'string') return ({ name }) => name === spec;
+  if (typeof spec === 'number') {
+    if (!Number.isInteger(spec) || spec < 0) throw outOfRange('region', expected, spec);
+    return ({ index }) => index === spec;
+  }
+  if (!isType(spec)) throw invalidType('region', expected, spec);
+  return ({ capabilities }) =>
+    capabilities.some(
+      (one) => one.kind === 'type' && one.type === spec.type && one.subtype === spec.subtype,
+    );
+}
+
+function isType(spec: unknown): spec is { type: number; subtype: number } {
+  return (
+    typeof spec === 'object' &&
+    spec !== null &&
+    'type' in spec &&
+    typeof spec.type === 'number' &&
+    'subtype' in spec &&
+    typeof spec.subtype === 'number'
+  );
+}
+
+function describe(spec: RegionSpec): string {
+  if (typeof spec === 'string') return `'${spec}'`;
+  if (typeof spec === 'number') return `${spec}`;
+  return `of type 0x${spec.type.toString(16)}, subtype 0x${spec.subtype.toString(16)}`;
+}

@@ -1,0 +1,66 @@
+import type { NativeMapping } from '../binding.ts';
+import { littleEndian } from '../device/capabilities.ts';
+
+/** What {@link Mailbox.status} says when the access was made; 1 when it was refused, else -errno. */
+export const done = 0;
+export const refused = 1;
+
+// Words of native/mmio.h's Mailbox. A value of 32 bits or fewer is the low half of its 64.
+const LOW = littleEndian ? 2 : 3;
+const MAPPING = 4;
+const STATUS = 5;
+
+/**
+ * The addon's memory in which a single access finds its arguments and leaves its result. Between
+ * writing them and the call no other JavaScript may run.
+ */
+export class Mailbox {
+  // Typed arrays, which engines read and write in place; a DataView doubles what an access costs.
+  readonly #offset: Float64Array;
+  readonly #words: Uint32Array;
+  readonly #signed: Int32Array;
+  readonly #wide: BigUint64Array;
+
+  constructor(memory: ArrayBuffer) {
+    this.#offset = new Float64Array(memory, 0, 1);
+    this.#words = new Uint32Array(memory);
+    this.#signed = new Int32Array(memory);
+    this.#wide = new BigUint64Array(memory, 8, 1);
+  }
+
+  /** Where the next access goes. The addon checks both; what is no number is refused there. */
+  aim(mapping: NativeMapping, offset: unknown): void {
+    this.#words[MAPPING] = mapping;
+    this.#offset[0] = typeof offset === 'number' ? offset : NaN;
+  }
+
+  get status(): number {
+    return this.#signed[STATUS] ?? refused;
+  }
+
+  get value(): number {
+    return this.#words[LOW] ?? 0;
+  }
+
+  set value(value: number) {
+    this.#words[LOW] = value;
+  }
+
+  get value64(): bigint {
+    return this.#wide[0] ?? 0n;
+  }
+
+  set value64(value: bigint) {
+    this.#wide[0] = value;
+  }
+}
+
+/** Whether a register of so many bits can hold it. */
+export function fits(value: unknown, most: number): boolean {
+  return typeof value === 'number' && value >>> 0 === value && value <= most;
+}
+
+/** As {@link fits}, 64 bits. */
+export function fits64(value: unknown): boolean {
+  return typeof value === 'bigint' && BigInt.asUintN(64, value) === value;
+}

@@ -1,0 +1,495 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import { binding, type Answer, type Binding, type NativeMapping } from '../binding.ts';
+import { check } from '../call.ts';
+import { checkSignal, checkTimeout } from '../device/open_options.ts';
+import { VfioError } from '../errors.ts';
+import { checkAccess, checkRange, checkValue, type Width } from './checks.ts';
+import { faultError } from './failure.ts';
+import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
+import type { Area } from './mappable.ts';
+import type { Mapped, RegionOwner } from './owner.ts';
+import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
+
+/** Elements of one width: each is one access. */
+export type Block = Uint8Array | Uint16Array | Uint32Array | BigUint64Array;
+
+/** How long to wait for a register's value, without keeping the event loop. */
+export interface PollOptions extends PollSyncOptions {
+  /** Aborting rejects with the signal's reason, 10 ms later at most. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How long to wait for a register's value. */
+export interface PollSyncOptions {
+  /** Milliseconds, 1,000 by default; 0 reads once. */
+  timeout?: number | undefined;
+}
+
+/** What a mapping is of. @internal */
+export interface MappedArea extends Area {
+  owner: RegionOwner;
+  /** The region's name. */
+  name: string;
+  readOnly: { start: number; end: number };
+}
+
+const defaultTimeout = 1000;
+
+/** Milliseconds that one poll is in the addon: an abort, and the end of a worker, wait so long. */
+const slice = 10;
+
+const [ETIMEDOUT, ECANCELED] = [-110, -125];
+
+/**
+ * A part of a region, mapped: registers at the cost of a memory access.
+ *
+ * Offsets count from where the mapping starts, in the region at {@link offset}. Each access is one
+ * instruction of exactly its width, made when it is called and in the order of the calls. A write
+ * comes after every earlier store to memory, so what was put into DMA memory is there when a doorbell
+ * rings; a load of memory after a read comes after it. Values are little-endian, as in all of PCI.
+ *
+ * Every access checks that the mapping is open, the offset lies in it and is a multiple of the width.
+ * A device that does not answer (memory decoding is off, it sleeps, it was pulled out) is `EIO`, or
+ * reads as all ones: the bus says which.
+ */
+export class MappedRegion implements Mapped {
+  readonly #native: Binding = binding();
+  readonly #box = new Mailbox(this.#native.mailbox());
+  readonly #area: MappedArea;
+  /** 0, which names nothing, when closed. */
+  #mapping: NativeMapping;
+  #closed: Promise<void> | undefined;
+  #buffer: ArrayBuffer | undefined;
+
+  private constructor(area: MappedArea, mapping: NativeMapping) {
+    this.#area = area;
+    this.#mapping = mapping;
+    area.owner.mappings.add(this);
+    dropped.register(this, mapping, this);
+  }
+
+  /** @internal */
+  static adopt(area: MappedArea, mapping: NativeMapping): MappedRegion {
+    return new MappedRegion(area, mapping);
+  }
+
+  /** The region's name. */
+  get name(): string {
+    return this.#area.name;
+  }
+
+  /** Where in the region the mapping starts. */
+  get offset(): number {
+    return this.#area.offset;
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#area.size;
+  }
+
+  get closed(): boolean {
+    return this.#mapping === closedMapping;
+  }
+
+  /**
+   * Reads one byte.
+   *
+   * @throws TypeError, RangeError for an offset outside or not aligned
+   * @throws VfioError `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
+   */
+  read8(offset: number): number {
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    this.#native.read8();
+    if (box.status !== done) throw this.#readError('read8', offset, 1, box.status);
+    return box.value;
+  }
+
+  /** As {@link read8}, two bytes. */
+  read16(offset: number): number {
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    this.#native.read16();
+    if (box.status !== done) throw this.#readError('read16', offset, 2, box.status);
+    return box.value;
+  }
+
+  /** As {@link read8}, four bytes. */
+  read32(offset: number): number {
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    this.#native.read32();
+    if (box.status !== done) throw this.#readError('read32', offset, 4, box.status);
+    return box.value;
+  }
+
+  /** As {@link read8}, eight bytes in one access. Not every device takes such. */
+  read64(offset: number): bigint {
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    this.#native.read64();
+    if (box.status !== done) throw this.#readError('read64', offset, 8, box.status);
+    return box.value64;
+  }
+
+  /** As {@link read8}, eight bytes in two accesses of four, the low half first. */
+  read64LoHi(offset: number): bigint {
+    checkAccess(offset, 8, this.size);
+    const low = this.read32(offset);
+    return (BigInt(this.read32(offset + 4)) << 32n) | BigInt(low);
+  }
+
+  /**
+   * Writes one byte. This and the others take what fits their width, without a sign (`value >>> 0`).
+   *
+   * @throws TypeError, RangeError for an offset outside, not aligned, in the MSI-X table or in a region
+   *   that cannot be written, and for a value that does not fit
+   * @throws VfioError `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
+   */
+  write8(offset: number, value: number): void {
+    if (!fits(value, 0xff)) throw this.#writeError('write8', offset, 1, value, refused);
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    box.value = value;
+    this.#native.write8();
+    if (box.status !== done) throw this.#writeError('write8', offset, 1, value, box.status);
+  }
+
+  /** As {@link write8}, two bytes. */
+  write16(offset: number, value: number): void {
+    if (!fits(value, 0xffff)) throw this.#writeError('write16', offset, 2, value, refused);
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    box.value = value;
+    this.#native.write16();
+    if (box.status !== done) throw this.#writeError('write16', offset, 2, value, box.status);
+  }
+
+  /** As {@link write8}, four bytes. */
+  write32(offset: number, value: number): void {
+    if (!fits(value, 0xffffffff)) throw this.#writeError('write32', offset, 4, value, refused);
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    box.value = value;
+    this.#native.write32();
+    if (box.status !== done) throw this.#writeError('write32', offset, 4, value, box.status);
+  }
+
+  /** As {@link write8}, eight bytes in one access. */
+  write64(offset: number, value: bigint): void {
+    if (!fits64(value)) throw this.#writeError('write64', offset, 8, value, refused);
+    const box = this.#box;
+    box.aim(this.#mapping, offset);
+    box.value64 = value;
+    this.#native.write64();
+    if (box.status !== done) throw this.#writeError('write64', offset, 8, value, box.status);
+  }
+
+  /**
+   * Everything before, of memory and of devices, comes before everything after. Reads and writes of a
+   * device order themselves; this is for memory that a device and this program both write.
+   */
+  barrier(): void {
+    this.#native.barrier();
+  }
+
+  /**
+   * Reads neighbouring registers, each of the width of `target`'s elements.
+   *
+   * @returns `target`
+   * @throws as {@link read8}; after `EIO` a part of `target` may be filled
+   */
+  readBlock<Target extends Block>(offset: number, target: Target): Target {
+    const answer = this.#native.readBlock(this.#mapping, offset, target);
+    if (answer !== 0) throw this.#blockError('readBlock', offset, target, answer);
+    return target;
+  }
+
+  /**
+   * As {@link readBlock}, writing.
+   *
+   * @throws as {@link write8}; after `EIO` a part may be written
+   */
+  writeBlock(offset: number, values: Block): void {
+    const answer = this.#native.writeBlock(this.#mapping, offset, values);
+    if (answer !== 0) throw this.#blockError('writeBlock', offset, values, answer);
+  }
+
+  /**
+   * Reads registers of 32 bits, one at each of `offsets` in their order, into `values`. Many in one
+   * call cost a tenth of as many calls.
+   *
+   * @returns `values`
+   * @throws as {@link read8}, before the first access; after `EIO` a part of `values` may be filled
+   */
+  readBatch32(offsets: Uint32Array, values: Uint32Array): Uint32Array {
+    const answer = this.#native.readBatch32(this.#mapping, offsets, values);
+    if (answer !== 0) throw this.#batchError('readBatch32', offsets, values, answer);
+    return values;
+  }
+
+  /**
+   * As {@link readBatch32}, writing.
+   *
+   * @throws as {@link write8}, before the first access; after `EIO` a part may be written
+   */
+  writeBatch32(offsets: Uint32Array, values: Uint32Array): void {
+    const answer = this.#native.writeBatch32(this.#mapping, offsets, values);
+    if (answer !== 0) throw this.#batchError('writeBatch32', offsets, values, answer);
+  }
+
+  /**
+   * Reads a register of 32 bits until `(register & mask) === value`, on a thread of the addon's own,
+   * some ten thousand times a second.
+   *
+   * @returns what was read last, all of it
+   * @throws TypeError, RangeError as {@link read8} does, and for a value that has bits outside `mask`
+   * @throws VfioError `ERR_VFIO_TIMEOUT`; `EIO`; `ERR_VFIO_CLOSED`, also where it is closed meanwhile
+   * @throws the signal's reason
+   */
+  async poll32(
+    offset: number,
+    mask: number,
+    value: number,
+    options: PollOptions = {},
+  ): Promise<number> {
+    const { timeout = defaultTimeout, signal } = options;
+    checkPoll(mask, value, timeout);
+    checkSignal(signal);
+    const deadline = performance.now() + timeout;
+    for (;;) {
+      signal?.throwIfAborted();
+      const left = Math.max(0, Math.ceil(deadline - performance.now()));
+      const time = Math.min(left, slice);
+      const answer = await this.#native.poll32(this.#mapping, offset, mask, value, time);
+      if (answer !== undefined && answer >= 0) return answer;
+      if (answer === ETIMEDOUT && left > slice) continue;
+      throw this.#pollError(offset, mask, value, timeout, answer);
+    }
+  }
+
+  /** As {@link poll32}, blocking: reads as often as it can, and nothing else runs meanwhile. */
+  poll32Sync(offset: number, mask: number, value: number, options: PollSyncOptions = {}): number {
+    const { timeout = defaultTimeout } = options;
+    checkPoll(mask, value, timeout);
+    const time = Math.ceil(timeout);
+    const answer = this.#native.poll32Sync(this.#mapping, offset, mask, value, time);
+    if (answer !== undefined && answer >= 0) return answer;
+    throw this.#pollError(offset, mask, value, timeout, answer);
+  }
+
+  /**
+   * Gives registers their names, widths, fields and access:
+   *
+   * ```ts
+   * const regs = bar.registers({
+   *   id: { offset: 0x00, access: 'r', fields: { major: 0xff000000, minor: 0x00ff0000 } },
+   *   doorbell: { offset: 0x1000, access: 'w' },
+   * });
+   * regs.id.readFields().major;
+   * regs.doorbell.write(1);
+   * ```
+   *
+   * Nothing is accessed before a method is called. What a register's access does not allow has no
+   * method in TypeScript, and throws `ERR_VFIO_READ_ONLY` or `ERR_VFIO_WRITE_ONLY`.
+   *
+   * @throws TypeError, RangeError for an offset outside or not aligned, a mask that is none
+   */
+  registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
+    return makeRegisters(this, map);
+  }
+
+  /**
+   * The mapped bytes as an ArrayBuffer, without any of what this class promises: a fault ends the
+   * process, and engines read and write such memory in widths, at times and as often as they like,
+   * also to print it. docs/unsafe.md has the whole list. Closing detaches the buffer; the memory stays
+   * mapped, and the device in use, until the garbage collector takes it.
+   *
+   * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` where a part must not be written (the MSI-X table);
+   *   `ENOTSUP` where the engine takes no memory from outside; `ERR_VFIO_CLOSED`
+   */
+  unsafeArrayBuffer(): ArrayBuffer {
+    this.#requireOpen();
+    this.#buffer ??= this.#expose();
+    return this.#buffer;
+  }
+
+  /**
+   * Unmaps. Ends the polls that are under way. Closing twice, or after the device, which closes its
+   * mappings, is harmless.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    const mapping = this.#take();
+    if (mapping === closedMapping) return;
+    this.#closed = Promise.resolve();
+    this.#checkUnmapped(this.#native.unmapSync(mapping));
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const mapping = this.#take();
+    if (mapping === closedMapping) return;
+    this.#checkUnmapped(await this.#native.unmap(mapping));
+  }
+
+  #take(): NativeMapping {
+    const mapping = this.#mapping;
+    this.#mapping = closedMapping;
+    this.#area.owner.mappings.delete(this);
+    dropped.unregister(this);
+    const buffer = this.#buffer;
+    this.#buffer = undefined;
+    if (buffer !== undefined) check(this.#native.detachBuffer(buffer), { syscall: 'detach' });
+    return mapping;
+  }
+
+  #checkUnmapped(answer: Answer): void {
+    if (answer !== 0) throw faultError(this.#area, 'munmap', 0, answer);
+  }
+
+  #expose(): ArrayBuffer {
+    const { start, end } = this.#area.readOnly;
+    if (start < end) {
+      throw new VfioError({
+        code: 'ERR_VFIO_NOT_MAPPABLE',
+        message: `the mapping of ${this.name} has a part that must not be written, and an ArrayBuffer protects nothing`,
+      });
+    }
+    const buffer = this.#native.exposeMapping(this.#mapping);
+    if (buffer instanceof ArrayBuffer) return buffer;
+    throw faultError(this.#area, 'unsafeArrayBuffer', 0, buffer);
+  }
+
+  #requireOpen(): void {
+    if (!this.closed) return;
+    const message = `the mapping of ${this.name} is closed`;
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
+  }
+
+  // What follows finds out why the addon refused, or what a fault is called: off the way of an access.
+
+  #readError(call: string, offset: number, width: Width, status: number): Error {
+    this.#requireOpen();
+    if (status === refused) checkAccess(offset, width, this.size);
+    return faultError(this.#area, call, offset, status);
+  }
+
+  #writeError(
+    call: string,
+    offset: number,
+    width: Width,
+    value: number | bigint,
+    status: number,
+  ): Error {
+    this.#requireOpen();
+    if (status === refused) {
+      checkAccess(offset, width, this.size);
+      this.#checkWritable(offset, width);
+      checkValue(value, width);
+    }
+    return faultError(this.#area, call, offset, status);
+  }
+
+  #blockError(call: string, offset: number, values: unknown, answer: Answer): Error {
+    this.#requireOpen();
+    if (answer === undefined) {
+      if (!isBlock(values)) {
+        const expected = 'a Uint8Array, Uint16Array, Uint32Array or BigUint64Array';
+        throw invalidType('values', expected, values);
+      }
+      checkRange(offset, values.byteLength, this.size);
+      const width = values.BYTES_PER_ELEMENT;
+      if (offset % width !== 0) throw outOfRange('offset', `a multiple of ${width}`, offset);
+      if (call === 'writeBlock') this.#checkWritable(offset, values.byteLength);
+    }
+    return faultError(this.#area, call, offset, answer);
+  }
+
+  #batchError(call: string, offsets: unknown, values: unknown, answer: Answer): Error {
+    this.#requireOpen();
+    if (answer !== undefined) return faultError(this.#area, call, undefined, answer);
+    if (!(offsets instanceof Uint32Array)) throw invalidType('offsets', 'a Uint32Array', offsets);
+    if (!(values instanceof Uint32Array)) throw invalidType('values', 'a Uint32Array', values);
+    if (values.length < offsets.length) {
+      const expected = `of ${offsets.length} elements at least, one for each offset`;
+      throw outOfRange('values.length', expected, values.length);
+    }
+    for (const offset of offsets) {
+      checkAccess(offset, 4, this.size);
+      if (call === 'writeBatch32') this.#checkWritable(offset, 4);
+    }
+    return faultError(this.#area, call, undefined, answer);
+  }
+
+  #pollError(offset: number, mask: number, value: number, timeout: number, answer: Answer): Error {
+    if (answer === undefined || answer === ECANCELED) this.#requireOpen();
+    if (answer === undefined) checkAccess(offset, 4, this.size);
+    if (answer !== ETIMEDOUT) return faultError(this.#area, 'poll32', offset, answer);
+    const [at, bits, wanted] = [offset + this.offset, mask, value].map(
+      (n) => `0x${n.toString(16)}`,
+    );
+    const register = `${this.name}+${at ?? ''}`;
+    return new VfioError({
+      code: 'ERR_VFIO_TIMEOUT',
+      message: `the bits ${bits ?? ''} of ${register} of ${this.#area.owner.location.device.address} were not ${wanted ?? ''} within ${timeout} ms`,
+      device: this.#area.owner.location.device.address,
+      region: register,
+    });
+  }
+
+  #checkWritable(offset: number, length: number): void {
+    const { start, end } = this.#area.readOnly;
+    if (offset >= end || offset + length <= start) return;
+    const isAll = start === 0 && end === this.size;
+    const expected = isAll
+      ? 'in a region that can be written'
+      : `outside of the MSI-X table (0x${start.toString(16)} to 0x${end.toString(16)}), which the kernel alone writes`;
+    throw outOfRange('offset', expected, offset);
+  }
+}
+
+const closedMapping = 0 as NativeMapping;
+
+function isBlock(values: unknown): values is Block {
+  return (
+    values instanceof Uint8Array ||
+    values instanceof Uint16Array ||
+    values instanceof Uint32Array ||
+    values instanceof BigUint64Array
+  );
+}
+
+function checkPoll(mask: unknown, value: unknown, timeout: unknown): void {
+  checkBits('mask', mask, 0xffff_ffff);
+  checkBits('value', value, mask as number);
+  checkTimeout(timeout);
+}
+
+function checkBits(name: string, bits: unknown, within: number): void {
+  const expected = `a whole number with bits of 0x${within.toString(16)} alone`;
+  if (typeof bits !== 'number') throw invalidType(name, expected, bits);
+  if (bits >= 0 && bits >>> 0 === bits && (bits & ~within) === 0) return;
+  throw outOfRange(name, expected, bits);
+}
+
+/**
+ * Unmaps what nobody can reach any more. Without a warning: the device keeps its mappings, so it was
+ * dropped as well, and the warning is its own.
+ */
+const dropped = new FinalizationRegistry<NativeMapping>((mapping) => {
+  void binding().unmap(mapping);
+});

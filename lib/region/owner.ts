@@ -1,0 +1,36 @@
+import type { RegionInfo } from '../device/decode.ts';
+import type { CdevNode } from '../device/node.ts';
+
+/** What a device closes before itself. */
+export interface Mapped {
+  close(): Promise<void>;
+  closeSync(): void;
+}
+
+/** The mappings of one device that are open: they would keep it bound after it is closed. */
+export class OpenMappings {
+  readonly #open = new Set<Mapped>();
+
+  add(mapped: Mapped): void {
+    this.#open.add(mapped);
+  }
+
+  delete(mapped: Mapped): void {
+    this.#open.delete(mapped);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open].map((mapped) => mapped.close()));
+  }
+
+  closeSync(): void {
+    for (const mapped of this.#open) mapped.closeSync();
+  }
+}
+
+/** The bound device that a region is of. */
+export interface RegionOwner extends Pick<CdevNode, 'fd' | 'location'> {
+  mappings: OpenMappings;
+  /** Its configuration space, where it is a PCI device. */
+  config: RegionInfo | undefined;
+}

@@ -1,0 +1,185 @@
+import { invalidType } from '../arguments.ts';
+import type { RegionCapability, RegionInfo } from '../device/decode.ts';
+import { checkAccess, checkBytes, checkLength, checkRange, checkValue } from './checks.ts';
+import { mapRegion, type MapOptions } from './map.ts';
+import type { MappedRegion } from './mapped_region.ts';
+import type { RegionOwner } from './owner.ts';
+import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
+import { placeOf, readBytes, writeBytesSync, type RegionPlace } from './transfer.ts';
+
+/** What one typed access transfers. */
+const word = new Uint8Array(8);
+const bytesOf = { 1: word.subarray(0, 1), 2: word.subarray(0, 2), 4: word.subarray(0, 4), 8: word };
+const view = new DataView(word.buffer);
+
+/**
+ * A region of a device, read and written through the kernel (pread and pwrite on the device's
+ * descriptor). Slower than a mapping, and it reaches every region: I/O ports, the configuration
+ * space, the ROM.
+ *
+ * Regions are little-endian. The kernel makes of a transfer naturally aligned accesses of 8, 4, 2 and
+ * 1 bytes, so an access by {@link read32} reaches the device as one of that width; one of 8 bytes
+ * may be two of 4, on kernels before 6.14 and in I/O ports and ROMs. Each call is made here and now
+ * and keeps the event loop: a long transfer does so for as long as the device takes.
+ *
+ * What the kernel shows is not always the bare device: it filters the configuration space, and hides
+ * the MSI-X table, which reads as ones and swallows what is written. All ones are also what a
+ * device answers that is gone.
+ */
+export class Region {
+  readonly #place: RegionPlace;
+  readonly #info: RegionInfo;
+
+  private constructor(owner: RegionOwner, info: RegionInfo) {
+    this.#place = placeOf(owner, info);
+    this.#info = info;
+  }
+
+  /** @internal */
+  static of(owner: RegionOwner, info: RegionInfo): Region {
+    return new Region(owner, info);
+  }
+
+  get index(): number {
+    return this.#info.index;
+  }
+
+  /** `bar0` … `bar5`, `rom`, `config`, `vga` on PCI; `region<index>` otherwise. */
+  get name(): string {
+    return this.#info.name;
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#info.size;
+  }
+
+  /** `read`, `write`, `mmap`, `caps`. */
+  get flags(): readonly string[] {
+    return this.#info.flags;
+  }
+
+  get capabilities(): readonly RegionCapability[] {
+    return this.#info.capabilities;
+  }
+
+  /**
+   * Reads bytes.
+   *
+   * @param target how many, or the array to fill
+   * @returns the array: a new one, or the one given
+   * @throws TypeError, RangeError for what does not lie in the region
+   * @throws VfioError `EIO` (memory decoding is off, or the device is in a low-power state), `EFAULT`,
+   *   `EINVAL` and others of the kernel; `ERR_VFIO_SHORT_TRANSFER`; `ERR_VFIO_CLOSED`
+   */
+  read(offset: number, target: number | Uint8Array): Uint8Array {
+    if (typeof target !== 'number') {
+      if (!(target instanceof Uint8Array)) {
+        throw invalidType('target', 'a number of bytes or a Uint8Array', target);
+      }
+      checkRange(offset, target.length, this.size);
+      return readBytes(this.#place, offset, target);
+    }
+    checkLength(target);
+    checkRange(offset, target, this.size);
+    return readBytes(this.#place, offset, new Uint8Array(target));
+  }
+
+  /**
+   * Writes bytes.
+   *
+   * @throws as {@link read}
+   */
+  write(offset: number, bytes: Uint8Array): void {
+    checkBytes(bytes);
+    checkRange(offset, bytes.length, this.size);
+    writeBytesSync(this.#place, offset, bytes);
+  }
+
+  /**
+   * Reads one byte. This and the other accesses of one register take offsets that are multiples of
+   * their width.
+   *
+   * @throws as {@link read}
+   */
+  read8(offset: number): number {
+    checkAccess(offset, 1, this.size);
+    readBytes(this.#place, offset, bytesOf[1]);
+    return view.getUint8(0);
+  }
+
+  /** As {@link read8}, two bytes. */
+  read16(offset: number): number {
+    checkAccess(offset, 2, this.size);
+    readBytes(this.#place, offset, bytesOf[2]);
+    return view.getUint16(0, true);
+  }
+
+  /** As {@link read8}, four bytes. */
+  read32(offset: number): number {
+    checkAccess(offset, 4, this.size);
+    readBytes(this.#place, offset, bytesOf[4]);
+    return view.getUint32(0, true);
+  }
+
+  /** As {@link read8}, eight bytes. */
+  read64(offset: number): bigint {
+    checkAccess(offset, 8, this.size);
+    readBytes(this.#place, offset, bytesOf[8]);
+    return view.getBigUint64(0, true);
+  }
+
+  /**
+   * Writes one byte. This and the others take what fits their width, without a sign (`value >>> 0`).
+   *
+   * @throws as {@link read}
+   */
+  write8(offset: number, value: number): void {
+    checkAccess(offset, 1, this.size);
+    checkValue(value, 1);
+    view.setUint8(0, value);
+    writeBytesSync(this.#place, offset, bytesOf[1]);
+  }
+
+  /** As {@link write8}, two bytes. */
+  write16(offset: number, value: number): void {
+    checkAccess(offset, 2, this.size);
+    checkValue(value, 2);
+    view.setUint16(0, value, true);
+    writeBytesSync(this.#place, offset, bytesOf[2]);
+  }
+
+  /** As {@link write8}, four bytes. */
+  write32(offset: number, value: number): void {
+    checkAccess(offset, 4, this.size);
+    checkValue(value, 4);
+    view.setUint32(0, value, true);
+    writeBytesSync(this.#place, offset, bytesOf[4]);
+  }
+
+  /** As {@link write8}, eight bytes. */
+  write64(offset: number, value: bigint): void {
+    checkAccess(offset, 8, this.size);
+    checkValue(value, 8);
+    view.setBigUint64(0, value, true);
+    writeBytesSync(this.#place, offset, bytesOf[8]);
+  }
+
+  /** Gives registers their names, as `MappedRegion.registers` does. */
+  registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
+    return makeRegisters(this, map);
+  }
+
+  /**
+   * Maps a part of the region, all of it by default. Only what the kernel lets be mapped: where it
+   * lists areas ({@link capabilities}), a part of one of them; the pages of the MSI-X table only where
+   * it says so. Does not block.
+   *
+   * @throws TypeError, RangeError for what does not lie in the region
+   * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` with the reason; `EINVAL`, `ENOMEM`, `EBUSY` and others of
+   *   mmap; `ERR_VFIO_CLOSED`
+   */
+  map(options: MapOptions = {}): MappedRegion {
+    return mapRegion(this.#place, this.#info, options);
+  }
+}

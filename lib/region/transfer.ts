@@ -1,0 +1,60 @@
+import { binding, type Answer } from '../binding.ts';
+import { check } from '../call.ts';
+import type { RegionInfo } from '../device/decode.ts';
+import { VfioError } from '../errors.ts';
+import { transferError } from './failure.ts';
+import type { RegionOwner } from './owner.ts';
+
+/** Where a region is: in which device, and in two halves where it starts in the descriptor. */
+export interface RegionPlace {
+  owner: RegionOwner;
+  name: string;
+  high: number;
+  low: number;
+}
+
+export function placeOf(owner: RegionOwner, { name, offset }: RegionInfo): RegionPlace {
+  return { owner, name, high: Number(offset >> 32n), low: Number(offset & 0xffffffffn) };
+}
+
+/** Fills `bytes` from a place in a region that was checked to lie in it. */
+export function readBytes(place: RegionPlace, offset: number, bytes: Uint8Array): Uint8Array {
+  const { owner, high, low } = place;
+  const count = binding().pread(owner.fd.native, high, low, offset, bytes);
+  if (count !== bytes.length) throw failure(place, 'pread', offset, bytes, count);
+  return bytes;
+}
+
+/** As {@link readBytes}, writing. */
+export function writeBytesSync(place: RegionPlace, offset: number, bytes: Uint8Array): void {
+  const { owner, high, low } = place;
+  const count = binding().pwriteSync(owner.fd.native, high, low, offset, bytes);
+  if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes, count);
+}
+
+/** As {@link writeBytesSync}, on a thread of the addon's own: for writes that the kernel waits in. */
+export async function writeBytes(
+  place: RegionPlace,
+  offset: number,
+  bytes: Uint8Array,
+): Promise<void> {
+  const { owner, high, low } = place;
+  const count = await binding().pwrite(owner.fd.native, high, low, offset, bytes);
+  if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes, count);
+}
+
+function failure(
+  { owner, name }: RegionPlace,
+  syscall: string,
+  offset: number,
+  { length }: Uint8Array,
+  answer: Answer,
+): Error {
+  const { path, device } = owner.location;
+  const region = `${name}+0x${offset.toString(16)}`;
+  const call = { syscall, device: device.address, region, path };
+  if (answer !== undefined && answer < 0) return transferError({ ...call, errno: answer });
+  const count = check(answer, call);
+  const message = `${syscall} of ${length} bytes at ${region} of ${device.address} transferred ${count}`;
+  return new VfioError({ code: 'ERR_VFIO_SHORT_TRANSFER', message, ...call });
+}

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <setjmp.h>
+
+#include <cerrno>
+#include <cstddef>
+
+// Device memory that is mapped can vanish under an access: memory decoding is switched off, the
+// device enters a low-power state, it is pulled out. The access then raises SIGBUS, which would end
+// the process. A guarded access ends with -EIO instead.
+
+// One access that may fault, on the stack of its thread.
+struct FaultGuard {
+  const volatile std::byte* start;
+  size_t size;
+  sigjmp_buf escape;
+};
+
+// The access that this thread makes now. Each thread has its own, since a fault is raised on the
+// thread that made it.
+extern constinit thread_local FaultGuard* volatile armed_guard;
+
+// Installs the handler of SIGBUS, once for the process: signal handlers belong to it, and not to a
+// thread or an environment. It is the one thing in the addon that they share. 0, or -errno.
+int InstallFaultHandler();
+
+// Makes an access within `size` bytes from `start`. 0, or -EIO after a fault, which leaves the
+// access half done. A fault leaves `access` by longjmp: it must hold nothing that needs a
+// destructor.
+template <typename Access>
+[[gnu::noinline]] int Guarded(const volatile std::byte* start, size_t size, const Access& access) {
+  FaultGuard guard;
+  guard.start = start;
+  guard.size = size;
+  // Without the signal mask, a system call: the handler runs with SA_NODEFER and changes none.
+  if (sigsetjmp(guard.escape, 0) != 0) return -EIO;
+  armed_guard = &guard;
+  access();
+  armed_guard = nullptr;
+  return 0;
+}

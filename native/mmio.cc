@@ -1,0 +1,99 @@
+#include "mmio.h"
+
+#include <cstring>
+
+#include "addon.h"
+#include "fault_guard.h"
+
+// Single accesses. What an argument and a result cost in Node-API would be most of their time, so
+// they take neither: JavaScript writes into the mailbox where to go, calls, and finds there what
+// came of it. Refused is what does not lie in the mapping or is not aligned, and a handle that
+// names nothing.
+
+namespace {
+
+constexpr int32_t kDone = 0;
+constexpr int32_t kRefused = 1;
+
+constexpr double kMostSafe = 9007199254740991.0;
+
+// Where the mailbox's words lead; null where they are refused.
+template <typename T>
+volatile std::byte* Place(const Mailbox& mailbox, MappingTable& mappings, bool write) {
+  if (!(mailbox.offset >= 0 && mailbox.offset <= kMostSafe)) return nullptr;
+  const auto offset = static_cast<uint64_t>(mailbox.offset);
+  if (static_cast<double>(offset) != mailbox.offset || offset % sizeof(T) != 0) return nullptr;
+  const Mapping* mapping = mappings.Find(mailbox.mapping);
+  if (mapping == nullptr || !mapping->Holds(offset, sizeof(T))) return nullptr;
+  if (write && !mapping->IsWritable(offset, sizeof(T))) return nullptr;
+  return mapping->at(offset);
+}
+
+template <typename T>
+int32_t Read(Mailbox& mailbox, MappingTable& mappings) {
+  const volatile std::byte* place = Place<T>(mailbox, mappings, false);
+  if (place == nullptr) return kRefused;
+  return Guarded(place, sizeof(T), [&] { mailbox.value = Load<T>(place); });
+}
+
+template <typename T>
+int32_t Write(Mailbox& mailbox, MappingTable& mappings) {
+  volatile std::byte* place = Place<T>(mailbox, mappings, true);
+  if (place == nullptr) return kRefused;
+  return Guarded(place, sizeof(T), [&] { Store<T>(place, static_cast<T>(mailbox.value)); });
+}
+
+int32_t Barrier(Mailbox&, MappingTable&) {
+  FullBarrier();
+  return kDone;
+}
+
+using Access = int32_t (*)(Mailbox& mailbox, MappingTable& mappings);
+
+template <Access access>
+napi_value Call(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
+  auto* addon = static_cast<Addon*>(data);
+  addon->mailbox->status = access(*addon->mailbox, addon->mappings);
+  return nullptr;
+}
+
+template <Access access>
+void Export(Napi::Env env, Napi::Object exports, const char* name) {
+  napi_value function = nullptr;
+  // The environment's own data goes with the function, which is quicker than asking for it.
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, Call<access>, env.GetInstanceData<Addon>(),
+                           &function) == napi_ok) {
+    exports[name] = Napi::Value(env, function);
+  }
+}
+
+// mailbox() -> the same ArrayBuffer each time
+Napi::Value MailboxOf(const Napi::CallbackInfo& info) {
+  return info.Env().GetInstanceData<Addon>()->mailbox_owner.Value();
+}
+
+// An ArrayBuffer of the engine's own, which is kept: its memory stays where it is.
+void ExportMailbox(Napi::Env env, Napi::Object exports) {
+  auto* addon = env.GetInstanceData<Addon>();
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, sizeof(Mailbox));
+  addon->mailbox = static_cast<Mailbox*>(buffer.Data());
+  addon->mailbox_owner = Napi::Persistent(buffer.As<Napi::Object>());
+  exports["mailbox"] = Napi::Function::New(env, MailboxOf, "mailbox");
+}
+
+}  // namespace
+
+void ExportMmio(Napi::Env env, Napi::Object exports) {
+  ExportMailbox(env, exports);
+  Export<Read<uint8_t>>(env, exports, "read8");
+  Export<Read<uint16_t>>(env, exports, "read16");
+  Export<Read<uint32_t>>(env, exports, "read32");
+  Export<Read<uint64_t>>(env, exports, "read64");
+  Export<Write<uint8_t>>(env, exports, "write8");
+  Export<Write<uint16_t>>(env, exports, "write16");
+  Export<Write<uint32_t>>(env, exports, "write32");
+  Export<Write<uint64_t>>(env, exports, "write64");
+  Export<Barrier>(env, exports, "barrier");
+}

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+// One access of device memory: one instruction of exactly the width of T, which the compiler
+// neither leaves out nor joins with others nor moves past another access of device memory.
+
+static_assert(sizeof(void*) == 8, "an access of 64 bits must be one instruction");
+
+// Regions are little-endian.
+template <typename T>
+T LittleEndian(T value) {
+  if constexpr (std::endian::native == std::endian::little || sizeof(T) == 1) return value;
+  if constexpr (sizeof(T) == 2) return __builtin_bswap16(value);
+  if constexpr (sizeof(T) == 4) return __builtin_bswap32(value);
+  if constexpr (sizeof(T) == 8) return __builtin_bswap64(value);
+}
+
+// What the device's memory is ordered against by whom: stores to memory that the device reads by
+// DMA come before a write that tells it so; loads of memory that it wrote come after a read that
+// said so. x86 keeps both orders by itself for memory and uncached device memory, the compiler does
+// not.
+inline void PublishStores() {
+#if defined(__x86_64__)
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+#elif defined(__aarch64__)
+  asm volatile("dmb oshst" ::: "memory");
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+inline void OrderLoads() {
+#if defined(__x86_64__)
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+#elif defined(__aarch64__)
+  asm volatile("dmb oshld" ::: "memory");
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+// Everything before comes before everything after.
+inline void FullBarrier() {
+#if defined(__x86_64__)
+  asm volatile("mfence" ::: "memory");
+#elif defined(__aarch64__)
+  asm volatile("dmb osh" ::: "memory");
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+template <typename T>
+T Load(const volatile std::byte* address) {
+  const T value = *reinterpret_cast<const volatile T*>(address);
+  OrderLoads();
+  return LittleEndian(value);
+}
+
+template <typename T>
+void Store(volatile std::byte* address, T value) {
+  PublishStores();
+  *reinterpret_cast<volatile T*>(address) = LittleEndian(value);
+}
+
+// The words of a single access, which lib/region/mailbox.ts writes and reads.
+struct Mailbox {
+  double offset;
+  uint64_t value;
+  uint32_t mapping;
+  int32_t status;  // 0, 1 for refused, -errno
+};
+static_assert(offsetof(Mailbox, value) == 8 && offsetof(Mailbox, mapping) == 16 &&
+              offsetof(Mailbox, status) == 20 && sizeof(Mailbox) == 24);
+
+void ExportMmio(Napi::Env env, Napi::Object exports);
+void ExportMmioRows(Napi::Env env, Napi::Object exports);
+void ExportMmioPoll(Napi::Env env, Napi::Object exports);
