@@ -47,8 +47,10 @@ export class Eventfd {
 
   /** Calls back with every count, until `unwatch` or `close`. */
   watch(callback: (count: number) => void, ref: boolean): void {
+    // No more than this: how soon a handler runs depends on all that stands before it.
     const called = (answer: number): void => {
-      callback(check(answer, { syscall: 'read' }));
+      if (answer >= 0) callback(answer);
+      else check(answer, { syscall: 'read' });
     };
     check(binding().eventfdWatch(this.native, called), { syscall: 'epoll_ctl' });
     this.ref(ref);

@@ -142,7 +142,9 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   }
 
   readonly #deliver = (count: number): void => {
-    for (const counts of [...this.#iterators]) counts.add(count);
+    if (this.#iterators.size > 0) {
+      for (const counts of [...this.#iterators]) counts.add(count);
+    }
     try {
       this.emit('interrupt', count);
     } catch (error) {

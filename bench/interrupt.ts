@@ -1,0 +1,132 @@
+// Times an eventfd's way to a handler. First its latency on an idle loop, beside a C epoll loop:
+// another process signals it, a millisecond apart, the two in turn. Then the cost of an event with
+// 16 and with 4,096 eventfds on the loop.
+//
+//   npm run bench:interrupt [-- rounds]
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { binding, type NativeFd } from '../lib/binding.ts';
+import { Eventfd } from '../lib/interrupt/eventfd.ts';
+import { InterruptVector } from '../lib/interrupt/vector.ts';
+import { root } from '../test/support/root.ts';
+
+const program = new URL('build-baseline/eventfd', root).pathname;
+const gap = 1000;
+
+/** The vectors here belong to no device. */
+const nobodys = undefined as never;
+
+function start(mode: string, event: Eventfd, args: number[]): ChildProcess {
+  const stdio = ['ignore', 'pipe', 'inherit', event.number] as const;
+  return spawn(program, [mode, '3', ...args.map(String)], { stdio: [...stdio] });
+}
+
+async function linesOf(child: ChildProcess): Promise<string[]> {
+  const lines: string[] = [];
+  if (child.stdout) for await (const line of createInterface(child.stdout)) lines.push(line);
+  return lines;
+}
+
+/** Nanoseconds from each signal to its arrival, the first tenth left out. */
+function latencies(sent: string[], told: bigint[]): number[] {
+  const all = told.map((time, at) => Number(time - BigInt(sent[at] ?? NaN)));
+  return all.slice(all.length / 10);
+}
+
+/** In a C process. */
+async function inC(rounds: number): Promise<number[]> {
+  const event = Eventfd.open('the benchmark');
+  const loop = start('loop', event, [rounds]);
+  if (loop.stdout) await once(loop.stdout, 'readable');
+  const told = linesOf(loop);
+  const sent = await linesOf(start('write', event, [rounds, gap]));
+  const [, ...times] = await told;
+  event.close();
+  return latencies(sent, times.map(BigInt));
+}
+
+/** In a handler here. */
+async function here(rounds: number): Promise<number[]> {
+  const event = Eventfd.open('the benchmark');
+  const vector = InterruptVector.of(nobodys, 0, event);
+  const told: bigint[] = [];
+  vector.on('interrupt', (count) => {
+    const now = process.hrtime.bigint();
+    // On a busy machine a signal may have to wait for the next one.
+    for (let left = count; left > 0; left--) told.push(now);
+  });
+  const sent = await linesOf(start('write', event, [rounds, gap]));
+  vector.end();
+  return latencies(sent, told);
+}
+
+/** Nanoseconds of an event, of which 16 are signalled at a time, each on another of the vectors. */
+async function costOfEvent(count: number, events: number): Promise<number> {
+  const atATime = 16;
+  let told = 0;
+  let done = (): void => undefined;
+  const all = Array.from({ length: count }, (_, index) => {
+    const event = Eventfd.open('the benchmark');
+    const vector = InterruptVector.of(nobodys, index, event);
+    vector.on('interrupt', () => {
+      if (++told % atATime === 0) done();
+    });
+    return { vector, native: event.native };
+  });
+  const native = binding();
+  const signal = (fd: NativeFd | undefined): void => {
+    if (fd !== undefined) native.eventfdWrite(fd, 1);
+  };
+  const rounds = events / atATime;
+  let begin = 0n;
+  // A tenth before, to warm up.
+  for (let round = -rounds / 10; round < rounds; round++) {
+    if (round === 0) begin = process.hrtime.bigint();
+    const heard = new Promise<void>((resolve) => {
+      done = resolve;
+    });
+    // Far apart, so that every vector has its turn.
+    for (let at = 0; at < atATime; at++) {
+      const which = (Math.abs(round) * atATime + at * (count / atATime)) % count;
+      signal(all[Math.floor(which)]?.native);
+    }
+    await heard;
+  }
+  const cost = Number(process.hrtime.bigint() - begin) / events;
+  for (const { vector } of all) vector.end();
+  return cost;
+}
+
+const median = (values: number[]): number => quantile(values, 0.5);
+
+function quantile(values: number[], at: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length * at)] ?? NaN;
+}
+
+const us = (nanoseconds: number): string => `${(nanoseconds / 1000).toFixed(2)} µs`;
+
+const rounds = Number(process.argv[2] ?? '500');
+const c: number[] = [];
+const node: number[] = [];
+for (let turn = 0; turn < 20; turn++) {
+  c.push(...(await inC(rounds)));
+  node.push(...(await here(rounds)));
+}
+for (const [name, at] of [
+  ['p50', 0.5],
+  ['p99', 0.99],
+] as const) {
+  const [inLoop, inHandler] = [quantile(c, at), quantile(node, at)];
+  const ratio = (inHandler / inLoop).toFixed(2);
+  console.log(`${name}: C epoll loop ${us(inLoop)}, handler ${us(inHandler)}, ratio ${ratio}`);
+}
+const few: number[] = [];
+const many: number[] = [];
+for (let turn = 0; turn < 7; turn++) {
+  few.push(await costOfEvent(16, 64_000));
+  many.push(await costOfEvent(4096, 64_000));
+}
+const ratio = (median(many) / median(few)).toFixed(2);
+console.log(`an event of 16: ${us(median(few))}, of 4,096: ${us(median(many))}, ratio ${ratio}`);
