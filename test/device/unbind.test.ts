@@ -17,7 +17,9 @@ describeLab('a device that is unbound in the middle', ['edu', 'edu-port'], (lab)
   for (const name of ['edu', 'edu-port'] as const) {
     it(`gives data until it is closed, and errors after: ${name}`, async () => {
       const { address } = lab[name];
-      const device = await VfioDevice.open(lab[name], { busMaster: true });
+      // Otherwise the request that the kernel sends first would have it close itself.
+      const options = { busMaster: true, requestEvents: false };
+      const device = await VfioDevice.open(lab[name], options);
       const region = device.region('bar0');
       const bar = region.map();
       const { pci } = device;
