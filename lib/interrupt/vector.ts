@@ -148,8 +148,8 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     try {
       this.emit('interrupt', count);
     } catch (error) {
-      // To `uncaughtException`, wherever this was called from.
-      process.nextTick(() => {
+      // To `uncaughtException`, wherever this was called from; after what the handler left for later.
+      queueMicrotask(() => {
         throw error;
       });
     }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { it } from 'mocha';
 import { binding, type NativeFd } from '../../lib/binding.ts';
 import { VfioDevice, VfioError, type Interrupt, type InterruptVector } from '../../lib/index.ts';
@@ -262,6 +263,19 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
       assert.equal(told, sent, `in round ${round}`);
     }
     assert.equal(eventfds(), before);
+  }).timeout(120_000);
+
+  it('end with a worker that takes them, and leave the device free', async () => {
+    const file = new URL('../support/irq_worker.js', import.meta.url);
+    const before = eventfds();
+    for (let round = 0; round < 10; round++) {
+      const worker = new Worker(file, { workerData: lab.edu.address });
+      await once(worker, 'message');
+      await worker.terminate();
+    }
+    assert.equal(eventfds(), before);
+    await using device = await VfioDevice.open(lab.edu);
+    assert.equal((await device.interrupt('msi').enable()).length, 1);
   }).timeout(120_000);
 
   it('are all counted at full rate', async () => {

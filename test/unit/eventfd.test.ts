@@ -180,8 +180,8 @@ describe('eventfds', () => {
       native.eventfdWrite(event.native, 1);
     `;
     const quiet = 'handler tick microtask immediate';
-    // What the handler left for later runs too, before or after the error is told.
-    const thrown = 'handler tick thrown microtask immediate';
+    // What the handler left for later runs too, before the error is told.
+    const thrown = 'handler tick microtask thrown immediate';
     assert.equal(outputOf(program), `${quiet} ${thrown} ${quiet}\n`);
   });
 
