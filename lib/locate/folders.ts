@@ -49,6 +49,7 @@ export function* readFolders<Item, T>(
   decode: (folder: FolderContents, item: Item) => T,
 ): Reading<T[]> {
   const results: T[] = [];
+  const places = new Map(entries.map((entry, at) => [entry, at]));
   const atOnce = Math.max(1, Math.floor(mostAtOnce / entries.length));
   for (let start = 0; start < items.length; start += atOnce) {
     const some = items.slice(start, start + atOnce);
@@ -56,7 +57,7 @@ export function* readFolders<Item, T>(
     const contents = yield { folders, entries };
     for (const [at, item] of some.entries()) {
       const first = at * entries.length;
-      results.push(decode(new FolderContents(folders[at] ?? '', entries, contents, first), item));
+      results.push(decode(new FolderContents(folders[at] ?? '', places, contents, first), item));
     }
   }
   return results;
@@ -65,13 +66,19 @@ export function* readFolders<Item, T>(
 /** What was read of a folder. Each answers undefined where the entry is not there (any more). */
 export class FolderContents implements FactSource {
   readonly #folder: string;
-  readonly #entries: readonly string[];
+  /** Where each entry is in the contents of a folder. */
+  readonly #places: ReadonlyMap<string, number>;
   readonly #contents: Content[];
   readonly #first: number;
 
-  constructor(folder: string, entries: readonly string[], contents: Content[], first: number) {
+  constructor(
+    folder: string,
+    places: ReadonlyMap<string, number>,
+    contents: Content[],
+    first: number,
+  ) {
     this.#folder = folder;
-    this.#entries = entries;
+    this.#places = places;
     this.#contents = contents;
     this.#first = first;
   }
@@ -92,7 +99,7 @@ export class FolderContents implements FactSource {
   }
 
   #content(entry: string): Content | undefined {
-    const content = this.#contents[this.#first + this.#entries.indexOf(entry)];
+    const content = this.#contents[this.#first + (this.#places.get(entry) ?? NaN)];
     if (typeof content !== 'number') return content;
     requireMissing(content, `${this.#folder}/${entry}`);
     return undefined;
