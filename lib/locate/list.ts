@@ -173,7 +173,8 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
 const mostVfs = 0xffff;
 
 function* readVirtfns(drafts: Draft[]): Reading<void> {
-  const count = ({ device }: Draft): number => Math.min(device.sriovNumVfs ?? 0, mostVfs);
+  const count = ({ device }: Draft): number =>
+    Math.min(device.sriovNumVfs ?? 0, device.sriovTotalVfs ?? 0, mostVfs);
   const parents = drafts.filter((draft) => count(draft) > 0);
   const most = Math.max(0, ...parents.map(count));
   const names = Array.from({ length: most }, (_, at) => `virtfn${at}`);

@@ -50,6 +50,13 @@ export function itEach(title: string, body: (device: TestDevice) => Promise<void
   if (devices.length === 0) it.skip(`${title} (${howTo})`, () => undefined);
 }
 
+/** As {@link itEach}, for the first device of each kind: what takes long need not be seen on all. */
+export function itEachKind(title: string, body: (device: TestDevice) => Promise<void>): void {
+  const kinds = new Map(devices.toReversed().map((device) => [device.kind, device]));
+  for (const device of kinds.values()) it(`${title}: ${device.name}`, () => body(device));
+  if (devices.length === 0) it.skip(`${title} (${howTo})`, () => undefined);
+}
+
 function findDevices(): TestDevice[] {
   const manifest = process.env['VFIO_LAB_DEVICES'];
   if (manifest !== undefined) return JSON.parse(readFileSync(manifest, 'utf8')) as TestDevice[];

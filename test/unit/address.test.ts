@@ -57,6 +57,40 @@ describe('parseAddress', () => {
     );
   });
 
+  it('answers a canonical address to anything, or refuses it with Node’s codes', () => {
+    const named = fc.record({ bus: fc.anything(), address: fc.anything() });
+    const onBus = fc.record({
+      bus: fc.oneof(fc.constantFrom('pci', 'mdev', 'platform'), fc.string({ unit: 'binary' })),
+      address: fc.string({ unit: 'binary' }),
+    });
+    const nearly = fc
+      .array(fc.constantFrom('0', 'f', 'A', '00', ':', '.', '-', ' ', '\n', '1f', '7'), {
+        maxLength: 16,
+      })
+      .map((parts) => parts.join(''));
+    fc.assert(
+      fc.property(fc.oneof(fc.anything(), named, onBus, nearly), (spec) => {
+        let parsed;
+        try {
+          parsed = parseAddress(spec);
+        } catch (error) {
+          assert.ok(error instanceof TypeError, String(error));
+          assert.match(
+            String((error as { code?: string }).code),
+            /^ERR_INVALID_ARG_(?:TYPE|VALUE)$/,
+          );
+          assert.match(error.message, /"device(?:\.bus|\.address)?"/);
+          return;
+        }
+        assert.deepEqual(parseAddress(parsed), parsed);
+        if (parsed.bus === 'pci' || parsed.bus === 'mdev') {
+          assert.deepEqual(parseAddress(parsed.address), parsed);
+        }
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
   const wrong: [unknown, string][] = [
     ['', 'ERR_INVALID_ARG_VALUE'],
     ['3b:00', 'ERR_INVALID_ARG_VALUE'],

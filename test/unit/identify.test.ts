@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { identify } from '../../lib/index.ts';
 import { syspathOf } from '../../lib/locate/identify.ts';
 import { failure } from '../support/errors.ts';
+import { fakeAddress, fakeVfio } from '../support/fake_vfio.ts';
 
 describe('identify', () => {
   for (const path of ['/dev/null', '/proc/self/status', '/']) {
@@ -14,6 +15,27 @@ describe('identify', () => {
       closeSync(fd);
     });
   }
+
+  it('knows a cdev and an iommufd by their numbers, in the sysfs that it is told', async () => {
+    const { sysfsRoot } = fakeVfio();
+    mkdirSync(`${sysfsRoot}/class/misc/iommu`, { recursive: true });
+    writeFileSync(`${sysfsRoot}/class/misc/iommu/dev`, '1:7\n');
+    const [cdev, iommufd] = [openSync('/dev/null', 'r'), openSync('/dev/full', 'r')];
+    assert.deepEqual(identify(cdev, { sysfsRoot }), {
+      kind: 'cdev',
+      name: 'vfio7',
+      major: 1,
+      minor: 3,
+      bus: 'pci',
+      address: fakeAddress,
+      sysfsPath: `${sysfsRoot}/bus/pci/devices/${fakeAddress}`,
+    });
+    assert.deepEqual(identify(iommufd, { sysfsRoot }), { kind: 'iommufd' });
+    rmSync(`${sysfsRoot}/devices`, { recursive: true });
+    await failure(() => identify(cdev, { sysfsRoot }), 'ERR_VFIO_NOT_VFIO');
+    closeSync(cdev);
+    closeSync(iommufd);
+  });
 
   it('says that a descriptor is not open', async () => {
     const error = await failure(() => identify(0x7fff_ffff), 'EBADF');

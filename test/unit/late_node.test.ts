@@ -153,6 +153,19 @@ describe('the end of the wait', () => {
     });
   }
 
+  it('throws the last reason, as without a wait: no right to open it', async () => {
+    const roots = fakeVfio();
+    const EACCES = -13;
+    await withBinding({ open: () => EACCES }, async () => {
+      await failure(() => openCdevSync(address, roots), 'EACCES');
+      for (const open of [openCdev, openCdevSync]) {
+        const start = performance.now();
+        await failure(() => open(address, { ...roots, timeout: 40 }), 'EACCES');
+        assert.ok(performance.now() - start >= 40);
+      }
+    });
+  });
+
   it('is the reason that came last, not the first', async () => {
     const roots = fakeVfio();
     setTimeout(() => {

@@ -93,6 +93,16 @@ describe('listDevices', () => {
     ]);
   });
 
+  it('knows the folder of cdevs that the first drafts of the kernel had', () => {
+    const { 'vfio-dev/vfio3/uevent': uevent = '', ...rest } = boundToVfio('vfio3');
+    const draft = { ...rest, 'vfio/vfio3/uevent': uevent, 'vfio/vfio3/dev': '511:3\n' };
+    const sysfsRoot = sysfs({ mdev: { a: { uevent: '', ...draft } } });
+    const [device] = listDevicesSync({ sysfsRoot });
+    const path = '/dev/vfio/devices/vfio3';
+    assert.deepEqual(device?.cdev, { name: 'vfio3', path, major: 511, minor: 3 });
+    assert.equal(device.boundToVfio, true);
+  });
+
   it('answers null for what a device has not', () => {
     // The kernel's mdpy has a folder called vendor.
     const mdev = { uevent: '', 'vendor/vendor_id': '', ...boundToVfio('vfio0') };

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Iommufd, openCdev, VfioDevice } from '../../lib/index.ts';
+import { describe } from 'mocha';
+import { abortAtEachStep } from '../support/abort_steps.ts';
+import { itEachKind } from '../support/devices.ts';
+import { vfioFds } from '../support/proc.ts';
+
+describe('an open that is aborted', () => {
+  itEachKind('leaves no descriptor at any step, and the device opens at once', async (spec) => {
+    using iommufd = Iommufd.open();
+    const fds = vfioFds();
+    const check = (): void => {
+      assert.deepEqual(vfioFds(), fds);
+      VfioDevice.openSync(spec).closeSync();
+    };
+    const cdevSteps = await abortAtEachStep({
+      open: (signal) => openCdev(spec, { signal }),
+      check,
+    });
+    assert.equal(cdevSteps.at(-1), 'fstat');
+    for (const given of [{}, { iommufd }]) {
+      const steps = await abortAtEachStep({
+        open: (signal) => VfioDevice.open(spec, { ...given, signal }),
+        check,
+      });
+      assert.ok(steps.includes('bind') && steps.at(-1) === 'getIrqInfos', steps.join());
+    }
+    assert.ok(iommufd.createIoas().id > 0);
+    assert.deepEqual(vfioFds(), fds);
+  });
+
+  itEachKind('while the bind is in the kernel closes the device again', async (spec) => {
+    const fds = vfioFds();
+    for (let after = 0; after < 12; after++) {
+      const abort = new AbortController();
+      const opening = VfioDevice.open(spec, { signal: abort.signal });
+      const outcome = opening.then(
+        (device) => device.close(),
+        (error: unknown) => {
+          assert.equal(error, abort.signal.reason);
+        },
+      );
+      await delay(after);
+      abort.abort();
+      await outcome;
+      assert.deepEqual(vfioFds(), fds);
+      VfioDevice.openSync(spec).closeSync();
+    }
+  });
+});
