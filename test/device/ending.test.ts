@@ -8,7 +8,7 @@ import { describeDevice, devices, itEachKind, type TestDevice } from '../support
 import { failure } from '../support/errors.ts';
 import { vfioFds } from '../support/proc.ts';
 
-const file = new URL('../support/lives.js', import.meta.url);
+const file = new URL('../../programs/lives.js', import.meta.url);
 
 type Orders = Record<string, unknown>;
 
@@ -130,7 +130,7 @@ describeDevice('the end in the middle of an open', (spec) => {
   itEachKind(
     'of a process by process.exit has its exit code, and the device opens at once',
     async (spec) => {
-      for (const turns of [0, 1, 4, 16]) {
+      for (const turns of [0, 4]) {
         const { end } = startChild(spec, { life: 'exit', turns });
         assert.deepEqual(await end, [7, null]);
         opensAtOnce(spec);

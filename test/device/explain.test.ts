@@ -41,7 +41,7 @@ async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
 
 /** A process that has opened the device, until it is killed. */
 async function holder({ bus, address }: TestDevice): Promise<ChildProcess> {
-  const file = new URL('../support/holder.js', import.meta.url).pathname;
+  const file = new URL('../../programs/holder.js', import.meta.url).pathname;
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
   const child = spawn(process.execPath, [file, bus, address], { stdio: [...stdio] });
   assert.ok(child.stdout);

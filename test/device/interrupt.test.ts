@@ -266,7 +266,7 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
   }).timeout(120_000);
 
   it('end with a worker that takes them, and leave the device free', async () => {
-    const file = new URL('../support/irq_worker.js', import.meta.url);
+    const file = new URL('../../programs/irq_worker.js', import.meta.url);
     const before = eventfds();
     for (let round = 0; round < 10; round++) {
       const worker = new Worker(file, { workerData: lab.edu.address });

@@ -98,7 +98,7 @@ async function openAsUser(
   { timeout = 30_000, bind = false }: { timeout?: number; bind?: boolean },
   then?: () => void | Promise<void>,
 ): Promise<string> {
-  const file = new URL('../support/late_opener.js', import.meta.url).pathname;
+  const file = new URL('../../programs/late_opener.js', import.meta.url).pathname;
   const args = [file, bus, address, String(timeout), bind ? 'bind' : ''];
   const child = spawn(process.execPath, args, {
     uid: nobody,
