@@ -17,7 +17,7 @@ export interface AbortedOpen {
   prepare?: () => void;
   /** After each aborted round: was everything released? */
   check: () => void | Promise<void>;
-  /** Happens before the named call. */
+  /** Happens before the named call, unless the open was aborted before. */
   on?: Record<string, () => void>;
 }
 
@@ -51,7 +51,7 @@ async function abortAt(
   let calls = 0;
   let aborted: string | undefined;
   const traced = tracedBinding((name, call) => {
-    on[name]?.();
+    if (!abort.signal.aborted) on[name]?.();
     if (calls++ !== step) return call();
     aborted = name;
     if (moment === 'before') abort.abort(reason);
