@@ -1,4 +1,4 @@
-import { inspect } from 'node:util';
+import { inspect, types } from 'node:util';
 
 /** A mistake in an argument, with the codes that Node's own functions use. */
 export function invalidType(name: string, expected: string, value: unknown): TypeError {
@@ -28,6 +28,11 @@ export function requireObject(name: string, value: unknown): void {
 export function requireBoolean(name: string, value: unknown): void {
   if (value === undefined || typeof value === 'boolean') return;
   throw invalidType(name, 'a boolean', value);
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE`, for what only inherits from Uint8Array as well */
+export function requireBytes(name: string, value: unknown): asserts value is Uint8Array {
+  if (!types.isUint8Array(value)) throw invalidType(name, 'a Uint8Array', value);
 }
 
 const mostFd = 2 ** 31 - 1;

@@ -27,6 +27,8 @@ export type VfioErrorCode =
   | 'ERR_VFIO_UNSUPPORTED'
   /** A hot reset would hit devices that are not this program's. */
   | 'ERR_VFIO_HOT_RESET'
+  /** The device has no such interrupt. */
+  | 'ERR_VFIO_NO_IRQ'
   /** The interrupt is enabled already. */
   | 'ERR_VFIO_IRQ_ENABLED'
   /** The interrupt is not enabled. */

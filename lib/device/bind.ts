@@ -91,7 +91,7 @@ export function bindNodeSync(node: CdevNode, given?: Iommufd, vfToken?: string):
 const EINVAL = -22;
 
 function tokenOf(vfToken: string | undefined): Uint8Array | undefined {
-  return vfToken === undefined ? undefined : parseUuid(vfToken);
+  return vfToken === undefined ? undefined : parseUuid('vfToken', vfToken);
 }
 
 /** A kernel that knows no tokens answers EINVAL, as for any other mistake. */

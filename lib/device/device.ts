@@ -67,6 +67,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #answers: RawDeviceInfo;
   readonly #interrupts: Interrupts;
   readonly #resettable: Resettable;
+  #pci: PciFunction | undefined;
   #features: Features | undefined;
   #info: DeviceInfo | undefined;
   #ended = false;
@@ -220,7 +221,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * The descriptor's number, to hand to another program. The VfioDevice stays its owner, but tells
    * nothing any more of requests and errors: who has the descriptor may want to hear of them itself.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_BUSY` while an interrupt is being enabled or
+   *   disabled, or the device reset
    */
   get fd(): number {
     const { number } = this.#bound.fd;
@@ -249,7 +251,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * @throws VfioError `ERR_VFIO_NO_REGION` where it is no PCI device
    */
   get pci(): PciFunction {
-    return PciFunction.of(this.#owner(), this.info);
+    this.#pci ??= PciFunction.of(this.#owner(), this.info);
+    return this.#pci;
   }
 
   /**
@@ -293,7 +296,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * One of the device's interrupts, by its name or its index in `info.irqs`; always the same object.
    *
-   * @throws TypeError for one that the device does not have
+   * @throws TypeError, RangeError for what cannot name an interrupt
+   * @throws VfioError `ERR_VFIO_NO_IRQ`
    */
   interrupt(which: string | number): Interrupt {
     return this.#interrupts.get(which);
@@ -352,10 +356,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * Has the kernel write a value to a region whenever an eventfd is signalled, or ends that
    * (VFIO_DEVICE_IOEVENTFD).
    *
-   * @throws TypeError, RangeError; VfioError `EEXIST`, `ENODEV`, `EINVAL`, `ENOTTY` as the driver has it
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_NO_REGION`; `EEXIST`, `ENODEV`, `EINVAL`, `ENOTTY`
+   *   as the driver has it
    */
   async ioeventfd(options: IoeventfdOptions): Promise<void> {
-    await setIoeventfd(this.#bound, this.info.regions, options);
+    await setIoeventfd(this.#bound, this.info, options);
   }
 
   /**
@@ -423,7 +428,7 @@ export function checkDeviceOptions(options: DeviceOptions): void {
   checkIommufd(iommufd);
   requireBoolean('requestEvents', requestEvents);
   checkBusMaster(options);
-  if (vfToken !== undefined) parseUuid(vfToken);
+  if (vfToken !== undefined) parseUuid('vfToken', vfToken);
 }
 
 function idOf(ioas: unknown): number {

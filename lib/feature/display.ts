@@ -1,4 +1,4 @@
-import { invalidValue } from '../arguments.ts';
+import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
 import type { FeatureCalls } from './call.ts';
@@ -82,12 +82,10 @@ export class Display {
   /**
    * The dma-buf of a plane that was queried, by its `source` (VFIO_DEVICE_GET_GFX_DMABUF).
    *
-   * @throws VfioError `ENOENT` for an id that is not, or no longer, there
+   * @throws TypeError, RangeError; VfioError `ENOENT` for an id that is not, or no longer, there
    */
   async getDmabuf(id: number): Promise<Dmabuf> {
-    if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) {
-      throw invalidValue('id', 'the source of a plane', id);
-    }
+    checkId(id);
     const answer = await binding().getGfxDmabuf(this.#calls.native, id);
     const call = this.#calls.named('VFIO_DEVICE_GET_GFX_DMABUF');
     return Dmabuf.adopt(check(answer, call) as NativeFd);
@@ -96,6 +94,12 @@ export class Display {
   #queried(): CallName {
     return this.#calls.named('VFIO_DEVICE_QUERY_GFX_PLANE');
   }
+}
+
+function checkId(id: unknown): void {
+  const expected = 'the source of a plane, an integer from 0 to 0xffffffff';
+  if (typeof id !== 'number') throw invalidType('id', expected, id);
+  if (id >>> 0 !== id) throw outOfRange('id', expected, id);
 }
 
 function flagOf(source: unknown): number {

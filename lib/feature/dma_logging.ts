@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
 import { checkUnsigned } from './dmabuf.ts';
@@ -6,8 +6,9 @@ import { feature } from './names.ts';
 
 /** A range of I/O virtual addresses. */
 export interface IovaRange {
-  iova: bigint;
-  length: bigint;
+  iova: number | bigint;
+  /** Bytes. */
+  length: number | bigint;
 }
 
 /** Which pages of a range a device wrote to. */
@@ -57,12 +58,16 @@ export class DmaLogging {
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
    */
   async start(options: { pageSize: number; ranges: readonly IovaRange[] }): Promise<number> {
+    requireObject('options', options);
     const { pageSize, ranges } = options;
     const size = checkPageSize(pageSize);
     if (!Array.isArray(ranges) || ranges.length === 0) {
       throw invalidType('ranges', 'an array of { iova, length }, of one range at least', ranges);
     }
-    const numbers = (ranges as readonly IovaRange[]).flatMap(checkRange);
+    const numbers = ranges.flatMap((range: unknown) => {
+      requireObject('ranges', range);
+      return checkRange(range as IovaRange);
+    });
     const longs = BigUint64Array.from([size, ...numbers]);
     const answer = await binding().dmaLoggingStart(this.#calls.native, longs);
     return this.#calls.check(answer, feature.dmaLoggingStart);
@@ -75,6 +80,7 @@ export class DmaLogging {
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is logged
    */
   async report(options: IovaRange & { pageSize: number }): Promise<DirtyPages> {
+    requireObject('options', options);
     const size = checkPageSize(options.pageSize);
     const [iova, length] = checkRange(options);
     if (length / size > 1n << 32n) throw outOfRange('length', '2^32 pages at most', length);

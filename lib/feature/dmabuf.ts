@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import type { FeatureCalls } from './call.ts';
@@ -64,7 +64,7 @@ function checkRanges(ranges: unknown): bigint[] {
   const expected = 'an array of { offset, length }, of one range at least';
   if (!Array.isArray(ranges) || ranges.length === 0) throw invalidType('ranges', expected, ranges);
   return ranges.flatMap((range: unknown) => {
-    if (typeof range !== 'object' || range === null) throw invalidType('ranges', expected, ranges);
+    requireObject('ranges', range);
     const { offset, length } = range as { offset?: unknown; length?: unknown };
     return [checkUnsigned('offset', offset), checkUnsigned('length', length)];
   });

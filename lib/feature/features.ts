@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
+import { invalidType, invalidValue, outOfRange, requireBytes } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import type { BoundCdev } from '../device/bind.ts';
 import { littleEndian } from '../device/capabilities.ts';
@@ -83,12 +83,12 @@ export class Features {
    * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL`, `ERR_VFIO_CLOSED`
    */
   async get(index: number, length: number): Promise<Uint8Array> {
-    return this.#calls.run(plainFlags(index) | operation.get, room(length));
+    return this.#calls.run(plainFlags(index) | operation.get, room('length', length));
   }
 
   /** As {@link get}, blocking. */
   getSync(index: number, length: number): Uint8Array {
-    return this.#calls.runSync(plainFlags(index) | operation.get, room(length));
+    return this.#calls.runSync(plainFlags(index) | operation.get, room('length', length));
   }
 
   /**
@@ -130,7 +130,7 @@ export class Features {
    *   physical function with virtual ones
    */
   async setVfToken(uuid: string): Promise<void> {
-    await this.#calls.run(feature.vfToken | operation.set, parseUuid(uuid));
+    await this.#calls.run(feature.vfToken | operation.set, parseUuid('uuid', uuid));
   }
 
   /** Lets a CDX device do DMA, or not. A PCI device has a bit for that in its Command register. */
@@ -160,7 +160,7 @@ export class Features {
    * none is pending.
    */
   async zpciError(size: number): Promise<Uint8Array | undefined> {
-    const { byteLength } = room(size);
+    const { byteLength } = room('size', size);
     const answer = await binding().zpciError(this.#calls.native, byteLength);
     if (answer === ENOMSG) return undefined;
     return this.#calls.bytes(answer, feature.zpciError);
@@ -191,16 +191,15 @@ function plainFlags(index: unknown): number {
 
 const mostBytes = 0xffff;
 
-function room(length: unknown): Uint8Array {
+function room(name: string, length: unknown): Uint8Array {
   const expected = `a number of bytes from 0 to ${mostBytes}`;
-  if (typeof length !== 'number') throw invalidType('length', expected, length);
+  if (typeof length !== 'number') throw invalidType(name, expected, length);
   if (Number.isInteger(length) && length >= 0 && length <= mostBytes) return new Uint8Array(length);
-  throw outOfRange('length', expected, length);
+  throw outOfRange(name, expected, length);
 }
 
 function checkBytes(bytes: unknown): Uint8Array {
-  const expected = `a Uint8Array of at most ${mostBytes} bytes`;
-  if (!(bytes instanceof Uint8Array)) throw invalidType('bytes', expected, bytes);
-  if (bytes.byteLength <= mostBytes) return bytes;
-  throw invalidValue('bytes', expected, bytes);
+  requireBytes('bytes', bytes);
+  if (bytes.length <= mostBytes) return bytes;
+  throw outOfRange('bytes.length', `${mostBytes} at most`, bytes.length);
 }

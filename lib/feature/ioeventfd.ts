@@ -1,20 +1,22 @@
-import { invalidType, invalidValue } from '../arguments.ts';
+import { invalidValue, outOfRange, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { ioctlOf, type BoundCdev } from '../device/bind.ts';
-import type { RegionInfo } from '../device/decode.ts';
+import type { DeviceInfo } from '../device/decode.ts';
 import { checkEventfd } from '../interrupt/arguments.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
+import { checkRange } from '../region/checks.ts';
+import { findRegion, type RegionSpec } from '../region/find.ts';
 import { checkUnsigned } from './dmabuf.ts';
 
 /** A write that the kernel makes whenever an eventfd is signalled. */
 export interface IoeventfdOptions {
-  /** Name or index of the region. */
-  region: string | number;
+  region: RegionSpec;
   /** Bytes from the region's start. */
   offset: number;
   /** Bytes that are written. */
   width: 1 | 2 | 4 | 8;
+  /** What is written: it fits the width. */
   value: number | bigint;
   /** The number of an open eventfd, which may be closed afterwards; null ends such a write. */
   eventfd: number | null;
@@ -23,16 +25,15 @@ export interface IoeventfdOptions {
 /** VFIO_DEVICE_IOEVENTFD */
 export async function setIoeventfd(
   bound: BoundCdev,
-  regions: readonly RegionInfo[],
+  info: DeviceInfo,
   options: IoeventfdOptions,
 ): Promise<void> {
+  requireObject('options', options);
   const { region, offset, width, value, eventfd } = options;
-  const found = regions.find(({ name, index }) => region === name || region === index);
-  if (!found) throw invalidValue('region', 'the name or index of a region', region);
+  const found = findRegion(info, region, bound.location.device.address);
   if (![1, 2, 4, 8].includes(width)) throw invalidValue('width', '1, 2, 4 or 8', width);
-  if (typeof offset !== 'number') throw invalidType('offset', 'a number of bytes', offset);
-  const place = found.offset + checkUnsigned('offset', offset);
-  const longs = BigUint64Array.from([place, checkUnsigned('value', value)]);
+  checkRange(offset, width, found.size);
+  const longs = BigUint64Array.of(found.offset + BigInt(offset), checkValue(value, width));
   const event =
     eventfd === null ? undefined : Eventfd.duplicate(checkEventfd(eventfd), 'the eventfd');
   try {
@@ -42,4 +43,10 @@ export async function setIoeventfd(
   } finally {
     event?.close();
   }
+}
+
+function checkValue(value: unknown, width: number): bigint {
+  const checked = checkUnsigned('value', value);
+  if (checked < 256n ** BigInt(width)) return checked;
+  throw outOfRange('value', `a number of ${width} bytes`, value);
 }

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { requireBoolean, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
@@ -31,10 +32,14 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
    * Lets the device go to low power. With `wakeup` the first access that wakes it ends this, and
    * `wakeup` is emitted; waiting for it keeps the event loop alive.
    *
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it is allowed already, `ERR_VFIO_CLOSED`
+   * @throws TypeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it is allowed already,
+   *   `ERR_VFIO_CLOSED`
    */
   async enter(options: { wakeup?: boolean | undefined } = {}): Promise<void> {
-    if (options.wakeup !== true) {
+    requireObject('options', options);
+    const { wakeup } = options;
+    requireBoolean('wakeup', wakeup);
+    if (wakeup !== true) {
       await this.#calls.run(feature.lowPowerEntry | operation.set, noData);
       return;
     }

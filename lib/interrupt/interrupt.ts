@@ -81,7 +81,8 @@ export class Interrupt {
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the platform has not so many vectors;
    *   `available` says how many, and none was enabled. `EINVAL`: another of intx, msi, msix is
-   *   enabled. `ERR_VFIO_IRQ_ENABLED`, `ERR_VFIO_CLOSED`
+   *   enabled. `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`, `ERR_VFIO_BUSY` (in
+   *   `enableSync`, while another is being enabled or disabled), `ERR_VFIO_CLOSED`
    */
   async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
     const wanted = this.#check(what);
@@ -275,6 +276,7 @@ export class Interrupt {
   }
 
   #check(what: unknown): number | readonly (number | null)[] {
+    if (this.count === 0) throw this.#device.noIrq(`no vectors of ${this.name}`);
     if (typeof what === 'number') return checkVectors(what, this.#irq);
     if (typeof what === 'object' && what !== null && 'eventfds' in what) {
       return checkEventfds(what.eventfds, this.#irq);

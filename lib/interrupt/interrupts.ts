@@ -1,4 +1,5 @@
-import { invalidValue } from '../arguments.ts';
+import { inspect } from 'node:util';
+import { invalidType, outOfRange } from '../arguments.ts';
 import type { BoundCdev } from '../device/bind.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
@@ -35,15 +36,22 @@ export class Interrupts {
 
   /** The one of that name or index; always the same object. */
   get(which: string | number): Interrupt {
+    checkSpec(which);
     const irqs = this.#irqs;
     const irq = irqs.find(({ name, index }) => which === name || which === index);
     if (irq === undefined) {
       const names = irqs.map(({ name, index }) => `'${name}' (${index})`).join(', ');
-      throw invalidValue('interrupt', `one of the device's: ${names || 'it has none'}`, which);
+      const wanted = inspect(which, { maxStringLength: 80 });
+      throw this.noIrq(`no interrupt ${wanted}; it has ${names || 'none'}`);
     }
     const known = this.#known.get(irq.index) ?? Interrupt.of(this, irq);
     this.#known.set(irq.index, known);
     return known;
+  }
+
+  noIrq(what: string): VfioError {
+    const message = `${this.address} has ${what}`;
+    return new VfioError({ code: 'ERR_VFIO_NO_IRQ', message, device: this.address });
   }
 
   /** Whether the interrupts of that name, where the device has them, call back. */
@@ -59,9 +67,12 @@ export class Interrupts {
     if (interrupt.arm(callback)) this.#armed.push(interrupt);
   }
 
-  /** Ends what {@link arm} began. */
+  /** Ends what {@link arm} began. @throws VfioError `ERR_VFIO_BUSY`, having ended nothing */
   disarm(): void {
-    for (const interrupt of this.#armed.splice(0)) interrupt.disableSync();
+    for (const interrupt of [...this.#armed]) {
+      interrupt.disableSync();
+      this.#armed.shift();
+    }
   }
 
   /** Which other one is enabled that excludes this one. */
@@ -103,4 +114,11 @@ export class Interrupts {
     this.#ended = true;
     for (const interrupt of this.#known.values()) interrupt.end();
   }
+}
+
+function checkSpec(which: unknown): void {
+  const expected = "an interrupt's name such as 'msix', or its index";
+  if (typeof which === 'string') return;
+  if (typeof which !== 'number') throw invalidType('interrupt', expected, which);
+  if (!Number.isInteger(which) || which < 0) throw outOfRange('interrupt', expected, which);
 }

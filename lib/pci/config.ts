@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { outOfRange, requireBytes } from '../arguments.ts';
 import { decodeCapability, type PciCapability } from './capabilities.ts';
 import { decodeExtended, type PciExtendedCapability } from './extended.ts';
 import { decodeHeader, headerSize, type PciHeader } from './header.ts';
@@ -18,11 +18,11 @@ export interface PciConfig extends PciHeader {
  * are no error: what can be decoded is, the rest is named in `problems`, and all ones, as a
  * device that is gone reads, are data.
  *
- * @param space 64 to 4,096 of them
+ * @param space its bytes: at least 64 of the 256, or 4,096, that there are
  * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE` for fewer than 64 bytes
  */
 export function decodePciConfig(space: Uint8Array): PciConfig {
-  if (!(space instanceof Uint8Array)) throw invalidType('space', 'a Uint8Array', space);
+  requireBytes('space', space);
   if (space.length < headerSize) {
     throw outOfRange('space.length', `${headerSize} at least`, space.length);
   }

@@ -4,11 +4,11 @@ import { invalidType, outOfRange } from '../arguments.ts';
 export type Width = 1 | 2 | 4 | 8;
 
 /**
- * Refuses a place that does not lie in a region of `size` bytes.
+ * Refuses a place that does not lie in a region of `size` bytes. `name` is what the errors call it.
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE`
  */
-export function checkRange(offset: unknown, length: number, size: number): void {
+export function checkRange(offset: unknown, length: number, size: number, name = 'offset'): void {
   const most = size - length;
   if (typeof offset === 'number' && Number.isInteger(offset) && offset >= 0 && offset <= most) {
     return;
@@ -18,28 +18,27 @@ export function checkRange(offset: unknown, length: number, size: number): void 
       ? `in a region of ${length} bytes at least; this one has ${size}`
       : `a whole number from 0 to ${most}`;
   throw typeof offset === 'number'
-    ? outOfRange('offset', expected, offset)
-    : invalidType('offset', expected, offset);
+    ? outOfRange(name, expected, offset)
+    : invalidType(name, expected, offset);
 }
 
 /** As {@link checkRange}, for an access of a register: it is naturally aligned. */
-export function checkAccess(offset: unknown, width: Width, size: number): void {
-  checkRange(offset, width, size);
+export function checkAccess(offset: unknown, width: Width, size: number, name = 'offset'): void {
+  checkRange(offset, width, size, name);
   if ((offset as number) % width === 0) return;
-  throw outOfRange('offset', `a multiple of ${width}`, offset);
+  throw outOfRange(name, `a multiple of ${width}`, offset);
 }
 
-/** @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE` */
-export function checkLength(length: unknown): asserts length is number {
-  const expected = 'a whole number of bytes, zero or more';
-  if (typeof length !== 'number') throw invalidType('length', expected, length);
-  if (Number.isSafeInteger(length) && length >= 0) return;
-  throw outOfRange('length', expected, length);
-}
-
-/** @throws TypeError `ERR_INVALID_ARG_TYPE` */
-export function checkBytes(bytes: unknown): asserts bytes is Uint8Array {
-  if (!(bytes instanceof Uint8Array)) throw invalidType('bytes', 'a Uint8Array', bytes);
+/**
+ * A number of bytes of a region of `size`.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE`
+ */
+export function checkLength(name: string, length: unknown, least: number, size: number): void {
+  const expected = `a whole number of bytes from ${least} to ${size}`;
+  if (typeof length !== 'number') throw invalidType(name, expected, length);
+  if (Number.isInteger(length) && length >= least && length <= size) return;
+  throw outOfRange(name, expected, length);
 }
 
 /** A value that a register of `width` bytes can hold, as {@link Region} and others take it. */

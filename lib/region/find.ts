@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { invalidType, outOfRange } from '../arguments.ts';
 import type { DeviceInfo, RegionInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
@@ -42,26 +43,22 @@ function matcher(spec: unknown): (region: RegionInfo) => boolean {
     if (!Number.isInteger(spec) || spec < 0) throw outOfRange('region', expected, spec);
     return ({ index }) => index === spec;
   }
-  if (!isType(spec)) throw invalidType('region', expected, spec);
+  if (typeof spec !== 'object' || spec === null) throw invalidType('region', expected, spec);
+  const { type, subtype } = spec as { type?: unknown; subtype?: unknown };
+  checkType('region.type', type);
+  checkType('region.subtype', subtype);
   return ({ capabilities }) =>
-    capabilities.some(
-      (one) => one.kind === 'type' && one.type === spec.type && one.subtype === spec.subtype,
-    );
+    capabilities.some((one) => one.kind === 'type' && one.type === type && one.subtype === subtype);
 }
 
-function isType(spec: unknown): spec is { type: number; subtype: number } {
-  return (
-    typeof spec === 'object' &&
-    spec !== null &&
-    'type' in spec &&
-    typeof spec.type === 'number' &&
-    'subtype' in spec &&
-    typeof spec.subtype === 'number'
-  );
+function checkType(name: string, type: unknown): void {
+  const wanted = 'a whole number from 0 to 0xffffffff';
+  if (typeof type !== 'number') throw invalidType(name, wanted, type);
+  if (type >>> 0 !== type) throw outOfRange(name, wanted, type);
 }
 
 function describe(spec: RegionSpec): string {
-  if (typeof spec === 'string') return `'${spec}'`;
+  if (typeof spec === 'string') return inspect(spec, { maxStringLength: 80 });
   if (typeof spec === 'number') return `${spec}`;
   return `of type 0x${spec.type.toString(16)}, subtype 0x${spec.subtype.toString(16)}`;
 }

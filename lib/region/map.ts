@@ -1,4 +1,3 @@
-import { outOfRange } from '../arguments.ts';
 import { binding, type NativeMapping } from '../binding.ts';
 import { check } from '../call.ts';
 import type { RegionInfo } from '../device/decode.ts';
@@ -45,8 +44,7 @@ function chooseArea(info: RegionInfo, options: MapOptions): Area {
     const [first, ...others] = mappableAreas(info);
     return first === undefined || others.length > 0 ? { offset, size: info.size } : first;
   }
-  if (size !== undefined) checkLength(size);
-  if (size === 0) throw outOfRange('size', 'one byte at least', size);
+  if (size !== undefined) checkLength('size', size, 1, info.size);
   checkRange(offset, size ?? 1, info.size);
   return { offset, size: size ?? info.size - offset };
 }

@@ -1,9 +1,10 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { types } from 'node:util';
+import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding, type Answer, type Binding, type NativeMapping } from '../binding.ts';
 import { check } from '../call.ts';
 import { checkSignal, checkTimeout } from '../device/open_options.ts';
 import { VfioError } from '../errors.ts';
-import { checkAccess, checkRange, checkValue, type Width } from './checks.ts';
+import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { Area } from './mappable.ts';
@@ -135,7 +136,7 @@ export class MappedRegion implements Mapped {
 
   /** As {@link read8}, eight bytes in two accesses of four, the low half first. */
   read64LoHi(offset: number): bigint {
-    checkAccess(offset, 8, this.size);
+    checkAccess(offset, 8, this.#area.size);
     const low = this.read32(offset);
     return (BigInt(this.read32(offset + 4)) << 32n) | BigInt(low);
   }
@@ -254,6 +255,7 @@ export class MappedRegion implements Mapped {
     value: number,
     options: PollOptions = {},
   ): Promise<number> {
+    requireObject('options', options);
     const { timeout = defaultTimeout, signal } = options;
     checkPoll(mask, value, timeout);
     checkSignal(signal);
@@ -271,6 +273,7 @@ export class MappedRegion implements Mapped {
 
   /** As {@link poll32}, blocking: reads as often as it can, and nothing else runs meanwhile. */
   poll32Sync(offset: number, mask: number, value: number, options: PollSyncOptions = {}): number {
+    requireObject('options', options);
     const { timeout = defaultTimeout } = options;
     checkPoll(mask, value, timeout);
     const time = Math.ceil(timeout);
@@ -404,13 +407,20 @@ export class MappedRegion implements Mapped {
     return faultError(this.#area, call, offset, status);
   }
 
-  #blockError(call: string, offset: number, values: unknown, answer: Answer): Error {
+  #blockError(
+    call: 'readBlock' | 'writeBlock',
+    offset: number,
+    values: unknown,
+    answer: Answer,
+  ): Error {
     this.#requireOpen();
+    const name = call === 'readBlock' ? 'target' : 'values';
     if (answer === undefined) {
       if (!isBlock(values)) {
         const expected = 'a Uint8Array, Uint16Array, Uint32Array or BigUint64Array';
-        throw invalidType('values', expected, values);
+        throw invalidType(name, expected, values);
       }
+      checkLength(`${name}.byteLength`, values.byteLength, 0, this.size);
       checkRange(offset, values.byteLength, this.size);
       const width = values.BYTES_PER_ELEMENT;
       if (offset % width !== 0) throw outOfRange('offset', `a multiple of ${width}`, offset);
@@ -422,8 +432,8 @@ export class MappedRegion implements Mapped {
   #batchError(call: string, offsets: unknown, values: unknown, answer: Answer): Error {
     this.#requireOpen();
     if (answer !== undefined) return faultError(this.#area, call, undefined, answer);
-    if (!(offsets instanceof Uint32Array)) throw invalidType('offsets', 'a Uint32Array', offsets);
-    if (!(values instanceof Uint32Array)) throw invalidType('values', 'a Uint32Array', values);
+    if (!types.isUint32Array(offsets)) throw invalidType('offsets', 'a Uint32Array', offsets);
+    if (!types.isUint32Array(values)) throw invalidType('values', 'a Uint32Array', values);
     if (values.length < offsets.length) {
       const expected = `of ${offsets.length} elements at least, one for each offset`;
       throw outOfRange('values.length', expected, values.length);
@@ -466,10 +476,10 @@ const closedMapping = 0 as NativeMapping;
 
 function isBlock(values: unknown): values is Block {
   return (
-    values instanceof Uint8Array ||
-    values instanceof Uint16Array ||
-    values instanceof Uint32Array ||
-    values instanceof BigUint64Array
+    types.isUint8Array(values) ||
+    types.isUint16Array(values) ||
+    types.isUint32Array(values) ||
+    types.isBigUint64Array(values)
   );
 }
 

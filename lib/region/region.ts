@@ -1,6 +1,7 @@
-import { invalidType } from '../arguments.ts';
+import { types } from 'node:util';
+import { invalidType, requireBytes, requireObject } from '../arguments.ts';
 import type { RegionCapability, RegionInfo } from '../device/decode.ts';
-import { checkAccess, checkBytes, checkLength, checkRange, checkValue } from './checks.ts';
+import { checkAccess, checkLength, checkRange, checkValue } from './checks.ts';
 import { mapRegion, type MapOptions } from './map.ts';
 import type { MappedRegion } from './mapped_region.ts';
 import type { RegionOwner } from './owner.ts';
@@ -73,15 +74,14 @@ export class Region {
    *   `EINVAL` and others of the kernel; `ERR_VFIO_SHORT_TRANSFER`; `ERR_VFIO_CLOSED`
    */
   read(offset: number, target: number | Uint8Array): Uint8Array {
-    if (typeof target !== 'number') {
-      if (!(target instanceof Uint8Array)) {
-        throw invalidType('target', 'a number of bytes or a Uint8Array', target);
-      }
-      checkRange(offset, target.length, this.size);
+    if (types.isUint8Array(target)) {
+      this.#checkBytes('target.length', offset, target.length);
       return readBytes(this.#place, offset, target);
     }
-    checkLength(target);
-    checkRange(offset, target, this.size);
+    if (typeof target !== 'number') {
+      throw invalidType('target', 'a number of bytes or a Uint8Array', target);
+    }
+    this.#checkBytes('target', offset, target);
     return readBytes(this.#place, offset, new Uint8Array(target));
   }
 
@@ -91,8 +91,8 @@ export class Region {
    * @throws as {@link read}
    */
   write(offset: number, bytes: Uint8Array): void {
-    checkBytes(bytes);
-    checkRange(offset, bytes.length, this.size);
+    requireBytes('bytes', bytes);
+    this.#checkBytes('bytes.length', offset, bytes.length);
     writeBytesSync(this.#place, offset, bytes);
   }
 
@@ -103,28 +103,28 @@ export class Region {
    * @throws as {@link read}
    */
   read8(offset: number): number {
-    checkAccess(offset, 1, this.size);
+    checkAccess(offset, 1, this.#info.size);
     readBytes(this.#place, offset, bytesOf[1]);
     return view.getUint8(0);
   }
 
   /** As {@link read8}, two bytes. */
   read16(offset: number): number {
-    checkAccess(offset, 2, this.size);
+    checkAccess(offset, 2, this.#info.size);
     readBytes(this.#place, offset, bytesOf[2]);
     return view.getUint16(0, true);
   }
 
   /** As {@link read8}, four bytes. */
   read32(offset: number): number {
-    checkAccess(offset, 4, this.size);
+    checkAccess(offset, 4, this.#info.size);
     readBytes(this.#place, offset, bytesOf[4]);
     return view.getUint32(0, true);
   }
 
   /** As {@link read8}, eight bytes. */
   read64(offset: number): bigint {
-    checkAccess(offset, 8, this.size);
+    checkAccess(offset, 8, this.#info.size);
     readBytes(this.#place, offset, bytesOf[8]);
     return view.getBigUint64(0, true);
   }
@@ -135,7 +135,7 @@ export class Region {
    * @throws as {@link read}
    */
   write8(offset: number, value: number): void {
-    checkAccess(offset, 1, this.size);
+    checkAccess(offset, 1, this.#info.size);
     checkValue(value, 1);
     view.setUint8(0, value);
     writeBytesSync(this.#place, offset, bytesOf[1]);
@@ -143,7 +143,7 @@ export class Region {
 
   /** As {@link write8}, two bytes. */
   write16(offset: number, value: number): void {
-    checkAccess(offset, 2, this.size);
+    checkAccess(offset, 2, this.#info.size);
     checkValue(value, 2);
     view.setUint16(0, value, true);
     writeBytesSync(this.#place, offset, bytesOf[2]);
@@ -151,7 +151,7 @@ export class Region {
 
   /** As {@link write8}, four bytes. */
   write32(offset: number, value: number): void {
-    checkAccess(offset, 4, this.size);
+    checkAccess(offset, 4, this.#info.size);
     checkValue(value, 4);
     view.setUint32(0, value, true);
     writeBytesSync(this.#place, offset, bytesOf[4]);
@@ -159,7 +159,7 @@ export class Region {
 
   /** As {@link write8}, eight bytes. */
   write64(offset: number, value: bigint): void {
-    checkAccess(offset, 8, this.size);
+    checkAccess(offset, 8, this.#info.size);
     checkValue(value, 8);
     view.setBigUint64(0, value, true);
     writeBytesSync(this.#place, offset, bytesOf[8]);
@@ -180,6 +180,12 @@ export class Region {
    *   mmap; `ERR_VFIO_CLOSED`
    */
   map(options: MapOptions = {}): MappedRegion {
+    requireObject('options', options);
     return mapRegion(this.#place, this.#info, options);
+  }
+
+  #checkBytes(name: string, offset: unknown, length: number): void {
+    checkLength(name, length, 0, this.#info.size);
+    checkRange(offset, length, this.#info.size);
   }
 }

@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
+import { invalidType, invalidValue, outOfRange, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
 import { checkAccess, type Width } from './checks.ts';
 
@@ -79,7 +79,7 @@ export function makeRegisters<const Given extends RegisterMap>(
   target: RegisterTarget,
   map: Given,
 ): Registers<Given> {
-  checkMap(map);
+  requireObject('map', map);
   const entries = Object.entries(map).map(([name, spec]) => [
     name,
     Object.freeze(new AnyRegister(target, name, spec)),
@@ -87,11 +87,12 @@ export function makeRegisters<const Given extends RegisterMap>(
   return Object.freeze(Object.fromEntries(entries)) as Registers<Given>;
 }
 
-function checkMap(map: unknown): void {
-  if (typeof map !== 'object' || map === null) throw invalidType('registers', 'an object', map);
-}
-
-const widths: Record<number, Width | undefined> = { 8: 1, 16: 2, 32: 4, 64: 8 };
+const widths = new Map<unknown, Width>([
+  [8, 1],
+  [16, 2],
+  [32, 4],
+  [64, 8],
+]);
 
 /** Every method; which of them are there for whom is a matter of types, and checked when called. */
 class AnyRegister {
@@ -103,14 +104,16 @@ class AnyRegister {
   readonly #fields: Map<string, Field>;
 
   constructor(target: RegisterTarget, name: string, spec: unknown) {
-    if (typeof spec !== 'object' || spec === null) throw invalidType(name, 'an object', spec);
+    const called = `map.${name}`;
+    requireObject(called, spec);
     const { offset, width = 32, access = 'rw', fields = {} } = spec as RegisterSpec;
-    const bytes = widths[width];
-    if (bytes === undefined) throw invalidValue(`${name}.width`, '8, 16, 32 or 64', width);
+    const bytes = widths.get(width);
+    if (bytes === undefined) throw invalidValue(`${called}.width`, '8, 16, 32 or 64', width);
     if (!['r', 'w', 'rw'].includes(access)) {
-      throw invalidValue(`${name}.access`, "'r', 'w' or 'rw'", access);
+      throw invalidValue(`${called}.access`, "'r', 'w' or 'rw'", access);
     }
-    checkAccess(offset, bytes, target.size);
+    requireObject(`${called}.fields`, fields);
+    checkAccess(offset, bytes, target.size, `${called}.offset`);
     this.offset = offset;
     this.#target = target;
     this.#name = name;
@@ -119,7 +122,7 @@ class AnyRegister {
     this.#fields = new Map(
       Object.entries(fields).map(([field, mask]) => [
         field,
-        fieldOf(`${name}.${field}`, mask, width),
+        fieldOf(`${called}.fields.${field}`, mask, width),
       ]),
     );
   }

@@ -68,44 +68,6 @@ describeLab('features', ['edu', 'mtty', 'nvme0'], (lab) => {
     }
   });
 
-  it('refuse what cannot be right', async () => {
-    await using edu = await VfioDevice.open(lab.edu);
-    const { feature } = edu;
-    await failure(() => feature.probe(-1), 'ERR_OUT_OF_RANGE');
-    await failure(() => feature.probe(1.5), 'ERR_OUT_OF_RANGE');
-    await failure(() => feature.probe('1' as never), 'ERR_INVALID_ARG_TYPE');
-    await failure(() => feature.probe(1, 'put' as never), 'ERR_INVALID_ARG_VALUE');
-    for (const index of [2, 4, 6, 8, 11, 13]) {
-      await failure(() => feature.get(index, 8), 'ERR_INVALID_ARG_VALUE');
-      await failure(() => feature.set(index, new Uint8Array(8)), 'ERR_INVALID_ARG_VALUE');
-    }
-    await failure(() => feature.get(1, -1), 'ERR_OUT_OF_RANGE');
-    await failure(() => feature.get(1, 1e9), 'ERR_OUT_OF_RANGE');
-    await failure(() => feature.set(1, [1] as never), 'ERR_INVALID_ARG_TYPE');
-    await failure(() => feature.setVfToken('secret'), 'ERR_INVALID_ARG_VALUE');
-    await failure(() => feature.setBusMaster(1 as never), 'ERR_INVALID_ARG_TYPE');
-    await failure(() => feature.migration.setState('error' as never), 'ERR_INVALID_ARG_VALUE');
-    const range = { iova: 0n, length: 4096n };
-    await failure(
-      () => feature.dmaLogging.start({ pageSize: 3, ranges: [range] }),
-      'ERR_OUT_OF_RANGE',
-    );
-    await failure(
-      () => feature.dmaLogging.start({ pageSize: 4096, ranges: [] }),
-      'ERR_INVALID_ARG_TYPE',
-    );
-    await failure(
-      () => feature.dmaLogging.report({ iova: -1n, length: 1n, pageSize: 4096 }),
-      'ERR_OUT_OF_RANGE',
-    );
-    await failure(
-      () => feature.dmaLogging.report({ iova: 0n, length: 1n << 63n, pageSize: 1 }),
-      'ERR_OUT_OF_RANGE',
-    );
-    await failure(() => feature.exportDmabuf(0, []), 'ERR_INVALID_ARG_TYPE');
-    await failure(() => VfioDevice.open(lab.nvme0, { vfToken: 'x' }), 'ERR_INVALID_ARG_VALUE');
-  });
-
   it('log dirty pages', async () => {
     await using mtty = await VfioDevice.open(lab.mtty);
     const { dmaLogging } = mtty.feature;
@@ -222,8 +184,6 @@ describeLab('displays', ['mdpy', 'mbochs', 'edu'], (lab) => {
     // A region beyond those that the device counts.
     assert.equal(plane.source, 16);
     await failure(() => display.queryPlane('dmabuf'), 'EINVAL');
-    await failure(() => display.queryPlane('film' as never), 'ERR_INVALID_ARG_VALUE');
-    await failure(() => display.queryPlane('region', 'sprite' as never), 'ERR_INVALID_ARG_VALUE');
   });
 
   it('show a plane in a dma-buf', async () => {
@@ -231,7 +191,6 @@ describeLab('displays', ['mdpy', 'mbochs', 'edu'], (lab) => {
     const { display } = device.feature;
     assert.equal(await display.supports('dmabuf'), true);
     await failure(() => display.getDmabuf(4711), 'ENOENT');
-    await failure(() => display.getDmabuf(-1), 'ERR_INVALID_ARG_VALUE');
     assert.equal((await display.queryPlane('dmabuf')).format, undefined, 'it is off');
     // Its registers of 16 bits: 64 by 64 points of 32 bits, enabled with a linear buffer.
     const registers = [
@@ -286,7 +245,7 @@ describeLab('ioeventfds', ['testdev', 'edu'], (lab) => {
     await failure(() => device.ioeventfd(liveness), 'EEXIST');
     await device.ioeventfd({ ...liveness, eventfd: null });
     await failure(() => device.ioeventfd({ ...liveness, eventfd: null }), 'ENODEV');
-    await failure(() => device.ioeventfd({ ...liveness, region: 'bar9' }), 'ERR_INVALID_ARG_VALUE');
+    await failure(() => device.ioeventfd({ ...liveness, region: 'bar9' }), 'ERR_VFIO_NO_REGION');
     await failure(
       () => device.ioeventfd({ ...liveness, width: 3 as never }),
       'ERR_INVALID_ARG_VALUE',

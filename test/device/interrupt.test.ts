@@ -41,8 +41,8 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
     assert.equal(msix, device.interrupt(2));
     assert.deepEqual([msix.name, msix.index, msix.enabled], ['msix', 2, false]);
     assert.ok(msix.count > 8 && msix.flags.includes('eventfd'));
-    await failure(() => device.interrupt('msiy'), 'ERR_INVALID_ARG_VALUE');
-    await failure(() => device.interrupt(7), 'ERR_INVALID_ARG_VALUE');
+    await failure(() => device.interrupt('msiy'), 'ERR_VFIO_NO_IRQ');
+    await failure(() => device.interrupt(7), 'ERR_VFIO_NO_IRQ');
     await failure(() => msix.enable(0), 'ERR_OUT_OF_RANGE');
     await failure(() => msix.enable(msix.count + 1), 'ERR_OUT_OF_RANGE');
     await failure(() => msix.enable('2' as never), 'ERR_INVALID_ARG_TYPE');

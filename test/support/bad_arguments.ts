@@ -1,20 +1,43 @@
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { Iommufd } from '../../lib/iommu/iommufd.ts';
+import type { Roots } from '../../lib/locate/roots.ts';
+import { fakeAddress } from './fake_vfio.ts';
+import type { Handles } from './matrix_handles.ts';
 
 /** A parameter of a public function, for test/unit/matrix.test.ts. */
 export interface Parameter {
   /** How errors call it, or what in it is wrong. */
   name: RegExp;
   bad: readonly unknown[];
+  /** The code that each of them gets; without this, any of Node's. */
+  codeOf?: (bad: unknown) => string;
   /** Of an object: its properties. */
   properties?: Record<string, Parameter>;
+  /** An argument with which the function would do something; without this, undefined is one. */
+  good?: (world: World) => unknown;
 }
 
-const never = (): never => {
+/** Where the functions are called. */
+export interface World {
+  roots: Roots;
+  handles: Handles;
+}
+
+export const never = (): never => {
   throw new Error('called');
 };
-const notStrings = [null, 3, NaN, true, 1n, Symbol('a symbol'), {}, [], never];
-const named = (name: string): RegExp => new RegExp(`"${name}"`);
+export const notStrings: readonly unknown[] = [
+  null,
+  3,
+  NaN,
+  true,
+  1n,
+  Symbol('a symbol'),
+  {},
+  [],
+  never,
+];
+export const named = (name: string): RegExp => new RegExp(`"${name}"`);
 const root = (name: string): Parameter => ({
   name: named(name),
   bad: [...notStrings, '', 'dev', './dev', '/dev\0', '\0', new String('/dev')],
@@ -25,6 +48,7 @@ const fds = [-1, -0.5, 1.5, NaN, Infinity, -Infinity, 2 ** 31, 2 ** 53, 1e300];
 export const fd: Parameter = {
   name: named('fd'),
   bad: [undefined, ...notStrings.filter((value) => value !== 3), '3', ...fds],
+  good: () => 0,
 };
 
 export const spec: Parameter = {
@@ -57,34 +81,46 @@ export const spec: Parameter = {
     { bus: 'a/b', address: 'a' },
     { bus: '', address: 'a' },
   ],
+  good: () => fakeAddress,
 };
 
 /** A mistake in any of them is one. */
 export const specs: Parameter = {
   name: /"specs"|"device(?:\.bus|\.address)?"/,
-  bad: [undefined, ...notStrings.filter((value) => !Array.isArray(value)), '3b:00.0', ...spec.bad.map((one) => ['3b:00.0', one])], // prettier-ignore
+  bad: [
+    undefined,
+    ...notStrings.filter((value) => !Array.isArray(value)),
+    '3b:00.0',
+    ...spec.bad.map((one) => ['3b:00.0', one]),
+  ],
+  good: () => [fakeAddress],
 };
 
 export const iommufd: Parameter = {
   name: named('iommufd'),
   bad: [...notStrings, 'x', { fd: 3 }, Iommufd, Object.create(Iommufd.prototype)],
+  good: ({ handles }) => handles.Iommufd,
 };
 
 /** Numbers from `least` to `most`, whole ones. */
-function whole(name: string, least: number, most: number): Parameter {
+export function whole(name: string, least: number, most: number): Parameter {
   const notNumbers = [null, '1', 1n, true, {}, Symbol('a symbol'), never];
   return {
     name: named(name),
     bad: [...notNumbers, least - 1, most + 1, least + 0.5, NaN, Infinity, -Infinity],
+    codeOf: (bad) => codeOf('number', bad),
+    good: () => least,
   };
+}
+
+/** A value of another type, or one that is out of range. */
+export function codeOf(type: 'number' | 'bigint', bad: unknown): string {
+  return typeof bad === type ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
 }
 
 /** Of an interrupt with one vector. */
 export const vector: Parameter = whole('vector', 0, 0);
-export const vectors: Parameter = {
-  name: named('vectors'),
-  bad: [undefined, ...whole('', 1, 1).bad],
-};
+export const vectors: Parameter = required(whole('vectors', 1, 1));
 const eventfds: Parameter = {
   name: /"eventfds?"|"vectors"/,
   bad: [null, 'x', 3, {}, [], [1, 2], ...whole('', 0, 2 ** 31 - 1).bad.map((one) => [one, one])],
@@ -93,10 +129,12 @@ export const enable: Parameter = {
   name: named('vectors'),
   bad: whole('', 1, 1).bad,
   properties: { eventfds },
+  good: () => ({ eventfds: [null] }),
 };
 export const eventfd: Parameter = {
   name: named('eventfd'),
   bad: [undefined, ...whole('', 0, 2 ** 31 - 1).bad.filter((one) => one !== null)],
+  good: () => null,
 };
 export const which: Parameter = {
   name: /"which"|"vectors?"/,
@@ -104,61 +142,100 @@ export const which: Parameter = {
 };
 export const irq: Parameter = {
   name: named('interrupt'),
-  bad: [undefined, ...whole('', 0, 0).bad, 'msix', 'INTX', 'req'],
+  bad: [undefined, ...notStrings.filter((value) => value !== 3), -1, 0.5, Infinity],
+  good: () => 0,
 };
 
 export const ioas: Parameter = {
   name: named('ioas'),
   bad: [undefined, ...notStrings, 'x', { id: 1 }, Ioas, Object.create(Ioas.prototype)],
+  good: ({ handles }) => handles.Ioas,
 };
 
 const sysfsRoot = root('sysfsRoot');
 const devRoot = root('devRoot');
-const timeout: Parameter = {
+export const timeout: Parameter = {
   name: named('timeout'),
   bad: [null, '1', 1n, true, {}, [], Symbol('a symbol'), never, -1, NaN, Infinity, 2 ** 31],
 };
-const signal: Parameter = {
+export const signal: Parameter = {
   name: named('signal'),
   bad: [...notStrings, 'x', { aborted: false }, new AbortController()],
 };
 
-/** An object of options with these properties. */
-export function options(properties: Record<string, Parameter>): Parameter {
+/** An object of options with these properties, and others that do no harm. */
+export function options(
+  properties: Record<string, Parameter>,
+  good: (world: World) => object = () => ({}),
+): Parameter {
   const bad = [...notStrings.filter((value) => !isPlain(value)), 'x'];
-  return { name: named('options'), bad, properties };
+  return { name: named('options'), bad, properties, good };
+}
+
+/** As `options`, of functions that look into sysfs. */
+function located(properties: Record<string, Parameter>): Parameter {
+  return options(properties, ({ roots }) => roots);
+}
+
+/** A parameter that may not be left out. */
+export function required(parameter: Parameter): Parameter {
+  return { ...parameter, bad: [undefined, ...parameter.bad] };
+}
+
+/** Neither true nor false. */
+export function boolean(name: string): Parameter {
+  const bad = [...notStrings.filter((value) => value !== true), 'true'];
+  return { name: named(name), bad, good: () => true };
+}
+
+/** None of some words. */
+export function word(name: string, good: string, ...others: unknown[]): Parameter {
+  return { name: named(name), bad: [...notStrings, '', 'x', ...others], good: () => good };
 }
 
 function isPlain(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-export const roots: Parameter = options({ sysfsRoot, devRoot });
-export const onlySysfs: Parameter = options({ sysfsRoot });
-export const onlyDev: Parameter = options({ devRoot });
+export const roots: Parameter = located({ sysfsRoot, devRoot });
+export const onlySysfs: Parameter = located({ sysfsRoot });
+export const onlyDev: Parameter = located({ devRoot });
 export const counts: Parameter = options({ signal });
-export const openSync: Parameter = options({ sysfsRoot, devRoot, timeout });
-export const open: Parameter = options({ sysfsRoot, devRoot, timeout, signal });
-const requestEvents: Parameter = {
-  name: named('requestEvents'),
-  bad: notStrings.filter((value) => value !== true),
+export const openSync: Parameter = located({ sysfsRoot, devRoot, timeout });
+export const open: Parameter = located({ sysfsRoot, devRoot, timeout, signal });
+
+const uuids = [
+  '',
+  'x',
+  '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1',
+  '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1cc',
+  '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1g',
+  '8699b0f65c574d4ea3714f0e0d3b5f1c',
+  '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c\n',
+  'x'.repeat(100_000),
+  new String('8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c'),
+];
+const vfToken: Parameter = { name: named('vfToken'), bad: [...notStrings, ...uuids] };
+export const uuid: Parameter = {
+  name: named('uuid'),
+  bad: [undefined, ...notStrings, ...uuids],
 };
-export const openDeviceSync: Parameter = options({
+export const openDeviceSync: Parameter = located({
   ...openSync.properties,
+  busMaster: boolean('busMaster'),
   iommufd,
-  requestEvents,
+  requestEvents: boolean('requestEvents'),
+  vfToken,
 });
-export const openDevice: Parameter = options({ ...openDeviceSync.properties, signal });
-export const openDevices: Parameter = options({
+export const openDevice: Parameter = located({ ...openDeviceSync.properties, signal });
+export const openDevices: Parameter = located({
   ...openDevice.properties,
-  concurrency: {
-    name: named('concurrency'),
-    bad: whole('', 1, 64).bad,
-  },
+  concurrency: whole('concurrency', 1, 64),
   onProgress: { name: named('onProgress'), bad: notStrings.filter((value) => value !== never) },
-  settle: { name: named('settle'), bad: notStrings.filter((value) => value !== true) },
+  settle: boolean('settle'),
 });
 export const devices: Parameter = {
   name: named('devices'),
   bad: [undefined, null, 3, 'x', {}, never, [undefined], [{}], [Object.create(null)]],
+  good: ({ handles }) => [handles.VfioDevice],
 };

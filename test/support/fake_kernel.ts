@@ -1,19 +1,40 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Binding } from '../../lib/binding.ts';
+import { constants } from 'node:fs';
+import { binding, type Binding } from '../../lib/binding.ts';
 import { put } from './kernel_bytes.ts';
 
 const bytesOf = (room: Uint32Array): Uint8Array =>
   new Uint8Array(room.buffer, room.byteOffset, room.byteLength);
 
+const EINVAL = -22;
+
+// VFIO_REGION_INFO_FLAG_*
+const [READ, WRITE, MMAP, CAPS] = [1, 2, 4, 8];
+const barFlags = READ | WRITE | MMAP | CAPS;
+
 /** Room that the region wants for its capability. */
 const withCapability = 48;
 
-async function later(answer: number): Promise<number> {
+/** Bytes of the device's BAR 0. */
+export const regionSize = 4096;
+
+/** Where the configuration space is among a PCI device's regions. */
+const config = 7;
+
+async function later<T>(answer: T): Promise<T> {
   await turn();
   return answer;
 }
 
-/** What the kernel says to ioctls on a device with a region and an interrupt, and on an iommufd. */
+/** What stands in for a descriptor that the kernel makes. */
+function openNull(): Promise<number> {
+  return later(binding().open('/dev/null', constants.O_RDWR) ?? -1);
+}
+
+/**
+ * What the kernel says to ioctls on a PCI device with a BAR, a configuration space, an interrupt and
+ * every feature, and on an iommufd.
+ */
 export const fakeIoctls: Partial<Binding> = {
   bind: () => later(7),
   bindSync: () => 7,
@@ -29,17 +50,25 @@ export const fakeIoctls: Partial<Binding> = {
   destroy: () => later(0),
   destroySync: () => 0,
   getDeviceInfo: (_device, _bytes, room) => {
-    put(bytesOf(room), { u32: { 0: 24, 4: 2, 8: 1, 12: 1 } });
+    put(bytesOf(room), { u32: { 0: 24, 4: 2, 8: config + 1, 12: 1 } });
     return 0;
   },
   getRegionInfos: (_device, _count, results, room) => {
+    results.fill(EINVAL);
     results[0] = 0;
-    put(bytesOf(room), { u32: { 0: withCapability, 4: 11, 8: 0 }, u64: { 16: 4096n } });
+    put(bytesOf(room), {
+      u32: { 0: withCapability, 4: barFlags, 8: 0 },
+      u64: { 16: BigInt(regionSize) },
+    });
+    results[config] = 0;
+    const struct = bytesOf(room).subarray(config * 32);
+    put(struct, { u32: { 0: 32, 4: READ | WRITE, 8: config }, u64: { 16: 256n, 24: 0n } });
     return 0;
   },
   getRegionInfo: (_device, _index, bytes, room) => {
-    put(bytesOf(room), { u32: { 0: bytes, 4: 11, 8: 0, 12: 32, 36: 0 }, u16: { 32: 3, 34: 1 } });
-    put(bytesOf(room), { u64: { 16: 4096n, 24: 0n } });
+    const u32 = { 0: bytes, 4: barFlags, 8: 0, 12: 32, 36: 0 };
+    put(bytesOf(room), { u32, u16: { 32: 3, 34: 1 } });
+    put(bytesOf(room), { u64: { 16: BigInt(regionSize), 24: 0n } });
     return 0;
   },
   getIrqInfos: (_device, _count, results, room) => {
@@ -47,4 +76,9 @@ export const fakeIoctls: Partial<Binding> = {
     put(bytesOf(room), { u32: { 0: 16, 4: 1, 8: 0, 12: 1 } });
     return 0;
   },
+  feature: (_device, _flags, bytes) => later(bytes),
+  featureSync: (_device, _flags, bytes) => bytes,
+  dmaLoggingReport: () => later(BigUint64Array.of(5n)),
+  exportDmabuf: openNull,
+  setMigrationState: openNull,
 };

@@ -81,7 +81,7 @@ describe('features over a fake kernel', () => {
 
   it('have tokens in the order of their text', () => {
     assert.deepEqual(
-      [...parseUuid('00112233-4455-6677-8899-AABBccddeeff')],
+      [...parseUuid('uuid', '00112233-4455-6677-8899-AABBccddeeff')],
       Array.from({ length: 16 }, (_, at) => at * 17),
     );
   });

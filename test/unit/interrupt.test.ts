@@ -106,3 +106,40 @@ describe('too few vectors', () => {
     });
   });
 });
+
+describe('interrupts', () => {
+  it('are none where the device has no vectors', async () => {
+    const bound = { location: { device: { address: '0000:3b:00.0' } } } as unknown as BoundCdev;
+    const irqs = [{ index: 2, name: 'msix', count: 0, flags: [] }];
+    const interrupts = new Interrupts(bound, () => irqs);
+    for (const enable of ['enable', 'enableSync'] as const) {
+      const error = await failure(() => interrupts.get('msix')[enable](), 'ERR_VFIO_NO_IRQ');
+      assert.equal(error.message, '0000:3b:00.0 has no vectors of msix');
+    }
+    const missing = await failure(() => interrupts.get('msi'), 'ERR_VFIO_NO_IRQ');
+    assert.equal(missing.message, "0000:3b:00.0 has no interrupt 'msi'; it has 'msix' (2)");
+    const long = await failure(() => interrupts.get('x'.repeat(100_000)), 'ERR_VFIO_NO_IRQ');
+    assert.ok(long.message.length < 300);
+  });
+
+  it('that the package armed itself stay armed where they cannot be disarmed', async () => {
+    const location = { device: { address: '0000:3b:00.0' } };
+    const bound = { fd: { native: 1 }, location } as unknown as BoundCdev;
+    const irqs = [3, 4].map((index) => ({ index, name: `irq${index}`, count: 1, flags: [] }));
+    const fakes: Partial<Binding> = { setIrqsEventfdSync: () => 0, setIrqsSync: () => 0 };
+    await withBinding(fakes, async () => {
+      const interrupts = new Interrupts(bound, () => irqs);
+      for (const { name } of irqs) interrupts.arm(name, () => undefined);
+      const disarm = (): void => {
+        interrupts.disarm();
+      };
+      await interrupts.turns.run(() => failure(disarm, 'ERR_VFIO_BUSY'));
+      assert.equal(interrupts.armed, true);
+      disarm();
+      assert.deepEqual(
+        irqs.map(({ name }) => interrupts.get(name).enabled),
+        [false, false],
+      );
+    });
+  });
+});

@@ -184,6 +184,31 @@ describe('MappedRegion', () => {
     await failure(() => file.region.map(), 'ERR_VFIO_CLOSED');
   });
 
+  it('says that it is closed before it looks at an argument', async () => {
+    using file = mappedFile();
+    const { mapped } = file;
+    await mapped.close();
+    const none = undefined as never;
+    const accesses: (() => unknown)[] = [
+      () => mapped.read8(none),
+      () => mapped.read16(none),
+      () => mapped.read32(none),
+      () => mapped.read64(none),
+      () => (mapped.write8(none, none), 0),
+      () => (mapped.write16(none, none), 0),
+      () => (mapped.write32(none, none), 0),
+      () => (mapped.write64(none, none), 0),
+      () => mapped.readBlock(none, none),
+      () => (mapped.writeBlock(none, none), 0),
+      () => mapped.readBatch32(none, none),
+      () => (mapped.writeBatch32(none, none), 0),
+      () => mapped.read64LoHi(0),
+      () => mapped.poll32(0, 1, 1),
+      () => mapped.poll32Sync(0, 1, 1),
+    ];
+    for (const access of accesses) await failure(access, 'ERR_VFIO_CLOSED');
+  });
+
   it('cannot be written where the region cannot', async () => {
     using file = fileRegion(counting, { ...big, flags: ['read', 'mmap'] });
     using mapped = file.region.map();

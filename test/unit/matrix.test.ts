@@ -3,130 +3,18 @@ import { readFileSync } from 'node:fs';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import { inspect } from 'node:util';
 import * as api from '../../lib/index.ts';
-import type {
-  Interrupt,
-  InterruptVector,
-  Ioas,
-  Iommufd,
-  VfioCdev,
-  VfioDevice,
-} from '../../lib/index.ts';
 import type { Roots } from '../../lib/locate/roots.ts';
-import * as args from '../support/bad_arguments.ts';
-import type { Parameter } from '../support/bad_arguments.ts';
+import { spec, type Parameter } from '../support/bad_arguments.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { fakeIoctls } from '../support/fake_kernel.ts';
+import { fakeIoctls, regionSize } from '../support/fake_kernel.ts';
+import { closeHandles, openHandles, type Handles } from '../support/matrix_handles.ts';
+import { internal, table } from '../support/matrix_table.ts';
 import { libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 import { countCalls } from '../support/traced_binding.ts';
 
-const none: Parameter[] = [];
-
-/**
- * Every public function and method with its parameters. What is missing here, or is here and not in
- * the library, fails a test: a new method needs a line, and with it is tried with every bad argument.
- */
-const table: Record<string, Parameter[]> = {
-  closeDevices: [args.devices],
-  describeDevice: [args.spec, args.roots],
-  findCdev: [args.spec, args.roots],
-  identify: [args.fd, args.onlySysfs],
-  listDevices: [args.roots],
-  listDevicesSync: [args.roots],
-  openCdev: [args.spec, args.open],
-  openCdevSync: [args.spec, args.openSync],
-  openDevices: [args.specs, args.openDevices],
-  'Iommufd.open': [args.onlyDev],
-  'Iommufd#close': none,
-  'Iommufd#closeSync': none,
-  'Iommufd#createIoas': none,
-  'Iommufd#fd': none,
-  'Ioas#close': none,
-  'Ioas#closeSync': none,
-  'Ioas#id': none,
-  'Interrupt#count': none,
-  'Interrupt#disable': none,
-  'Interrupt#disableSync': none,
-  'Interrupt#enable': [args.enable],
-  'Interrupt#enableSync': [args.enable],
-  'Interrupt#enabled': none,
-  'Interrupt#flags': none,
-  'Interrupt#index': none,
-  'Interrupt#mask': [args.vector],
-  'Interrupt#name': none,
-  'Interrupt#resample': [args.eventfd],
-  'Interrupt#resize': [args.vectors],
-  'Interrupt#trigger': [args.which],
-  'Interrupt#unmask': [args.vector],
-  'Interrupt#vectors': none,
-  'InterruptVector#counts': [args.counts],
-  'InterruptVector#fd': none,
-  'InterruptVector#ref': none,
-  'InterruptVector#removeAllListeners': none,
-  'InterruptVector#unref': none,
-  'VfioCdev#bind': [args.iommufd],
-  'VfioCdev#bindSync': [args.iommufd],
-  'VfioCdev#close': none,
-  'VfioCdev#closeSync': none,
-  'VfioCdev#device': none,
-  'VfioCdev#fd': none,
-  'VfioCdev#major': none,
-  'VfioCdev#minor': none,
-  'VfioCdev#name': none,
-  'VfioCdev#path': none,
-  'VfioDevice.open': [args.spec, args.openDevice],
-  'VfioDevice.openSync': [args.spec, args.openDeviceSync],
-  'VfioDevice#attach': [args.ioas],
-  'VfioDevice#attachSync': [args.ioas],
-  'VfioDevice#close': none,
-  'VfioDevice#closeSync': none,
-  'VfioDevice#detach': none,
-  'VfioDevice#detachSync': none,
-  'VfioDevice#devId': none,
-  'VfioDevice#device': none,
-  'VfioDevice#fd': none,
-  'VfioDevice#hotReset': none,
-  'VfioDevice#info': none,
-  'VfioDevice#interrupt': [args.irq],
-  'VfioDevice#iommufd': none,
-  'VfioDevice#major': none,
-  'VfioDevice#minor': none,
-  'VfioDevice#name': none,
-  'VfioDevice#path': none,
-  'VfioDevice#planHotReset': none,
-  'VfioDevice#requestEvents': none,
-  'VfioDevice#reset': none,
-  'VfioDevice#resetSync': none,
-};
-
-/** Not in the public types, though JavaScript could call them. */
-const internal = [
-  'Interrupt#arm',
-  'Interrupt#end',
-  'Interrupt#restore',
-  'Interrupt#restoreSync',
-  'InterruptVector#end',
-  'Iommufd.isIommufd',
-  'Iommufd.openFor',
-  'Iommufd#owned',
-  'VfioDevice.isDevice',
-  'VfioDevice.openAt',
-  'VfioDevice.adopt',
-  'VfioDevice.adoptSync',
-];
-
 const publicTypes = readFileSync(new URL('test/api.d.ts.txt', root), 'utf8');
-
-interface Handles {
-  Iommufd: Iommufd;
-  Ioas: Ioas;
-  VfioCdev: VfioCdev;
-  VfioDevice: VfioDevice;
-  Interrupt: Interrupt;
-  InterruptVector: InterruptVector;
-  VfioError: InstanceType<typeof api.VfioError>;
-}
 
 let roots: Roots;
 let handles: Handles;
@@ -175,41 +63,35 @@ function found(name: string, value: unknown, handle: object): Found[] {
   return [{ name, call: (...given) => Reflect.apply(value, handle, given) as unknown }];
 }
 
-/** Arguments with which the function would do something. */
-function goodArguments(parameters: readonly Parameter[]): unknown[] {
-  return parameters.map((parameter) => {
-    if (parameter === args.spec) return fakeAddress;
-    if (parameter === args.specs) return [fakeAddress];
-    if (parameter === args.devices) return [handles.VfioDevice];
-    if (parameter === args.fd) return 0;
-    if (parameter === args.iommufd) return handles.Iommufd;
-    if (parameter === args.ioas) return handles.Ioas;
-    if (parameter === args.counts) return {};
-    if (isOfInterrupt.has(parameter)) return 0;
-    return roots;
-  });
-}
-
-const isOfInterrupt = new Set([args.vector, args.which, args.irq, args.eventfd, args.vectors]);
-
 /** A call that must fail: one argument, or a property of one, is bad. */
 interface Try {
   what: unknown;
-  name: RegExp;
+  /** What is bad. */
+  parameter: Parameter;
+  /** The code that the error must have; without this, any of Node's. */
+  code: string | undefined;
   given: unknown[];
 }
 
 function* tries(parameters: readonly Parameter[]): Generator<Try> {
   const good = goodArguments(parameters);
-  for (const [at, { name, bad, properties = {} }] of parameters.entries()) {
-    for (const what of bad) yield { what, name, given: good.with(at, what) };
+  for (const [at, parameter] of parameters.entries()) {
+    const { bad, codeOf, properties = {} } = parameter;
+    for (const what of bad) {
+      yield { what, parameter, code: codeOf?.(what), given: good.with(at, what) };
+    }
     for (const [key, property] of Object.entries(properties)) {
       for (const value of property.bad) {
         const what = { [key]: value };
-        yield { what, name: property.name, given: good.with(at, { ...roots, ...what }) };
+        const given = good.with(at, { ...(good[at] as object), ...what });
+        yield { what, parameter: property, code: property.codeOf?.(value), given };
       }
     }
   }
+}
+
+function goodArguments(parameters: readonly Parameter[]): unknown[] {
+  return parameters.map(({ good }) => good?.({ roots, handles }));
 }
 
 /** What a call throws, or rejects with, that must not reach the addon. */
@@ -217,7 +99,7 @@ async function errorOf({ name, call }: Found, given: unknown[]): Promise<unknown
   const calls: string[] = [];
   const fds = libraryFds();
   try {
-    await withBinding(countCalls(calls), () => call(...given));
+    await withBinding(countCalls(calls), () => begun(call(...given)));
   } catch (error) {
     assert.deepEqual(calls, []);
     assert.deepEqual(libraryFds(), fds);
@@ -226,38 +108,31 @@ async function errorOf({ name, call }: Found, given: unknown[]): Promise<unknown
   assert.fail(`${name} did not fail: ${inspect(given)}`);
 }
 
+/** A generator does nothing before it is asked for something. */
+function begun(result: unknown): unknown {
+  const isGenerator = Object.prototype.toString.call(result) === '[object Generator]';
+  return isGenerator ? (result as Generator).next() : result;
+}
+
+/** Of the device's memory. */
+const content = new Uint8Array(regionSize).fill(0x5a);
+
 const codes = ['ERR_INVALID_ARG_TYPE', 'ERR_INVALID_ARG_VALUE', 'ERR_OUT_OF_RANGE'];
 
 describe('every public function and method', () => {
   const makeRoots = (): void => {
-    roots = fakeVfio();
-    putNode(roots, fakeNode, '/dev/null');
+    roots = fakeVfio('1:5');
+    putNode(roots, fakeNode, '/dev/zero');
     putNode(roots, 'iommu', '/dev/full');
   };
   beforeEach(makeRoots);
   before(async () => {
     makeRoots();
-    await withBinding(fakeIoctls, async () => {
-      const iommufd = api.Iommufd.open(roots);
-      const device = await api.VfioDevice.open(fakeAddress, { ...roots, iommufd });
-      const interrupt = device.interrupt(0);
-      const [vector] = await interrupt.enable();
-      assert.ok(vector);
-      handles = {
-        Interrupt: interrupt,
-        InterruptVector: vector,
-        Iommufd: iommufd,
-        Ioas: iommufd.createIoas(),
-        VfioCdev: await api.openCdev(fakeAddress, roots),
-        VfioDevice: device,
-        VfioError: new api.VfioError({ code: 'ECODE', message: 'an error' }),
-      };
-    });
+    handles = await openHandles(roots);
+    handles.MappedRegion.writeBlock(0, content);
   });
   after(() => {
-    handles.VfioCdev.closeSync();
-    handles.VfioDevice.closeSync();
-    handles.Iommufd.closeSync();
+    closeHandles(handles);
   });
 
   it('is in the table, and all in the table is there', () => {
@@ -276,12 +151,14 @@ describe('every public function and method', () => {
     it(`refuses every bad argument with an error that names it, and does nothing: ${name}`, async () => {
       const method = offered().find((other) => other.name === name);
       assert.ok(method);
-      for (const { what, name: argument, given } of tries(parameters)) {
+      for (const { what, parameter, code, given } of tries(parameters)) {
         const error = await errorOf(method, given);
         const text = inspect(what, { customInspect: false }).slice(0, 200);
         assert.ok(error instanceof TypeError || error instanceof RangeError, text + inspect(error));
         assert.ok('code' in error && codes.includes(String(error.code)), text + inspect(error));
-        assert.match(error.message, argument, text);
+        assert.equal(error instanceof RangeError, error.code === 'ERR_OUT_OF_RANGE', text);
+        if (code !== undefined) assert.equal(error.code, code, text);
+        assert.match(error.message, parameter.name, text);
         assert.ok(error.message.length < 1000, text);
       }
     });
@@ -296,10 +173,10 @@ describe('every public function and method', () => {
       const proxy = new Proxy({}, { get: spring, has: spring });
       const good = goodArguments(parameters);
       for (const [at, { properties }] of parameters.entries()) {
-        if (properties === undefined && parameters[at] !== args.spec) continue;
+        if (properties === undefined && parameters[at] !== spec) continue;
         assert.equal(await errorOf(method, good.with(at, proxy)), trap);
         for (const key of Object.keys(properties ?? {})) {
-          const options = Object.defineProperty({ ...roots }, key, { get: spring });
+          const options = Object.defineProperty({ ...(good[at] as object) }, key, { get: spring });
           assert.equal(await errorOf(method, good.with(at, options)), trap, key);
         }
       }
@@ -319,10 +196,16 @@ describe('every public function and method', () => {
             name: `${className}#${String(key)}`,
             call: (): unknown => Reflect.apply(method, self, [0, {}]) as unknown,
           };
-          assert.ok((await errorOf(detached, [])) instanceof TypeError);
+          const error = await errorOf(detached, []);
+          assert.ok(error instanceof TypeError, detached.name + inspect(error));
         }
       }
     }
+  });
+
+  it('wrote nothing to the device', () => {
+    const now = handles.MappedRegion.readBlock(0, new Uint8Array(regionSize));
+    assert.deepEqual(now, content);
   });
 
   it('works as before, after all that', async () => {

@@ -108,32 +108,6 @@ describe('registers', () => {
     assert.deepEqual(file.region.read(0, 0x100), written);
   });
 
-  it('are checked when they are named', async () => {
-    using file = fileRegion(bytes, { size: 0x100 });
-    const bad: [unknown, string][] = [
-      [{ offset: 0x100 }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 2 }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: -4 }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: '0' }, 'ERR_INVALID_ARG_TYPE'],
-      [{ offset: 0, width: 24 }, 'ERR_INVALID_ARG_VALUE'],
-      [{ offset: 0, access: 'x' }, 'ERR_INVALID_ARG_VALUE'],
-      [{ offset: 0, fields: { a: 0 } }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 0, fields: { a: 0b101 } }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 0, fields: { a: -1 } }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 0, fields: { a: 2 ** 32 } }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 0, fields: { a: 1.5 } }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 0, width: 8, fields: { a: 0x100 } }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 0, width: 64, fields: { a: 1 } }, 'ERR_OUT_OF_RANGE'],
-      [{ offset: 0, fields: { a: '1' } }, 'ERR_INVALID_ARG_TYPE'],
-      [7, 'ERR_INVALID_ARG_TYPE'],
-      [null, 'ERR_INVALID_ARG_TYPE'],
-    ];
-    for (const [spec, code] of bad) {
-      await failure(() => file.region.registers({ bad: spec } as never), code);
-    }
-    await failure(() => file.region.registers(7 as never), 'ERR_INVALID_ARG_TYPE');
-  });
-
   it('touch nothing when they are printed', () => {
     using file = fileRegion(bytes, { size: 0x100 });
     const regs: Registers<typeof map> = file.region.registers(map);

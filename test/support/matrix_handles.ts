@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import * as api from '../../lib/index.ts';
+import type { Roots } from '../../lib/locate/roots.ts';
+import { withBinding } from './fake_binding.ts';
+import { fakeAddress } from './fake_vfio.ts';
+import { fakeIoctls } from './fake_kernel.ts';
+
+/** One of every public class. */
+export interface Handles {
+  Display: api.Display;
+  DirtyPages: api.DirtyPages;
+  DmaLogging: api.DmaLogging;
+  Dmabuf: api.Dmabuf;
+  Features: api.Features;
+  Interrupt: api.Interrupt;
+  InterruptVector: api.InterruptVector;
+  Ioas: api.Ioas;
+  Iommufd: api.Iommufd;
+  LowPower: api.LowPower;
+  MappedRegion: api.MappedRegion;
+  Migration: api.Migration;
+  MigrationSink: api.MigrationSink;
+  MigrationSource: api.MigrationSource;
+  PciFunction: api.PciFunction;
+  Region: api.Region;
+  VfioCdev: api.VfioCdev;
+  VfioDevice: api.VfioDevice;
+  VfioError: api.VfioError;
+}
+
+/** Opens all of them, on a device that is /dev/zero with a fake kernel's ioctls. */
+export function openHandles(roots: Roots): Promise<Handles> {
+  return withBinding(fakeIoctls, async () => {
+    const iommufd = api.Iommufd.open(roots);
+    const device = await api.VfioDevice.open(fakeAddress, { ...roots, iommufd });
+    const { feature } = device;
+    const { migration } = feature;
+    const range = { iova: 0n, length: 4096n, pageSize: 4096 };
+    const region = device.region('bar0');
+    const interrupt = device.interrupt(0);
+    const [vector] = await interrupt.enable();
+    assert.ok(vector);
+    return {
+      Display: feature.display,
+      DirtyPages: await feature.dmaLogging.report(range),
+      DmaLogging: feature.dmaLogging,
+      Dmabuf: await feature.exportDmabuf(0, [{ offset: 0, length: 4096 }]),
+      Features: feature,
+      Interrupt: interrupt,
+      InterruptVector: vector,
+      Ioas: iommufd.createIoas(),
+      Iommufd: iommufd,
+      LowPower: feature.lowPower,
+      MappedRegion: region.map(),
+      Migration: migration,
+      MigrationSink: await migration.setState('resuming'),
+      MigrationSource: await migration.setState('stop-copy'),
+      PciFunction: device.pci,
+      Region: region,
+      VfioCdev: await api.openCdev(fakeAddress, roots),
+      VfioDevice: device,
+      VfioError: new api.VfioError({ code: 'ECODE', message: 'an error' }),
+    };
+  });
+}
+
+export function closeHandles(handles: Handles): void {
+  handles.Dmabuf.closeSync();
+  handles.MigrationSink.destroy();
+  handles.MigrationSource.destroy();
+  handles.VfioCdev.closeSync();
+  handles.VfioDevice.closeSync();
+  handles.Iommufd.closeSync();
+}
