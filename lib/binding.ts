@@ -89,6 +89,15 @@ export type Binding = {
   detachBuffer: (buffer: ArrayBuffer) => Answer;
   /** What single accesses read and write, see lib/region/mailbox.ts. */
   mailbox: () => ArrayBuffer;
+  /** One register of a device's region, by the mailbox. */
+  pread8: Access;
+  pread16: Access;
+  pread32: Access;
+  pread64: Access;
+  pwrite8: Access;
+  pwrite16: Access;
+  pwrite32: Access;
+  pwrite64: Access;
   read8: Access;
   read16: Access;
   read32: Access;

@@ -9,9 +9,8 @@
 // A whole number from 0 to `most`.
 static std::optional<double> WholeArgument(const Napi::CallbackInfo& info, size_t index,
                                            double most) {
-  const Napi::Value value = info[index];
-  if (!value.IsNumber()) return std::nullopt;
-  const double number = value.As<Napi::Number>().DoubleValue();
+  double number = 0;
+  if (napi_get_value_double(info.Env(), info[index], &number) != napi_ok) return std::nullopt;
   if (!(number >= 0 && number <= most)) return std::nullopt;
   if (std::trunc(number) != number) return std::nullopt;
   return number;
@@ -79,12 +78,17 @@ namespace {
 template <typename Element>
 std::optional<std::span<Element>> ArrayArgument(const Napi::CallbackInfo& info, size_t index,
                                                 size_t elements, napi_typedarray_type type) {
-  const Napi::Value value = info[index];
-  if (!value.IsTypedArray()) return std::nullopt;
-  auto array = value.As<Napi::TypedArrayOf<Element>>();
-  if (array.TypedArrayType() != type || array.ElementLength() < elements) return std::nullopt;
-  if (array.ByteLength() > std::numeric_limits<uint32_t>::max()) return std::nullopt;
-  return std::span(array.Data(), array.ElementLength());
+  napi_typedarray_type found = napi_int8_array;
+  size_t count = 0;
+  void* data = nullptr;
+  // Once: the wrappers ask for each of these anew.
+  if (napi_get_typedarray_info(info.Env(), info[index], &found, &count, &data, nullptr, nullptr) !=
+      napi_ok) {
+    return std::nullopt;
+  }
+  if (found != type || count < elements) return std::nullopt;
+  if (count > std::numeric_limits<uint32_t>::max() / sizeof(Element)) return std::nullopt;
+  return std::span(static_cast<Element*>(data), count);
 }
 
 }  // namespace

@@ -12,18 +12,12 @@
 
 namespace {
 
-constexpr int32_t kDone = 0;
-constexpr int32_t kRefused = 1;
-
-constexpr double kMostSafe = 9007199254740991.0;
-
 // Where the mailbox's words lead; null where they are refused.
 template <typename T>
 volatile std::byte* Place(const Mailbox& mailbox, MappingTable& mappings, bool write) {
-  if (!(mailbox.offset >= 0 && mailbox.offset <= kMostSafe)) return nullptr;
-  const auto offset = static_cast<uint64_t>(mailbox.offset);
-  if (static_cast<double>(offset) != mailbox.offset || offset % sizeof(T) != 0) return nullptr;
-  const Mapping* mapping = mappings.Find(mailbox.mapping);
+  uint64_t offset = 0;
+  if (!OffsetOf(mailbox, &offset) || offset % sizeof(T) != 0) return nullptr;
+  const Mapping* mapping = mappings.Find(mailbox.handle);
   if (mapping == nullptr || !mapping->Holds(offset, sizeof(T))) return nullptr;
   if (write && !mapping->IsWritable(offset, sizeof(T))) return nullptr;
   return mapping->at(offset);
@@ -51,22 +45,12 @@ int32_t Barrier(Mailbox&, MappingTable&) {
 using Access = int32_t (*)(Mailbox& mailbox, MappingTable& mappings);
 
 template <Access access>
-napi_value Call(napi_env env, napi_callback_info info) {
+napi_value AccessByMail(napi_env env, napi_callback_info info) {
   void* data = nullptr;
   if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
   auto* addon = static_cast<Addon*>(data);
   addon->mailbox->status = access(*addon->mailbox, addon->mappings);
   return nullptr;
-}
-
-template <Access access>
-void Export(Napi::Env env, Napi::Object exports, const char* name) {
-  napi_value function = nullptr;
-  // The environment's own data goes with the function, which is quicker than asking for it.
-  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, Call<access>, env.GetInstanceData<Addon>(),
-                           &function) == napi_ok) {
-    exports[name] = Napi::Value(env, function);
-  }
 }
 
 // mailbox() -> the same ArrayBuffer each time
@@ -85,15 +69,23 @@ void ExportMailbox(Napi::Env env, Napi::Object exports) {
 
 }  // namespace
 
+void ExportPlain(Napi::Env env, Napi::Object exports, const char* name, napi_callback callback) {
+  napi_value function = nullptr;
+  if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, env.GetInstanceData<Addon>(),
+                           &function) == napi_ok) {
+    exports[name] = Napi::Value(env, function);
+  }
+}
+
 void ExportMmio(Napi::Env env, Napi::Object exports) {
   ExportMailbox(env, exports);
-  Export<Read<uint8_t>>(env, exports, "read8");
-  Export<Read<uint16_t>>(env, exports, "read16");
-  Export<Read<uint32_t>>(env, exports, "read32");
-  Export<Read<uint64_t>>(env, exports, "read64");
-  Export<Write<uint8_t>>(env, exports, "write8");
-  Export<Write<uint16_t>>(env, exports, "write16");
-  Export<Write<uint32_t>>(env, exports, "write32");
-  Export<Write<uint64_t>>(env, exports, "write64");
-  Export<Barrier>(env, exports, "barrier");
+  ExportPlain(env, exports, "read8", AccessByMail<Read<uint8_t>>);
+  ExportPlain(env, exports, "read16", AccessByMail<Read<uint16_t>>);
+  ExportPlain(env, exports, "read32", AccessByMail<Read<uint32_t>>);
+  ExportPlain(env, exports, "read64", AccessByMail<Read<uint64_t>>);
+  ExportPlain(env, exports, "write8", AccessByMail<Write<uint8_t>>);
+  ExportPlain(env, exports, "write16", AccessByMail<Write<uint16_t>>);
+  ExportPlain(env, exports, "write32", AccessByMail<Write<uint32_t>>);
+  ExportPlain(env, exports, "write64", AccessByMail<Write<uint64_t>>);
+  ExportPlain(env, exports, "barrier", AccessByMail<Barrier>);
 }

@@ -73,11 +73,31 @@ void Store(volatile std::byte* address, T value) {
 struct Mailbox {
   double offset;
   uint64_t value;
-  uint32_t mapping;
-  int32_t status;  // 0, 1 for refused, -errno
+  uint32_t handle;      // of a mapping, or of a descriptor
+  int32_t status;       // one of those below, or -errno
+  uint32_t start_high;  // where a region starts in its descriptor
+  uint32_t start_low;
 };
-static_assert(offsetof(Mailbox, value) == 8 && offsetof(Mailbox, mapping) == 16 &&
-              offsetof(Mailbox, status) == 20 && sizeof(Mailbox) == 24);
+static_assert(offsetof(Mailbox, value) == 8 && offsetof(Mailbox, handle) == 16 &&
+              offsetof(Mailbox, status) == 20 && offsetof(Mailbox, start_high) == 24 &&
+              offsetof(Mailbox, start_low) == 28 && sizeof(Mailbox) == 32);
+
+inline constexpr int32_t kDone = 0;
+inline constexpr int32_t kRefused = 1;
+// And so many bytes, fewer than the width, were transferred.
+inline constexpr int32_t kShort = 2;
+
+// The mailbox's offset, where it is a whole number that JavaScript says exactly.
+inline bool OffsetOf(const Mailbox& mailbox, uint64_t* offset) {
+  constexpr double kMostSafe = 9007199254740991.0;
+  if (!(mailbox.offset >= 0 && mailbox.offset <= kMostSafe)) return false;
+  *offset = static_cast<uint64_t>(mailbox.offset);
+  return static_cast<double>(*offset) == mailbox.offset;
+}
+
+// Exports a function of plain Node-API, whose data is the environment's Addon: for calls so short
+// that what the wrappers add, and asking for the Addon, would be a good part of their time.
+void ExportPlain(Napi::Env env, Napi::Object exports, const char* name, napi_callback callback);
 
 void ExportMmio(Napi::Env env, Napi::Object exports);
 void ExportMmioRows(Napi::Env env, Napi::Object exports);

@@ -1,9 +1,7 @@
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "addon.h"
-#include "arguments.h"
 #include "fault_guard.h"
 #include "mmio.h"
 
@@ -12,10 +10,22 @@
 
 namespace {
 
-const Mapping* MappingArgument(const Napi::CallbackInfo& info, size_t index) {
-  const auto handle = Uint32Argument(info, index);
-  return handle ? info.Env().GetInstanceData<Addon>()->mappings.Find(*handle) : nullptr;
-}
+// Arguments of a row, of which the first is the mapping; null where that names none.
+struct Arguments {
+  napi_value values[3];
+  const Mapping* mapping = nullptr;
+
+  Arguments(napi_env env, napi_callback_info info) {
+    size_t count = 3;
+    void* addon = nullptr;
+    double handle = 0;
+    if (napi_get_cb_info(env, info, &count, values, nullptr, &addon) != napi_ok) return;
+    if (napi_get_value_double(env, values[0], &handle) != napi_ok) return;
+    if (!(handle >= 0 && handle <= 4294967295.0)) return;
+    const auto whole = static_cast<uint32_t>(handle);
+    if (whole == handle) mapping = static_cast<Addon*>(addon)->mappings.Find(whole);
+  }
+};
 
 // A typed array's elements, whatever they are.
 struct Elements {
@@ -24,13 +34,15 @@ struct Elements {
   void* data;
 };
 
-std::optional<Elements> ElementsArgument(const Napi::CallbackInfo& info, size_t index) {
-  Elements elements = {};
-  if (napi_get_typedarray_info(info.Env(), info[index], &elements.type, &elements.count,
-                               &elements.data, nullptr, nullptr) != napi_ok) {
-    return std::nullopt;
-  }
-  return elements;
+bool ElementsOf(napi_env env, napi_value value, Elements* elements) {
+  return napi_get_typedarray_info(env, value, &elements->type, &elements->count, &elements->data,
+                                  nullptr, nullptr) == napi_ok;
+}
+
+napi_value ToAnswer(napi_env env, int number) {
+  napi_value answer = nullptr;
+  napi_create_int32(env, number, &answer);
+  return answer;
 }
 
 // Where 32 bits may be accessed. A copy, kept in registers: the compiler must not assume that the
@@ -69,25 +81,25 @@ void AccessEach(volatile std::byte* start, const Places places, const volatile u
 // twice: before the first access, so that a mistake changes nothing, and at each, since another
 // thread may have the memory of the array, and what leaves the mapping must never be reached.
 template <bool write>
-Napi::Value Batch(const Napi::CallbackInfo& info) {
-  const Mapping* mapping = MappingArgument(info, 0);
-  const auto places = ElementsArgument(info, 1);
-  const auto room = ElementsArgument(info, 2);
-  if (mapping == nullptr || !places || !room) return info.Env().Undefined();
-  if (places->type != napi_uint32_array || room->type != napi_uint32_array ||
-      room->count < places->count || mapping->size() < sizeof(uint32_t)) {
-    return info.Env().Undefined();
-  }
-  const auto* offsets = static_cast<const volatile uint32_t*>(places->data);
+napi_value Batch(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  const Mapping* mapping = arguments.mapping;
+  Elements places = {};
+  Elements room = {};
+  if (mapping == nullptr || mapping->size() < sizeof(uint32_t)) return nullptr;
+  if (!ElementsOf(env, arguments.values[1], &places)) return nullptr;
+  if (!ElementsOf(env, arguments.values[2], &room)) return nullptr;
+  if (places.type != napi_uint32_array || room.type != napi_uint32_array) return nullptr;
+  if (room.count < places.count) return nullptr;
+  const auto* offsets = static_cast<const volatile uint32_t*>(places.data);
   const Places allowed = PlacesOf(*mapping, write);
-  for (size_t at = 0; at < places->count; at++) {
-    if (!allowed.Has(offsets[at])) return info.Env().Undefined();
+  for (size_t at = 0; at < places.count; at++) {
+    if (!allowed.Has(offsets[at])) return nullptr;
   }
-  const int error = Guarded(mapping->at(0), mapping->size(), [&] {
-    AccessEach<write>(mapping->at(0), allowed, offsets, static_cast<uint32_t*>(room->data),
-                      places->count);
-  });
-  return Napi::Number::New(info.Env(), error);
+  return ToAnswer(env, Guarded(mapping->at(0), mapping->size(), [&] {
+                    AccessEach<write>(mapping->at(0), allowed, offsets,
+                                      static_cast<uint32_t*>(room.data), places.count);
+                  }));
 }
 
 template <typename T, bool write>
@@ -115,30 +127,34 @@ std::optional<int> Block(const Mapping& mapping, uint64_t offset, const Elements
 
 // (mapping, offset, values): neighbouring registers of the array's own width
 template <bool write>
-Napi::Value Blocks(const Napi::CallbackInfo& info) {
-  const Mapping* mapping = MappingArgument(info, 0);
-  const auto offset = SafeIntegerArgument(info, 1);
-  const auto elements = ElementsArgument(info, 2);
-  if (mapping == nullptr || !offset || !elements) return info.Env().Undefined();
+napi_value Blocks(napi_env env, napi_callback_info info) {
+  const Arguments arguments(env, info);
+  double offset = 0;
+  Elements elements = {};
+  if (arguments.mapping == nullptr) return nullptr;
+  if (napi_get_value_double(env, arguments.values[1], &offset) != napi_ok) return nullptr;
+  if (!(offset >= 0 && offset <= static_cast<double>(arguments.mapping->size()))) return nullptr;
+  const auto start = static_cast<uint64_t>(offset);
+  if (static_cast<double>(start) != offset) return nullptr;
+  if (!ElementsOf(env, arguments.values[2], &elements)) return nullptr;
   std::optional<int> result;
-  if (elements->type == napi_uint8_array) {
-    result = Block<uint8_t, write>(*mapping, *offset, *elements);
-  } else if (elements->type == napi_uint16_array) {
-    result = Block<uint16_t, write>(*mapping, *offset, *elements);
-  } else if (elements->type == napi_uint32_array) {
-    result = Block<uint32_t, write>(*mapping, *offset, *elements);
-  } else if (elements->type == napi_biguint64_array) {
-    result = Block<uint64_t, write>(*mapping, *offset, *elements);
+  if (elements.type == napi_uint8_array) {
+    result = Block<uint8_t, write>(*arguments.mapping, start, elements);
+  } else if (elements.type == napi_uint16_array) {
+    result = Block<uint16_t, write>(*arguments.mapping, start, elements);
+  } else if (elements.type == napi_uint32_array) {
+    result = Block<uint32_t, write>(*arguments.mapping, start, elements);
+  } else if (elements.type == napi_biguint64_array) {
+    result = Block<uint64_t, write>(*arguments.mapping, start, elements);
   }
-  if (!result) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), *result);
+  return result ? ToAnswer(env, *result) : nullptr;
 }
 
 }  // namespace
 
 void ExportMmioRows(Napi::Env env, Napi::Object exports) {
-  exports["readBatch32"] = Napi::Function::New(env, Batch<false>, "readBatch32");
-  exports["writeBatch32"] = Napi::Function::New(env, Batch<true>, "writeBatch32");
-  exports["readBlock"] = Napi::Function::New(env, Blocks<false>, "readBlock");
-  exports["writeBlock"] = Napi::Function::New(env, Blocks<true>, "writeBlock");
+  ExportPlain(env, exports, "readBatch32", Batch<false>);
+  ExportPlain(env, exports, "writeBatch32", Batch<true>);
+  ExportPlain(env, exports, "readBlock", Blocks<false>);
+  ExportPlain(env, exports, "writeBlock", Blocks<true>);
 }

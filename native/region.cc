@@ -5,18 +5,24 @@
 #include <limits>
 #include <vector>
 
+#include "addon.h"
 #include "arguments.h"
+#include "mmio.h"
 #include "slow_call.h"
+
+static std::optional<int64_t> PositionOf(uint32_t high, uint32_t low, uint64_t offset) {
+  const uint64_t start = (uint64_t{high} << 32) | low;
+  constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
+  if (start > kMost || offset > kMost - start) return std::nullopt;
+  return static_cast<int64_t>(start + offset);
+}
 
 std::optional<int64_t> PositionArgument(const Napi::CallbackInfo& info, size_t index) {
   const auto high = Uint32Argument(info, index);
   const auto low = Uint32Argument(info, index + 1);
   const auto offset = SafeIntegerArgument(info, index + 2);
   if (!high || !low || !offset) return std::nullopt;
-  const uint64_t start = (uint64_t{*high} << 32) | *low;
-  constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
-  if (start > kMost || *offset > kMost - start) return std::nullopt;
-  return static_cast<int64_t>(start + *offset);
+  return PositionOf(*high, *low, *offset);
 }
 
 namespace {
@@ -72,10 +78,49 @@ Napi::Value PwriteSlowly(const Napi::CallbackInfo& info) {
                    });
 }
 
+// pread<bits>(), pwrite<bits>(): one register, by the mailbox. All arguments of a pread would cost
+// as much as the call itself.
+template <typename T, bool write>
+int32_t TransferWord(Addon& addon) {
+  Mailbox& mailbox = *addon.mailbox;
+  const std::shared_ptr<Fd> device = addon.fds.Find(mailbox.handle);
+  uint64_t offset = 0;
+  if (!device || !OffsetOf(mailbox, &offset)) return kRefused;
+  const auto position = PositionOf(mailbox.start_high, mailbox.start_low, offset);
+  if (!position) return kRefused;
+  T value = LittleEndian(static_cast<T>(mailbox.value));
+  const int count = RetryOnSignal([&] {
+    const auto moved = write ? pwrite(device->number(), &value, sizeof(T), *position)
+                             : pread(device->number(), &value, sizeof(T), *position);
+    return static_cast<int>(moved);
+  });
+  if (count < 0) return count;
+  if (count < static_cast<int>(sizeof(T))) return kShort + count;
+  mailbox.value = LittleEndian(value);
+  return kDone;
+}
+
+template <typename T, bool write>
+napi_value Word(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
+  auto* addon = static_cast<Addon*>(data);
+  addon->mailbox->status = TransferWord<T, write>(*addon);
+  return nullptr;
+}
+
 }  // namespace
 
 void ExportRegion(Napi::Env env, Napi::Object exports) {
   exports["pread"] = Napi::Function::New(env, Pread, "pread");
   exports["pwrite"] = Napi::Function::New(env, PwriteSlowly, "pwrite");
   exports["pwriteSync"] = Napi::Function::New(env, PwriteSync, "pwriteSync");
+  ExportPlain(env, exports, "pread8", Word<uint8_t, false>);
+  ExportPlain(env, exports, "pread16", Word<uint16_t, false>);
+  ExportPlain(env, exports, "pread32", Word<uint32_t, false>);
+  ExportPlain(env, exports, "pread64", Word<uint64_t, false>);
+  ExportPlain(env, exports, "pwrite8", Word<uint8_t, true>);
+  ExportPlain(env, exports, "pwrite16", Word<uint16_t, true>);
+  ExportPlain(env, exports, "pwrite32", Word<uint32_t, true>);
+  ExportPlain(env, exports, "pwrite64", Word<uint64_t, true>);
 }

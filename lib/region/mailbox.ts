@@ -1,14 +1,18 @@
-import type { NativeMapping } from '../binding.ts';
+import type { NativeFd, NativeMapping } from '../binding.ts';
 import { littleEndian } from '../device/capabilities.ts';
 
-/** What {@link Mailbox.status} says when the access was made; 1 when it was refused, else -errno. */
+/** What {@link Mailbox.status} says when the access was made, when it was refused; else -errno. */
 export const done = 0;
 export const refused = 1;
+/** And so many bytes were transferred, too few. */
+export const short = 2;
 
 // Words of native/mmio.h's Mailbox. A value of 32 bits or fewer is the low half of its 64.
 const LOW = littleEndian ? 2 : 3;
-const MAPPING = 4;
+const HANDLE = 4;
 const STATUS = 5;
+const START_HIGH = 6;
+const START_LOW = 7;
 
 /**
  * The addon's memory in which a single access finds its arguments and leaves its result. Between
@@ -30,8 +34,16 @@ export class Mailbox {
 
   /** Where the next access goes. The addon checks both; what is no number is refused there. */
   aim(mapping: NativeMapping, offset: unknown): void {
-    this.#words[MAPPING] = mapping;
+    this.#words[HANDLE] = mapping;
     this.#offset[0] = typeof offset === 'number' ? offset : NaN;
+  }
+
+  /** As {@link aim}, at a place in a region of a device, whose start is in two halves. */
+  aimAt(device: NativeFd, high: number, low: number, offset: number): void {
+    this.#words[HANDLE] = device;
+    this.#words[START_HIGH] = high;
+    this.#words[START_LOW] = low;
+    this.#offset[0] = offset;
   }
 
   get status(): number {

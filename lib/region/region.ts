@@ -1,17 +1,14 @@
 import { types } from 'node:util';
 import { invalidType, requireBytes, requireObject } from '../arguments.ts';
+import { binding } from '../binding.ts';
 import type { RegionCapability, RegionInfo } from '../device/decode.ts';
-import { checkAccess, checkLength, checkRange, checkValue } from './checks.ts';
+import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
+import { done, Mailbox } from './mailbox.ts';
 import { mapRegion, type MapOptions } from './map.ts';
 import type { MappedRegion } from './mapped_region.ts';
 import type { RegionOwner } from './owner.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
-import { placeOf, readBytes, writeBytesSync, type RegionPlace } from './transfer.ts';
-
-/** What one typed access transfers. */
-const word = new Uint8Array(8);
-const bytesOf = { 1: word.subarray(0, 1), 2: word.subarray(0, 2), 4: word.subarray(0, 4), 8: word };
-const view = new DataView(word.buffer);
+import { placeOf, readBytes, wordError, writeBytesSync, type RegionPlace } from './transfer.ts';
 
 /**
  * A region of a device, read and written through the kernel (pread and pwrite on the device's
@@ -30,6 +27,7 @@ const view = new DataView(word.buffer);
 export class Region {
   readonly #place: RegionPlace;
   readonly #info: RegionInfo;
+  readonly #box = new Mailbox(binding().mailbox());
 
   private constructor(owner: RegionOwner, info: RegionInfo) {
     this.#place = placeOf(owner, info);
@@ -104,29 +102,37 @@ export class Region {
    */
   read8(offset: number): number {
     checkAccess(offset, 1, this.#info.size);
-    readBytes(this.#place, offset, bytesOf[1]);
-    return view.getUint8(0);
+    this.#aim(offset);
+    binding().pread8();
+    this.#check('pread', offset, 1);
+    return this.#box.value;
   }
 
   /** As {@link read8}, two bytes. */
   read16(offset: number): number {
     checkAccess(offset, 2, this.#info.size);
-    readBytes(this.#place, offset, bytesOf[2]);
-    return view.getUint16(0, true);
+    this.#aim(offset);
+    binding().pread16();
+    this.#check('pread', offset, 2);
+    return this.#box.value;
   }
 
   /** As {@link read8}, four bytes. */
   read32(offset: number): number {
     checkAccess(offset, 4, this.#info.size);
-    readBytes(this.#place, offset, bytesOf[4]);
-    return view.getUint32(0, true);
+    this.#aim(offset);
+    binding().pread32();
+    this.#check('pread', offset, 4);
+    return this.#box.value;
   }
 
   /** As {@link read8}, eight bytes. */
   read64(offset: number): bigint {
     checkAccess(offset, 8, this.#info.size);
-    readBytes(this.#place, offset, bytesOf[8]);
-    return view.getBigUint64(0, true);
+    this.#aim(offset);
+    binding().pread64();
+    this.#check('pread', offset, 8);
+    return this.#box.value64;
   }
 
   /**
@@ -137,32 +143,40 @@ export class Region {
   write8(offset: number, value: number): void {
     checkAccess(offset, 1, this.#info.size);
     checkValue(value, 1);
-    view.setUint8(0, value);
-    writeBytesSync(this.#place, offset, bytesOf[1]);
+    this.#aim(offset);
+    this.#box.value = value;
+    binding().pwrite8();
+    this.#check('pwrite', offset, 1);
   }
 
   /** As {@link write8}, two bytes. */
   write16(offset: number, value: number): void {
     checkAccess(offset, 2, this.#info.size);
     checkValue(value, 2);
-    view.setUint16(0, value, true);
-    writeBytesSync(this.#place, offset, bytesOf[2]);
+    this.#aim(offset);
+    this.#box.value = value;
+    binding().pwrite16();
+    this.#check('pwrite', offset, 2);
   }
 
   /** As {@link write8}, four bytes. */
   write32(offset: number, value: number): void {
     checkAccess(offset, 4, this.#info.size);
     checkValue(value, 4);
-    view.setUint32(0, value, true);
-    writeBytesSync(this.#place, offset, bytesOf[4]);
+    this.#aim(offset);
+    this.#box.value = value;
+    binding().pwrite32();
+    this.#check('pwrite', offset, 4);
   }
 
   /** As {@link write8}, eight bytes. */
   write64(offset: number, value: bigint): void {
     checkAccess(offset, 8, this.#info.size);
     checkValue(value, 8);
-    view.setBigUint64(0, value, true);
-    writeBytesSync(this.#place, offset, bytesOf[8]);
+    this.#aim(offset);
+    this.#box.value64 = value;
+    binding().pwrite64();
+    this.#check('pwrite', offset, 8);
   }
 
   /** Gives registers their names, as `MappedRegion.registers` does. */
@@ -187,5 +201,15 @@ export class Region {
   #checkBytes(name: string, offset: unknown, length: number): void {
     checkLength(name, length, 0, this.#info.size);
     checkRange(offset, length, this.#info.size);
+  }
+
+  #aim(offset: number): void {
+    const { owner, high, low } = this.#place;
+    this.#box.aimAt(owner.fd.native, high, low, offset);
+  }
+
+  #check(syscall: string, offset: number, width: Width): void {
+    const { status } = this.#box;
+    if (status !== done) throw wordError(this.#place, syscall, offset, width, status);
   }
 }

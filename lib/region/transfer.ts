@@ -3,6 +3,7 @@ import { check } from '../call.ts';
 import type { RegionInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
 import { transferError } from './failure.ts';
+import { refused, short } from './mailbox.ts';
 import type { RegionOwner } from './owner.ts';
 
 /** Where a region is: in which device, and in two halves where it starts in the descriptor. */
@@ -21,7 +22,7 @@ export function placeOf(owner: RegionOwner, { name, offset }: RegionInfo): Regio
 export function readBytes(place: RegionPlace, offset: number, bytes: Uint8Array): Uint8Array {
   const { owner, high, low } = place;
   const count = binding().pread(owner.fd.native, high, low, offset, bytes);
-  if (count !== bytes.length) throw failure(place, 'pread', offset, bytes, count);
+  if (count !== bytes.length) throw failure(place, 'pread', offset, bytes.length, count);
   return bytes;
 }
 
@@ -29,7 +30,7 @@ export function readBytes(place: RegionPlace, offset: number, bytes: Uint8Array)
 export function writeBytesSync(place: RegionPlace, offset: number, bytes: Uint8Array): void {
   const { owner, high, low } = place;
   const count = binding().pwriteSync(owner.fd.native, high, low, offset, bytes);
-  if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes, count);
+  if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes.length, count);
 }
 
 /** As {@link writeBytesSync}, on a thread of the addon's own: for writes that the kernel waits in. */
@@ -40,14 +41,26 @@ export async function writeBytes(
 ): Promise<void> {
   const { owner, high, low } = place;
   const count = await binding().pwrite(owner.fd.native, high, low, offset, bytes);
-  if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes, count);
+  if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes.length, count);
+}
+
+/** The error of a single register's transfer: what the mailbox says of it. */
+export function wordError(
+  place: RegionPlace,
+  syscall: string,
+  offset: number,
+  width: number,
+  status: number,
+): Error {
+  const answer = status >= short ? status - short : status;
+  return failure(place, syscall, offset, width, status === refused ? undefined : answer);
 }
 
 function failure(
   { owner, name }: RegionPlace,
   syscall: string,
   offset: number,
-  { length }: Uint8Array,
+  length: number,
   answer: Answer,
 ): Error {
   const { path, device } = owner.location;

@@ -56,6 +56,32 @@ describe('the addon’s accesses', () => {
     }
   });
 
+  it('of a region are refused by themselves where it is none, and count what was transferred', () => {
+    using file = mapFile();
+    const native = binding();
+    const box = new Mailbox(native.mailbox());
+    const status = (
+      call: 'pread32' | 'pwrite64',
+      fd: number,
+      place: [number, number, number],
+    ): number => {
+      box.aimAt(fd as NativeFd, ...place);
+      native[call]();
+      return box.status;
+    };
+    for (const call of ['pread32', 'pwrite64'] as const) {
+      for (const stale of [0, 1e6, 2 ** 32 - 1]) assert.equal(status(call, stale, [0, 0, 0]), 1);
+      for (const offset of [-1, 0.5, NaN, 2 ** 53]) {
+        assert.equal(status(call, file.fd, [0, 0, offset]), 1);
+      }
+      assert.equal(status(call, file.fd, [2 ** 31, 0, 0]), 1, 'past what a position can be');
+      assert.equal(status(call, file.fd, [2 ** 31 - 1, 2 ** 32 - 1, 1]), 1);
+      assert.equal(status(call, file.fd, [0, 8, 8]), 0);
+    }
+    assert.equal(status('pread32', file.fd, [0, size, 0]), 2, 'nothing is there');
+    assert.equal(status('pread32', file.fd, [0, size - 3, 0]), 5, 'three bytes are there');
+  });
+
   it('never write what is read-only', () => {
     using file = mapFile();
     const native = binding();

@@ -1,0 +1,76 @@
+// One case of bench/mmio.ts, in a process of its own: cases that share one spoil each other's
+// optimized code. Prints its nanoseconds.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { measure } from 'mitata';
+import { OwnedFd } from '../lib/owned_fd.ts';
+import { OpenMappings } from '../lib/region/owner.ts';
+import { Region } from '../lib/region/region.ts';
+import { root } from '../test/support/root.ts';
+
+const size = 4096;
+/** Values that fit no small integer are the worse half: engines box them. */
+const folder = mkdtempSync(join(tmpdir(), 'vfio-bench-'));
+const path = join(folder, 'file');
+writeFileSync(path, new Uint8Array(size).fill(0xa5));
+
+const device = { bus: 'pci', address: '0000:00:00.0', sysfsPath: '' };
+const owner = {
+  fd: OwnedFd.open(path, 'the file'),
+  location: { device, name: 'vfio0', major: 0, minor: 0, path },
+  mappings: new OpenMappings(),
+  config: undefined,
+};
+const info = { index: 0, name: 'bar0', size, offset: 0n, capabilities: [] };
+const bar = Region.of(owner, { ...info, flags: ['read', 'write', 'mmap'] }).map();
+
+const offsets = Uint32Array.from({ length: 64 }, (_, at) => at * 4);
+const values = new Uint32Array(64);
+const { noop } = createRequire(import.meta.url)(
+  new URL('build-baseline/noop.node', root).pathname,
+) as { noop: () => void };
+
+const cases: Record<string, () => unknown> = {
+  noop: () => {
+    noop();
+  },
+  read8: () => bar.read8(16),
+  read32: () => bar.read32(16),
+  read64: () => bar.read64(16),
+  write32: () => {
+    bar.write32(16, 0xdead_beef);
+  },
+  write64: () => {
+    bar.write64(16, 0xdead_beefn);
+  },
+  readBatch32: () => bar.readBatch32(offsets, values),
+  writeBatch32: () => {
+    bar.writeBatch32(offsets, values);
+  },
+  readBlock: () => bar.readBlock(0, values),
+};
+
+/** Ten million accesses: what they leave on the heap when the garbage is out. */
+function heapGrowth(): number {
+  const collect = (globalThis as { gc?: () => void }).gc;
+  if (collect === undefined) throw new Error('run me with --expose-gc');
+  const run = cases['read32'];
+  for (let at = 0; at < 100_000; at++) run?.();
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  for (let at = 0; at < 10_000_000; at++) run?.();
+  collect();
+  return process.memoryUsage().heapUsed - before;
+}
+
+const [name = ''] = process.argv.slice(2);
+const run = cases[name];
+if (name === 'heap') console.log(heapGrowth());
+else if (run === undefined) throw new Error(`there is no case ${name}`);
+else console.log((await measure(run)).p50);
+
+bar.closeSync();
+owner.fd.closeSync();
+rmSync(folder, { recursive: true });

@@ -1,0 +1,72 @@
+// Times GET_REGION_INFO and a pread of 4 bytes, of BAR 0, against the C program bench/baseline/region.c,
+// some of each in turn. Both have the device in turns, as it can be bound once.
+//
+//   npm run bench:region                                in the lab, its edu
+//   node build-test/bench/region.js <device> [turns]    a device of the lab by name, or by address
+import { binding } from '../lib/binding.ts';
+import { VfioDevice } from '../lib/device/device.ts';
+import { openDeviceNodeSync } from '../lib/device/late_node.ts';
+import { bindNodeSync } from '../lib/device/bind.ts';
+import { parseAddress } from '../lib/locate/address.ts';
+import { locateDevice } from '../lib/locate/find_cdev.ts';
+import { devices } from '../test/support/devices.ts';
+import { spawnSync } from 'node:child_process';
+import { root } from '../test/support/root.ts';
+
+interface Times {
+  info: number;
+  pread: number;
+}
+
+const [name = 'edu', turns = '9'] = process.argv.slice(2);
+const spec = devices.find((device) => device.name === name) ?? parseAddress(name);
+/** Calls in a row; before the first turn that counts, the engine has seen them all. */
+const count = 3000;
+
+function timed(run: () => unknown): number {
+  const start = process.hrtime.bigint();
+  for (let at = 0; at < count; at++) run();
+  return Number(process.hrtime.bigint() - start) / count;
+}
+
+function ours(): Times {
+  const bound = bindNodeSync(openDeviceNodeSync(spec, {}));
+  const { native } = bound.fd;
+  using device = VfioDevice.adoptSync(bound);
+  const region = device.region('bar0');
+  const room = new Uint32Array(128);
+  const { getRegionInfo } = binding();
+  return {
+    info: timed(() => {
+      if (getRegionInfo(native, 0, 32, room) !== 0) throw new Error('GET_REGION_INFO failed');
+    }),
+    pread: timed(() => region.read32(0)),
+  };
+}
+
+function theirs(): Times {
+  const program = new URL('build-baseline/region', root).pathname;
+  const { stdout } = spawnSync(program, [locateDevice(spec).sysfsPath], { input: `${count}\n` });
+  return JSON.parse(stdout.toString()) as Times;
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+}
+
+const times = { c: [] as Times[], node: [] as Times[] };
+const warmUp = 3;
+for (let at = -warmUp; at < Number(turns); at++) {
+  const turn = { c: theirs(), node: ours() };
+  if (at < 0) continue;
+  times.c.push(turn.c);
+  times.node.push(turn.node);
+}
+console.log(`BAR 0 of ${spec.address}, medians of ${turns} turns of ${count}, in ns`);
+console.log('            C     node      ÷ C');
+for (const what of ['info', 'pread'] as const) {
+  const c = median(times.c.map((one) => one[what]));
+  const node = median(times.node.map((one) => one[what]));
+  const cells = [c.toFixed(0), node.toFixed(0), (node / c).toFixed(2)];
+  console.log(what.padEnd(5) + cells.map((cell) => cell.padStart(9)).join(''));
+}
