@@ -12,8 +12,19 @@ export { describeDevice, findCdev } from './diagnose/lookup.ts';
 export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
 export type { RawCapability } from './device/capabilities.ts';
 export { VfioError, type VfioErrorCode } from './errors.ts';
-export type { Ioas } from './iommu/ioas.ts';
-export { Iommufd } from './iommu/iommufd.ts';
+export type { DirtyPages } from './iommu/dirty_pages.ts';
+export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
+export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';
+export type { FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
+export type { HardwareInfo } from './iommu/hardware_info.ts';
+export type { BoundDevice, DirtyRange, Hwpt, HwptOptions } from './iommu/hwpt.ts';
+export type { CopyOptions, Ioas, MapOptions } from './iommu/ioas.ts';
+export { Iommufd, type RlimitMode } from './iommu/iommufd.ts';
+export type { IovaRange } from './iommu/iova.ts';
+export { IovaAllocator, type IovaAllocateOptions } from './iommu/iova_allocator.ts';
+export type { DmaMapping } from './iommu/mapping.ts';
+export { scatterList, type DmaSegment, type ScatterOptions } from './iommu/scatter_list.ts';
+export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
 export type { DeviceFacts } from './locate/facts.ts';
 export type { CdevLocation, SysfsDevice } from './locate/find_cdev.ts';
@@ -25,7 +36,10 @@ export type {
   GroupMember,
   Holder,
   Holding,
+  IovaBounds,
+  IovaExtent,
   Ownership,
+  ReservedOverlap,
   VfioFacts,
   VfioReason,
 } from './reasons.ts';

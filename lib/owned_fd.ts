@@ -16,12 +16,17 @@ export class OwnedFd {
   #closed: Promise<void> | undefined;
   readonly #what: string;
   readonly path: string;
+  /**
+   * What must not be collected before the descriptor is closed: memory that the kernel may yet pin
+   * on its behalf. Nothing in it may lead back here, or a dropped owner would never be noticed.
+   */
+  readonly kept: Set<object> = new Set<object>();
 
   private constructor(fd: NativeFd, what: string, path: string) {
     this.#fd = fd;
     this.#what = what;
     this.path = path;
-    dropped.register(this, { fd, what, path }, this);
+    dropped.register(this, { fd, what, path, kept: this.kept }, this);
   }
 
   /** Opens a node for reading and writing. `what` names the owner in errors: 'the iommufd'. */
@@ -63,13 +68,17 @@ export class OwnedFd {
     const fd = this.#take();
     if (fd === undefined) return;
     this.#closed = Promise.resolve();
-    check(binding().closeSync(fd), { syscall: 'close', path: this.path });
+    const answer = binding().closeSync(fd);
+    this.kept.clear();
+    check(answer, { syscall: 'close', path: this.path });
   }
 
   async #close(): Promise<void> {
     const fd = this.#take();
     if (fd === undefined) return;
-    check(await binding().close(fd), { syscall: 'close', path: this.path });
+    const answer = await binding().close(fd);
+    this.kept.clear();
+    check(answer, { syscall: 'close', path: this.path });
   }
 
   #take(): NativeFd | undefined {
@@ -81,12 +90,18 @@ export class OwnedFd {
 }
 
 /** Closes what its owner forgot to close, and says so. */
-const dropped = new FinalizationRegistry<{ fd: NativeFd; what: string; path: string }>(
-  ({ fd, what, path }) => {
-    const message = `${what} (${path}) was dropped without being closed; closing it now`;
-    process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
-    void binding()
-      .close(fd)
-      ?.then((answer) => check(answer, { syscall: 'close', path }));
-  },
-);
+const dropped = new FinalizationRegistry<{
+  fd: NativeFd;
+  what: string;
+  path: string;
+  kept: Set<object>;
+}>(({ fd, what, path, kept }) => {
+  const message = `${what} (${path}) was dropped without being closed; closing it now`;
+  process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
+  void binding()
+    .close(fd)
+    ?.then((answer) => {
+      kept.clear();
+      check(answer, { syscall: 'close', path });
+    });
+});

@@ -2,7 +2,10 @@
 
 #include "fd.h"
 #include "find_entries.h"
+#include "hwpt.h"
+#include "ioas.h"
 #include "iommufd.h"
+#include "memory.h"
 #include "small_file.h"
 #include "vfio_device.h"
 #include "watch.h"
@@ -15,6 +18,9 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFd(env, exports);
   ExportVfioDevice(env, exports);
   ExportIommufd(env, exports);
+  ExportIoas(env, exports);
+  ExportHwpt(env, exports);
+  ExportMemory(env, exports);
   ExportSmallFile(env, exports);
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);

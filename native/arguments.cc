@@ -15,6 +15,15 @@ std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t in
   return static_cast<uint32_t>(number);
 }
 
+std::optional<uint64_t> Uint64Argument(const Napi::CallbackInfo& info, size_t index) {
+  const Napi::Value value = info[index];
+  if (!value.IsBigInt()) return std::nullopt;
+  bool lossless = false;
+  const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!lossless) return std::nullopt;
+  return number;
+}
+
 static std::optional<std::string> StringOf(const Napi::Value& value) {
   // Empty: a getter of the array threw, and JavaScript gets what it threw.
   if (value.IsEmpty() || !value.IsString()) return std::nullopt;
@@ -82,4 +91,9 @@ std::optional<std::span<int32_t>> Int32ArrayArgument(const Napi::CallbackInfo& i
 std::optional<std::span<uint32_t>> Uint32ArrayArgument(const Napi::CallbackInfo& info, size_t index,
                                                        size_t elements) {
   return ArrayArgument<uint32_t>(info, index, elements, napi_uint32_array);
+}
+
+std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackInfo& info,
+                                                          size_t index, size_t elements) {
+  return ArrayArgument<uint64_t>(info, index, elements, napi_biguint64_array);
 }

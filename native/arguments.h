@@ -14,6 +14,8 @@
 // no system call and returns undefined, and TypeScript, which checks first, reports the mistake.
 
 std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t index);
+// A BigInt of 64 bits without a sign.
+std::optional<uint64_t> Uint64Argument(const Napi::CallbackInfo& info, size_t index);
 // Refuses a string with a NUL, which would end the path early.
 std::optional<std::string> StringArgument(const Napi::CallbackInfo& info, size_t index);
 // Refuses an array with any other element than such strings.
@@ -28,6 +30,8 @@ std::optional<std::span<int32_t>> Int32ArrayArgument(const Napi::CallbackInfo& i
                                                      size_t elements);
 std::optional<std::span<uint32_t>> Uint32ArrayArgument(const Napi::CallbackInfo& info, size_t index,
                                                        size_t elements);
+std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackInfo& info,
+                                                          size_t index, size_t elements);
 
 // One system call, made again when a signal interrupted it: the result, or -errno.
 template <typename SystemCall>

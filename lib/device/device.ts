@@ -1,11 +1,10 @@
-import { invalidType } from '../arguments.ts';
-import { binding } from '../binding.ts';
-import { check } from '../call.ts';
-import { Ioas } from '../iommu/ioas.ts';
+import type { Hwpt } from '../iommu/hwpt.ts';
+import type { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
+import { Attachment } from './attachment.ts';
 import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, readDeviceInfo, type RawDeviceInfo } from './info.ts';
@@ -25,10 +24,12 @@ export interface OpenDeviceSyncOptions extends OpenSyncOptions, IommufdOption {}
 export class VfioDevice {
   readonly #bound: BoundCdev;
   readonly #answers: RawDeviceInfo;
+  readonly #attachment: Attachment;
   #info: DeviceInfo | undefined;
 
   private constructor(bound: BoundCdev) {
     this.#bound = bound;
+    this.#attachment = new Attachment(bound);
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
   }
 
@@ -144,8 +145,8 @@ export class VfioDevice {
   }
 
   /**
-   * Attaches the device to an address space, in place of the one it was attached to
-   * (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there.
+   * Attaches the device to an address space, or to a page table of one, in place of the one it was
+   * attached to (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there.
    *
    * @returns the id of the page table that the kernel put the device on; for an mdev the id of the
    *   address space
@@ -153,15 +154,13 @@ export class VfioDevice {
    *   IOMMU group is attached elsewhere), `EADDRINUSE`, `EFAULT` or `ENOMEM` (of maps made before);
    *   `ERR_VFIO_CLOSED`
    */
-  async attach(ioas: Ioas): Promise<number> {
-    const answer = await binding().attach(this.#bound.fd.native, idOf(ioas));
-    return check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
+  async attach(ioas: Ioas | Hwpt): Promise<number> {
+    return this.#attachment.attach(ioas);
   }
 
   /** As {@link attach}, blocking. */
-  attachSync(ioas: Ioas): number {
-    const answer = binding().attachSync(this.#bound.fd.native, idOf(ioas));
-    return check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
+  attachSync(ioas: Ioas | Hwpt): number {
+    return this.#attachment.attachSync(ioas);
   }
 
   /**
@@ -171,14 +170,12 @@ export class VfioDevice {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   async detach(): Promise<void> {
-    const answer = await binding().detach(this.#bound.fd.native);
-    check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
+    await this.#attachment.detach();
   }
 
   /** As {@link detach}, blocking. */
   detachSync(): void {
-    const answer = binding().detachSync(this.#bound.fd.native);
-    check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
+    this.#attachment.detachSync();
   }
 
   /**
@@ -186,11 +183,13 @@ export class VfioDevice {
    * more where it can (100 ms and more). Closing twice is harmless.
    */
   close(): Promise<void> {
+    this.#attachment.forget();
     return this.#bound.close();
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
+    this.#attachment.forget();
     this.#bound.closeSync();
   }
 
@@ -201,9 +200,4 @@ export class VfioDevice {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function idOf(ioas: unknown): number {
-  if (ioas instanceof Ioas) return ioas.id;
-  throw invalidType('ioas', 'an Ioas', ioas);
 }

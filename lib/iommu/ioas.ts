@@ -1,22 +1,97 @@
+import { invalidType, invalidValue } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
+import { check, checkBig, type CallName } from '../call.ts';
+import { explained } from '../diagnose/explained.ts';
+import { mapCause, unmapCause, type AttachedSpace, type Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import type { Cause, IovaExtent } from '../reasons.ts';
+import type { DmaBuffer } from './dma_buffer.ts';
+import { Hwpt, type BoundDevice, type HwptOptions } from './hwpt.ts';
+import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
+import { DmaMapping, type Unmapper } from './mapping.ts';
+import type { Memory } from './memory.ts';
+import { addressSource, sourceOf, type DmaFile, type Source } from './source.ts';
+
+/** What devices may do with what is mapped, and where they find it. */
+export interface MapOptions {
+  /** Where devices reach it; without it the kernel chooses, and never 0. */
+  iova?: bigint | undefined;
+  /** Whether devices may read it; true by default. */
+  read?: boolean | undefined;
+  /** Whether devices may write it; true by default. */
+  write?: boolean | undefined;
+  /** Of a DmaBuffer, the first byte to map; 0 by default. A multiple of the page size. */
+  offset?: number | undefined;
+  /** Of a DmaBuffer, how many bytes to map; all that follow by default. */
+  length?: number | undefined;
+}
+
+export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
+  /** The address space to copy from; this one by default. */
+  from?: Ioas | undefined;
+}
+
+/** enum iommufd_ioas_map_flags */
+const mapFlags = { fixedIova: 1, writeable: 2, readable: 4 };
+
+/** IOMMU_OPTION_HUGE_PAGES, and the operations of IOMMU_OPTION. */
+const hugePages = 1;
+const optionSet = 0;
+const optionGet = 1;
+
+/** Kept by the iommufd's descriptor, so it must not lead back to it. */
+interface Hold {
+  memory: Memory | undefined;
+}
+
+/** What a mapping keeps, and whose it is. */
+interface Mapped {
+  hold: Hold;
+  buffer: DmaBuffer | undefined;
+}
+
+/** A map that is about to be made. */
+interface MapPlan {
+  iova: bigint;
+  fixed: boolean;
+  flags: number;
+  source: Source;
+}
+
+/** What else the address space needs of its iommufd. */
+export interface IoasParent {
+  fd: OwnedFd;
+  /** Whether the kernel maps files. */
+  mapsFiles: () => boolean;
+}
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
 export class Ioas {
   readonly #iommufd: OwnedFd;
+  readonly #parent: IoasParent;
   readonly #id: number;
   #closed = false;
+  /** What is mapped, as far as this object did it. */
+  readonly #maps = new Map<DmaMapping, Mapped>();
+  /** Devices that were attached through this object. */
+  #attached = 0;
+  readonly #unmapper: Unmapper = {
+    unmap: (mapping) => this.#unmapOne(mapping),
+    unmapSync: (mapping) => {
+      this.#unmapOneSync(mapping);
+    },
+  };
 
-  private constructor(iommufd: OwnedFd, id: number) {
-    this.#iommufd = iommufd;
+  private constructor(parent: IoasParent, id: number) {
+    this.#iommufd = parent.fd;
+    this.#parent = parent;
     this.#id = id;
   }
 
   /** @internal */
-  static adopt(iommufd: OwnedFd, id: number): Ioas {
-    return new Ioas(iommufd, id);
+  static adopt(parent: IoasParent, id: number): Ioas {
+    return new Ioas(parent, id);
   }
 
   /**
@@ -29,6 +104,171 @@ export class Ioas {
       throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `IOAS ${this.#id} is closed` });
     }
     return this.#id;
+  }
+
+  /** What is mapped, as far as this object did it. */
+  get mappings(): DmaMapping[] {
+    return [...this.#maps.keys()];
+  }
+
+  /**
+   * Lets devices reach memory (IOMMU_IOAS_MAP, or IOMMU_IOAS_MAP_FILE where the kernel has it). The
+   * kernel pins the pages, which takes time in proportion to their number and counts against
+   * RLIMIT_MEMLOCK. Where no device is attached it pins nothing yet, and what it cannot pin shows when
+   * one is attached: attach first.
+   *
+   * @param source a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file, or, where the kernel
+   *   maps files (Linux 6.13), of a DMA-BUF (6.19)
+   * @throws TypeError, RangeError for arguments that cannot be right
+   * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the devices
+   *   may not reach), `ENOSPC` (no room), `EFAULT` (memory that cannot be pinned), `ENOMEM`
+   *   (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
+   */
+  async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
+    return this.#map(this.#plan(options, this.#sourceOf(source, options)));
+  }
+
+  /** As {@link map}, blocking. */
+  mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
+    return this.#mapSync(this.#plan(options, this.#sourceOf(source, options)));
+  }
+
+  /**
+   * Maps memory of this process by its address: of another addon, say. Nothing keeps that memory where
+   * it is, and devices write to whatever the kernel finds there when it pins: docs/unsafe.md says what
+   * the caller has to see to.
+   *
+   * @throws as {@link map}
+   */
+  async unsafeMapAddress(
+    address: bigint,
+    length: number,
+    options: Omit<MapOptions, 'offset' | 'length'> = {},
+  ): Promise<DmaMapping> {
+    const source = addressSource(
+      checkIova('address', address),
+      BigInt(checkLength('length', length)),
+    );
+    return this.#map(this.#plan(options, source));
+  }
+
+  /**
+   * Maps what is mapped already, here or in another address space of the same iommufd, without pinning
+   * and counting its pages again (IOMMU_IOAS_COPY).
+   *
+   * @param iova where it is mapped
+   * @throws TypeError, RangeError
+   * @throws VfioError as {@link map}; `ENOENT` where that is not mapped as a whole, `EPERM` to write
+   *   what was mapped to be read only
+   */
+  async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
+    return this.#map(this.#plan(options, this.#copySource(iova, length, options)));
+  }
+
+  /** As {@link copy}, blocking. */
+  copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
+    return this.#mapSync(this.#plan(options, this.#copySource(iova, length, options)));
+  }
+
+  /**
+   * Unmaps all that lies wholly in a range (IOMMU_IOAS_UNMAP). The kernel splits no mapping: a range
+   * that cuts one is refused, and one that has several is unmapped with the gaps between them.
+   *
+   * @returns how many bytes were mapped there
+   * @throws TypeError, RangeError
+   * @throws VfioError `ENOENT`, reason `not-mapped`; `ERR_VFIO_CLOSED`
+   */
+  async unmap(iova: bigint, length: bigint): Promise<bigint> {
+    const within = this.#within(iova, length);
+    const { native } = this.#iommufd;
+    const answer = await binding().ioasUnmap(native, this.id, iova, length);
+    return this.#unmapped(answer, { iova, length }, within);
+  }
+
+  /** As {@link unmap}, blocking. */
+  unmapSync(iova: bigint, length: bigint): bigint {
+    const within = this.#within(iova, length);
+    const answer = binding().ioasUnmapSync(this.#iommufd.native, this.id, iova, length);
+    return this.#unmapped(answer, { iova, length }, within);
+  }
+
+  /**
+   * Unmaps everything; harmless where nothing is mapped.
+   *
+   * @returns how many bytes were mapped
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  unmapAll(): Promise<bigint> {
+    return this.unmap(0n, lastIova);
+  }
+
+  /** As {@link unmapAll}, blocking. */
+  unmapAllSync(): bigint {
+    return this.unmapSync(0n, lastIova);
+  }
+
+  /**
+   * Where memory can be mapped, ascending: what all attached devices can reach and none has reserved
+   * (IOMMU_IOAS_IOVA_RANGES). Attaching and detaching change it. Does not block.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  iovaRanges(): IovaRange[] {
+    return this.#bounds().ranges;
+  }
+
+  /**
+   * What addresses, lengths and offsets have to be multiples of, as it is now.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get iovaAlignment(): bigint {
+    return this.#bounds().alignment;
+  }
+
+  /**
+   * Keeps ranges usable: the kernel maps by its own choice only there, and refuses a device that has
+   * reserved a part of them (IOMMU_IOAS_ALLOW_IOVAS). Replaces what was allowed before; no ranges
+   * allow all. Does not block.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `EADDRINUSE` where an attached device reaches less; `EINVAL` for ranges that
+   *   overlap; `ERR_VFIO_CLOSED`
+   */
+  allowIovas(ranges: readonly IovaRange[]): void {
+    const words = checkRanges('ranges', ranges).flatMap(({ start, last }) => [start, last]);
+    const answer = binding().ioasAllowIovas(
+      this.#iommufd.native,
+      this.id,
+      BigUint64Array.from(words),
+    );
+    check(answer, this.#call('IOMMU_IOAS_ALLOW_IOVAS'));
+  }
+
+  /**
+   * Whether the IOMMU may use large pages for what is mapped (IOMMU_OPTION_HUGE_PAGES); true unless
+   * set. Without, every page can be unmapped alone where it was mapped alone.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get hugePages(): boolean {
+    return this.#option(optionGet, 0n) === 1n;
+  }
+
+  set hugePages(on: boolean) {
+    if (typeof on !== 'boolean') throw invalidType('hugePages', 'a boolean', on);
+    this.#option(optionSet, on ? 1n : 0n);
+  }
+
+  /**
+   * Makes a page table of the hardware for a device, filled with what is mapped here and kept so, to
+   * which the device and others that are alike can be attached (IOMMU_HWPT_ALLOC). Attaching to the
+   * address space makes one by itself: this is for dirty tracking, page faults and nesting.
+   *
+   * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev; `ERR_VFIO_CLOSED`
+   */
+  createHwpt(device: BoundDevice, options: HwptOptions = {}): Promise<Hwpt> {
+    return Hwpt.create(this.#iommufd, this, device, options);
   }
 
   /**
@@ -56,6 +296,223 @@ export class Ioas {
     return this.close();
   }
 
+  /** A device was attached: all that is mapped is pinned now. @internal */
+  attached(): void {
+    this.#attached++;
+    for (const mapping of this.#maps.keys()) mapping.prove();
+  }
+
+  /** @internal */
+  detached(): void {
+    this.#attached--;
+  }
+
+  /** For the reason why a device was not attached. @internal */
+  get space(): AttachedSpace {
+    const mapped = this.mappings;
+    const unproved = mapped.filter(({ proved }) => !proved);
+    const extents = (of: DmaMapping[]): AttachedSpace['mapped'] => of.map(({ extent }) => extent);
+    return {
+      mapped: extents(mapped),
+      unproved: extents(unproved.length > 0 ? unproved : mapped),
+    };
+  }
+
+  #sourceOf(source: unknown, options: MapOptions): Source {
+    return sourceOf(source, options, this.#parent.mapsFiles);
+  }
+
+  #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
+    const iova = checkIova('iova', from);
+    const length = BigInt(checkLength('length', size));
+    if (!(space instanceof Ioas)) throw invalidType('options.from', 'an Ioas', space);
+    const [, mapped] = [...space.#maps].find(([each]) => contains(each, iova, length)) ?? [];
+    const kept = { memory: mapped?.hold.memory, buffer: mapped?.buffer };
+    const { id } = space;
+    return {
+      ...{ length, offset: iova, what: 'address', ...kept, request: 'IOMMU_IOAS_COPY' },
+      map: (target, at) => binding().ioasCopy(...target, id, iova, length, at),
+      mapSync: (target, at) => binding().ioasCopySync(...target, id, iova, length, at),
+    };
+  }
+
+  #plan(options: MapOptions, source: Source): MapPlan {
+    const { iova, read = true, write = true } = options;
+    if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);
+    if (typeof write !== 'boolean') throw invalidType('write', 'a boolean', write);
+    if (!read && !write) throw invalidValue('read', 'true where write is false', read);
+    const fixed = iova !== undefined;
+    const flags =
+      (fixed ? mapFlags.fixedIova : 0) |
+      (read ? mapFlags.readable : 0) |
+      (write ? mapFlags.writeable : 0);
+    return { iova: fixed ? checkIova('iova', iova) : 0n, fixed, flags, source };
+  }
+
+  async #map(plan: MapPlan): Promise<DmaMapping> {
+    const hold = this.#hold(plan.source);
+    const answer = await this.#holding(hold, () => plan.source.map(this.#target(plan), plan.iova));
+    const mapping = this.#mapped(answer, plan, hold);
+    // Disposed of meanwhile: what comes too late must not stay.
+    if (!plan.source.buffer?.disposed) return mapping;
+    await mapping.unmap();
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
+  }
+
+  #mapSync(plan: MapPlan): DmaMapping {
+    const hold = this.#hold(plan.source);
+    const answer = this.#holding(hold, () => plan.source.mapSync(this.#target(plan), plan.iova));
+    return this.#mapped(answer, plan, hold);
+  }
+
+  #target({ flags }: MapPlan): [NativeFd, number, number] {
+    return [this.#iommufd.native, this.id, flags];
+  }
+
+  /** Keeps the hold where `run` goes well. */
+  #holding<T>(hold: Hold, run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      this.#release(hold);
+      throw error;
+    }
+  }
+
+  #hold({ memory }: Source): Hold {
+    const hold = { memory };
+    memory?.hold();
+    if (memory) this.#iommufd.kept.add(hold);
+    return hold;
+  }
+
+  #release(hold: Hold): void {
+    this.#iommufd.kept.delete(hold);
+    hold.memory?.letGo();
+  }
+
+  #mapped(answer: bigint | number | undefined, plan: MapPlan, hold: Hold): DmaMapping {
+    const { length } = plan.source;
+    const iova = this.#holding(hold, () =>
+      this.#explaining(
+        () => checkBig(answer, this.#call(plan.source.request)),
+        (error) => mapCause(error, this.#refused(plan)),
+      ),
+    );
+    const mapping = new DmaMapping(this.#unmapper, iova, Number(length), this.#attached > 0);
+    this.#maps.set(mapping, { hold, buffer: plan.source.buffer });
+    plan.source.buffer?.mapped(mapping);
+    return mapping;
+  }
+
+  #refused({ iova, fixed, source }: MapPlan): Parameters<typeof mapCause>[1] {
+    const { length, offset, what } = source;
+    return {
+      iova,
+      length,
+      fixed,
+      offset,
+      what,
+      mapped: this.#extents(),
+      bounds: () => this.#bounds(),
+    };
+  }
+
+  /** What is certain to go where a range is unmapped. Looked at before, since a map may follow. */
+  #within(iova: bigint, length: bigint): DmaMapping[] {
+    checkIova('iova', iova);
+    checkIova('length', length);
+    return this.mappings.filter(({ extent }) => {
+      return iova <= extent.iova && extent.iova + extent.length <= iova + length;
+    });
+  }
+
+  #unmapped(
+    answer: bigint | number | undefined,
+    range: IovaExtent,
+    gone: readonly DmaMapping[],
+  ): bigint {
+    const bytes = this.#explaining(
+      () => checkBig(answer, this.#call('IOMMU_IOAS_UNMAP')),
+      (error) => unmapCause(error, range, this.#extents()),
+    );
+    for (const mapping of gone) this.#forget(mapping);
+    return bytes;
+  }
+
+  #extents(): IovaExtent[] {
+    return this.mappings.map(({ extent }) => extent);
+  }
+
+  async #unmapOne(mapping: DmaMapping): Promise<void> {
+    if (this.#isGone(mapping)) return;
+    const { iova, length } = mapping.extent;
+    const answer = await binding().ioasUnmap(this.#iommufd.native, this.#id, iova, length);
+    if (mapping.mapped && !this.#isGone(mapping))
+      this.#unmapped(answer, { iova, length }, [mapping]);
+  }
+
+  #unmapOneSync(mapping: DmaMapping): void {
+    if (this.#isGone(mapping)) return;
+    const { iova, length } = mapping.extent;
+    const answer = binding().ioasUnmapSync(this.#iommufd.native, this.#id, iova, length);
+    this.#unmapped(answer, { iova, length }, [mapping]);
+  }
+
+  /** With its address space. */
+  #isGone(mapping: DmaMapping): boolean {
+    if (!this.#closed && !this.#iommufd.closed) return false;
+    this.#forget(mapping);
+    return true;
+  }
+
+  #forget(mapping: DmaMapping): void {
+    const { hold, buffer } = this.#maps.get(mapping) ?? {};
+    this.#maps.delete(mapping);
+    mapping.settle();
+    buffer?.unmapped(mapping);
+    if (hold) this.#release(hold);
+  }
+
+  /** Fits what x86 has; asked again where there are more. */
+  #bounds(): Bounds {
+    for (let room = 32; ;) {
+      const words = new BigUint64Array(1 + 2 * room);
+      const answer = binding().ioasIovaRanges(this.#iommufd.native, this.id, words);
+      const count = check(answer, this.#call('IOMMU_IOAS_IOVA_RANGES'));
+      if (count > room) {
+        room = count;
+        continue;
+      }
+      const [alignment = 1n, ...numbers] = words;
+      const ranges = Array.from({ length: count }, (_, at) => ({
+        start: numbers[2 * at] ?? 0n,
+        last: numbers[2 * at + 1] ?? 0n,
+      }));
+      return { alignment, ranges };
+    }
+  }
+
+  #option(operation: number, value: bigint): bigint {
+    const { native } = this.#iommufd;
+    const answer = binding().iommuOption(native, hugePages, operation, this.id, value);
+    return checkBig(answer, this.#call('IOMMU_OPTION'));
+  }
+
+  #explaining<T>(run: () => T, causeOf: (error: VfioError) => Cause | undefined): T {
+    try {
+      return run();
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      const cause = causeOf(error);
+      throw cause ? explained(error, cause) : error;
+    }
+  }
+
+  #call(request: string): CallName {
+    return { syscall: 'ioctl', request, path: this.#iommufd.path };
+  }
+
   #take(): NativeFd | undefined {
     if (this.#closed) return undefined;
     this.#closed = true;
@@ -65,6 +522,11 @@ export class Ioas {
 
   #settle(answer: number | undefined): void {
     this.#closed = answer === 0;
-    check(answer, { syscall: 'ioctl', request: 'IOMMU_DESTROY', path: this.#iommufd.path });
+    check(answer, this.#call('IOMMU_DESTROY'));
+    for (const mapping of this.mappings) this.#forget(mapping);
   }
+}
+
+function contains({ extent }: DmaMapping, iova: bigint, length: bigint): boolean {
+  return extent.iova <= iova && iova + length <= extent.iova + extent.length;
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { root } from './root.ts';
 
+/** A field, or a number. */
 interface Field {
   name: string;
   /** The kernel that brought it, such as 6.17; undefined where every kernel has it. */
@@ -10,7 +11,7 @@ interface Field {
 /** What a header of native/uapi/ declares. */
 export interface Header {
   structs: { name: string; fields: Field[] }[];
-  constants: string[];
+  constants: Field[];
 }
 
 export function parseHeader(file: string): Header {
@@ -18,13 +19,14 @@ export function parseHeader(file: string): Header {
   const structs = [...text.matchAll(/^struct (\w+) \{\n([^}]*)\};/gm)].map(
     ([, name = '', body = '']) => ({ name, fields: body.split('\n').flatMap(parseField) }),
   );
-  const constants = [...text.matchAll(/constexpr [\w ]+ k(\w+) =/g)].map(([, name = '']) => name);
+  const constants = [
+    ...text.matchAll(/constexpr [\w ]+ k(\w+) = .*?;(?: +\/\/ since ([\d.]+))?/g),
+  ].map(([, name = '', since]) => ({ name, since }));
   return { structs, constants };
 }
 
 function parseField(line: string): Field[] {
-  const [, name, since] =
-    /^ {2}\w+ (\w+)(?:\[\w+\])?;(?: {2}\/\/ since ([\d.]+))?/.exec(line) ?? [];
+  const [, name, since] = /^ {2}\w+ (\w+)(?:\[\w+\])?;(?: +\/\/ since ([\d.]+))?/.exec(line) ?? [];
   return name === undefined ? [] : [{ name, since }];
 }
 
@@ -51,9 +53,9 @@ export function comparison(file: string, kernel: string): string {
         ]),
     ];
   });
-  const numbers = constants.map(
-    (name) => `static_assert(uapi::k${name} == ${snake(name).toUpperCase()});`,
-  );
+  const numbers = constants
+    .filter(hasField)
+    .map(({ name }) => `static_assert(uapi::k${name} == ${snake(name).toUpperCase()});`);
   return [
     '#include <cstddef>',
     `#include <linux/${file}>`,
