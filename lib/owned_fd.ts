@@ -16,17 +16,14 @@ export class OwnedFd {
   #closed: Promise<void> | undefined;
   readonly #what: string;
   readonly path: string;
-  /**
-   * What must not be collected before the descriptor is closed: memory that the kernel may yet pin
-   * on its behalf. Nothing in it may lead back here, or a dropped owner would never be noticed.
-   */
-  readonly kept: Set<object> = new Set<object>();
+  /** How often each was kept. */
+  readonly #kept: Map<object, number> = new Map<object, number>();
 
   private constructor(fd: NativeFd, what: string, path: string) {
     this.#fd = fd;
     this.#what = what;
     this.path = path;
-    dropped.register(this, { fd, what, path, kept: this.kept }, this);
+    dropped.register(this, { fd, what, path, kept: this.#kept }, this);
   }
 
   /** Opens a node for reading and writing. `what` names the owner in errors: 'the iommufd'. */
@@ -53,6 +50,21 @@ export class OwnedFd {
     return check(binding().fdNumber(this.native), { syscall: 'fdNumber' });
   }
 
+  /**
+   * Has `what` not collected before the descriptor is closed: memory that the kernel may yet pin on its
+   * behalf. It must not lead back here, or a dropped owner would never be noticed.
+   */
+  keep(what: object): void {
+    this.#kept.set(what, (this.#kept.get(what) ?? 0) + 1);
+  }
+
+  /** Undoes one `keep`. */
+  letGo(what: object): void {
+    const times = this.#kept.get(what) ?? 0;
+    if (times > 1) this.#kept.set(what, times - 1);
+    else this.#kept.delete(what);
+  }
+
   get closed(): boolean {
     return this.#fd === undefined;
   }
@@ -69,7 +81,7 @@ export class OwnedFd {
     if (fd === undefined) return;
     this.#closed = Promise.resolve();
     const answer = binding().closeSync(fd);
-    this.kept.clear();
+    this.#kept.clear();
     check(answer, { syscall: 'close', path: this.path });
   }
 
@@ -77,7 +89,7 @@ export class OwnedFd {
     const fd = this.#take();
     if (fd === undefined) return;
     const answer = await binding().close(fd);
-    this.kept.clear();
+    this.#kept.clear();
     check(answer, { syscall: 'close', path: this.path });
   }
 
@@ -94,7 +106,7 @@ const dropped = new FinalizationRegistry<{
   fd: NativeFd;
   what: string;
   path: string;
-  kept: Set<object>;
+  kept: Map<object, number>;
 }>(({ fd, what, path, kept }) => {
   const message = `${what} (${path}) was dropped without being closed; closing it now`;
   process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });

@@ -40,15 +40,19 @@ export function mapCause({ code }: VfioError, map: RefusedMap): Cause | undefine
 }
 
 function refusedPlace(map: RefusedMap): Cause | undefined {
-  const { iova, length, offset, fixed } = map;
+  const { iova, length, offset, fixed, what } = map;
   const { alignment, ranges } = map.bounds();
   const numbers = fixed ? [iova, length, offset] : [length, offset];
   if (numbers.some((number) => number % alignment !== 0n)) {
     return { reason: 'iova-misaligned', certainty: 'certain', facts: { iova, length, alignment } };
   }
   const last = iova + length - 1n;
-  if (!fixed || ranges.some((range) => range.start <= iova && last <= range.last)) return undefined;
-  return { reason: 'iova-not-allowed', certainty: 'certain', facts: { iova, length, ranges } };
+  if (fixed && !ranges.some((range) => range.start <= iova && last <= range.last)) {
+    return { reason: 'iova-not-allowed', certainty: 'certain', facts: { iova, length, ranges } };
+  }
+  // So IOMMU_IOAS_MAP_FILE refuses what is no memfd and the like.
+  if (what !== 'file') return undefined;
+  return { reason: 'memory-not-pinnable', certainty: 'likely', facts: { what, length } };
 }
 
 /** Why IOMMU_IOAS_UNMAP was refused. */

@@ -10,8 +10,7 @@ import type { DmaBuffer } from './dma_buffer.ts';
 import { Hwpt, type BoundDevice, type HwptOptions } from './hwpt.ts';
 import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
 import { DmaMapping, type Unmapper } from './mapping.ts';
-import type { Memory } from './memory.ts';
-import { addressSource, sourceOf, type DmaFile, type Source } from './source.ts';
+import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
 
 /** What devices may do with what is mapped, and where they find it. */
 export interface MapOptions {
@@ -40,17 +39,6 @@ const hugePages = 1;
 const optionSet = 0;
 const optionGet = 1;
 
-/** Kept by the iommufd's descriptor, so it must not lead back to it. */
-interface Hold {
-  memory: Memory | undefined;
-}
-
-/** What a mapping keeps, and whose it is. */
-interface Mapped {
-  hold: Hold;
-  buffer: DmaBuffer | undefined;
-}
-
 /** A map that is about to be made. */
 interface MapPlan {
   iova: bigint;
@@ -73,7 +61,7 @@ export class Ioas {
   readonly #id: number;
   #closed = false;
   /** What is mapped, as far as this object did it. */
-  readonly #maps = new Map<DmaMapping, Mapped>();
+  readonly #maps = new Set<DmaMapping>();
   /** Devices that were attached through this object. */
   #attached = 0;
   readonly #unmapper: Unmapper = {
@@ -108,7 +96,7 @@ export class Ioas {
 
   /** What is mapped, as far as this object did it. */
   get mappings(): DmaMapping[] {
-    return [...this.#maps.keys()];
+    return [...this.#maps];
   }
 
   /**
@@ -145,10 +133,8 @@ export class Ioas {
     length: number,
     options: Omit<MapOptions, 'offset' | 'length'> = {},
   ): Promise<DmaMapping> {
-    const source = addressSource(
-      checkIova('address', address),
-      BigInt(checkLength('length', length)),
-    );
+    const bytes = BigInt(checkLength('length', length));
+    const source = new AddressSource(checkIova('address', address), bytes);
     return this.#map(this.#plan(options, source));
   }
 
@@ -299,7 +285,7 @@ export class Ioas {
   /** A device was attached: all that is mapped is pinned now. @internal */
   attached(): void {
     this.#attached++;
-    for (const mapping of this.#maps.keys()) mapping.prove();
+    for (const mapping of this.#maps) mapping.prove();
   }
 
   /** @internal */
@@ -319,21 +305,15 @@ export class Ioas {
   }
 
   #sourceOf(source: unknown, options: MapOptions): Source {
-    return sourceOf(source, options, this.#parent.mapsFiles);
+    return sourceOf(source, options, this.#parent.mapsFiles());
   }
 
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
     const iova = checkIova('iova', from);
     const length = BigInt(checkLength('length', size));
     if (!(space instanceof Ioas)) throw invalidType('options.from', 'an Ioas', space);
-    const [, mapped] = [...space.#maps].find(([each]) => contains(each, iova, length)) ?? [];
-    const kept = { memory: mapped?.hold.memory, buffer: mapped?.buffer };
-    const { id } = space;
-    return {
-      ...{ length, offset: iova, what: 'address', ...kept, request: 'IOMMU_IOAS_COPY' },
-      map: (target, at) => binding().ioasCopy(...target, id, iova, length, at),
-      mapSync: (target, at) => binding().ioasCopySync(...target, id, iova, length, at),
-    };
+    const source = space.mappings.find((each) => contains(each, iova, length))?.source;
+    return new CopySource(space.id, iova, length, source ?? {});
   }
 
   #plan(options: MapOptions, source: Source): MapPlan {
@@ -350,58 +330,47 @@ export class Ioas {
   }
 
   async #map(plan: MapPlan): Promise<DmaMapping> {
-    const hold = this.#hold(plan.source);
-    const answer = await this.#holding(hold, () => plan.source.map(this.#target(plan), plan.iova));
-    const mapping = this.#mapped(answer, plan, hold);
+    const { source, flags, iova } = plan;
+    const { native } = this.#iommufd;
+    const { id } = this;
+    // Before the call, so that nothing of it goes while it is on its way.
+    this.#keep(source);
+    const mapping = this.#mapped(await source.map(native, id, flags, iova), plan);
     // Disposed of meanwhile: what comes too late must not stay.
-    if (!plan.source.buffer?.disposed) return mapping;
+    if (!source.buffer?.disposed) return mapping;
     await mapping.unmap();
     throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
   }
 
   #mapSync(plan: MapPlan): DmaMapping {
-    const hold = this.#hold(plan.source);
-    const answer = this.#holding(hold, () => plan.source.mapSync(this.#target(plan), plan.iova));
-    return this.#mapped(answer, plan, hold);
+    const { source, flags, iova } = plan;
+    const { native } = this.#iommufd;
+    const { id } = this;
+    this.#keep(source);
+    return this.#mapped(source.mapSync(native, id, flags, iova), plan);
   }
 
-  #target({ flags }: MapPlan): [NativeFd, number, number] {
-    return [this.#iommufd.native, this.id, flags];
+  #keep({ memory }: Pick<Source, 'memory'>): void {
+    if (memory === undefined) return;
+    memory.hold();
+    this.#iommufd.keep(memory);
   }
 
-  /** Keeps the hold where `run` goes well. */
-  #holding<T>(hold: Hold, run: () => T): T {
-    try {
-      return run();
-    } catch (error) {
-      this.#release(hold);
-      throw error;
+  #letGo({ memory }: Pick<Source, 'memory'>): void {
+    if (memory === undefined) return;
+    this.#iommufd.letGo(memory);
+    memory.letGo();
+  }
+
+  #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
+    const { source } = plan;
+    if (typeof answer !== 'bigint') {
+      this.#letGo(source);
+      return this.#refuse(answer, source.request, (error) => mapCause(error, this.#refused(plan)));
     }
-  }
-
-  #hold({ memory }: Source): Hold {
-    const hold = { memory };
-    memory?.hold();
-    if (memory) this.#iommufd.kept.add(hold);
-    return hold;
-  }
-
-  #release(hold: Hold): void {
-    this.#iommufd.kept.delete(hold);
-    hold.memory?.letGo();
-  }
-
-  #mapped(answer: bigint | number | undefined, plan: MapPlan, hold: Hold): DmaMapping {
-    const { length } = plan.source;
-    const iova = this.#holding(hold, () =>
-      this.#explaining(
-        () => checkBig(answer, this.#call(plan.source.request)),
-        (error) => mapCause(error, this.#refused(plan)),
-      ),
-    );
-    const mapping = new DmaMapping(this.#unmapper, iova, Number(length), this.#attached > 0);
-    this.#maps.set(mapping, { hold, buffer: plan.source.buffer });
-    plan.source.buffer?.mapped(mapping);
+    const mapping = new DmaMapping(this.#unmapper, answer, source, this.#attached > 0);
+    this.#maps.add(mapping);
+    source.buffer?.mapped(mapping);
     return mapping;
   }
 
@@ -432,12 +401,13 @@ export class Ioas {
     range: IovaExtent,
     gone: readonly DmaMapping[],
   ): bigint {
-    const bytes = this.#explaining(
-      () => checkBig(answer, this.#call('IOMMU_IOAS_UNMAP')),
-      (error) => unmapCause(error, range, this.#extents()),
-    );
+    if (typeof answer !== 'bigint') {
+      const causeOf = (error: VfioError): Cause | undefined =>
+        unmapCause(error, range, this.#extents());
+      return this.#refuse(answer, 'IOMMU_IOAS_UNMAP', causeOf);
+    }
     for (const mapping of gone) this.#forget(mapping);
-    return bytes;
+    return answer;
   }
 
   #extents(): IovaExtent[] {
@@ -467,11 +437,11 @@ export class Ioas {
   }
 
   #forget(mapping: DmaMapping): void {
-    const { hold, buffer } = this.#maps.get(mapping) ?? {};
-    this.#maps.delete(mapping);
+    if (!this.#maps.delete(mapping)) return;
+    const { source } = mapping;
     mapping.settle();
-    buffer?.unmapped(mapping);
-    if (hold) this.#release(hold);
+    source.buffer?.unmapped(mapping);
+    this.#letGo(source);
   }
 
   /** Fits what x86 has; asked again where there are more. */
@@ -499,9 +469,13 @@ export class Ioas {
     return checkBig(answer, this.#call('IOMMU_OPTION'));
   }
 
-  #explaining<T>(run: () => T, causeOf: (error: VfioError) => Cause | undefined): T {
+  #refuse(
+    answer: number | undefined,
+    request: string,
+    causeOf: (error: VfioError) => Cause | undefined,
+  ): never {
     try {
-      return run();
+      throw new Error(`vfio: ${request} answered ${check(answer, this.#call(request))}`);
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
       const cause = causeOf(error);

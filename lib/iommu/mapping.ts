@@ -1,10 +1,13 @@
 import type { IovaExtent } from '../reasons.ts';
+import type { Source } from './source.ts';
 
 /** What makes a mapping and undoes it: its address space. */
 export interface Unmapper {
   unmap: (mapping: DmaMapping) => Promise<void>;
   unmapSync: (mapping: DmaMapping) => void;
 }
+
+const nothing = { memory: undefined, buffer: undefined };
 
 /** Memory that devices reach at `iova`, until it is unmapped. Made by {@link Ioas.map}. */
 export class DmaMapping {
@@ -18,11 +21,15 @@ export class DmaMapping {
   /** Whether a device was attached when, or since, it was mapped: then its pages are pinned. */
   #proved: boolean;
 
+  /** What it keeps, and whose that is. @internal */
+  source: Pick<Source, 'memory' | 'buffer'>;
+
   /** @internal */
-  constructor(space: Unmapper, iova: bigint, size: number, proved: boolean) {
+  constructor(space: Unmapper, iova: bigint, source: Source, proved: boolean) {
     this.#space = space;
     this.iova = iova;
-    this.size = size;
+    this.size = Number(source.length);
+    this.source = source;
     this.#proved = proved;
   }
 
@@ -49,6 +56,7 @@ export class DmaMapping {
   /** It is unmapped, or its address space is gone. @internal */
   settle(): void {
     this.#mapped = false;
+    this.source = nothing;
   }
 
   /**
