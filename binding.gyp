@@ -11,6 +11,7 @@
         "native/ioas.cc",
         "native/iommufd.cc",
         "native/memory.cc",
+        "native/shared.cc",
         "native/slow_call.cc",
         "native/small_file.cc",
         "native/vfio_device.cc",

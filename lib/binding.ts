@@ -12,6 +12,11 @@ declare const memoryBrand: unique symbol;
 /** Memory that the addon has mapped: a handle of another table. */
 export type NativeMemory = number & { readonly [memoryBrand]: never };
 
+declare const tallyBrand: unique symbol;
+
+/** One of the owners of what the kernel names by a number alone, counted over all threads. */
+export type NativeTally = number & { readonly [tallyBrand]: never };
+
 /** Where a mapping goes, and what may be done with it there; flags of `enum iommufd_ioas_map_flags`. */
 type MapTarget = [iommufd: NativeFd, ioas: number, flags: number];
 
@@ -99,6 +104,20 @@ export type Binding = {
   /** Forgets the handle: the pages stay until no call and no ArrayBuffer needs them. */
   memoryRelease: (memory: NativeMemory) => Answer;
   pageSize: () => number;
+  /** Offers a descriptor to the other threads of the process; answers the offer's number. */
+  fdOffer: (fd: NativeFd) => Answer;
+  /** A NativeFd of the same open file; -ENOENT where its owner has closed it. */
+  fdTake: (offer: number) => Answer;
+  memoryOffer: (memory: NativeMemory) => Answer;
+  /** A NativeMemory of the same pages. */
+  memoryTake: (offer: number) => Answer;
+  /** A NativeTally, the first of its kind. */
+  tallyNew: () => number;
+  tallyOffer: (tally: NativeTally) => Answer;
+  /** A NativeTally of the same kind. */
+  tallyTake: (offer: number) => Answer;
+  /** Forgets the handle; 1 where it was the last of its kind. */
+  tallyDrop: (tally: NativeTally) => Answer;
 } & Slow<'close', [fd: NativeFd]> &
   Slow<'bind', [device: NativeFd, iommufd: NativeFd]> &
   Slow<'attach', [device: NativeFd, pageTable: number]> &

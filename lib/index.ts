@@ -28,6 +28,8 @@ export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
 export type { DeviceFacts } from './locate/facts.ts';
 export type { CdevLocation, SysfsDevice } from './locate/find_cdev.ts';
+export { fromShared, type SharedObjects } from './from_shared.ts';
+export type { SharedToken, SharedTokens } from './shared_token.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { RootOptions } from './locate/roots.ts';

@@ -50,6 +50,11 @@ export class OwnedFd {
     return check(binding().fdNumber(this.native), { syscall: 'fdNumber' });
   }
 
+  /** Offers it to the other threads; answers the offer's number. Throws `ERR_VFIO_CLOSED`. */
+  offer(): number {
+    return check(binding().fdOffer(this.native), { syscall: 'fdOffer' });
+  }
+
   /**
    * Has `what` not collected before the descriptor is closed: memory that the kernel may yet pin on its
    * behalf. It must not lead back here, or a dropped owner would never be noticed.

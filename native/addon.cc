@@ -6,6 +6,7 @@
 #include "ioas.h"
 #include "iommufd.h"
 #include "memory.h"
+#include "shared.h"
 #include "small_file.h"
 #include "vfio_device.h"
 #include "watch.h"
@@ -21,6 +22,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportIoas(env, exports);
   ExportHwpt(env, exports);
   ExportMemory(env, exports);
+  ExportShared(env, exports);
   ExportSmallFile(env, exports);
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);

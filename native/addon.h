@@ -2,6 +2,7 @@
 
 #include "fd.h"
 #include "memory.h"
+#include "shared.h"
 #include "slow_call.h"
 
 // What one environment (the main thread, or a worker) has of its own: nothing here is shared
@@ -9,6 +10,7 @@
 struct Addon {
   // Before the descriptors, and so freed after them: an iommufd may have maps of it.
   MemoryTable memories;
+  TallyTable tallies;
   FdTable fds;
   // Made by the first slow call, ended and freed by the environment's cleanup.
   SlowCalls* slow_calls = nullptr;

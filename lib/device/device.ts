@@ -3,6 +3,7 @@ import type { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { Attachment } from './attachment.ts';
 import { bindNode, bindNodeSync, ioctlOf, type BoundCdev } from './bind.ts';
@@ -142,6 +143,18 @@ export class VfioDevice {
    */
   get fd(): number {
     return this.#bound.fd.number;
+  }
+
+  /**
+   * A token by which another thread of this process becomes one more owner: {@link fromShared}. The
+   * device is closed when the last closes it; attaching it in one thread attaches it for all.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'device'> {
+    const { fd, devId, location, roots, iommufd } = this.#bound;
+    const content = { devId, location, ...roots, iommufd: iommufd.share() };
+    return tokenOf('device', { fd: fd.offer(), ...content });
   }
 
   /**

@@ -3,6 +3,7 @@ import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
 import { binding, type Answer, type NativeMemory } from '../binding.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { checkLength, checkOffset } from './iova.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Memory } from './memory.ts';
@@ -63,7 +64,7 @@ export class DmaBuffer {
     const populate = populateOf(options);
     for (const { bytes, kind, last } of attempts(size, options)) {
       const answer = await binding().memoryAllocate(bytes, kind.flags, populate);
-      if (isGood(answer) || last) return DmaBuffer.#adopt(answer, kind.size);
+      if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
     }
     throw new Error('unreachable: the last attempt returns or throws');
   }
@@ -73,14 +74,19 @@ export class DmaBuffer {
     const populate = populateOf(options);
     for (const { bytes, kind, last } of attempts(size, options)) {
       const answer = binding().memoryAllocateSync(bytes, kind.flags, populate);
-      if (isGood(answer) || last) return DmaBuffer.#adopt(answer, kind.size);
+      if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
     }
     throw new Error('unreachable: the last attempt returns or throws');
   }
 
-  static #adopt(answer: Answer, size: number): DmaBuffer {
+  static #made(answer: Answer, size: number): DmaBuffer {
     const handle = check(answer, { syscall: 'memfd_create' });
     return new DmaBuffer(new Memory(handle as NativeMemory, size));
+  }
+
+  /** @internal */
+  static adopt(memory: Memory): DmaBuffer {
+    return new DmaBuffer(memory);
   }
 
   /** In bytes: what was asked for, and the rest of the last page. */
@@ -122,6 +128,18 @@ export class DmaBuffer {
     }
     this.#shown.push(new WeakRef(answer));
     return answer;
+  }
+
+  /**
+   * A token by which another thread of this process gets the same memory: {@link fromShared}. Its
+   * ArrayBuffers there show the same bytes, without the order that a SharedArrayBuffer has by Atomics;
+   * disposing of it in one thread unmaps what that thread mapped, and takes nothing from the other.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'dma-buffer'> {
+    const memory = check(binding().memoryOffer(this.memory.native), { syscall: 'memoryOffer' });
+    return tokenOf('dma-buffer', { memory, size: this.size });
   }
 
   /** Where devices reach it now. */

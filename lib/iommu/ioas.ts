@@ -1,11 +1,12 @@
 import { invalidType, invalidValue } from '../arguments.ts';
-import { binding, type NativeFd } from '../binding.ts';
+import { binding, type NativeFd, type NativeTally } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
 import { explained } from '../diagnose/explained.ts';
 import { mapCause, unmapCause, type AttachedSpace, type Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import type { Cause, IovaExtent } from '../reasons.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
 import { Hwpt, type BoundDevice, type HwptOptions } from './hwpt.ts';
 import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
@@ -39,6 +40,12 @@ const hugePages = 1;
 const optionSet = 0;
 const optionGet = 1;
 
+/** What is closed with an address space. */
+interface Closable {
+  close: () => Promise<void>;
+  closeSync: () => void;
+}
+
 /** A map that is about to be made. */
 interface MapPlan {
   iova: bigint;
@@ -52,6 +59,7 @@ export interface IoasParent {
   fd: OwnedFd;
   /** Whether the kernel maps files. */
   mapsFiles: () => boolean;
+  share: () => SharedToken<'iommufd'>;
 }
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
@@ -60,6 +68,9 @@ export class Ioas {
   readonly #parent: IoasParent;
   readonly #id: number;
   #closed = false;
+  /** Where it was shared: of its owners, the last destroys it. */
+  #tally: NativeTally | undefined;
+  #own: Closable | undefined;
   /** What is mapped, as far as this object did it. */
   readonly #maps = new Set<DmaMapping>();
   /** Devices that were attached through this object. */
@@ -80,6 +91,28 @@ export class Ioas {
   /** @internal */
   static adopt(parent: IoasParent, id: number): Ioas {
     return new Ioas(parent, id);
+  }
+
+  /** Of another thread's; closes `own` with it. @internal */
+  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own: Closable): Ioas {
+    const ioas = new Ioas(parent, id);
+    ioas.#tally = tally;
+    ioas.#own = own;
+    return ioas;
+  }
+
+  /**
+   * A token by which another thread of this process becomes one more owner: {@link fromShared}. What is
+   * mapped is common to all; `mappings` has what was mapped through the object itself.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'ioas'> {
+    const { id } = this;
+    const iommufd = this.#parent.share();
+    this.#tally ??= binding().tallyNew() as NativeTally;
+    const tally = check(binding().tallyOffer(this.#tally), { syscall: 'tallyOffer' });
+    return tokenOf('ioas', { iommufd, id, tally });
   }
 
   /**
@@ -258,20 +291,27 @@ export class Ioas {
   }
 
   /**
-   * Destroys the address space and unmaps all that is in it (IOMMU_DESTROY). Closing twice, or after
-   * the iommufd, is harmless.
+   * Destroys the address space and unmaps all that is in it (IOMMU_DESTROY); where it is shared, the
+   * last owner does, and the others unmap what they mapped. Closing twice, or after the iommufd, is
+   * harmless.
    *
    * @throws VfioError `EBUSY` while a device is attached to it; it stays open then
    */
   async close(): Promise<void> {
     const iommufd = this.#take();
-    if (iommufd) this.#settle(await binding().destroy(iommufd, this.#id));
+    if (iommufd === undefined) return;
+    if (this.#isLast()) this.#settle(await binding().destroy(iommufd, this.#id));
+    else await this.#leave(iommufd);
+    await this.#own?.close();
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
     const iommufd = this.#take();
-    if (iommufd) this.#settle(binding().destroySync(iommufd, this.#id));
+    if (iommufd === undefined) return;
+    if (this.#isLast()) this.#settle(binding().destroySync(iommufd, this.#id));
+    else this.#leaveSync(iommufd);
+    this.#own?.closeSync();
   }
 
   [Symbol.dispose](): void {
@@ -492,6 +532,30 @@ export class Ioas {
     this.#closed = true;
     // The id went with the iommufd.
     return this.#iommufd.closed ? undefined : this.#iommufd.native;
+  }
+
+  /** Gives up this owner's part: whoever is told that it was the last has to destroy it. */
+  #isLast(): boolean {
+    const tally = this.#tally;
+    this.#tally = undefined;
+    return tally === undefined || binding().tallyDrop(tally) === 1;
+  }
+
+  /** Others go on with it: only what was mapped here goes. */
+  async #leave(iommufd: NativeFd): Promise<void> {
+    for (const mapping of this.mappings) {
+      const { iova, length } = mapping.extent;
+      const answer = await binding().ioasUnmap(iommufd, this.#id, iova, length);
+      this.#unmapped(answer, { iova, length }, [mapping]);
+    }
+  }
+
+  #leaveSync(iommufd: NativeFd): void {
+    for (const mapping of this.mappings) {
+      const { iova, length } = mapping.extent;
+      const answer = binding().ioasUnmapSync(iommufd, this.#id, iova, length);
+      this.#unmapped(answer, { iova, length }, [mapping]);
+    }
   }
 
   #settle(answer: number | undefined): void {

@@ -4,10 +4,11 @@ import { check, checkBig, type CallName } from '../call.ts';
 import { explainSync } from '../diagnose/explain.ts';
 import { rootsOf, type RootOptions } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { FaultQueue } from './fault_queue.ts';
 import { readHardwareInfo, type HardwareInfo } from './hardware_info.ts';
 import type { BoundDevice } from './hwpt.ts';
-import { Ioas } from './ioas.ts';
+import { Ioas, type IoasParent } from './ioas.ts';
 
 /** IOMMU_IOAS_MAP_FILE, IOMMU_OPTION_RLIMIT_MODE and the operations of IOMMU_OPTION. */
 const ioasMapFile = 0x3b8f;
@@ -48,6 +49,25 @@ export class Iommufd {
   }
 
   /** @internal */
+  static adopt(fd: OwnedFd): Iommufd {
+    return new Iommufd(fd);
+  }
+
+  /**
+   * A token by which another thread of this process opens the same iommufd: {@link fromShared}.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'iommufd'> {
+    return tokenOf('iommufd', { fd: this.#fd.offer(), path: this.#fd.path });
+  }
+
+  /** What an address space needs of it. @internal */
+  get parent(): IoasParent {
+    return { fd: this.#fd, mapsFiles: () => this.mapsFiles, share: () => this.share() };
+  }
+
+  /** @internal */
   get owned(): OwnedFd {
     return this.#fd;
   }
@@ -59,7 +79,7 @@ export class Iommufd {
    */
   createIoas(): Ioas {
     const id = check(binding().ioasAlloc(this.#fd.native), this.#call('IOMMU_IOAS_ALLOC'));
-    return Ioas.adopt({ fd: this.#fd, mapsFiles: () => this.mapsFiles }, id);
+    return Ioas.adopt(this.parent, id);
   }
 
   /**

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { binding, type Answer, type NativeFd } from '../../lib/binding.ts';
-import { DmaBuffer } from '../../lib/index.ts';
+import { DmaBuffer, Iommufd } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { OwnedFd } from '../../lib/owned_fd.ts';
 import { failure } from '../support/errors.ts';
@@ -15,7 +15,7 @@ const page = binding().pageSize();
 /** An address space of an iommufd that takes everything; `maps` counts. */
 function fakeIoas(): { ioas: Ioas; fd: OwnedFd } {
   const fd = OwnedFd.open('/dev/null', 'the fake iommufd');
-  return { ioas: Ioas.adopt({ fd, mapsFiles: () => false }, 1), fd };
+  return { ioas: Ioas.adopt(Iommufd.adopt(fd).parent, 1), fd };
 }
 
 /** Runs a program with a garbage collector at hand; answers what it printed. */
@@ -23,7 +23,7 @@ function run(body: string): string {
   const program = `
     import { readFileSync } from 'node:fs';
     import { setTimeout } from 'node:timers/promises';
-    import { DmaBuffer } from './lib/index.ts';
+    import { DmaBuffer, Iommufd } from './lib/index.ts';
     const mapped = () => readFileSync('/proc/self/maps', 'utf8').split('memfd:vfio-dma').length - 1;
     const collect = async (until) => {
       for (let at = 0; at < 100 && mapped() !== until; at++) { globalThis.gc(); await setTimeout(5); }
@@ -170,7 +170,7 @@ describe('DMA memory', () => {
       import { binding, replaceBinding } from './lib/binding.ts';
       replaceBinding({ ...binding(), ioasMapMemorySync: () => 0x1000n, ioasUnmapSync: () => 4096n });
       const fd = OwnedFd.open('/dev/null', 'the fake iommufd');
-      let ioas = Ioas.adopt({ fd, mapsFiles: () => false }, 1);
+      let ioas = Ioas.adopt(Iommufd.adopt(fd).parent, 1);
       let mapping = ioas.mapSync(DmaBuffer.allocateSync(4096));
       await collect(0);
       console.log(mapped());

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { binding, type Answer, type NativeFd } from '../../lib/binding.ts';
-import { DmaBuffer } from '../../lib/index.ts';
+import { DmaBuffer, Iommufd } from '../../lib/index.ts';
 import { decodeFaults, FaultQueue } from '../../lib/iommu/fault_queue.ts';
 import { readHardwareInfo } from '../../lib/iommu/hardware_info.ts';
 import type { Hwpt } from '../../lib/iommu/hwpt.ts';
@@ -43,7 +43,7 @@ describe('a page table of the hardware', () => {
     calls.length = 0;
     const fd = fakeIommufd();
     await withBinding(fakes, async () => {
-      const ioas = Ioas.adopt({ fd, mapsFiles: () => false }, 3);
+      const ioas = Ioas.adopt(Iommufd.adopt(fd).parent, 3);
       await body(await ioas.createHwpt(device, { dirtyTracking: true, nestParent: true }), ioas);
     });
     fd.closeSync();
