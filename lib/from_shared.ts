@@ -41,8 +41,8 @@ export function fromShared(token: SharedToken): SharedObjects[keyof SharedObject
   }
 }
 
-function iommufdOf({ fd, path }: SharedToken<'iommufd'>): Iommufd {
-  return Iommufd.adopt(takeFd(fd, 'the iommufd', path));
+function iommufdOf({ fd, path, context }: SharedToken<'iommufd'>): Iommufd {
+  return Iommufd.adopt(takeFd(fd, 'the iommufd', path), context);
 }
 
 function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {

@@ -62,6 +62,8 @@ export interface VfioFacts {
   'iova-reserved': { device: string; overlaps: ReservedOverlap[] };
   /** Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it. */
   'maps-not-pinnable': { maps: IovaExtent[] };
+  /** The device is bound to one iommufd, the address space is of another. */
+  'other-iommufd': { device: string };
 }
 
 /** A range of I/O virtual addresses. */

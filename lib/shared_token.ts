@@ -6,7 +6,7 @@ import type { CdevLocation } from './locate/find_cdev.ts';
 
 /** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
 export interface SharedTokens {
-  iommufd: { fd: number; path: string };
+  iommufd: { fd: number; path: string; context: string };
   ioas: { iommufd: SharedToken<'iommufd'>; id: number; tally: number };
   'dma-buffer': { memory: number; size: number };
   device: {

@@ -3,7 +3,7 @@ import { binding, type Answer } from '../binding.ts';
 import { check } from '../call.ts';
 import { explained } from '../diagnose/explained.ts';
 import { attachCause } from '../diagnose/map_causes.ts';
-import { VfioError } from '../errors.ts';
+import { systemError, VfioError } from '../errors.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { ioctlOf, type BoundCdev } from './bind.ts';
@@ -18,12 +18,12 @@ export class Attachment {
   }
 
   async attach(target: unknown): Promise<number> {
-    const { id, ioas } = targetOf(target);
+    const { id, ioas } = this.#targetOf(target);
     return this.#attached(await binding().attach(this.#bound.fd.native, id), ioas);
   }
 
   attachSync(target: unknown): number {
-    const { id, ioas } = targetOf(target);
+    const { id, ioas } = this.#targetOf(target);
     return this.#attached(binding().attachSync(this.#bound.fd.native, id), ioas);
   }
 
@@ -59,6 +59,17 @@ export class Attachment {
   #detached(answer: Answer): void {
     check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
     this.forget();
+  }
+
+  /** An id of another iommufd may be one of something else here. */
+  #targetOf(target: unknown): { id: number; ioas: Ioas } {
+    const found = targetOf(target);
+    const { iommufd, location } = this.#bound;
+    if (found.ioas.context === iommufd.context) return found;
+    const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
+    const error = systemError({ errno: -2, ...call });
+    const facts = { device: location.device.address };
+    throw explained(error, { reason: 'other-iommufd', certainty: 'certain', facts });
   }
 }
 

@@ -142,6 +142,10 @@ const words: WordsOf = {
     why: `it pins now what was mapped before: ${maps.map(extent).join(' or ')}`,
     hint: 'attach first and map then: each map is refused by itself',
   }),
+  'other-iommufd': ({ device }) => ({
+    why: `the address space is of another iommufd than ${device}`,
+    hint: 'make it with device.iommufd.createIoas(), or open the device with that iommufd',
+  }),
 };
 
 const hex = (number: bigint): string => `0x${number.toString(16)}`;

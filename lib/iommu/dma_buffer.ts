@@ -44,7 +44,7 @@ interface Kind {
 export class DmaBuffer {
   readonly #memory: Memory;
   readonly #mappings = new Set<DmaMapping>();
-  readonly #shown: WeakRef<ArrayBuffer>[] = [];
+  #shown: WeakRef<ArrayBuffer>[] = [];
   #whole: ArrayBuffer | undefined;
   /** No map is begun any more; then, when all are undone, the memory is not ours any more. */
   #disposed = false;
@@ -126,7 +126,7 @@ export class DmaBuffer {
       check(answer, { syscall: 'napi_create_external_arraybuffer' });
       throw new Error(`vfio: memoryBuffer answered ${answer}, not an ArrayBuffer`);
     }
-    this.#shown.push(new WeakRef(answer));
+    this.#remember(answer);
     return answer;
   }
 
@@ -195,6 +195,14 @@ export class DmaBuffer {
     this.#mappings.delete(mapping);
   }
 
+  /** To be detached; those that were collected are forgotten now and then. */
+  #remember(buffer: ArrayBuffer): void {
+    if (this.#shown.length % 64 === 63) {
+      this.#shown = this.#shown.filter((each) => each.deref() !== undefined);
+    }
+    this.#shown.push(new WeakRef(buffer));
+  }
+
   #giveUp(): void {
     if (this.#givenUp) return;
     this.#givenUp = true;
@@ -202,7 +210,7 @@ export class DmaBuffer {
       const buffer = shown.deref();
       if (buffer) check(binding().detachBuffer(buffer), { syscall: 'detach' });
     }
-    this.#shown.length = 0;
+    this.#shown = [];
     this.#whole = undefined;
     this.#memory.letGo();
   }

@@ -36,6 +36,7 @@ export class DmaPool {
   readonly #chunkSize: number;
   readonly #options: DmaBufferOptions;
   #chunks: Chunk[] = [];
+  #growing: Promise<void> | undefined;
   #closed = false;
 
   /** @throws TypeError, RangeError */
@@ -47,29 +48,33 @@ export class DmaPool {
   }
 
   /**
-   * A block of at least so many bytes, zeroed when its chunk was new. Blocks while a chunk is mapped,
-   * which happens when the chunks there are have no room.
+   * A block of at least so many bytes, zeroed where it was never given back. Where the chunks there are
+   * have no room, another is mapped.
    *
-   * @param alignment a power of two of which its `iova` is a multiple, at most the page size
+   * @param alignment a power of two of which its `iova` is a multiple, 4,096 at most
    * @throws TypeError, RangeError
    * @throws VfioError what {@link DmaBuffer.allocate} and {@link Ioas.map} throw; `ERR_VFIO_CLOSED`
    */
-  allocate(size: number, alignment: bigint = granule): DmaBlock {
-    this.#checkOpen();
-    if (checkLength('size', size) > this.#chunkSize) {
-      throw outOfRange('size', `${this.#chunkSize} at most, the pool's chunk size`, size);
-    }
-    if (checkAlignment('alignment', alignment) > 4096n) {
-      throw outOfRange('alignment', '4096n at most', alignment);
-    }
-    for (const chunk of this.#chunks) {
-      const block = blockIn(chunk, size, alignment);
+  async allocate(size: number, alignment: bigint = granule): Promise<DmaBlock> {
+    for (;;) {
+      const block = this.#find(size, alignment);
       if (block) return block;
+      // One chunk for all who wait; who finds none left tries again.
+      this.#growing ??= this.#grow().finally(() => {
+        this.#growing = undefined;
+      });
+      await this.#growing;
     }
-    const chunk = this.#grow();
-    const block = blockIn(chunk, size, alignment);
-    if (block) return block;
-    throw new Error('vfio: a new chunk has no room for a block that is not larger');
+  }
+
+  /** As {@link allocate}, blocking. */
+  allocateSync(size: number, alignment: bigint = granule): DmaBlock {
+    for (;;) {
+      const block = this.#find(size, alignment);
+      if (block) return block;
+      const buffer = DmaBuffer.allocateSync(this.#chunkSize, this.#options);
+      this.#add(buffer, this.#ioas.mapSync(buffer));
+    }
   }
 
   /**
@@ -107,14 +112,32 @@ export class DmaPool {
     return this.close();
   }
 
-  #grow(): Chunk {
-    const buffer = DmaBuffer.allocateSync(this.#chunkSize, this.#options);
-    const mapping = this.#ioas.mapSync(buffer);
+  #find(size: number, alignment: bigint): DmaBlock | undefined {
+    this.#checkOpen();
+    if (checkLength('size', size) > this.#chunkSize) {
+      throw outOfRange('size', `${this.#chunkSize} at most, the pool's chunk size`, size);
+    }
+    if (checkAlignment('alignment', alignment) > 4096n) {
+      throw outOfRange('alignment', '4096n at most', alignment);
+    }
+    for (const chunk of this.#chunks) {
+      const block = blockIn(chunk, size, alignment);
+      if (block) return block;
+    }
+    return undefined;
+  }
+
+  async #grow(): Promise<void> {
+    const buffer = await DmaBuffer.allocate(this.#chunkSize, this.#options);
+    const mapping = await this.#ioas.map(buffer);
+    if (this.#closed) await buffer.dispose();
+    else this.#add(buffer, mapping);
+  }
+
+  #add(buffer: DmaBuffer, mapping: DmaMapping): void {
     const { iova } = mapping;
     const range = { start: iova, last: iova + BigInt(mapping.size) - 1n };
-    const chunk = { buffer, mapping, free: new IovaAllocator([range], granule) };
-    this.#chunks.push(chunk);
-    return chunk;
+    this.#chunks.push({ buffer, mapping, free: new IovaAllocator([range], granule) });
   }
 
   #checkOpen(): void {

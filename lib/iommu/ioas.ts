@@ -60,6 +60,8 @@ export interface IoasParent {
   /** Whether the kernel maps files. */
   mapsFiles: () => boolean;
   share: () => SharedToken<'iommufd'>;
+  /** The same for all descriptors of one iommufd, and for no others. */
+  context: string;
 }
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
@@ -322,6 +324,11 @@ export class Ioas {
     return this.close();
   }
 
+  /** Which iommufd it is of: ids of others may be the same. @internal */
+  get context(): string {
+    return this.#parent.context;
+  }
+
   /** A device was attached: all that is mapped is pinned now. @internal */
   attached(): void {
     this.#attached++;
@@ -352,6 +359,9 @@ export class Ioas {
     const iova = checkIova('iova', from);
     const length = BigInt(checkLength('length', size));
     if (!(space instanceof Ioas)) throw invalidType('options.from', 'an Ioas', space);
+    if (space.context !== this.context) {
+      throw invalidValue('options.from', 'an address space of the same iommufd', space);
+    }
     const source = space.mappings.find((each) => contains(each, iova, length))?.source;
     return new CopySource(space.id, iova, length, source ?? {});
   }
@@ -457,16 +467,29 @@ export class Ioas {
   async #unmapOne(mapping: DmaMapping): Promise<void> {
     if (this.#isGone(mapping)) return;
     const { iova, length } = mapping.extent;
-    const answer = await binding().ioasUnmap(this.#iommufd.native, this.#id, iova, length);
-    if (mapping.mapped && !this.#isGone(mapping))
-      this.#unmapped(answer, { iova, length }, [mapping]);
+    this.#unmappedOne(
+      await binding().ioasUnmap(this.#iommufd.native, this.#id, iova, length),
+      mapping,
+    );
   }
 
   #unmapOneSync(mapping: DmaMapping): void {
     if (this.#isGone(mapping)) return;
     const { iova, length } = mapping.extent;
-    const answer = binding().ioasUnmapSync(this.#iommufd.native, this.#id, iova, length);
-    this.#unmapped(answer, { iova, length }, [mapping]);
+    this.#unmappedOne(
+      binding().ioasUnmapSync(this.#iommufd.native, this.#id, iova, length),
+      mapping,
+    );
+  }
+
+  /**
+   * ENOENT says that nothing lies wholly where it was, so it is unmapped already: by another thread or
+   * process that has the same iommufd, or with the address space while the call was on its way.
+   */
+  #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
+    const ENOENT = -2;
+    if (answer === ENOENT) this.#forget(mapping);
+    else this.#unmapped(answer, mapping.extent, [mapping]);
   }
 
   /** With its address space. */
@@ -545,16 +568,14 @@ export class Ioas {
   async #leave(iommufd: NativeFd): Promise<void> {
     for (const mapping of this.mappings) {
       const { iova, length } = mapping.extent;
-      const answer = await binding().ioasUnmap(iommufd, this.#id, iova, length);
-      this.#unmapped(answer, { iova, length }, [mapping]);
+      this.#unmappedOne(await binding().ioasUnmap(iommufd, this.#id, iova, length), mapping);
     }
   }
 
   #leaveSync(iommufd: NativeFd): void {
     for (const mapping of this.mappings) {
       const { iova, length } = mapping.extent;
-      const answer = binding().ioasUnmapSync(iommufd, this.#id, iova, length);
-      this.#unmapped(answer, { iova, length }, [mapping]);
+      this.#unmappedOne(binding().ioasUnmapSync(iommufd, this.#id, iova, length), mapping);
     }
   }
 

@@ -1,4 +1,5 @@
 import { invalidValue } from '../arguments.ts';
+import { threadId } from 'node:worker_threads';
 import { binding } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
 import { explainSync } from '../diagnose/explain.ts';
@@ -24,8 +25,11 @@ export class Iommufd {
   readonly #fd: OwnedFd;
   #mapsFiles: boolean | undefined;
 
-  private constructor(fd: OwnedFd) {
+  readonly #context: string;
+
+  private constructor(fd: OwnedFd, context = newContext()) {
     this.#fd = fd;
+    this.#context = context;
   }
 
   /**
@@ -49,8 +53,13 @@ export class Iommufd {
   }
 
   /** @internal */
-  static adopt(fd: OwnedFd): Iommufd {
-    return new Iommufd(fd);
+  static adopt(fd: OwnedFd, context?: string): Iommufd {
+    return new Iommufd(fd, context);
+  }
+
+  /** The same for all descriptors of one iommufd, and for no others. @internal */
+  get context(): string {
+    return this.#context;
   }
 
   /**
@@ -59,12 +68,18 @@ export class Iommufd {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   share(): SharedToken<'iommufd'> {
-    return tokenOf('iommufd', { fd: this.#fd.offer(), path: this.#fd.path });
+    const { path } = this.#fd;
+    return tokenOf('iommufd', { fd: this.#fd.offer(), path, context: this.#context });
   }
 
   /** What an address space needs of it. @internal */
   get parent(): IoasParent {
-    return { fd: this.#fd, mapsFiles: () => this.mapsFiles, share: () => this.share() };
+    return {
+      fd: this.#fd,
+      context: this.#context,
+      mapsFiles: () => this.mapsFiles,
+      share: () => this.share(),
+    };
   }
 
   /** @internal */
@@ -172,4 +187,9 @@ export class Iommufd {
   #call(request: string): CallName {
     return { syscall: 'ioctl', request, path: this.#fd.path };
   }
+}
+
+/** No thread opens two in one nanosecond. */
+function newContext(): string {
+  return `${threadId}.${process.hrtime.bigint()}`;
 }

@@ -52,18 +52,18 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
   it('reaches the blocks of a pool', () =>
     open(async (_device, ioas, edu) => {
       await using pool = new DmaPool(ioas);
-      const from = pool.allocate(256);
-      const to = pool.allocate(100, 256n);
+      const from = await pool.allocate(256);
+      const to = pool.allocateSync(100, 256n);
       assert.equal(to.iova % 256n, 0n);
       from.bytes.fill(0xa5);
       await edu.load(from.iova, 100);
       await edu.store(to.iova, 100);
       assert.ok(to.bytes.every((byte) => byte === 0xa5));
       const seen = new Set([from.iova, to.iova]);
-      for (let at = 0; at < 40; at++) seen.add(pool.allocate(4096).iova);
+      for (let at = 0; at < 40; at++) seen.add((await pool.allocate(4096)).iova);
       assert.equal(seen.size, 42, 'no block is another’s');
       pool.release(from);
-      assert.equal(pool.allocate(256).iova, from.iova);
+      assert.equal((await pool.allocate(256)).iova, from.iova);
     }));
 
   it('reaches huge pages, and ordinary ones where there are none left', () =>

@@ -189,6 +189,19 @@ describeDevice('an address space', (spec) => {
     await device.detach();
   });
 
+  it('is one of the device’s own iommufd, whatever number it has', async () => {
+    await using device = await VfioDevice.open(spec);
+    await using other = Iommufd.open();
+    const numbers = Array.from({ length: 4 }, () => device.iommufd.createIoas().id);
+    for (let at = 0; at < 6; at++) {
+      const foreign = other.createIoas();
+      await refusal(() => device.attach(foreign), 'ENOENT', 'other-iommufd');
+      if (!numbers.includes(foreign.id)) continue;
+      const own = device.iommufd.createIoas();
+      await failure(() => own.copy(0n, page, { from: foreign }), 'ERR_INVALID_ARG_VALUE');
+    }
+  });
+
   it('names the maps for which a device is not attached', async () => {
     await using iommufd = Iommufd.open();
     await using device = await VfioDevice.open(spec, { iommufd });

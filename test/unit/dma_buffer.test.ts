@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { binding, type Answer, type NativeFd } from '../../lib/binding.ts';
-import { DmaBuffer, Iommufd } from '../../lib/index.ts';
+import { DmaBuffer, DmaPool, Iommufd } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { OwnedFd } from '../../lib/owned_fd.ts';
 import { failure } from '../support/errors.ts';
@@ -213,6 +213,56 @@ describe('DMA memory', () => {
       answer = BigInt(page);
       await buffer.dispose();
       assert.deepEqual([calls, mapping.mapped], [['unmap', 'unmap', 'detach'], false]);
+    });
+    fd.closeSync();
+  });
+
+  it('is given up where somebody else unmapped it', async () => {
+    const { ioas, fd } = fakeIoas();
+    const ENOENT = -2;
+    const fakes = {
+      ioasMapMemorySync: (): bigint => 0x1000n,
+      ioasUnmap: (): Promise<number> => Promise.resolve(ENOENT),
+      ioasUnmapSync: (): number => ENOENT,
+    };
+    await withBinding(fakes, async () => {
+      const buffer = DmaBuffer.allocateSync(page);
+      const first = ioas.mapSync(buffer);
+      const second = ioas.mapSync(buffer);
+      first.unmapSync();
+      await buffer.dispose();
+      assert.deepEqual([first.mapped, second.mapped, ioas.mappings], [false, false, []]);
+    });
+    fd.closeSync();
+  });
+
+  it('serves a pool’s blocks from chunks, one for all who wait', async () => {
+    const { ioas, fd } = fakeIoas();
+    let next = 0n;
+    const fakes = {
+      ioasMapMemory: (): Promise<bigint> => Promise.resolve((next += 0x10000n)),
+      ioasMapMemorySync: (): bigint => (next += 0x10000n),
+      ioasUnmap: (): Promise<bigint> => Promise.resolve(1n),
+    };
+    await withBinding(fakes, async () => {
+      const pool = new DmaPool(ioas, { chunkSize: 8192 });
+      const blocks = await Promise.all(Array.from({ length: 5 }, () => pool.allocate(4096)));
+      assert.equal(new Set(blocks.map(({ iova }) => iova)).size, 5);
+      assert.equal(ioas.mappings.length, 3, 'two blocks a chunk');
+      blocks[0]?.bytes.fill(1);
+      assert.ok(blocks[1]?.bytes.every((byte) => byte === 0));
+      await failure(() => pool.allocate(8193), 'ERR_OUT_OF_RANGE');
+      await failure(() => pool.allocateSync(1, 8192n), 'ERR_OUT_OF_RANGE');
+      await failure(() => {
+        pool.release({ iova: 1n, size: 1, bytes: new Uint8Array(1) });
+      }, 'ERR_OUT_OF_RANGE');
+      const late = failure(async () => {
+        for (;;) await pool.allocate(8192);
+      }, 'ERR_VFIO_CLOSED');
+      await pool.close();
+      await late;
+      assert.deepEqual([ioas.mappings, blocks[0]?.bytes.length], [[], 0]);
+      await failure(() => pool.allocateSync(1), 'ERR_VFIO_CLOSED');
     });
     fd.closeSync();
   });

@@ -316,6 +316,7 @@ describe('every reason', () => {
     'memlock-limit': { needed: 4096n, limit: 0n, pinned: 0n },
     'iova-reserved': { device: 'a', overlaps: [{ ...extent, reserved }] },
     'maps-not-pinnable': { maps: [extent] },
+    'other-iommufd': { device: 'a' },
   };
   const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 
