@@ -1,16 +1,15 @@
 import { invalidType, invalidValue } from '../arguments.ts';
 import { binding, type NativeFd, type NativeTally } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
-import { explained } from '../diagnose/explained.ts';
-import { mapCause, unmapCause, type AttachedSpace, type Bounds } from '../diagnose/map_causes.ts';
+import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
 import type { OwnedFd } from '../owned_fd.ts';
-import type { Cause, IovaExtent } from '../reasons.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
 import { Hwpt, type BoundDevice, type HwptOptions } from './hwpt.ts';
 import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
-import { DmaMapping, type Unmapper } from './mapping.ts';
+import type { DmaMapping } from './mapping.ts';
+import { Maps, type MapPlan } from './maps.ts';
 import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
 
 /** What devices may do with what is mapped, and where they find it. */
@@ -46,14 +45,6 @@ interface Closable {
   closeSync: () => void;
 }
 
-/** A map that is about to be made. */
-interface MapPlan {
-  iova: bigint;
-  fixed: boolean;
-  flags: number;
-  source: Source;
-}
-
 /** What else the address space needs of its iommufd. */
 export interface IoasParent {
   fd: OwnedFd;
@@ -74,20 +65,18 @@ export class Ioas {
   #tally: NativeTally | undefined;
   #own: Closable | undefined;
   /** What is mapped, as far as this object did it. */
-  readonly #maps = new Set<DmaMapping>();
+  readonly #maps: Maps;
   /** Devices that were attached through this object. */
   #attached = 0;
-  readonly #unmapper: Unmapper = {
-    unmap: (mapping) => this.#unmapOne(mapping),
-    unmapSync: (mapping) => {
-      this.#unmapOneSync(mapping);
-    },
-  };
-
   private constructor(parent: IoasParent, id: number) {
     this.#iommufd = parent.fd;
     this.#parent = parent;
     this.#id = id;
+    this.#maps = new Maps(parent.fd, id, {
+      id: () => this.id,
+      bounds: () => this.#bounds(),
+      pins: () => this.#attached > 0,
+    });
   }
 
   /** @internal */
@@ -131,7 +120,7 @@ export class Ioas {
 
   /** What is mapped, as far as this object did it. */
   get mappings(): DmaMapping[] {
-    return [...this.#maps];
+    return this.#maps.all;
   }
 
   /**
@@ -148,12 +137,12 @@ export class Ioas {
    *   (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.#map(this.#plan(options, this.#sourceOf(source, options)));
+    return this.#maps.map(this.#plan(options, this.#sourceOf(source, options)));
   }
 
   /** As {@link map}, blocking. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.#mapSync(this.#plan(options, this.#sourceOf(source, options)));
+    return this.#maps.mapSync(this.#plan(options, this.#sourceOf(source, options)));
   }
 
   /**
@@ -170,7 +159,7 @@ export class Ioas {
   ): Promise<DmaMapping> {
     const bytes = BigInt(checkLength('length', length));
     const source = new AddressSource(checkIova('address', address), bytes);
-    return this.#map(this.#plan(options, source));
+    return this.#maps.map(this.#plan(options, source));
   }
 
   /**
@@ -183,12 +172,12 @@ export class Ioas {
    *   what was mapped to be read only
    */
   async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
-    return this.#map(this.#plan(options, this.#copySource(iova, length, options)));
+    return this.#maps.map(this.#plan(options, this.#copySource(iova, length, options)));
   }
 
   /** As {@link copy}, blocking. */
   copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
-    return this.#mapSync(this.#plan(options, this.#copySource(iova, length, options)));
+    return this.#maps.mapSync(this.#plan(options, this.#copySource(iova, length, options)));
   }
 
   /**
@@ -199,18 +188,13 @@ export class Ioas {
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT`, reason `not-mapped`; `ERR_VFIO_CLOSED`
    */
-  async unmap(iova: bigint, length: bigint): Promise<bigint> {
-    const within = this.#within(iova, length);
-    const { native } = this.#iommufd;
-    const answer = await binding().ioasUnmap(native, this.id, iova, length);
-    return this.#unmapped(answer, { iova, length }, within);
+  unmap(iova: bigint, length: bigint): Promise<bigint> {
+    return this.#maps.unmap(iova, length);
   }
 
   /** As {@link unmap}, blocking. */
   unmapSync(iova: bigint, length: bigint): bigint {
-    const within = this.#within(iova, length);
-    const answer = binding().ioasUnmapSync(this.#iommufd.native, this.id, iova, length);
-    return this.#unmapped(answer, { iova, length }, within);
+    return this.#maps.unmapSync(iova, length);
   }
 
   /**
@@ -303,7 +287,7 @@ export class Ioas {
     const iommufd = this.#take();
     if (iommufd === undefined) return;
     if (this.#isLast()) this.#settle(await binding().destroy(iommufd, this.#id));
-    else await this.#leave(iommufd);
+    else await this.#maps.leave(iommufd);
     await this.#own?.close();
   }
 
@@ -312,7 +296,7 @@ export class Ioas {
     const iommufd = this.#take();
     if (iommufd === undefined) return;
     if (this.#isLast()) this.#settle(binding().destroySync(iommufd, this.#id));
-    else this.#leaveSync(iommufd);
+    else this.#maps.leaveSync(iommufd);
     this.#own?.closeSync();
   }
 
@@ -332,7 +316,7 @@ export class Ioas {
   /** A device was attached: all that is mapped is pinned now. @internal */
   attached(): void {
     this.#attached++;
-    for (const mapping of this.#maps) mapping.prove();
+    for (const mapping of this.#maps.all) mapping.prove();
   }
 
   /** @internal */
@@ -379,134 +363,6 @@ export class Ioas {
     return { iova: fixed ? checkIova('iova', iova) : 0n, fixed, flags, source };
   }
 
-  async #map(plan: MapPlan): Promise<DmaMapping> {
-    const { source, flags, iova } = plan;
-    const { native } = this.#iommufd;
-    const { id } = this;
-    // Before the call, so that nothing of it goes while it is on its way.
-    this.#keep(source);
-    const mapping = this.#mapped(await source.map(native, id, flags, iova), plan);
-    // Disposed of meanwhile: what comes too late must not stay.
-    if (!source.buffer?.disposed) return mapping;
-    await mapping.unmap();
-    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
-  }
-
-  #mapSync(plan: MapPlan): DmaMapping {
-    const { source, flags, iova } = plan;
-    const { native } = this.#iommufd;
-    const { id } = this;
-    this.#keep(source);
-    return this.#mapped(source.mapSync(native, id, flags, iova), plan);
-  }
-
-  #keep({ memory }: Pick<Source, 'memory'>): void {
-    if (memory === undefined) return;
-    memory.hold();
-    this.#iommufd.keep(memory);
-  }
-
-  #letGo({ memory }: Pick<Source, 'memory'>): void {
-    if (memory === undefined) return;
-    this.#iommufd.letGo(memory);
-    memory.letGo();
-  }
-
-  #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
-    const { source } = plan;
-    if (typeof answer !== 'bigint') {
-      this.#letGo(source);
-      return this.#refuse(answer, source.request, (error) => mapCause(error, this.#refused(plan)));
-    }
-    const mapping = new DmaMapping(this.#unmapper, answer, source, this.#attached > 0);
-    this.#maps.add(mapping);
-    source.buffer?.mapped(mapping);
-    return mapping;
-  }
-
-  #refused({ iova, fixed, source }: MapPlan): Parameters<typeof mapCause>[1] {
-    const { length, offset, what } = source;
-    return {
-      iova,
-      length,
-      fixed,
-      offset,
-      what,
-      mapped: this.#extents(),
-      bounds: () => this.#bounds(),
-    };
-  }
-
-  /** What is certain to go where a range is unmapped. Looked at before, since a map may follow. */
-  #within(iova: bigint, length: bigint): DmaMapping[] {
-    checkIova('iova', iova);
-    checkIova('length', length);
-    return this.mappings.filter(({ extent }) => {
-      return iova <= extent.iova && extent.iova + extent.length <= iova + length;
-    });
-  }
-
-  #unmapped(
-    answer: bigint | number | undefined,
-    range: IovaExtent,
-    gone: readonly DmaMapping[],
-  ): bigint {
-    if (typeof answer !== 'bigint') {
-      const causeOf = (error: VfioError): Cause | undefined =>
-        unmapCause(error, range, this.#extents());
-      return this.#refuse(answer, 'IOMMU_IOAS_UNMAP', causeOf);
-    }
-    for (const mapping of gone) this.#forget(mapping);
-    return answer;
-  }
-
-  #extents(): IovaExtent[] {
-    return this.mappings.map(({ extent }) => extent);
-  }
-
-  async #unmapOne(mapping: DmaMapping): Promise<void> {
-    if (this.#isGone(mapping)) return;
-    const { iova, length } = mapping.extent;
-    this.#unmappedOne(
-      await binding().ioasUnmap(this.#iommufd.native, this.#id, iova, length),
-      mapping,
-    );
-  }
-
-  #unmapOneSync(mapping: DmaMapping): void {
-    if (this.#isGone(mapping)) return;
-    const { iova, length } = mapping.extent;
-    this.#unmappedOne(
-      binding().ioasUnmapSync(this.#iommufd.native, this.#id, iova, length),
-      mapping,
-    );
-  }
-
-  /**
-   * ENOENT says that nothing lies wholly where it was, so it is unmapped already: by another thread or
-   * process that has the same iommufd, or with the address space while the call was on its way.
-   */
-  #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
-    const ENOENT = -2;
-    if (answer === ENOENT) this.#forget(mapping);
-    else this.#unmapped(answer, mapping.extent, [mapping]);
-  }
-
-  /** With its address space. */
-  #isGone(mapping: DmaMapping): boolean {
-    if (!this.#closed && !this.#iommufd.closed) return false;
-    this.#forget(mapping);
-    return true;
-  }
-
-  #forget(mapping: DmaMapping): void {
-    if (!this.#maps.delete(mapping)) return;
-    const { source } = mapping;
-    mapping.settle();
-    source.buffer?.unmapped(mapping);
-    this.#letGo(source);
-  }
-
   /** Fits what x86 has; asked again where there are more. */
   #bounds(): Bounds {
     for (let room = 32; ;) {
@@ -532,20 +388,6 @@ export class Ioas {
     return checkBig(answer, this.#call('IOMMU_OPTION'));
   }
 
-  #refuse(
-    answer: number | undefined,
-    request: string,
-    causeOf: (error: VfioError) => Cause | undefined,
-  ): never {
-    try {
-      throw new Error(`vfio: ${request} answered ${check(answer, this.#call(request))}`);
-    } catch (error) {
-      if (!(error instanceof VfioError)) throw error;
-      const cause = causeOf(error);
-      throw cause ? explained(error, cause) : error;
-    }
-  }
-
   #call(request: string): CallName {
     return { syscall: 'ioctl', request, path: this.#iommufd.path };
   }
@@ -564,25 +406,10 @@ export class Ioas {
     return tally === undefined || binding().tallyDrop(tally) === 1;
   }
 
-  /** Others go on with it: only what was mapped here goes. */
-  async #leave(iommufd: NativeFd): Promise<void> {
-    for (const mapping of this.mappings) {
-      const { iova, length } = mapping.extent;
-      this.#unmappedOne(await binding().ioasUnmap(iommufd, this.#id, iova, length), mapping);
-    }
-  }
-
-  #leaveSync(iommufd: NativeFd): void {
-    for (const mapping of this.mappings) {
-      const { iova, length } = mapping.extent;
-      this.#unmappedOne(binding().ioasUnmapSync(iommufd, this.#id, iova, length), mapping);
-    }
-  }
-
   #settle(answer: number | undefined): void {
     this.#closed = answer === 0;
     check(answer, this.#call('IOMMU_DESTROY'));
-    for (const mapping of this.mappings) this.#forget(mapping);
+    this.#maps.end();
   }
 }
 

@@ -236,6 +236,29 @@ describe('DMA memory', () => {
     fd.closeSync();
   });
 
+  it('is unmapped in the kernel also while the address space is being closed', async () => {
+    const { ioas, fd } = fakeIoas();
+    const unmapped: bigint[] = [];
+    let destroyed: (answer: number) => void = () => undefined;
+    const fakes = {
+      ioasMapMemorySync: (): bigint => 0x1000n,
+      ioasUnmap: (_fd: NativeFd, _ioas: number, iova: bigint): Promise<bigint> => {
+        unmapped.push(iova);
+        return Promise.resolve(4096n);
+      },
+      destroy: (): Promise<number> => new Promise((resolve) => (destroyed = resolve)),
+    };
+    await withBinding(fakes, async () => {
+      const mapping = ioas.mapSync(DmaBuffer.allocateSync(page));
+      const closing = failure(() => ioas.close(), 'EBUSY');
+      await mapping.unmap();
+      destroyed(-16);
+      await closing;
+      assert.deepEqual([unmapped, mapping.mapped, ioas.id], [[0x1000n], false, 1]);
+    });
+    fd.closeSync();
+  });
+
   it('serves a pool’s blocks from chunks, one for all who wait', async () => {
     const { ioas, fd } = fakeIoas();
     let next = 0n;
