@@ -11,6 +11,18 @@ declare const mappingBrand: unique symbol;
 
 /** Mapped device memory that the addon owns, by a handle like {@link NativeFd}'s; 0 names none. */
 export type NativeMapping = number & { readonly [mappingBrand]: never };
+declare const memoryBrand: unique symbol;
+
+/** Memory that the addon has mapped: a handle of another table. */
+export type NativeMemory = number & { readonly [memoryBrand]: never };
+
+declare const tallyBrand: unique symbol;
+
+/** One of the owners of what the kernel names by a number alone, counted over all threads. */
+export type NativeTally = number & { readonly [tallyBrand]: never };
+
+/** Where a mapping goes, and what may be done with it there; flags of `enum iommufd_ioas_map_flags`. */
+type MapTarget = [iommufd: NativeFd, ioas: number, flags: number];
 
 /**
  * What a native function answers: a value of zero or more, or `-errno`. `undefined` says that the
@@ -136,6 +148,56 @@ export type Binding = {
   watchFolder: (watch: NativeFd, path: string) => Answer;
   /** Removes a watch, which ends `waitForChange`. */
   unwatch: (watch: NativeFd, number: number) => Answer;
+  /** -EINVAL where the kernel knows this request of an iommufd, -ENOTTY where it does not. */
+  iommufdProbe: (iommufd: NativeFd, request: number) => Answer;
+  /**
+   * Fills `[alignment, start, last, start, last, …]`; answers how many ranges there are, which may be
+   * more than fit.
+   */
+  ioasIovaRanges: (iommufd: NativeFd, ioas: number, room: BigUint64Array) => Answer;
+  /** `ranges` is `[start, last, start, last, …]`. */
+  ioasAllowIovas: (iommufd: NativeFd, ioas: number, ranges: BigUint64Array) => Answer;
+  iommuOption: (
+    iommufd: NativeFd,
+    option: number,
+    operation: number,
+    object: number,
+    value: bigint,
+  ) => bigint | Answer;
+  /**
+   * Fills `out` with `[capabilities, type, log2 of PASIDs]` and `data` with the struct of the type, of
+   * which the kernel has as many bytes as is answered.
+   */
+  getHwInfo: (
+    iommufd: NativeFd,
+    device: number,
+    out: BigUint64Array,
+    data: BigUint64Array,
+  ) => Answer;
+  /** Fills `[id]`; answers the queue's descriptor, a NativeFd. */
+  faultQueueAlloc: (iommufd: NativeFd, out: Uint32Array) => Answer;
+  /** Maps a part of a file as `memoryAllocate` does with its own; the descriptor stays the caller's. */
+  memoryFromFile: (fd: number, offset: bigint, size: bigint) => Answer;
+  /** An ArrayBuffer over the pages; -EOPNOTSUPP where the engine takes no memory of others. */
+  memoryBuffer: (memory: NativeMemory, offset: bigint, length: bigint) => ArrayBuffer | Answer;
+  /** The number of the memory's own descriptor. */
+  memoryFile: (memory: NativeMemory) => Answer;
+  /** Forgets the handle: the pages stay until no call and no ArrayBuffer needs them. */
+  memoryRelease: (memory: NativeMemory) => Answer;
+  /** Offers a descriptor to the other threads of the process; answers the offer's number. */
+  fdOffer: (fd: NativeFd) => Answer;
+  /** A NativeFd of the same open file; -ENOENT where its owner has closed it. */
+  fdTake: (offer: number) => Answer;
+  memoryOffer: (memory: NativeMemory) => Answer;
+  /** A NativeMemory of the same pages. */
+  memoryTake: (offer: number) => Answer;
+  /** A NativeTally, the first of its kind. */
+  tallyNew: () => number;
+  tallyOffer: (tally: NativeTally) => Answer;
+  /** A NativeTally of the same kind. */
+  tallyTake: (offer: number) => Answer;
+  /** Forgets the handle; 1 where it was the last of its kind. */
+  tallyDrop: (tally: NativeTally) => Answer;
 } & Slow<'close', [fd: NativeFd]> &
   Slow<'bind', [device: NativeFd, iommufd: NativeFd, token?: Uint8Array]> &
   /** Answers how many bytes were written. */
@@ -180,6 +242,47 @@ export type Binding = {
   Slow<'getGfxDmabuf', [device: NativeFd, id: number]> &
   /** `[offset, value]`, written in so many bytes whenever the eventfd is signalled; 0 ends it. */
   Slow<'ioeventfd', [device: NativeFd, width: number, longs: BigUint64Array, event: NativeFd | 0]> &
+  Slow<'ioasMap', [...MapTarget, address: bigint, length: bigint, iova: bigint], bigint> &
+  Slow<
+    'ioasMapMemory' | 'ioasMapMemoryFile',
+    [...MapTarget, memory: NativeMemory, offset: bigint, length: bigint, iova: bigint],
+    bigint
+  > &
+  Slow<
+    'ioasMapFile',
+    [...MapTarget, fd: number, offset: bigint, length: bigint, iova: bigint],
+    bigint
+  > &
+  /** Answers the bytes that were mapped there. */
+  Slow<'ioasUnmap', [iommufd: NativeFd, ioas: number, iova: bigint, length: bigint], bigint> &
+  Slow<
+    'ioasCopy',
+    [...MapTarget, source: number, sourceIova: bigint, length: bigint, iova: bigint],
+    bigint
+  > &
+  Slow<'ioasChangeProcess', [iommufd: NativeFd]> &
+  /** Answers the id. */
+  Slow<
+    'hwptAlloc',
+    [iommufd: NativeFd, device: number, parent: number, flags: number, faultQueue: number]
+  > &
+  Slow<'hwptSetDirtyTracking', [iommufd: NativeFd, hwpt: number, flags: number]> &
+  /** A bit for each page, in as many words as asked for. */
+  Slow<
+    'hwptGetDirtyBitmap',
+    [
+      iommufd: NativeFd,
+      hwpt: number,
+      flags: number,
+      iova: bigint,
+      length: bigint,
+      pageSize: bigint,
+      words: number,
+    ],
+    BigUint64Array
+  > &
+  /** `flags` are those of memfd_create(2); answers a NativeMemory. */
+  Slow<'memoryAllocate', [size: bigint, flags: number, populate: number]> &
   Slow<'waitForChange', [watch: NativeFd, milliseconds: number]> &
   /**
    * Of every folder the same entries, one folder after the other in a flat list. An entry's last

@@ -16,6 +16,13 @@ export function check(answer: Answer, call: CallName, request?: string): number 
   throw new Error(`vfio: the addon refused the arguments of ${what}; please report this bug`);
 }
 
+/** As {@link check}, of a function whose value is a BigInt. */
+export function checkBig(answer: bigint | Answer, call: CallName): bigint {
+  if (typeof answer === 'bigint') return answer;
+  check(answer, call);
+  throw new Error(`vfio: ${call.request ?? call.syscall} answered ${answer}, not a BigInt`);
+}
+
 /** As {@link check}, of a function that answers a list where it does not fail. */
 export function checkList<List extends object>(answer: List | Answer, call: CallName): List {
   if (typeof answer === 'object') return answer;

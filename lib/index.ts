@@ -22,7 +22,7 @@ export type { EnableOptions } from './interrupt/arguments.ts';
 export type { Interrupt } from './interrupt/interrupt.ts';
 export type { InterruptVector } from './interrupt/vector.ts';
 export type { Display, Plane, PlaneSource } from './feature/display.ts';
-export type { DirtyPages, DmaLogging, IovaRange } from './feature/dma_logging.ts';
+export type { DmaLogging, LoggedPages, LoggedRange } from './feature/dma_logging.ts';
 export type { Dmabuf } from './feature/dmabuf.ts';
 export type { FeatureInfo, FeatureOperation, Features } from './feature/features.ts';
 export type { IoeventfdOptions } from './feature/ioeventfd.ts';
@@ -31,11 +31,24 @@ export type { Migration, MigrationState, MigrationSupport } from './feature/migr
 export type { MigrationSink, MigrationSource, PrecopyInfo } from './feature/migration_data.ts';
 export type { FeatureName } from './feature/names.ts';
 export { VfioError, type VfioErrorCode } from './errors.ts';
-export type { Ioas } from './iommu/ioas.ts';
-export { Iommufd } from './iommu/iommufd.ts';
+export type { DirtyPages } from './iommu/dirty_pages.ts';
+export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
+export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';
+export type { FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
+export type { HardwareInfo } from './iommu/hardware_info.ts';
+export type { BoundDevice, DirtyRange, Hwpt, HwptOptions } from './iommu/hwpt.ts';
+export type { CopyOptions, Ioas, MapOptions } from './iommu/ioas.ts';
+export { Iommufd, type RlimitMode } from './iommu/iommufd.ts';
+export type { IovaRange } from './iommu/iova.ts';
+export { IovaAllocator, type IovaAllocateOptions } from './iommu/iova_allocator.ts';
+export type { DmaMapping } from './iommu/mapping.ts';
+export { scatterList, type DmaSegment, type ScatterOptions } from './iommu/scatter_list.ts';
+export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
 export type { DeviceFacts } from './locate/facts.ts';
 export type { CdevLocation, SysfsDevice } from './locate/find_cdev.ts';
+export { fromShared, type SharedObjects } from './from_shared.ts';
+export type { SharedToken, SharedTokens } from './shared_token.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
@@ -46,12 +59,15 @@ export type {
   GroupMember,
   Holder,
   Holding,
+  IovaBounds,
+  IovaExtent,
   Ownership,
+  ReservedOverlap,
   VfioFacts,
   VfioReason,
 } from './reasons.ts';
 export type { PciRegionName, RegionSpec } from './region/find.ts';
-export type { MapOptions } from './region/map.ts';
+export type { RegionMapOptions } from './region/map.ts';
 export type { Block, MappedRegion, PollOptions, PollSyncOptions } from './region/mapped_region.ts';
 export type { Region } from './region/region.ts';
 export type { PciFunction, PciPowerState } from './device/pci_function.ts';

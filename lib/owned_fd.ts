@@ -18,12 +18,14 @@ export class OwnedFd {
   readonly path: string;
   /** What is told and done when the owner is dropped. */
   readonly #ifDropped: Dropped;
+  /** How often each was kept. */
+  readonly #kept: Map<object, number> = new Map<object, number>();
 
   private constructor(fd: NativeFd, what: string, path: string) {
     this.#fd = fd;
     this.#what = what;
     this.path = path;
-    this.#ifDropped = { fd, what, path, place: undefined, isPart: false };
+    this.#ifDropped = { fd, what, path, place: undefined, isPart: false, kept: this.#kept };
     dropped.register(this, this.#ifDropped, this);
   }
 
@@ -63,6 +65,26 @@ export class OwnedFd {
     return check(binding().fdNumber(this.native), { syscall: 'fdNumber' });
   }
 
+  /** Offers it to the other threads; answers the offer's number. Throws `ERR_VFIO_CLOSED`. */
+  offer(): number {
+    return check(binding().fdOffer(this.native), { syscall: 'fdOffer' });
+  }
+
+  /**
+   * Has `what` not collected before the descriptor is closed: memory that the kernel may yet pin on its
+   * behalf. It must not lead back here, or a dropped owner would never be noticed.
+   */
+  keep(what: object): void {
+    this.#kept.set(what, (this.#kept.get(what) ?? 0) + 1);
+  }
+
+  /** Undoes one `keep`. */
+  letGo(what: object): void {
+    const times = this.#kept.get(what) ?? 0;
+    if (times > 1) this.#kept.set(what, times - 1);
+    else this.#kept.delete(what);
+  }
+
   get closed(): boolean {
     return this.#fd === undefined;
   }
@@ -78,13 +100,17 @@ export class OwnedFd {
     const fd = this.#take();
     if (fd === undefined) return;
     this.#closed = Promise.resolve();
-    check(binding().closeSync(fd), { syscall: 'close', path: this.path });
+    const answer = binding().closeSync(fd);
+    this.#kept.clear();
+    check(answer, { syscall: 'close', path: this.path });
   }
 
   async #close(): Promise<void> {
     const fd = this.#take();
     if (fd === undefined) return;
-    check(await binding().close(fd), { syscall: 'close', path: this.path });
+    const answer = await binding().close(fd);
+    this.#kept.clear();
+    check(answer, { syscall: 'close', path: this.path });
   }
 
   #take(): NativeFd | undefined {
@@ -102,10 +128,12 @@ interface Dropped {
   readonly path: string;
   place: string | undefined;
   isPart: boolean;
+  /** What the kernel's side of the descriptor needs, until that is closed. */
+  readonly kept: Map<object, number>;
 }
 
 /** Closes what its owner forgot to close, and says so. */
-const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPart }) => {
+const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPart, kept }) => {
   if (!isPart) {
     const from = place === undefined ? '' : `, opened at ${place},`;
     const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
@@ -113,5 +141,8 @@ const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPa
   }
   void binding()
     .close(fd)
-    ?.then((answer) => check(answer, { syscall: 'close', path }));
+    ?.then((answer) => {
+      kept.clear();
+      check(answer, { syscall: 'close', path });
+    });
 });

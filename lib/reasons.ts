@@ -44,6 +44,43 @@ export interface VfioFacts {
   'already-bound': { path: string };
   /** The device was there and is gone. */
   gone: { bus: string; address: string };
+  /** Something is mapped there already. `mapped`: what this program mapped and overlaps. */
+  'iova-mapped': IovaExtent & { mapped: IovaExtent[] };
+  /** Address, length or offset is no multiple of `alignment`. */
+  'iova-misaligned': IovaExtent & { alignment: bigint };
+  /** A device of the address space cannot use these addresses, or has them for itself. */
+  'iova-not-allowed': IovaExtent & { ranges: IovaBounds[] };
+  /** No room of that length is left in `ranges`. */
+  'iova-exhausted': { length: bigint; ranges: IovaBounds[] };
+  /** Nothing lies wholly within; `cut`: what this program mapped and the range would cut. */
+  'not-mapped': IovaExtent & { cut: IovaExtent[] };
+  /** The kernel cannot pin this memory. `what`: `file`, `address` or `buffer`. */
+  'memory-not-pinnable': { what: string; length: bigint };
+  /** The user may not pin so much. Bytes; `pinned` is this process's part, the kernel counts the user's. */
+  'memlock-limit': { needed: bigint; limit: bigint; pinned: bigint };
+  /** A map made earlier is where the device has a reserved region. */
+  'iova-reserved': { device: string; overlaps: ReservedOverlap[] };
+  /** Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it. */
+  'maps-not-pinnable': { maps: IovaExtent[] };
+  /** The device is bound to one iommufd, the address space is of another. */
+  'other-iommufd': { device: string };
+}
+
+/** A range of I/O virtual addresses. */
+export interface IovaExtent {
+  iova: bigint;
+  length: bigint;
+}
+
+/** The same with both ends included, as the kernel has them. */
+export interface IovaBounds {
+  start: bigint;
+  last: bigint;
+}
+
+/** A map, and the line of the IOMMU group's `reserved_regions` that it meets. */
+export interface ReservedOverlap extends IovaExtent {
+  reserved: IovaBounds & { type: string };
 }
 
 export type VfioReason = keyof VfioFacts;

@@ -5,14 +5,18 @@
 #include "feature.h"
 #include "find_entries.h"
 #include "gfx.h"
+#include "hwpt.h"
+#include "ioas.h"
 #include "ioeventfd.h"
 #include "iommufd.h"
 #include "irqs.h"
 #include "mapping.h"
+#include "memory.h"
 #include "migration.h"
 #include "mmio.h"
 #include "region.h"
 #include "reset.h"
+#include "shared.h"
 #include "small_file.h"
 #include "vfio_device.h"
 #include "watch.h"
@@ -30,6 +34,10 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMmioRows(env, exports);
   ExportMmioPoll(env, exports);
   ExportRegion(env, exports);
+  ExportIoas(env, exports);
+  ExportHwpt(env, exports);
+  ExportMemory(env, exports);
+  ExportShared(env, exports);
   ExportSmallFile(env, exports);
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);

@@ -3,12 +3,17 @@
 #include "eventfd.h"
 #include "fd.h"
 #include "mapping.h"
+#include "memory.h"
 #include "mmio.h"
+#include "shared.h"
 #include "slow_call.h"
 
 // What one environment (the main thread, or a worker) has of its own: nothing here is shared
 // between environments.
 struct Addon {
+  // Before the descriptors, and so freed after them: an iommufd may have maps of it.
+  MemoryTable memories;
+  TallyTable tallies;
   FdTable fds;
   MappingTable mappings;
   Mailbox* mailbox = nullptr;

@@ -29,6 +29,15 @@ std::optional<uint64_t> SafeIntegerArgument(const Napi::CallbackInfo& info, size
   return static_cast<uint64_t>(*number);
 }
 
+std::optional<uint64_t> Uint64Argument(const Napi::CallbackInfo& info, size_t index) {
+  const Napi::Value value = info[index];
+  if (!value.IsBigInt()) return std::nullopt;
+  bool lossless = false;
+  const uint64_t number = value.As<Napi::BigInt>().Uint64Value(&lossless);
+  if (!lossless) return std::nullopt;
+  return number;
+}
+
 static std::optional<std::string> StringOf(const Napi::Value& value) {
   // Empty: a getter of the array threw, and JavaScript gets what it threw.
   if (value.IsEmpty() || !value.IsString()) return std::nullopt;

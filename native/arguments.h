@@ -16,6 +16,8 @@
 std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t index);
 // A whole number from 0 to 2^53 - 1.
 std::optional<uint64_t> SafeIntegerArgument(const Napi::CallbackInfo& info, size_t index);
+// A BigInt of 64 bits without a sign.
+std::optional<uint64_t> Uint64Argument(const Napi::CallbackInfo& info, size_t index);
 // Refuses a string with a NUL, which would end the path early.
 std::optional<std::string> StringArgument(const Napi::CallbackInfo& info, size_t index);
 // Refuses an array with any other element than such strings.

@@ -100,11 +100,6 @@ MappingTable& Mappings(Napi::Env env) { return env.GetInstanceData<Addon>()->map
 
 size_t PageSize() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 
-// pageSize() -> bytes
-Napi::Value PageSizeOf(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(PageSize()));
-}
-
 // map(device, start high, start low, offset, size, read-only start, read-only end) -> handle. The
 // pages that hold `size` bytes from `offset` on; writes between the last two, which count from
 // `offset`, are refused.
@@ -158,20 +153,10 @@ Napi::Value ExposeMapping(const Napi::CallbackInfo& info) {
   return Napi::Value(info.Env(), buffer);
 }
 
-// detachBuffer(ArrayBuffer): it has no bytes from now on
-Napi::Value DetachBuffer(const Napi::CallbackInfo& info) {
-  const Napi::Value value = info[0];
-  if (!value.IsArrayBuffer()) return info.Env().Undefined();
-  const bool done = napi_detach_arraybuffer(info.Env(), value) == napi_ok;
-  return Napi::Number::New(info.Env(), done ? 0 : -EINVAL);
-}
-
 }  // namespace
 
 void ExportMapping(Napi::Env env, Napi::Object exports) {
-  exports["pageSize"] = Napi::Function::New(env, PageSizeOf, "pageSize");
   exports["map"] = Napi::Function::New(env, Map, "map");
   ExportSlowCall<Unmap>(env, exports, "unmap");
   exports["exposeMapping"] = Napi::Function::New(env, ExposeMapping, "exposeMapping");
-  exports["detachBuffer"] = Napi::Function::New(env, DetachBuffer, "detachBuffer");
 }

@@ -5,7 +5,7 @@ import { mkdirSync } from 'node:fs';
 import { labHeaders } from '../lab/headers.ts';
 
 const root = new URL('../', import.meta.url).pathname;
-const programs = ['eventfd', 'fleet', 'info', 'list', 'open', 'region'];
+const programs = ['dma', 'eventfd', 'fleet', 'info', 'list', 'open', 'region'];
 const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror'];
 
 const include = systemHeadersSuffice() ? [] : ['-isystem', await labHeaders('6.12')];

@@ -5,6 +5,7 @@ import { explain, explainSync } from '../diagnose/explain.ts';
 import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
 import type { CdevLocation } from '../locate/find_cdev.ts';
+import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { parseUuid } from '../feature/uuid.ts';
@@ -14,14 +15,16 @@ import { isSriov, warnOfToken } from './vf_token.ts';
 /** A bound device: the descriptors that keep it so, and their order of closing. */
 export class BoundCdev {
   readonly location: CdevLocation;
+  readonly roots: Roots;
   readonly fd: OwnedFd;
   /** The device's id in the iommufd: cannot be asked of the kernel later. */
   readonly devId: number;
   readonly iommufd: Iommufd;
   readonly #ownIommufd: Iommufd | undefined;
 
-  constructor({ location, fd }: CdevNode, devId: number, { iommufd, own }: Target) {
+  constructor({ location, fd, roots }: CdevNode, devId: number, { iommufd, own }: Target) {
     this.location = location;
+    this.roots = roots;
     this.fd = fd;
     this.devId = devId;
     this.iommufd = iommufd;

@@ -1,10 +1,9 @@
 import { EventEmitter } from 'node:events';
-import { invalidType, requireBoolean, requireObject } from '../arguments.ts';
-import { binding } from '../binding.ts';
-import { check } from '../call.ts';
+import { requireBoolean, requireObject } from '../arguments.ts';
 import { callerPlace } from '../caller.ts';
 import { defineInspect } from '../inspect_handle.ts';
-import { Ioas } from '../iommu/ioas.ts';
+import type { Hwpt } from '../iommu/hwpt.ts';
+import type { Ioas } from '../iommu/ioas.ts';
 import { Features, type FeatureInfo } from '../feature/features.ts';
 import { parseUuid } from '../feature/uuid.ts';
 import { setIoeventfd, type IoeventfdOptions } from '../feature/ioeventfd.ts';
@@ -17,7 +16,9 @@ import { hotResetDevice, planHotReset, type HotResetPlan } from '../reset/hot_re
 import { dismiss, enrol } from '../reset/peers.ts';
 import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
 import { Resettable } from '../reset/resettable.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
+import { Attachment } from './attachment.ts';
 import { bindNode, bindNodeSync, checkIommufd, ioctlOf, type BoundCdev } from './bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './info.ts';
@@ -69,6 +70,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #resettable: Resettable;
   #pci: PciFunction | undefined;
   #features: Features | undefined;
+  readonly #attachment: Attachment;
   #info: DeviceInfo | undefined;
   #ended = false;
   readonly #mappings = new OpenMappings();
@@ -84,6 +86,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   private constructor(bound: BoundCdev, notices: boolean) {
     super();
     this.#bound = bound;
+    this.#attachment = new Attachment(bound);
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
     this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
     this.#resettable = new Resettable(bound, this.#interrupts, () => this.info.regions);
@@ -256,8 +259,20 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   }
 
   /**
-   * Attaches the device to an address space, in place of the one it was attached to
-   * (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there.
+   * A token by which another thread of this process becomes one more owner: {@link fromShared}. The
+   * device is closed when the last closes it; attaching it in one thread attaches it for all.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'device'> {
+    const { fd, devId, location, roots, iommufd } = this.#bound;
+    const content = { devId, location, ...roots, iommufd: iommufd.share() };
+    return tokenOf('device', { fd: fd.offer(), ...content });
+  }
+
+  /**
+   * Attaches the device to an address space, or to a page table of one, in place of the one it was
+   * attached to (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there.
    *
    * @returns the id of the page table that the kernel put the device on; for an mdev the id of the
    *   address space
@@ -265,15 +280,13 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   IOMMU group is attached elsewhere), `EADDRINUSE`, `EFAULT` or `ENOMEM` (of maps made before);
    *   `ERR_VFIO_CLOSED`
    */
-  async attach(ioas: Ioas): Promise<number> {
-    const answer = await binding().attach(this.#bound.fd.native, idOf(ioas));
-    return check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
+  async attach(ioas: Ioas | Hwpt): Promise<number> {
+    return this.#attachment.attach(ioas);
   }
 
   /** As {@link attach}, blocking. */
-  attachSync(ioas: Ioas): number {
-    const answer = binding().attachSync(this.#bound.fd.native, idOf(ioas));
-    return check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
+  attachSync(ioas: Ioas | Hwpt): number {
+    return this.#attachment.attachSync(ioas);
   }
 
   /**
@@ -283,14 +296,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   async detach(): Promise<void> {
-    const answer = await binding().detach(this.#bound.fd.native);
-    check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
+    await this.#attachment.detach();
   }
 
   /** As {@link detach}, blocking. */
   detachSync(): void {
-    const answer = binding().detachSync(this.#bound.fd.native);
-    check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
+    this.#attachment.detachSync();
   }
 
   /**
@@ -368,6 +379,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * resets it once more where it can (100 ms and more). Closing twice is harmless.
    */
   async close(): Promise<void> {
+    this.#attachment.forget();
     try {
       await Promise.all([this.#mappings.close(), this.#bound.close()]);
     } finally {
@@ -377,6 +389,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /** As {@link close}, blocking. */
   closeSync(): void {
+    this.#attachment.forget();
     try {
       this.#mappings.closeSync();
       this.#bound.closeSync();
@@ -429,9 +442,4 @@ export function checkDeviceOptions(options: DeviceOptions): void {
   requireBoolean('requestEvents', requestEvents);
   checkBusMaster(options);
   if (vfToken !== undefined) parseUuid('vfToken', vfToken);
-}
-
-function idOf(ioas: unknown): number {
-  if (Ioas.isIoas(ioas)) return ioas.id;
-  throw invalidType('ioas', 'an Ioas', ioas);
 }

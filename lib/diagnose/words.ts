@@ -1,4 +1,13 @@
-import type { Cause, GroupMember, Holding, Ownership, VfioFacts, VfioReason } from '../reasons.ts';
+import type {
+  Cause,
+  GroupMember,
+  Holding,
+  IovaBounds,
+  IovaExtent,
+  Ownership,
+  VfioFacts,
+  VfioReason,
+} from '../reasons.ts';
 
 /** A reason as people read it. */
 export interface Words {
@@ -94,7 +103,57 @@ const words: WordsOf = {
     why: `${address} was there and is gone: unplugged, or its driver was taken away`,
     hint: 'vfio list shows what is there now',
   }),
+  'iova-mapped': ({ mapped }) => ({
+    why: mapped.length > 0 ? `${mapped.map(extent).join(' and ')} mapped there already` : '',
+    hint: 'unmap that first, or leave the address to the kernel by giving no iova',
+  }),
+  'iova-misaligned': ({ iova, length, alignment }) => ({
+    why: `${hex(iova)} or the length ${hex(length)} is no multiple of ${hex(alignment)}`,
+    hint: `make both, and the offset in the memory, multiples of ${hex(alignment)}`,
+  }),
+  'iova-not-allowed': ({ iova, length, ranges }) => ({
+    why: `${extent({ iova, length })} is not within ${ranges.map(bounds).join(' or ')}`,
+    hint: 'take an address of ioas.iovaRanges(), read again after each attach and detach',
+  }),
+  'iova-exhausted': ({ length, ranges }) => ({
+    why: `${hex(length)} bytes fit nowhere in ${ranges.map(bounds).join(' or ') || 'what is left: nothing'}`,
+    hint: 'unmap what is not needed, or map in larger pieces: small ones leave gaps',
+  }),
+  'not-mapped': ({ iova, length, cut }) => ({
+    why:
+      cut.length > 0
+        ? `it would cut ${cut.map(extent).join(' and ')}`
+        : `nothing lies wholly within ${extent({ iova, length })}`,
+    hint: 'unmap what was mapped, as a whole: the kernel does not split a mapping',
+  }),
+  'memory-not-pinnable': ({ what }) => ({
+    why: `the kernel cannot pin this ${what}`,
+    hint: 'use a DmaBuffer, or a memfd, shmem or hugetlbfs file that is as long as what is mapped',
+  }),
+  'memlock-limit': ({ needed, limit, pinned }) => ({
+    why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}; the kernel counts all processes of the user`,
+    hint: 'raise it (LimitMEMLOCK= of a systemd unit, ulimit -l), or give the program CAP_IPC_LOCK',
+  }),
+  'iova-reserved': ({ device, overlaps }) => ({
+    why: `${overlaps.map((each) => `${extent(each)} meets ${bounds(each.reserved)} (${each.reserved.type})`).join(' and ')} of ${device}`,
+    hint: 'attach first and map then: the kernel leaves these addresses out',
+  }),
+  'maps-not-pinnable': ({ maps }) => ({
+    why: `it pins now what was mapped before: ${maps.map(extent).join(' or ')}`,
+    hint: 'attach first and map then: each map is refused by itself',
+  }),
+  'other-iommufd': ({ device }) => ({
+    why: `the address space is of another iommufd than ${device}`,
+    hint: 'make it with device.iommufd.createIoas(), or open the device with that iommufd',
+  }),
 };
+
+const hex = (number: bigint): string => `0x${number.toString(16)}`;
+
+const bounds = ({ start, last }: IovaBounds): string => `${hex(start)}-${hex(last)}`;
+
+const extent = ({ iova, length }: IovaExtent): string =>
+  bounds({ start: iova, last: iova + length - 1n });
 
 /** VFIO's driver for a bus whose devices are bound by `driver_override`. */
 const vfioDrivers: Record<string, string> = {

@@ -5,14 +5,14 @@ import { checkUnsigned } from './dmabuf.ts';
 import { feature } from './names.ts';
 
 /** A range of I/O virtual addresses. */
-export interface IovaRange {
+export interface LoggedRange {
   iova: number | bigint;
   /** Bytes. */
   length: number | bigint;
 }
 
 /** Which pages of a range a device wrote to. */
-export class DirtyPages {
+export class LoggedPages {
   readonly iova: bigint;
   /** Bytes of a page. */
   readonly pageSize: bigint;
@@ -57,7 +57,7 @@ export class DmaLogging {
    * @returns the page size that the device took
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
    */
-  async start(options: { pageSize: number; ranges: readonly IovaRange[] }): Promise<number> {
+  async start(options: { pageSize: number; ranges: readonly LoggedRange[] }): Promise<number> {
     requireObject('options', options);
     const { pageSize, ranges } = options;
     const size = checkPageSize(pageSize);
@@ -66,7 +66,7 @@ export class DmaLogging {
     }
     const numbers = ranges.flatMap((range: unknown) => {
       requireObject('ranges', range);
-      return checkRange(range as IovaRange);
+      return checkRange(range as LoggedRange);
     });
     const longs = BigUint64Array.from([size, ...numbers]);
     const answer = await binding().dmaLoggingStart(this.#calls.native, longs);
@@ -79,14 +79,14 @@ export class DmaLogging {
    *
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is logged
    */
-  async report(options: IovaRange & { pageSize: number }): Promise<DirtyPages> {
+  async report(options: LoggedRange & { pageSize: number }): Promise<LoggedPages> {
     requireObject('options', options);
     const size = checkPageSize(options.pageSize);
     const [iova, length] = checkRange(options);
     if (length / size > 1n << 32n) throw outOfRange('length', '2^32 pages at most', length);
     const longs = BigUint64Array.from([iova, length, size]);
     const answer = await binding().dmaLoggingReport(this.#calls.native, longs);
-    return new DirtyPages(iova, size, this.#calls.bytes(answer, feature.dmaLoggingReport));
+    return new LoggedPages(iova, size, this.#calls.bytes(answer, feature.dmaLoggingReport));
   }
 
   /** Ends logging. */
@@ -95,7 +95,7 @@ export class DmaLogging {
   }
 }
 
-function checkRange({ iova, length }: IovaRange): [iova: bigint, length: bigint] {
+function checkRange({ iova, length }: LoggedRange): [iova: bigint, length: bigint] {
   const checked: [bigint, bigint] = [checkUnsigned('iova', iova), checkUnsigned('length', length)];
   if (checked[1] === 0n) throw outOfRange('length', 'more than 0', length);
   return checked;

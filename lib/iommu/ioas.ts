@@ -1,14 +1,74 @@
-import { binding, type NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
+import { invalidType, invalidValue } from '../arguments.ts';
+import { binding, type NativeFd, type NativeTally } from '../binding.ts';
+import { check, checkBig, type CallName } from '../call.ts';
+import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
+import type { DmaBuffer } from './dma_buffer.ts';
+import { Hwpt, type BoundDevice, type HwptOptions } from './hwpt.ts';
+import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
+import type { DmaMapping } from './mapping.ts';
+import { Maps, type MapPlan } from './maps.ts';
+import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
+
+/** What devices may do with what is mapped, and where they find it. */
+export interface MapOptions {
+  /** Where devices reach it; without it the kernel chooses, and never 0. */
+  iova?: bigint | undefined;
+  /** Whether devices may read it; true by default. */
+  read?: boolean | undefined;
+  /** Whether devices may write it; true by default. */
+  write?: boolean | undefined;
+  /** Of a DmaBuffer, the first byte to map; 0 by default. A multiple of the page size. */
+  offset?: number | undefined;
+  /** Of a DmaBuffer, how many bytes to map; all that follow by default. */
+  length?: number | undefined;
+}
+
+export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
+  /** The address space to copy from; this one by default. */
+  from?: Ioas | undefined;
+}
+
+/** enum iommufd_ioas_map_flags */
+const mapFlags = { fixedIova: 1, writeable: 2, readable: 4 };
+
+/** IOMMU_OPTION_HUGE_PAGES, and the operations of IOMMU_OPTION. */
+const hugePages = 1;
+const optionSet = 0;
+const optionGet = 1;
+
+/** What is closed with an address space. */
+interface Closable {
+  close: () => Promise<void>;
+  closeSync: () => void;
+}
+
+/** What else the address space needs of its iommufd. */
+export interface IoasParent {
+  fd: OwnedFd;
+  /** Whether the kernel maps files. */
+  mapsFiles: () => boolean;
+  share: () => SharedToken<'iommufd'>;
+  /** The same for all descriptors of one iommufd, and for no others. */
+  context: string;
+}
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
 export class Ioas {
   readonly #iommufd: OwnedFd;
+  readonly #parent: IoasParent;
   readonly #id: number;
   #closed = false;
+  /** Where it was shared: of its owners, the last destroys it. */
+  #tally: NativeTally | undefined;
+  #own: Closable | undefined;
+  /** What is mapped, as far as this object did it. */
+  readonly #maps: Maps;
+  /** Devices that were attached through this object. */
+  #attached = 0;
 
   static {
     defineInspect(this, 'Ioas', (ioas) => {
@@ -17,14 +77,42 @@ export class Ioas {
     });
   }
 
-  private constructor(iommufd: OwnedFd, id: number) {
-    this.#iommufd = iommufd;
+  private constructor(parent: IoasParent, id: number) {
+    this.#iommufd = parent.fd;
+    this.#parent = parent;
     this.#id = id;
+    this.#maps = new Maps(parent.fd, id, {
+      id: () => this.id,
+      bounds: () => this.#bounds(),
+      pins: () => this.#attached > 0,
+    });
   }
 
   /** @internal */
-  static adopt(iommufd: OwnedFd, id: number): Ioas {
-    return new Ioas(iommufd, id);
+  static adopt(parent: IoasParent, id: number): Ioas {
+    return new Ioas(parent, id);
+  }
+
+  /** Of another thread's; closes `own` with it. @internal */
+  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own: Closable): Ioas {
+    const ioas = new Ioas(parent, id);
+    ioas.#tally = tally;
+    ioas.#own = own;
+    return ioas;
+  }
+
+  /**
+   * A token by which another thread of this process becomes one more owner: {@link fromShared}. What is
+   * mapped is common to all; `mappings` has what was mapped through the object itself.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'ioas'> {
+    const { id } = this;
+    const iommufd = this.#parent.share();
+    this.#tally ??= binding().tallyNew() as NativeTally;
+    const tally = check(binding().tallyOffer(this.#tally), { syscall: 'tallyOffer' });
+    return tokenOf('ioas', { iommufd, id, tally });
   }
 
   /** Whether it is one, and not only called so. @internal */
@@ -44,21 +132,186 @@ export class Ioas {
     return this.#id;
   }
 
+  /** What is mapped, as far as this object did it. */
+  get mappings(): DmaMapping[] {
+    return this.#maps.all;
+  }
+
   /**
-   * Destroys the address space and unmaps all that is in it (IOMMU_DESTROY). Closing twice, or after
-   * the iommufd, is harmless.
+   * Lets devices reach memory (IOMMU_IOAS_MAP, or IOMMU_IOAS_MAP_FILE where the kernel has it). The
+   * kernel pins the pages, which takes time in proportion to their number and counts against
+   * RLIMIT_MEMLOCK. Where no device is attached it pins nothing yet, and what it cannot pin shows when
+   * one is attached: attach first.
+   *
+   * @param source a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file, or, where the kernel
+   *   maps files (Linux 6.13), of a DMA-BUF (6.19)
+   * @throws TypeError, RangeError for arguments that cannot be right
+   * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the devices
+   *   may not reach), `ENOSPC` (no room), `EFAULT` (memory that cannot be pinned), `ENOMEM`
+   *   (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
+   */
+  async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
+    return this.#maps.map(this.#plan(options, this.#sourceOf(source, options)));
+  }
+
+  /** As {@link map}, blocking. */
+  mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
+    return this.#maps.mapSync(this.#plan(options, this.#sourceOf(source, options)));
+  }
+
+  /**
+   * Maps memory of this process by its address: of another addon, say. Nothing keeps that memory where
+   * it is, and devices write to whatever the kernel finds there when it pins: docs/unsafe.md says what
+   * the caller has to see to.
+   *
+   * @throws as {@link map}
+   */
+  async unsafeMapAddress(
+    address: bigint,
+    length: number,
+    options: Omit<MapOptions, 'offset' | 'length'> = {},
+  ): Promise<DmaMapping> {
+    const bytes = BigInt(checkLength('length', length));
+    const source = new AddressSource(checkIova('address', address), bytes);
+    return this.#maps.map(this.#plan(options, source));
+  }
+
+  /**
+   * Maps what is mapped already, here or in another address space of the same iommufd, without pinning
+   * and counting its pages again (IOMMU_IOAS_COPY).
+   *
+   * @param iova where it is mapped
+   * @throws TypeError, RangeError
+   * @throws VfioError as {@link map}; `ENOENT` where that is not mapped as a whole, `EPERM` to write
+   *   what was mapped to be read only
+   */
+  async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
+    return this.#maps.map(this.#plan(options, this.#copySource(iova, length, options)));
+  }
+
+  /** As {@link copy}, blocking. */
+  copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
+    return this.#maps.mapSync(this.#plan(options, this.#copySource(iova, length, options)));
+  }
+
+  /**
+   * Unmaps all that lies wholly in a range (IOMMU_IOAS_UNMAP). The kernel splits no mapping: a range
+   * that cuts one is refused, and one that has several is unmapped with the gaps between them.
+   *
+   * @returns how many bytes were mapped there
+   * @throws TypeError, RangeError
+   * @throws VfioError `ENOENT`, reason `not-mapped`; `ERR_VFIO_CLOSED`
+   */
+  unmap(iova: bigint, length: bigint): Promise<bigint> {
+    return this.#maps.unmap(iova, length);
+  }
+
+  /** As {@link unmap}, blocking. */
+  unmapSync(iova: bigint, length: bigint): bigint {
+    return this.#maps.unmapSync(iova, length);
+  }
+
+  /**
+   * Unmaps everything; harmless where nothing is mapped.
+   *
+   * @returns how many bytes were mapped
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  unmapAll(): Promise<bigint> {
+    return this.unmap(0n, lastIova);
+  }
+
+  /** As {@link unmapAll}, blocking. */
+  unmapAllSync(): bigint {
+    return this.unmapSync(0n, lastIova);
+  }
+
+  /**
+   * Where memory can be mapped, ascending: what all attached devices can reach and none has reserved
+   * (IOMMU_IOAS_IOVA_RANGES). Attaching and detaching change it. Does not block.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  iovaRanges(): IovaRange[] {
+    return this.#bounds().ranges;
+  }
+
+  /**
+   * What addresses, lengths and offsets have to be multiples of, as it is now.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get iovaAlignment(): bigint {
+    return this.#bounds().alignment;
+  }
+
+  /**
+   * Keeps ranges usable: the kernel maps by its own choice only there, and refuses a device that has
+   * reserved a part of them (IOMMU_IOAS_ALLOW_IOVAS). Replaces what was allowed before; no ranges
+   * allow all. Does not block.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `EADDRINUSE` where an attached device reaches less; `EINVAL` for ranges that
+   *   overlap; `ERR_VFIO_CLOSED`
+   */
+  allowIovas(ranges: readonly IovaRange[]): void {
+    const words = checkRanges('ranges', ranges).flatMap(({ start, last }) => [start, last]);
+    const answer = binding().ioasAllowIovas(
+      this.#iommufd.native,
+      this.id,
+      BigUint64Array.from(words),
+    );
+    check(answer, this.#call('IOMMU_IOAS_ALLOW_IOVAS'));
+  }
+
+  /**
+   * Whether the IOMMU may use large pages for what is mapped (IOMMU_OPTION_HUGE_PAGES); true unless
+   * set. Without, every page can be unmapped alone where it was mapped alone.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get hugePages(): boolean {
+    return this.#option(optionGet, 0n) === 1n;
+  }
+
+  set hugePages(on: boolean) {
+    if (typeof on !== 'boolean') throw invalidType('hugePages', 'a boolean', on);
+    this.#option(optionSet, on ? 1n : 0n);
+  }
+
+  /**
+   * Makes a page table of the hardware for a device, filled with what is mapped here and kept so, to
+   * which the device and others that are alike can be attached (IOMMU_HWPT_ALLOC). Attaching to the
+   * address space makes one by itself: this is for dirty tracking, page faults and nesting.
+   *
+   * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev; `ERR_VFIO_CLOSED`
+   */
+  createHwpt(device: BoundDevice, options: HwptOptions = {}): Promise<Hwpt> {
+    return Hwpt.create(this.#iommufd, this, device, options);
+  }
+
+  /**
+   * Destroys the address space and unmaps all that is in it (IOMMU_DESTROY); where it is shared, the
+   * last owner does, and the others unmap what they mapped. Closing twice, or after the iommufd, is
+   * harmless.
    *
    * @throws VfioError `EBUSY` while a device is attached to it; it stays open then
    */
   async close(): Promise<void> {
     const iommufd = this.#take();
-    if (iommufd) this.#settle(await binding().destroy(iommufd, this.#id));
+    if (iommufd === undefined) return;
+    if (this.#isLast()) this.#settle(await binding().destroy(iommufd, this.#id));
+    else await this.#maps.leave(iommufd);
+    await this.#own?.close();
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
     const iommufd = this.#take();
-    if (iommufd) this.#settle(binding().destroySync(iommufd, this.#id));
+    if (iommufd === undefined) return;
+    if (this.#isLast()) this.#settle(binding().destroySync(iommufd, this.#id));
+    else this.#maps.leaveSync(iommufd);
+    this.#own?.closeSync();
   }
 
   [Symbol.dispose](): void {
@@ -74,14 +327,110 @@ export class Ioas {
     return this.#closed || this.#iommufd.closed;
   }
 
+  /** Which iommufd it is of: ids of others may be the same. @internal */
+  get context(): string {
+    return this.#parent.context;
+  }
+
+  /** A device was attached: all that is mapped is pinned now. @internal */
+  attached(): void {
+    this.#attached++;
+    for (const mapping of this.#maps.all) mapping.prove();
+  }
+
+  /** @internal */
+  detached(): void {
+    this.#attached--;
+  }
+
+  /** For the reason why a device was not attached. @internal */
+  get space(): AttachedSpace {
+    const mapped = this.mappings;
+    const unproved = mapped.filter(({ proved }) => !proved);
+    const extents = (of: DmaMapping[]): AttachedSpace['mapped'] => of.map(({ extent }) => extent);
+    return {
+      mapped: extents(mapped),
+      unproved: extents(unproved.length > 0 ? unproved : mapped),
+    };
+  }
+
+  #sourceOf(source: unknown, options: MapOptions): Source {
+    return sourceOf(source, options, this.#parent.mapsFiles());
+  }
+
+  #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
+    const iova = checkIova('iova', from);
+    const length = BigInt(checkLength('length', size));
+    if (!(space instanceof Ioas)) throw invalidType('options.from', 'an Ioas', space);
+    if (space.context !== this.context) {
+      throw invalidValue('options.from', 'an address space of the same iommufd', space);
+    }
+    const source = space.mappings.find((each) => contains(each, iova, length))?.source;
+    return new CopySource(space.id, iova, length, source ?? {});
+  }
+
+  #plan(options: MapOptions, source: Source): MapPlan {
+    const { iova, read = true, write = true } = options;
+    if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);
+    if (typeof write !== 'boolean') throw invalidType('write', 'a boolean', write);
+    if (!read && !write) throw invalidValue('read', 'true where write is false', read);
+    const fixed = iova !== undefined;
+    const flags =
+      (fixed ? mapFlags.fixedIova : 0) |
+      (read ? mapFlags.readable : 0) |
+      (write ? mapFlags.writeable : 0);
+    return { iova: fixed ? checkIova('iova', iova) : 0n, fixed, flags, source };
+  }
+
+  /** Fits what x86 has; asked again where there are more. */
+  #bounds(): Bounds {
+    for (let room = 32; ;) {
+      const words = new BigUint64Array(1 + 2 * room);
+      const answer = binding().ioasIovaRanges(this.#iommufd.native, this.id, words);
+      const count = check(answer, this.#call('IOMMU_IOAS_IOVA_RANGES'));
+      if (count > room) {
+        room = count;
+        continue;
+      }
+      const [alignment = 1n, ...numbers] = words;
+      const ranges = Array.from({ length: count }, (_, at) => ({
+        start: numbers[2 * at] ?? 0n,
+        last: numbers[2 * at + 1] ?? 0n,
+      }));
+      return { alignment, ranges };
+    }
+  }
+
+  #option(operation: number, value: bigint): bigint {
+    const { native } = this.#iommufd;
+    const answer = binding().iommuOption(native, hugePages, operation, this.id, value);
+    return checkBig(answer, this.#call('IOMMU_OPTION'));
+  }
+
+  #call(request: string): CallName {
+    return { syscall: 'ioctl', request, path: this.#iommufd.path };
+  }
+
   #take(): NativeFd | undefined {
     if (this.#isClosed()) return undefined;
     this.#closed = true;
     return this.#iommufd.native;
   }
 
+  /** Gives up this owner's part: whoever is told that it was the last has to destroy it. */
+  #isLast(): boolean {
+    const tally = this.#tally;
+    this.#tally = undefined;
+    return tally === undefined || binding().tallyDrop(tally) === 1;
+  }
+
   #settle(answer: number | undefined): void {
     this.#closed = answer === 0;
-    check(answer, { syscall: 'ioctl', request: 'IOMMU_DESTROY', path: this.#iommufd.path });
+    check(answer, this.#call('IOMMU_DESTROY'));
+    this.#maps.end();
   }
+}
+
+function contains({ extent }: DmaMapping, iova: bigint, length: bigint): boolean {
+  return extent.iova <= iova && iova + length <= extent.iova + extent.length;
 }

@@ -1,16 +1,33 @@
-import { requireObject } from '../arguments.ts';
+import { threadId } from 'node:worker_threads';
+import { invalidValue, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
-import { check } from '../call.ts';
+import { check, checkBig, type CallName } from '../call.ts';
 import { callerPlace } from '../caller.ts';
 import { explainSync } from '../diagnose/explain.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
-import { Ioas } from './ioas.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { FaultQueue } from './fault_queue.ts';
+import { readHardwareInfo, type HardwareInfo } from './hardware_info.ts';
+import type { BoundDevice } from './hwpt.ts';
+import { Ioas, type IoasParent } from './ioas.ts';
+
+/** IOMMU_IOAS_MAP_FILE, IOMMU_OPTION_RLIMIT_MODE and the operations of IOMMU_OPTION. */
+const ioasMapFile = 0x3b8f;
+const rlimitMode = 0;
+const optionSet = 0;
+const optionGet = 1;
+
+/** How iommufd counts pinned pages against RLIMIT_MEMLOCK. */
+export type RlimitMode = 'user' | 'process';
 
 /** An open `/dev/iommu`: the space in which devices and their address spaces have ids. */
 export class Iommufd {
   readonly #fd: OwnedFd;
+  #mapsFiles: boolean | undefined;
+
+  readonly #context: string;
 
   static {
     defineInspect(this, 'Iommufd', (iommufd) => {
@@ -19,8 +36,9 @@ export class Iommufd {
     });
   }
 
-  private constructor(fd: OwnedFd) {
+  private constructor(fd: OwnedFd, context = newContext()) {
     this.#fd = fd;
+    this.#context = context;
   }
 
   /**
@@ -51,6 +69,36 @@ export class Iommufd {
   }
 
   /** @internal */
+  static adopt(fd: OwnedFd, context?: string): Iommufd {
+    return new Iommufd(fd, context);
+  }
+
+  /** The same for all descriptors of one iommufd, and for no others. @internal */
+  get context(): string {
+    return this.#context;
+  }
+
+  /**
+   * A token by which another thread of this process opens the same iommufd: {@link fromShared}.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'iommufd'> {
+    const { path } = this.#fd;
+    return tokenOf('iommufd', { fd: this.#fd.offer(), path, context: this.#context });
+  }
+
+  /** What an address space needs of it. @internal */
+  get parent(): IoasParent {
+    return {
+      fd: this.#fd,
+      context: this.#context,
+      mapsFiles: () => this.mapsFiles,
+      share: () => this.share(),
+    };
+  }
+
+  /** @internal */
   get owned(): OwnedFd {
     return this.#fd;
   }
@@ -61,8 +109,69 @@ export class Iommufd {
    * @throws VfioError `ERR_VFIO_CLOSED`, `ENOMEM`
    */
   createIoas(): Ioas {
-    const call = { syscall: 'ioctl', request: 'IOMMU_IOAS_ALLOC', path: this.#fd.path };
-    return Ioas.adopt(this.#fd, check(binding().ioasAlloc(this.#fd.native), call));
+    const id = check(binding().ioasAlloc(this.#fd.native), this.#call('IOMMU_IOAS_ALLOC'));
+    return Ioas.adopt(this.parent, id);
+  }
+
+  /**
+   * Whether the kernel maps files by themselves (IOMMU_IOAS_MAP_FILE, Linux 6.13), which is asked once.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get mapsFiles(): boolean {
+    // A kernel that knows the request says that the probe is too short: EINVAL, not ENOTTY.
+    const EINVAL = -22;
+    this.#mapsFiles ??= binding().iommufdProbe(this.#fd.native, ioasMapFile) === EINVAL;
+    return this.#mapsFiles;
+  }
+
+  /**
+   * Whom pinned pages are counted for (IOMMU_OPTION_RLIMIT_MODE): `user`, the default, together with
+   * all others of the user, or `process`. Can be set before the first device and address space, by who
+   * has CAP_SYS_RESOURCE.
+   *
+   * @throws TypeError
+   * @throws VfioError `EBUSY` (something is there already), `EPERM`; `ERR_VFIO_CLOSED`
+   */
+  get rlimitMode(): RlimitMode {
+    return this.#option(optionGet, 0n) === 1n ? 'process' : 'user';
+  }
+
+  set rlimitMode(mode: RlimitMode) {
+    if (!['user', 'process'].includes(mode)) {
+      throw invalidValue('rlimitMode', "'user' or 'process'", mode);
+    }
+    this.#option(optionSet, mode === 'process' ? 1n : 0n);
+  }
+
+  /**
+   * Makes this process the one whose limit pays for all pages that are mapped, after it got the
+   * descriptor of another (IOMMU_IOAS_CHANGE_PROCESS, Linux 6.14). All maps have to be of files, which
+   * those of DmaBuffers are there.
+   *
+   * @throws VfioError `EINVAL` (other maps are there), `ENOTTY`, `ENOMEM`; `ERR_VFIO_CLOSED`
+   */
+  async changeProcess(): Promise<void> {
+    const answer = await binding().ioasChangeProcess(this.#fd.native);
+    check(answer, this.#call('IOMMU_IOAS_CHANGE_PROCESS'));
+  }
+
+  /**
+   * What the IOMMU in front of a device can do (IOMMU_GET_HW_INFO). Does not block.
+   *
+   * @throws VfioError `ENOENT` for an mdev, which has none; `ERR_VFIO_CLOSED`
+   */
+  hardwareInfo(device: BoundDevice): HardwareInfo {
+    return readHardwareInfo(this.#fd, device.devId);
+  }
+
+  /**
+   * Makes a queue for page faults (IOMMU_FAULT_QUEUE_ALLOC, Linux 6.11).
+   *
+   * @throws VfioError `ENOTTY`; `ERR_VFIO_CLOSED`
+   */
+  createFaultQueue(): FaultQueue {
+    return FaultQueue.create(this.#fd);
   }
 
   /**
@@ -85,6 +194,20 @@ export class Iommufd {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  #option(operation: number, value: bigint): bigint {
+    const answer = binding().iommuOption(this.#fd.native, rlimitMode, operation, 0, value);
+    return checkBig(answer, this.#call('IOMMU_OPTION'));
+  }
+
+  #call(request: string): CallName {
+    return { syscall: 'ioctl', request, path: this.#fd.path };
+  }
+}
+
+/** No thread opens two in one nanosecond. */
+function newContext(): string {
+  return `${threadId}.${process.hrtime.bigint()}`;
 }
 
 function openNode(roots: Roots): OwnedFd {

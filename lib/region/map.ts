@@ -10,7 +10,7 @@ import { MappedRegion } from './mapped_region.ts';
 import { placeOf, readBytes, type RegionPlace } from './transfer.ts';
 
 /** Which part of a region to map. */
-export interface MapOptions {
+export interface RegionMapOptions {
   /** Where the part starts; 0 by default. It need not be a multiple of the page size. */
   offset?: number | undefined;
   /** Bytes; up to the region's end by default. */
@@ -18,7 +18,11 @@ export interface MapOptions {
 }
 
 /** Maps a part of a region, if that may be. Throws as `Region.map` says. */
-export function mapRegion(place: RegionPlace, info: RegionInfo, options: MapOptions): MappedRegion {
+export function mapRegion(
+  place: RegionPlace,
+  info: RegionInfo,
+  options: RegionMapOptions,
+): MappedRegion {
   const { owner, high, low } = place;
   const area = chooseArea(info, options);
   const { isIoPorts, table } = readConfig(place, info);
@@ -38,7 +42,7 @@ export function mapRegion(place: RegionPlace, info: RegionInfo, options: MapOpti
 }
 
 /** The part that is wanted; where nothing is said and one area alone may be mapped, that one. */
-function chooseArea(info: RegionInfo, options: MapOptions): Area {
+function chooseArea(info: RegionInfo, options: RegionMapOptions): Area {
   const { offset = 0, size } = options;
   if (options.offset === undefined && size === undefined) {
     const [first, ...others] = mappableAreas(info);

@@ -4,7 +4,7 @@ import { binding } from '../binding.ts';
 import type { RegionCapability, RegionInfo } from '../device/decode.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { done, Mailbox } from './mailbox.ts';
-import { mapRegion, type MapOptions } from './map.ts';
+import { mapRegion, type RegionMapOptions } from './map.ts';
 import type { MappedRegion } from './mapped_region.ts';
 import type { RegionOwner } from './owner.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
@@ -193,7 +193,7 @@ export class Region {
    * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` with the reason; `EINVAL`, `ENOMEM`, `EBUSY` and others of
    *   mmap; `ERR_VFIO_CLOSED`
    */
-  map(options: MapOptions = {}): MappedRegion {
+  map(options: RegionMapOptions = {}): MappedRegion {
     requireObject('options', options);
     return mapRegion(this.#place, this.#info, options);
   }

@@ -8,7 +8,7 @@ import { fakeIoctls } from './fake_kernel.ts';
 /** One of every public class. */
 export interface Handles {
   Display: api.Display;
-  DirtyPages: api.DirtyPages;
+  LoggedPages: api.LoggedPages;
   DmaLogging: api.DmaLogging;
   Dmabuf: api.Dmabuf;
   Features: api.Features;
@@ -42,7 +42,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
     assert.ok(vector);
     return {
       Display: feature.display,
-      DirtyPages: await feature.dmaLogging.report(range),
+      LoggedPages: await feature.dmaLogging.report(range),
       DmaLogging: feature.dmaLogging,
       Dmabuf: await feature.exportDmabuf(0, [{ offset: 0, length: 4096 }]),
       Features: feature,

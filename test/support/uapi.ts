@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { root } from './root.ts';
 
+/** A field, or a number. */
 interface Field {
   name: string;
   /** The kernel that brought it, such as 6.17; undefined where every kernel has it. */
@@ -19,7 +20,7 @@ export function parseHeader(file: string): Header {
     ([, name = '', body = '']) => ({ name, fields: body.split('\n').flatMap(parseField) }),
   );
   const constants = [
-    ...text.matchAll(/constexpr [\w ]+ k(\w+) =[^;]+;(?: +\/\/ since ([\d.]+))?/g),
+    ...text.matchAll(/constexpr [\w ]+ k(\w+) = .*?;(?: +\/\/ since ([\d.]+))?/g),
   ].map(([, name = '', since]) => ({ name, since }));
   return { structs, constants };
 }

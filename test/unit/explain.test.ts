@@ -286,6 +286,8 @@ describe('every reason', () => {
   const holding: Holding = { holders: [{ pid: 4711, command: 'qemu' }], hidden: 0, searched: true };
   const ownership = { mode: '0600', owner: 0, group: 0, uid: 1000, gids: [1000] };
   const members = [{ bus: 'pci', address: 'a', driver: 'nvme', verdict: 'host-driver' as const }];
+  const extent = { iova: 0x1000n, length: 0x1000n };
+  const reserved = { start: 0xfee00000n, last: 0xfeefffffn, type: 'msi' };
   const facts: VfioFacts = {
     'no-device': { bus: 'pci', address: 'a' },
     'not-bound': { bus: 'mdev', address: 'a', driver: null, driverOverride: null },
@@ -305,6 +307,16 @@ describe('every reason', () => {
     'group-owned': { group: 7, members, ...holding },
     'already-bound': { path: '/dev/x' },
     gone: { bus: 'pci', address: 'a' },
+    'iova-mapped': { ...extent, mapped: [extent] },
+    'iova-misaligned': { ...extent, alignment: 4096n },
+    'iova-not-allowed': { ...extent, ranges: [{ start: 0n, last: 4095n }] },
+    'iova-exhausted': { length: 4096n, ranges: [] },
+    'not-mapped': { ...extent, cut: [] },
+    'memory-not-pinnable': { what: 'file', length: 4096n },
+    'memlock-limit': { needed: 4096n, limit: 0n, pinned: 0n },
+    'iova-reserved': { device: 'a', overlaps: [{ ...extent, reserved }] },
+    'maps-not-pinnable': { maps: [extent] },
+    'other-iommufd': { device: 'a' },
   };
   const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 

@@ -6,7 +6,7 @@ import { describe, it } from 'mocha';
 import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
 import type { BoundCdev } from '../../lib/device/bind.ts';
 import { decodePlane } from '../../lib/feature/display.ts';
-import { DirtyPages } from '../../lib/feature/dma_logging.ts';
+import { LoggedPages } from '../../lib/feature/dma_logging.ts';
 import { Features } from '../../lib/feature/features.ts';
 import { featureNames } from '../../lib/feature/names.ts';
 import { parseUuid } from '../../lib/feature/uuid.ts';
@@ -147,7 +147,7 @@ describe('migration data over a fake kernel', () => {
 describe('decoders of features', () => {
   it('name the dirty pages', () => {
     const bitmap = BigUint64Array.of(1n | (1n << 63n), 2n);
-    const dirty = new DirtyPages(0x10000n, 4096n, bitmap);
+    const dirty = new LoggedPages(0x10000n, 4096n, bitmap);
     assert.deepEqual([...dirty], [0x10000n, 0x10000n + 63n * 4096n, 0x10000n + 65n * 4096n]);
   });
 

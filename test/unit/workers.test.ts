@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { libraryFds } from '../support/proc.ts';
 import { tsWorker } from '../support/ts_worker.ts';
@@ -21,5 +22,6 @@ describe('the addon in workers', () => {
       await Promise.all([terminateInMidFlight(), terminateInMidFlight()]);
     }
     assert.equal(ours(), 0);
+    assert.doesNotMatch(readFileSync('/proc/self/maps', 'utf8'), /memfd:vfio-dma/);
   }).timeout(60_000);
 });

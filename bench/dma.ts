@@ -1,0 +1,151 @@
+// Times mapping, beside the C program bench/baseline/dma.c on a second device, some rounds each in turn.
+//
+//   npm run bench:dma     in the lab, its edu and edu-port
+import { writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { DmaBuffer } from '../lib/iommu/dma_buffer.ts';
+import { Iommufd } from '../lib/iommu/iommufd.ts';
+import { VfioDevice } from '../lib/device/device.ts';
+import { locateDevice } from '../lib/locate/find_cdev.ts';
+import { devices, type TestDevice } from '../test/support/devices.ts';
+import { BaselineRounds } from './baseline.ts';
+
+const mebibyte = 2 ** 20;
+const gibibyte = 2 ** 30;
+
+interface Time {
+  ns: number;
+}
+
+function lab(name: string): TestDevice {
+  const device = devices.find((each) => each.name === name);
+  if (!device) throw new Error(`this needs the lab's ${name}: npm run bench:dma`);
+  return device;
+}
+
+const iommufd = Iommufd.open();
+const device = await VfioDevice.open(lab('edu'), { iommufd });
+const ioas = iommufd.createIoas();
+await device.attach(ioas);
+const baselineDevice = locateDevice(lab('edu-port')).sysfsPath;
+
+type Round = () => number | Promise<number>;
+
+const now = (): bigint => process.hrtime.bigint();
+const since = (start: bigint): number => Number(now() - start);
+
+async function compare(kind: string, ways: Record<string, Round>, rounds: number): Promise<void> {
+  const baseline = new BaselineRounds<Time>('dma', [kind, baselineDevice]);
+  const turn = Math.max(1, Math.floor(rounds / 10));
+  const times: Record<string, number[]> = { c: [] };
+  // The first tenth warms up.
+  for (let at = -turn; at < rounds; at += turn) {
+    const theirs = await baseline.rounds(turn);
+    if (at >= 0) times['c']?.push(...theirs.map(({ ns }) => ns));
+    for (const [name, round] of Object.entries(ways)) {
+      for (let each = 0; each < turn; each++) {
+        const time = await round();
+        if (at >= 0) (times[name] ??= []).push(time);
+      }
+    }
+  }
+  baseline.end();
+  const c = median(times['c']);
+  for (const name of Object.keys(ways)) {
+    const ours = median(times[name]);
+    console.log(
+      `${kind} ${name}: ${micro(ours)} µs, C ${micro(c)} µs, ratio ${(ours / c).toFixed(2)}`,
+    );
+  }
+}
+
+const micro = (ns: number): string => (ns / 1000).toFixed(1);
+
+function quantile(numbers: number[] = [], part = 0.5): number {
+  return numbers.sort((a, b) => a - b)[Math.floor(numbers.length * part)] ?? NaN;
+}
+
+const median = (numbers: number[] | undefined): number => quantile(numbers);
+
+const page = DmaBuffer.allocateSync(4096, { populate: true });
+// Until the engine has optimised everything, as bench/open.ts does.
+for (let at = 0; at < 20_000; at++) ioas.mapSync(page).unmapSync();
+
+await compare(
+  'page',
+  {
+    sync: () => {
+      const start = now();
+      ioas.mapSync(page).unmapSync();
+      return since(start);
+    },
+    async: async () => {
+      const start = now();
+      const mapping = await ioas.map(page);
+      await mapping.unmap();
+      return since(start);
+    },
+  },
+  3000,
+);
+
+const buffers = Array.from({ length: 64 }, () =>
+  DmaBuffer.allocateSync(mebibyte, { populate: true }),
+);
+await compare(
+  'threads',
+  {
+    async: async () => {
+      const start = now();
+      await Promise.all(buffers.map((buffer) => ioas.map(buffer)));
+      const time = since(start);
+      ioas.unmapAllSync();
+      return time;
+    },
+  },
+  40,
+);
+
+/** How late a timer of 1 ms is while `work` goes on, in nanoseconds, at the 99th percentile. */
+async function gapWhile(work: Promise<unknown>): Promise<number> {
+  const gaps: number[] = [];
+  let busy = true;
+  void work.finally(() => (busy = false));
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the promise
+  while (busy) {
+    const start = now();
+    await setTimeout(1);
+    gaps.push(since(start));
+  }
+  return quantile(gaps, 0.99);
+}
+
+async function large(hugePages: false | '2M'): Promise<number> {
+  const start = now();
+  const buffer = await DmaBuffer.allocate(gibibyte, { populate: true, hugePages });
+  const mapping = await ioas.map(buffer);
+  const time = since(start);
+  await mapping.unmap();
+  await buffer.dispose();
+  return time;
+}
+
+await compare('large', { async: () => large(false) }, 5);
+const idle: number[] = [];
+const busy: number[] = [];
+for (let at = 0; at < 7; at++) {
+  idle.push(await gapWhile(setTimeout(1500)));
+  busy.push(await gapWhile(large(false)));
+}
+const ratio = (median(busy) / median(idle)).toFixed(2);
+console.log(
+  `p99 gap of the loop: ${micro(median(busy))} µs, idle ${micro(median(idle))} µs, ratio ${ratio}`,
+);
+
+writeFileSync('/proc/sys/vm/nr_hugepages', '1100');
+await compare('huge', { async: () => large('2M') }, 5);
+
+await device.detach();
+await ioas.close();
+await device.close();
+await iommufd.close();

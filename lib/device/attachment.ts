@@ -1,0 +1,80 @@
+import { invalidType } from '../arguments.ts';
+import { binding, type Answer } from '../binding.ts';
+import { check } from '../call.ts';
+import { explained } from '../diagnose/explained.ts';
+import { attachCause } from '../diagnose/map_causes.ts';
+import { systemError, VfioError } from '../errors.ts';
+import { Hwpt } from '../iommu/hwpt.ts';
+import { Ioas } from '../iommu/ioas.ts';
+import { ioctlOf, type BoundCdev } from './bind.ts';
+
+/** Where a device's DMA goes: the address space that it is attached to, or none. */
+export class Attachment {
+  readonly #bound: BoundCdev;
+  #ioas: Ioas | undefined;
+
+  constructor(bound: BoundCdev) {
+    this.#bound = bound;
+  }
+
+  async attach(target: unknown): Promise<number> {
+    const { id, ioas } = this.#targetOf(target);
+    return this.#attached(await binding().attach(this.#bound.fd.native, id), ioas);
+  }
+
+  attachSync(target: unknown): number {
+    const { id, ioas } = this.#targetOf(target);
+    return this.#attached(binding().attachSync(this.#bound.fd.native, id), ioas);
+  }
+
+  async detach(): Promise<void> {
+    this.#detached(await binding().detach(this.#bound.fd.native));
+  }
+
+  detachSync(): void {
+    this.#detached(binding().detachSync(this.#bound.fd.native));
+  }
+
+  /** The device is closed, which detaches it. */
+  forget(): void {
+    this.#ioas?.detached();
+    this.#ioas = undefined;
+  }
+
+  #attached(answer: Answer, ioas: Ioas): number {
+    const { location } = this.#bound;
+    try {
+      const pageTable = check(answer, ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
+      this.forget();
+      this.#ioas = ioas;
+      ioas.attached();
+      return pageTable;
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      const cause = attachCause(error, location.device, ioas.space);
+      throw cause ? explained(error, cause) : error;
+    }
+  }
+
+  #detached(answer: Answer): void {
+    check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
+    this.forget();
+  }
+
+  /** An id of another iommufd may be one of something else here. */
+  #targetOf(target: unknown): { id: number; ioas: Ioas } {
+    const found = targetOf(target);
+    const { iommufd, location } = this.#bound;
+    if (found.ioas.context === iommufd.context) return found;
+    const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
+    const error = systemError({ errno: -2, ...call });
+    const facts = { device: location.device.address };
+    throw explained(error, { reason: 'other-iommufd', certainty: 'certain', facts });
+  }
+}
+
+function targetOf(target: unknown): { id: number; ioas: Ioas } {
+  if (target instanceof Ioas) return { id: target.id, ioas: target };
+  if (target instanceof Hwpt) return { id: target.id, ioas: target.ioas };
+  throw invalidType('ioas', 'an Ioas or a Hwpt', target);
+}

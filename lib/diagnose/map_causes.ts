@@ -1,0 +1,128 @@
+import type { VfioError } from '../errors.ts';
+import { readAttribute } from '../locate/sysfs.ts';
+import type { Cause, IovaBounds, IovaExtent, ReservedOverlap } from '../reasons.ts';
+import { memlock } from './memlock.ts';
+
+/** What an address space says of itself, asked only after a failure. */
+export interface Bounds {
+  alignment: bigint;
+  ranges: IovaBounds[];
+}
+
+/** A map that was refused. */
+export interface RefusedMap extends IovaExtent {
+  /** Whether the caller chose the address. */
+  fixed: boolean;
+  /** Where the memory begins, in its file or in this process. */
+  offset: bigint;
+  what: string;
+  /** What this program mapped in the same address space. */
+  mapped: IovaExtent[];
+  bounds: () => Bounds;
+}
+
+/** Why IOMMU_IOAS_MAP, MAP_FILE or COPY was refused (drivers/iommu/iommufd/ioas.c, io_pagetable.c). */
+export function mapCause({ code }: VfioError, map: RefusedMap): Cause | undefined {
+  const { iova, length, what } = map;
+  if (code === 'EEXIST') {
+    const mapped = overlapping(map.mapped, { iova, length });
+    return { reason: 'iova-mapped', certainty: 'certain', facts: { iova, length, mapped } };
+  }
+  if (code === 'EINVAL') return refusedPlace(map);
+  if (code === 'ENOSPC') {
+    const facts = { length, ranges: map.bounds().ranges };
+    return { reason: 'iova-exhausted', certainty: 'certain', facts };
+  }
+  if (code === 'EFAULT') {
+    return { reason: 'memory-not-pinnable', certainty: 'certain', facts: { what, length } };
+  }
+  return code === 'ENOMEM' ? memlockCause(length) : undefined;
+}
+
+function refusedPlace(map: RefusedMap): Cause | undefined {
+  const { iova, length, offset, fixed, what } = map;
+  const { alignment, ranges } = map.bounds();
+  const numbers = fixed ? [iova, length, offset] : [length, offset];
+  if (numbers.some((number) => number % alignment !== 0n)) {
+    return { reason: 'iova-misaligned', certainty: 'certain', facts: { iova, length, alignment } };
+  }
+  const last = iova + length - 1n;
+  if (fixed && !ranges.some((range) => range.start <= iova && last <= range.last)) {
+    return { reason: 'iova-not-allowed', certainty: 'certain', facts: { iova, length, ranges } };
+  }
+  // So IOMMU_IOAS_MAP_FILE refuses what is no memfd and the like.
+  if (what !== 'file') return undefined;
+  return { reason: 'memory-not-pinnable', certainty: 'likely', facts: { what, length } };
+}
+
+/** Why IOMMU_IOAS_UNMAP was refused. */
+export function unmapCause(
+  { code }: VfioError,
+  range: IovaExtent,
+  mapped: IovaExtent[],
+): Cause | undefined {
+  if (code !== 'ENOENT') return undefined;
+  const facts = { ...extentOf(range), cut: overlapping(mapped, range) };
+  return { reason: 'not-mapped', certainty: 'certain', facts };
+}
+
+/** What a device is attached to. */
+export interface AttachedSpace {
+  /** What this program mapped there. */
+  mapped: IovaExtent[];
+  /** Those of it that no attached device has pinned yet. */
+  unproved: IovaExtent[];
+}
+
+/** Why VFIO_DEVICE_ATTACH_IOMMUFD_PT was refused on account of what was mapped before. */
+export function attachCause(
+  { code }: VfioError,
+  device: { address: string; sysfsPath: string },
+  { mapped, unproved }: AttachedSpace,
+): Cause | undefined {
+  if (code === 'EADDRINUSE') return reservedCause(device, mapped);
+  if (code === 'ENOMEM')
+    return memlockCause(unproved.reduce((sum, { length }) => sum + length, 0n));
+  if (code !== 'EFAULT' || unproved.length === 0) return undefined;
+  const certainty = unproved.length === 1 ? 'certain' : 'likely';
+  return { reason: 'maps-not-pinnable', certainty, facts: { maps: unproved.map(extentOf) } };
+}
+
+function reservedCause(
+  { address, sysfsPath }: { address: string; sysfsPath: string },
+  mapped: IovaExtent[],
+): Cause | undefined {
+  const regions = parseReserved(readAttribute(`${sysfsPath}/iommu_group/reserved_regions`) ?? '');
+  const overlaps = regions.flatMap((reserved): ReservedOverlap[] => {
+    const { start, last } = reserved;
+    const met = overlapping(mapped, { iova: start, length: last - start + 1n });
+    return met.map((extent) => ({ ...extent, reserved }));
+  });
+  if (overlaps.length === 0) return undefined;
+  return { reason: 'iova-reserved', certainty: 'certain', facts: { device: address, overlaps } };
+}
+
+/** Lines such as `0x00000000fee00000 0x00000000feefffff msi`; `direct-relaxable` reserves nothing. */
+function parseReserved(text: string): ReservedOverlap['reserved'][] {
+  const lines = text.matchAll(/^(0x[\da-f]+) (0x[\da-f]+) (\S+)$/gm);
+  return [...lines]
+    .map(([, start = '0', last = '0', type = '']) => ({
+      start: BigInt(start),
+      last: BigInt(last),
+      type,
+    }))
+    .filter(({ type }) => type !== 'direct-relaxable');
+}
+
+function memlockCause(needed: bigint): Cause | undefined {
+  const facts = memlock(needed);
+  return facts && { reason: 'memlock-limit', certainty: 'likely', facts };
+}
+
+function overlapping(mapped: IovaExtent[], { iova, length }: IovaExtent): IovaExtent[] {
+  return mapped
+    .filter((each) => each.iova < iova + length && iova < each.iova + each.length)
+    .map(extentOf);
+}
+
+const extentOf = ({ iova, length }: IovaExtent): IovaExtent => ({ iova, length });

@@ -1,0 +1,79 @@
+import { binding, type NativeFd, type NativeMemory, type NativeTally } from './binding.ts';
+import { BoundCdev } from './device/bind.ts';
+import { VfioDevice } from './device/device.ts';
+import { DmaBuffer } from './iommu/dma_buffer.ts';
+import { Ioas } from './iommu/ioas.ts';
+import { Iommufd } from './iommu/iommufd.ts';
+import { Memory } from './iommu/memory.ts';
+import { OwnedFd } from './owned_fd.ts';
+import { checkToken, taken, type SharedToken } from './shared_token.ts';
+
+/** What a token of each kind becomes. */
+export interface SharedObjects {
+  iommufd: Iommufd;
+  ioas: Ioas;
+  'dma-buffer': DmaBuffer;
+  device: VfioDevice;
+}
+
+/**
+ * The object that another thread shared, with this thread as one more owner: the last that closes it
+ * closes it in the kernel. A token can be used any number of times, in every thread of the process, while
+ * somebody has the object open.
+ *
+ * @throws TypeError for what is no token of this process
+ * @throws VfioError `ERR_VFIO_CLOSED` where nobody has it open any more
+ */
+export function fromShared<Kind extends keyof SharedObjects>(
+  token: SharedToken<Kind>,
+): SharedObjects[Kind];
+export function fromShared(token: SharedToken): SharedObjects[keyof SharedObjects] {
+  checkToken(token);
+  switch (token.kind) {
+    case 'iommufd':
+      return iommufdOf(token);
+    case 'ioas':
+      return ioasOf(token);
+    case 'dma-buffer':
+      return bufferOf(token);
+    case 'device':
+      return deviceOf(token);
+  }
+}
+
+function iommufdOf({ fd, path, context }: SharedToken<'iommufd'>): Iommufd {
+  return Iommufd.adopt(takeFd(fd, 'the iommufd', path), context);
+}
+
+function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
+  const own = iommufdOf(iommufd);
+  try {
+    const counted = taken(binding().tallyTake(tally), 'IOAS') as NativeTally;
+    return Ioas.adoptShared(own.parent, id, counted, own);
+  } catch (error) {
+    own.closeSync();
+    throw error;
+  }
+}
+
+function bufferOf({ memory, size }: SharedToken<'dma-buffer'>): DmaBuffer {
+  const handle = taken(binding().memoryTake(memory), 'DMA memory') as NativeMemory;
+  return DmaBuffer.adopt(new Memory(handle, size));
+}
+
+function deviceOf(token: SharedToken<'device'>): VfioDevice {
+  const { location, devId, sysfsRoot, devRoot } = token;
+  const fd = takeFd(token.fd, `the cdev of ${location.device.address}`, location.path);
+  try {
+    const iommufd = iommufdOf(token.iommufd);
+    const node = { location, fd, roots: { sysfsRoot, devRoot } };
+    return VfioDevice.adoptSync(new BoundCdev(node, devId, { iommufd, own: iommufd }));
+  } catch (error) {
+    fd.closeSync();
+    throw error;
+  }
+}
+
+function takeFd(offer: number, what: string, path: string): OwnedFd {
+  return OwnedFd.adopt(taken(binding().fdTake(offer), what) as NativeFd, what, path);
+}

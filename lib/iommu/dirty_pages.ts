@@ -1,0 +1,33 @@
+/** Which pages of a range devices wrote, as the kernel said it. */
+export class DirtyPages {
+  readonly iova: bigint;
+  readonly length: bigint;
+  readonly pageSize: bigint;
+  /** A bit for each page, the first being bit 0 of word 0. */
+  readonly bitmap: BigUint64Array;
+
+  /** @internal */
+  constructor(iova: bigint, length: bigint, pageSize: bigint, bitmap: BigUint64Array) {
+    this.iova = iova;
+    this.length = length;
+    this.pageSize = pageSize;
+    this.bitmap = bitmap;
+  }
+
+  /** Whether the page that has this address was written; false outside the range. */
+  has(iova: bigint): boolean {
+    if (iova < this.iova || iova >= this.iova + this.length) return false;
+    const page = (iova - this.iova) / this.pageSize;
+    const word = this.bitmap[Number(page >> 6n)] ?? 0n;
+    return ((word >> (page & 63n)) & 1n) === 1n;
+  }
+
+  /** The addresses of the pages that were written, ascending. */
+  *[Symbol.iterator](): Generator<bigint> {
+    const pages = Number(this.length / this.pageSize);
+    for (let page = 0; page < pages; page++) {
+      const iova = this.iova + BigInt(page) * this.pageSize;
+      if (this.has(iova)) yield iova;
+    }
+  }
+}

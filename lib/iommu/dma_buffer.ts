@@ -1,0 +1,263 @@
+import { constants as bufferConstants } from 'node:buffer';
+import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
+import { binding, type Answer, type NativeMemory } from '../binding.ts';
+import { check } from '../call.ts';
+import { VfioError } from '../errors.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { checkLength, checkOffset } from './iova.ts';
+import type { DmaMapping } from './mapping.ts';
+import { Memory } from './memory.ts';
+
+export interface DmaBufferOptions {
+  /**
+   * Pages of this size, from those that the administrator set aside (vm.nr_hugepages): fewer entries
+   * for the IOMMU, faster to map. `'auto'` takes 2 MiB pages for 2 MiB and more where there are enough,
+   * and ordinary ones otherwise. `false` by default.
+   */
+  hugePages?: false | '2M' | '1G' | 'auto' | undefined;
+  /** Whether to have the kernel find all pages now; otherwise it does when each is first needed. */
+  populate?: boolean | undefined;
+}
+
+/** memfd_create's flags, by the page size. MFD_NOEXEC_SEAL is Linux 6.3's. */
+const noExecSeal = 8;
+const hugeTlb = 4;
+const hugeSizes = {
+  '2M': { bytes: 2 ** 21, flags: hugeTlb | (21 << 26) },
+  '1G': { bytes: 2 ** 30, flags: hugeTlb | (30 << 26) },
+};
+
+/** A size and page kind that may be tried. */
+interface Kind {
+  size: number;
+  flags: number;
+}
+
+/**
+ * Memory for DMA: zeroed, page-aligned, shared with children rather than copied on write, and there
+ * for as long as anything needs it. `buffer` shows it to JavaScript, {@link Ioas.map} to devices.
+ *
+ * Disposing of it unmaps it from every address space and detaches its ArrayBuffers. The pages
+ * themselves go only when no ArrayBuffer over them is left, also not one that `transfer()` made. One
+ * that is dropped and not disposed of stays mapped where it is mapped.
+ */
+export class DmaBuffer {
+  readonly #memory: Memory;
+  readonly #mappings = new Set<DmaMapping>();
+  #shown: WeakRef<ArrayBuffer>[] = [];
+  #whole: ArrayBuffer | undefined;
+  /** No map is begun any more; then, when all are undone, the memory is not ours any more. */
+  #disposed = false;
+  #givenUp = false;
+
+  private constructor(memory: Memory) {
+    this.#memory = memory;
+    memory.hold();
+  }
+
+  /**
+   * @param size in bytes; made a multiple of the page size
+   * @throws TypeError, RangeError
+   * @throws VfioError `ENOMEM` (of huge pages: too few were set aside), `ENOSYS`
+   */
+  static async allocate(size: number, options: DmaBufferOptions = {}): Promise<DmaBuffer> {
+    const populate = populateOf(options);
+    for (const { bytes, kind, last } of attempts(size, options)) {
+      const answer = await binding().memoryAllocate(bytes, kind.flags, populate);
+      if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
+    }
+    throw new Error('unreachable: the last attempt returns or throws');
+  }
+
+  /** As {@link allocate}, blocking. */
+  static allocateSync(size: number, options: DmaBufferOptions = {}): DmaBuffer {
+    const populate = populateOf(options);
+    for (const { bytes, kind, last } of attempts(size, options)) {
+      const answer = binding().memoryAllocateSync(bytes, kind.flags, populate);
+      if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
+    }
+    throw new Error('unreachable: the last attempt returns or throws');
+  }
+
+  static #made(answer: Answer, size: number): DmaBuffer {
+    const handle = check(answer, { syscall: 'memfd_create' });
+    return new DmaBuffer(new Memory(handle as NativeMemory, size));
+  }
+
+  /** @internal */
+  static adopt(memory: Memory): DmaBuffer {
+    return new DmaBuffer(memory);
+  }
+
+  /** In bytes: what was asked for, and the rest of the last page. */
+  get size(): number {
+    return this.#memory.size;
+  }
+
+  /**
+   * All of it. Detached by `dispose`: then its length is 0.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ENOTSUP` where the engine takes no foreign memory
+   *   (Electron)
+   * @throws RangeError on Node 20 above 4 GiB: use {@link window}
+   */
+  get buffer(): ArrayBuffer {
+    this.#whole ??= this.window(0, this.size);
+    return this.#whole;
+  }
+
+  /**
+   * A part of it, for memory larger than an ArrayBuffer can be (4 GiB on Node 20). Each call makes
+   * another over the same bytes.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError as {@link buffer}
+   */
+  window(offset: number, length: number): ArrayBuffer {
+    const start = checkOffset('offset', offset);
+    const bytes = checkLength('length', length);
+    if (start + bytes > this.size)
+      throw outOfRange('length', `${this.size - start} at most`, length);
+    if (bytes > bufferConstants.MAX_LENGTH) {
+      throw outOfRange('length', `${bufferConstants.MAX_LENGTH} at most on this Node`, length);
+    }
+    const answer = binding().memoryBuffer(this.memory.native, BigInt(start), BigInt(bytes));
+    if (typeof answer !== 'object') {
+      check(answer, { syscall: 'napi_create_external_arraybuffer' });
+      throw new Error(`vfio: memoryBuffer answered ${answer}, not an ArrayBuffer`);
+    }
+    this.#remember(answer);
+    return answer;
+  }
+
+  /**
+   * A token by which another thread of this process gets the same memory: {@link fromShared}. Its
+   * ArrayBuffers there show the same bytes, without the order that a SharedArrayBuffer has by Atomics;
+   * disposing of it in one thread unmaps what that thread mapped, and takes nothing from the other.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'dma-buffer'> {
+    const memory = check(binding().memoryOffer(this.memory.native), { syscall: 'memoryOffer' });
+    return tokenOf('dma-buffer', { memory, size: this.size });
+  }
+
+  /** Where devices reach it now. */
+  get mappings(): DmaMapping[] {
+    return [...this.#mappings];
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * Unmaps it from every address space, then detaches its ArrayBuffers. Where unmapping fails it is
+   * not detached, and can be disposed of again. A map that is still being made is undone when it is
+   * made. Harmless where it was disposed of.
+   *
+   * @throws VfioError what {@link DmaMapping.unmap} throws
+   */
+  async dispose(): Promise<void> {
+    this.#disposed = true;
+    for (const mapping of this.mappings) await mapping.unmap();
+    this.#giveUp();
+  }
+
+  /** As {@link dispose}, blocking. */
+  disposeSync(): void {
+    this.#disposed = true;
+    for (const mapping of this.mappings) mapping.unmapSync();
+    this.#giveUp();
+  }
+
+  [Symbol.dispose](): void {
+    this.disposeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** @throws VfioError `ERR_VFIO_CLOSED` @internal */
+  get memory(): Memory {
+    if (!this.#disposed) return this.#memory;
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
+  }
+
+  /** @internal */
+  mapped(mapping: DmaMapping): void {
+    this.#mappings.add(mapping);
+  }
+
+  /** @internal */
+  unmapped(mapping: DmaMapping): void {
+    this.#mappings.delete(mapping);
+  }
+
+  /** To be detached; those that were collected are forgotten now and then. */
+  #remember(buffer: ArrayBuffer): void {
+    if (this.#shown.length % 64 === 63) {
+      this.#shown = this.#shown.filter((each) => each.deref() !== undefined);
+    }
+    this.#shown.push(new WeakRef(buffer));
+  }
+
+  #giveUp(): void {
+    if (this.#givenUp) return;
+    this.#givenUp = true;
+    for (const shown of this.#shown) {
+      const buffer = shown.deref();
+      if (buffer) check(binding().detachBuffer(buffer), { syscall: 'detach' });
+    }
+    this.#shown = [];
+    this.#whole = undefined;
+    this.#memory.letGo();
+  }
+}
+
+interface Attempt {
+  kind: Kind;
+  bytes: bigint;
+  /** Whether nothing else is tried after it. */
+  last: boolean;
+}
+
+/** What to try, one after the other. */
+function attempts(size: unknown, { hugePages = false }: DmaBufferOptions): Attempt[] {
+  const wanted = checkLength('size', size);
+  const kinds = kindsOf(wanted, hugePages);
+  // Kernels before 6.3 do not know the flag, and do not miss it.
+  const all = kinds.flatMap((kind) => [{ ...kind, flags: kind.flags | noExecSeal }, kind]);
+  return all.map((kind, at) => ({ kind, bytes: BigInt(kind.size), last: at === all.length - 1 }));
+}
+
+function kindsOf(wanted: number, hugePages: unknown): Kind[] {
+  const ordinary = { size: roundUp(wanted, binding().pageSize()), flags: 0 };
+  if (hugePages === false) return [ordinary];
+  if (hugePages === '2M' || hugePages === '1G') return [huge(wanted, hugePages)];
+  if (hugePages !== 'auto') {
+    throw invalidValue('hugePages', "false, '2M', '1G' or 'auto'", hugePages);
+  }
+  return wanted < hugeSizes['2M'].bytes ? [ordinary] : [huge(wanted, '2M'), ordinary];
+}
+
+function huge(wanted: number, size: keyof typeof hugeSizes): Kind {
+  const { bytes, flags } = hugeSizes[size];
+  return { size: roundUp(wanted, bytes), flags };
+}
+
+function roundUp(size: number, page: number): number {
+  const rounded = Math.ceil(size / page) * page;
+  if (Number.isSafeInteger(rounded)) return rounded;
+  throw outOfRange('size', 'less than 2 ** 53 with the rest of its last page', size);
+}
+
+function populateOf({ populate = false }: DmaBufferOptions): number {
+  if (typeof populate !== 'boolean') throw invalidType('populate', 'a boolean', populate);
+  return populate ? 1 : 0;
+}
+
+function isGood(answer: Answer): boolean {
+  return answer !== undefined && answer >= 0;
+}

@@ -1,0 +1,162 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import { VfioError } from '../errors.ts';
+import { DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
+import { Ioas } from './ioas.ts';
+import { IovaAllocator } from './iova_allocator.ts';
+import { checkAlignment, checkLength } from './iova.ts';
+import type { DmaMapping } from './mapping.ts';
+
+export interface DmaPoolOptions extends DmaBufferOptions {
+  /** How many bytes to map at a time; 64 KiB by default. */
+  chunkSize?: number | undefined;
+}
+
+/** A small piece of DMA memory, where JavaScript and where devices see it. */
+export interface DmaBlock {
+  bytes: Uint8Array;
+  iova: bigint;
+  size: number;
+}
+
+interface Chunk {
+  buffer: DmaBuffer;
+  mapping: DmaMapping;
+  free: IovaAllocator;
+}
+
+/** Blocks are multiples of this: a cache line, which no two of them share. */
+const granule = 64n;
+
+/**
+ * Hands out small pieces of DMA memory, mapped a chunk at a time: descriptors, completion words, what
+ * is not worth a page and a system call of its own.
+ */
+export class DmaPool {
+  readonly #ioas: Ioas;
+  readonly #chunkSize: number;
+  readonly #options: DmaBufferOptions;
+  #chunks: Chunk[] = [];
+  #growing: Promise<void> | undefined;
+  #closed = false;
+
+  /** @throws TypeError, RangeError */
+  constructor(ioas: Ioas, { chunkSize = 65536, ...options }: DmaPoolOptions = {}) {
+    if (!(ioas instanceof Ioas)) throw invalidType('ioas', 'an Ioas', ioas);
+    this.#ioas = ioas;
+    this.#chunkSize = checkLength('chunkSize', chunkSize);
+    this.#options = options;
+  }
+
+  /**
+   * A block of at least so many bytes, zeroed where it was never given back. Where the chunks there are
+   * have no room, another is mapped.
+   *
+   * @param alignment a power of two of which its `iova` is a multiple, 4,096 at most
+   * @throws TypeError, RangeError
+   * @throws VfioError what {@link DmaBuffer.allocate} and {@link Ioas.map} throw; `ERR_VFIO_CLOSED`
+   */
+  async allocate(size: number, alignment: bigint = granule): Promise<DmaBlock> {
+    for (;;) {
+      const block = this.#find(size, alignment);
+      if (block) return block;
+      // One chunk for all who wait; who finds none left tries again.
+      this.#growing ??= this.#grow().finally(() => {
+        this.#growing = undefined;
+      });
+      await this.#growing;
+    }
+  }
+
+  /** As {@link allocate}, blocking. */
+  allocateSync(size: number, alignment: bigint = granule): DmaBlock {
+    for (;;) {
+      const block = this.#find(size, alignment);
+      if (block) return block;
+      const buffer = DmaBuffer.allocateSync(this.#chunkSize, this.#options);
+      this.#add(buffer, this.#ioas.mapSync(buffer));
+    }
+  }
+
+  /**
+   * Gives a block back: its bytes may become another's.
+   *
+   * @throws TypeError; RangeError for what is no block of this pool
+   */
+  release({ iova }: DmaBlock): void {
+    const chunk = this.#chunks.find(({ mapping }) => {
+      return mapping.iova <= iova && iova < mapping.iova + BigInt(mapping.size);
+    });
+    if (!chunk) throw outOfRange('block', 'one of this pool', iova);
+    chunk.free.release(iova);
+  }
+
+  /** Disposes of all chunks, and with them of all blocks. Harmless where it is closed. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { buffer } of this.#chunks) await buffer.dispose();
+    this.#chunks = [];
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    this.#closed = true;
+    for (const { buffer } of this.#chunks) buffer.disposeSync();
+    this.#chunks = [];
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #find(size: number, alignment: bigint): DmaBlock | undefined {
+    this.#checkOpen();
+    if (checkLength('size', size) > this.#chunkSize) {
+      throw outOfRange('size', `${this.#chunkSize} at most, the pool's chunk size`, size);
+    }
+    if (checkAlignment('alignment', alignment) > 4096n) {
+      throw outOfRange('alignment', '4096n at most', alignment);
+    }
+    for (const chunk of this.#chunks) {
+      const block = blockIn(chunk, size, alignment);
+      if (block) return block;
+    }
+    return undefined;
+  }
+
+  async #grow(): Promise<void> {
+    const buffer = await DmaBuffer.allocate(this.#chunkSize, this.#options);
+    const mapping = await this.#ioas.map(buffer);
+    if (this.#closed) await buffer.dispose();
+    else this.#add(buffer, mapping);
+  }
+
+  #add(buffer: DmaBuffer, mapping: DmaMapping): void {
+    const { iova } = mapping;
+    const range = { start: iova, last: iova + BigInt(mapping.size) - 1n };
+    this.#chunks.push({ buffer, mapping, free: new IovaAllocator([range], granule) });
+  }
+
+  #checkOpen(): void {
+    if (!this.#closed) return;
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA pool is closed' });
+  }
+}
+
+function blockIn(
+  { buffer, mapping, free }: Chunk,
+  size: number,
+  alignment: bigint,
+): DmaBlock | undefined {
+  try {
+    const iova = free.allocate(size, { alignment });
+    const bytes = new Uint8Array(buffer.buffer, Number(iova - mapping.iova), size);
+    return { bytes, iova, size };
+  } catch (error) {
+    if (error instanceof VfioError && error.code === 'ENOSPC') return undefined;
+    throw error;
+  }
+}

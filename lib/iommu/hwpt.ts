@@ -1,0 +1,191 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import { binding, type Answer, type NativeFd } from '../binding.ts';
+import { check, checkList, type CallName } from '../call.ts';
+import { VfioError } from '../errors.ts';
+import type { OwnedFd } from '../owned_fd.ts';
+import { DirtyPages } from './dirty_pages.ts';
+import { FaultQueue } from './fault_queue.ts';
+import type { Ioas } from './ioas.ts';
+import { checkAlignment, checkIova } from './iova.ts';
+
+/** A device that is bound to an iommufd, such as a VfioDevice. */
+export interface BoundDevice {
+  /** Its id in the iommufd. */
+  readonly devId: number;
+}
+
+export interface HwptOptions {
+  /** Whether to be able to tell which pages devices wrote (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */
+  dirtyTracking?: boolean | undefined;
+  /** Whether it may become the lower half of a nested table (IOMMU_HWPT_ALLOC_NEST_PARENT). */
+  nestParent?: boolean | undefined;
+  /** Where page faults go (IOMMU_HWPT_FAULT_ID_VALID). */
+  faultQueue?: FaultQueue | undefined;
+}
+
+/** enum iommufd_hwpt_alloc_flags */
+const allocFlags = { nestParent: 1, dirtyTracking: 2, faultId: 4 };
+
+/** As much as one call of the addon asks for. */
+const mostWords = 2 ** 18;
+
+/** What of a page table to look at. */
+export interface DirtyRange {
+  iova: bigint;
+  /** In bytes. */
+  length: bigint;
+  /** The bytes that one bit stands for: a power of two, the IOMMU's page size or a multiple. */
+  pageSize?: bigint | undefined;
+  /** Whether to call them clean from now on; true by default. */
+  clear?: boolean | undefined;
+}
+
+/** A page table of the hardware, to which `device.attach` attaches. */
+export class Hwpt {
+  readonly #iommufd: OwnedFd;
+  readonly #ioas: Ioas;
+  readonly #id: number;
+  #closed = false;
+
+  private constructor(iommufd: OwnedFd, ioas: Ioas, id: number) {
+    this.#iommufd = iommufd;
+    this.#ioas = ioas;
+    this.#id = id;
+  }
+
+  /** @internal */
+  static async create(
+    iommufd: OwnedFd,
+    ioas: Ioas,
+    device: BoundDevice,
+    options: HwptOptions,
+  ): Promise<Hwpt> {
+    const { dirtyTracking = false, nestParent = false, faultQueue } = options;
+    if (faultQueue !== undefined && !(faultQueue instanceof FaultQueue)) {
+      throw invalidType('faultQueue', 'a FaultQueue', faultQueue);
+    }
+    const flags =
+      (nestParent ? allocFlags.nestParent : 0) |
+      (dirtyTracking ? allocFlags.dirtyTracking : 0) |
+      (faultQueue ? allocFlags.faultId : 0);
+    const answer = await binding().hwptAlloc(
+      iommufd.native,
+      device.devId,
+      ioas.id,
+      flags,
+      faultQueue?.id ?? 0,
+    );
+    const call = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
+    return new Hwpt(iommufd, ioas, check(answer, call));
+  }
+
+  /**
+   * Its id in the iommufd.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get id(): number {
+    if (this.#closed || this.#iommufd.closed) {
+      throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `HWPT ${this.#id} is closed` });
+    }
+    return this.#id;
+  }
+
+  /** The address space whose maps it has. */
+  get ioas(): Ioas {
+    return this.#ioas;
+  }
+
+  /**
+   * Starts or stops to note which pages devices write; starting calls all of them clean
+   * (IOMMU_HWPT_SET_DIRTY_TRACKING). Not proven on hardware: no IOMMU of the lab tracks.
+   *
+   * @throws VfioError `ENOTSUP` where it was not made for it; `ERR_VFIO_CLOSED`
+   */
+  async setDirtyTracking(on: boolean): Promise<void> {
+    if (typeof on !== 'boolean') throw invalidType('on', 'a boolean', on);
+    const answer = await binding().hwptSetDirtyTracking(this.#iommufd.native, this.id, on ? 1 : 0);
+    check(answer, this.#call('IOMMU_HWPT_SET_DIRTY_TRACKING'));
+  }
+
+  /**
+   * The pages of a range that devices wrote since they were last called clean
+   * (IOMMU_HWPT_GET_DIRTY_BITMAP). Not proven on hardware: no IOMMU of the lab tracks.
+   *
+   * @throws TypeError; RangeError also where part of the range is not mapped, since the kernel says
+   *   nothing then
+   * @throws VfioError `ENOTSUP`, `EINVAL` (tracking is off, or the page size is not the IOMMU's);
+   *   `ERR_VFIO_CLOSED`
+   */
+  async readDirty(range: DirtyRange): Promise<DirtyPages> {
+    const iova = checkIova('iova', range.iova);
+    const length = checkIova('length', range.length);
+    const pageSize = checkAlignment('pageSize', range.pageSize ?? 4096n);
+    if (length === 0n || iova % pageSize !== 0n || length % pageSize !== 0n) {
+      throw outOfRange('length', 'like iova a multiple of pageSize, and not 0', length);
+    }
+    const words = (length / pageSize + 63n) / 64n;
+    if (words > mostWords) throw outOfRange('length', `at most ${mostWords * 64} pages`, length);
+    this.#checkMapped(iova, length);
+    const flags = range.clear === false ? 1 : 0;
+    const where = [iova, length, pageSize, Number(words)] as const;
+    const answer = await binding().hwptGetDirtyBitmap(
+      this.#iommufd.native,
+      this.id,
+      flags,
+      ...where,
+    );
+    const call = this.#call('IOMMU_HWPT_GET_DIRTY_BITMAP');
+    return new DirtyPages(iova, length, pageSize, checkList(answer, call));
+  }
+
+  /**
+   * Destroys the page table (IOMMU_DESTROY). Closing twice, or after the iommufd, is harmless.
+   *
+   * @throws VfioError `EBUSY` while a device is attached to it; it stays open then
+   */
+  async close(): Promise<void> {
+    const iommufd = this.#take();
+    if (iommufd) this.#settle(await binding().destroy(iommufd, this.#id));
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    const iommufd = this.#take();
+    if (iommufd) this.#settle(binding().destroySync(iommufd, this.#id));
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Every byte of the range is in a mapping that this program made. */
+  #checkMapped(iova: bigint, length: bigint): void {
+    const extents = this.#ioas.mappings.map(({ extent }) => extent);
+    extents.sort((a, b) => (a.iova < b.iova ? -1 : 1));
+    let at = iova;
+    for (const extent of extents) {
+      if (extent.iova <= at && at < extent.iova + extent.length) at = extent.iova + extent.length;
+    }
+    if (at < iova + length) throw outOfRange('length', `mapped up to the end`, length);
+  }
+
+  #call(request: string): CallName {
+    return { syscall: 'ioctl', request, path: this.#iommufd.path };
+  }
+
+  #take(): NativeFd | undefined {
+    if (this.#closed) return undefined;
+    this.#closed = true;
+    return this.#iommufd.closed ? undefined : this.#iommufd.native;
+  }
+
+  #settle(answer: Answer): void {
+    this.#closed = answer === 0;
+    check(answer, this.#call('IOMMU_DESTROY'));
+  }
+}

@@ -1,0 +1,88 @@
+import type { IovaExtent } from '../reasons.ts';
+import type { Source } from './source.ts';
+
+/** What makes a mapping and undoes it: its address space. */
+export interface Unmapper {
+  unmap: (mapping: DmaMapping) => Promise<void>;
+  unmapSync: (mapping: DmaMapping) => void;
+}
+
+const nothing = { memory: undefined, buffer: undefined };
+
+/** Memory that devices reach at `iova`, until it is unmapped. Made by {@link Ioas.map}. */
+export class DmaMapping {
+  /** Where devices reach it. */
+  readonly iova: bigint;
+  /** In bytes. */
+  readonly size: number;
+  readonly #space: Unmapper;
+  #mapped = true;
+  #unmapping: Promise<void> | undefined;
+  /** Whether a device was attached when, or since, it was mapped: then its pages are pinned. */
+  #proved: boolean;
+
+  /** What it keeps, and whose that is. @internal */
+  source: Pick<Source, 'memory' | 'buffer'>;
+
+  /** @internal */
+  constructor(space: Unmapper, iova: bigint, source: Source, proved: boolean) {
+    this.#space = space;
+    this.iova = iova;
+    this.size = Number(source.length);
+    this.source = source;
+    this.#proved = proved;
+  }
+
+  /** Whether it is mapped: not yet unmapped, by whatever call. */
+  get mapped(): boolean {
+    return this.#mapped;
+  }
+
+  /** @internal */
+  get extent(): IovaExtent {
+    return { iova: this.iova, length: BigInt(this.size) };
+  }
+
+  /** @internal */
+  get proved(): boolean {
+    return this.#proved;
+  }
+
+  /** @internal */
+  prove(): void {
+    this.#proved = true;
+  }
+
+  /** It is unmapped, or its address space is gone. @internal */
+  settle(): void {
+    this.#mapped = false;
+    this.source = nothing;
+  }
+
+  /**
+   * Unmaps it (IOMMU_IOAS_UNMAP): when this resolves no device reaches the memory. Harmless where it
+   * is unmapped already, or its address space is closed.
+   *
+   * @throws VfioError `EBUSY`, `EDEADLK` (an mdev holds its pages)
+   */
+  unmap(): Promise<void> {
+    if (!this.#mapped) return Promise.resolve();
+    this.#unmapping ??= this.#space.unmap(this).finally(() => {
+      this.#unmapping = undefined;
+    });
+    return this.#unmapping;
+  }
+
+  /** As {@link unmap}, blocking. */
+  unmapSync(): void {
+    if (this.#mapped) this.#space.unmapSync(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.unmapSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.unmap();
+  }
+}

@@ -1,0 +1,231 @@
+import { binding, type NativeFd } from '../binding.ts';
+import { check } from '../call.ts';
+import { explained } from '../diagnose/explained.ts';
+import { mapCause, unmapCause, type Bounds } from '../diagnose/map_causes.ts';
+import { VfioError } from '../errors.ts';
+import type { OwnedFd } from '../owned_fd.ts';
+import type { Cause, IovaExtent } from '../reasons.ts';
+import { checkIova } from './iova.ts';
+import { DmaMapping, type Unmapper } from './mapping.ts';
+import type { Source } from './source.ts';
+
+/** A map that is about to be made. */
+export interface MapPlan {
+  iova: bigint;
+  fixed: boolean;
+  flags: number;
+  source: Source;
+}
+
+/** What the maps need of their address space. */
+export interface MappedSpace {
+  /** Throws `ERR_VFIO_CLOSED`. */
+  id: () => number;
+  bounds: () => Bounds;
+  /** Whether a device is attached, so that what is mapped is pinned. */
+  pins: () => boolean;
+}
+
+/** What one Ioas mapped, and is not unmapped yet: makes mappings and undoes them. */
+export class Maps {
+  readonly #iommufd: OwnedFd;
+  readonly #id: number;
+  readonly #space: MappedSpace;
+  readonly #all = new Set<DmaMapping>();
+  /** The kernel has the address space no more. */
+  #ended = false;
+  readonly #unmapper: Unmapper = {
+    unmap: (mapping) => this.#unmapOne(mapping),
+    unmapSync: (mapping) => {
+      this.#unmapOneSync(mapping);
+    },
+  };
+
+  constructor(iommufd: OwnedFd, id: number, space: MappedSpace) {
+    this.#iommufd = iommufd;
+    this.#id = id;
+    this.#space = space;
+  }
+
+  get all(): DmaMapping[] {
+    return [...this.#all];
+  }
+
+  /** The address space is destroyed, and with it all maps. */
+  end(): void {
+    this.#ended = true;
+    for (const mapping of this.#all) this.#forget(mapping);
+  }
+
+  /** Others go on with it: only what was mapped here goes. */
+  async leave(iommufd: NativeFd): Promise<void> {
+    for (const mapping of this.all) {
+      const { iova, length } = mapping.extent;
+      this.#unmappedOne(await binding().ioasUnmap(iommufd, this.#id, iova, length), mapping);
+    }
+  }
+
+  leaveSync(iommufd: NativeFd): void {
+    for (const mapping of this.all) {
+      const { iova, length } = mapping.extent;
+      this.#unmappedOne(binding().ioasUnmapSync(iommufd, this.#id, iova, length), mapping);
+    }
+  }
+
+  async map(plan: MapPlan): Promise<DmaMapping> {
+    const { source, flags, iova } = plan;
+    const { native } = this.#iommufd;
+    const id = this.#space.id();
+    // Before the call, so that nothing of it goes while it is on its way.
+    this.#keep(source);
+    const mapping = this.#mapped(await source.map(native, id, flags, iova), plan);
+    // Disposed of meanwhile: what comes too late must not stay.
+    if (!source.buffer?.disposed) return mapping;
+    await mapping.unmap();
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
+  }
+
+  mapSync(plan: MapPlan): DmaMapping {
+    const { source, flags, iova } = plan;
+    const { native } = this.#iommufd;
+    const id = this.#space.id();
+    this.#keep(source);
+    return this.#mapped(source.mapSync(native, id, flags, iova), plan);
+  }
+
+  #keep({ memory }: Pick<Source, 'memory'>): void {
+    if (memory === undefined) return;
+    memory.hold();
+    this.#iommufd.keep(memory);
+  }
+
+  #letGo({ memory }: Pick<Source, 'memory'>): void {
+    if (memory === undefined) return;
+    this.#iommufd.letGo(memory);
+    memory.letGo();
+  }
+
+  #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
+    const { source } = plan;
+    if (typeof answer !== 'bigint') {
+      this.#letGo(source);
+      return this.#refuse(answer, source.request, (error) => mapCause(error, this.#refused(plan)));
+    }
+    const mapping = new DmaMapping(this.#unmapper, answer, source, this.#space.pins());
+    this.#all.add(mapping);
+    source.buffer?.mapped(mapping);
+    return mapping;
+  }
+
+  #refused({ iova, fixed, source }: MapPlan): Parameters<typeof mapCause>[1] {
+    const { length, offset, what } = source;
+    return {
+      iova,
+      length,
+      fixed,
+      offset,
+      what,
+      mapped: this.#extents(),
+      bounds: () => this.#space.bounds(),
+    };
+  }
+
+  /** What is certain to go where a range is unmapped. Looked at before, since a map may follow. */
+  #within(iova: bigint, length: bigint): DmaMapping[] {
+    checkIova('iova', iova);
+    checkIova('length', length);
+    return this.all.filter(({ extent }) => {
+      return iova <= extent.iova && extent.iova + extent.length <= iova + length;
+    });
+  }
+
+  async unmap(iova: bigint, length: bigint): Promise<bigint> {
+    const within = this.#within(iova, length);
+    const { native } = this.#iommufd;
+    const answer = await binding().ioasUnmap(native, this.#space.id(), iova, length);
+    return this.#unmapped(answer, { iova, length }, within);
+  }
+
+  unmapSync(iova: bigint, length: bigint): bigint {
+    const within = this.#within(iova, length);
+    const answer = binding().ioasUnmapSync(this.#iommufd.native, this.#space.id(), iova, length);
+    return this.#unmapped(answer, { iova, length }, within);
+  }
+
+  #unmapped(
+    answer: bigint | number | undefined,
+    range: IovaExtent,
+    gone: readonly DmaMapping[],
+  ): bigint {
+    if (typeof answer !== 'bigint') {
+      const causeOf = (error: VfioError): Cause | undefined =>
+        unmapCause(error, range, this.#extents());
+      return this.#refuse(answer, 'IOMMU_IOAS_UNMAP', causeOf);
+    }
+    for (const mapping of gone) this.#forget(mapping);
+    return answer;
+  }
+
+  #extents(): IovaExtent[] {
+    return this.all.map(({ extent }) => extent);
+  }
+
+  async #unmapOne(mapping: DmaMapping): Promise<void> {
+    if (this.#isGone(mapping)) return;
+    const { iova, length } = mapping.extent;
+    this.#unmappedOne(
+      await binding().ioasUnmap(this.#iommufd.native, this.#id, iova, length),
+      mapping,
+    );
+  }
+
+  #unmapOneSync(mapping: DmaMapping): void {
+    if (this.#isGone(mapping)) return;
+    const { iova, length } = mapping.extent;
+    this.#unmappedOne(
+      binding().ioasUnmapSync(this.#iommufd.native, this.#id, iova, length),
+      mapping,
+    );
+  }
+
+  /**
+   * ENOENT says that nothing lies wholly where it was, so it is unmapped already: by another thread or
+   * process that has the same iommufd, or with the address space while the call was on its way.
+   */
+  #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
+    const ENOENT = -2;
+    if (answer === ENOENT) this.#forget(mapping);
+    else this.#unmapped(answer, mapping.extent, [mapping]);
+  }
+
+  /** With its address space. */
+  #isGone(mapping: DmaMapping): boolean {
+    if (!this.#ended && !this.#iommufd.closed) return false;
+    this.#forget(mapping);
+    return true;
+  }
+
+  #forget(mapping: DmaMapping): void {
+    if (!this.#all.delete(mapping)) return;
+    const { source } = mapping;
+    mapping.settle();
+    source.buffer?.unmapped(mapping);
+    this.#letGo(source);
+  }
+
+  #refuse(
+    answer: number | undefined,
+    request: string,
+    causeOf: (error: VfioError) => Cause | undefined,
+  ): never {
+    try {
+      throw new Error(
+        `vfio: ${request} answered ${check(answer, { syscall: 'ioctl', request, path: this.#iommufd.path })}`,
+      );
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      const cause = causeOf(error);
+      throw cause ? explained(error, cause) : error;
+    }
+  }
+}

@@ -1,0 +1,211 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import { binding, type Answer, type Binding, type NativeFd } from '../binding.ts';
+import { check } from '../call.ts';
+import { DmaBuffer } from './dma_buffer.ts';
+import { checkLength, checkOffset } from './iova.ts';
+import { Memory } from './memory.ts';
+
+/** A part of a memfd, of a shmem or hugetlbfs file, or of a DMA-BUF. */
+export interface DmaFile {
+  /**
+   * The descriptor's number, open for reading and writing. It stays yours, and may be closed once the
+   * map is made.
+   */
+  fd: number;
+  /** In bytes, a multiple of the page size. */
+  offset: number;
+  /** In bytes, a multiple of the page size. */
+  length: number;
+}
+
+type Mapping = ReturnType<Binding['ioasMap']>;
+
+/** What is to be mapped, and which of the addon's functions maps it. */
+export interface Source {
+  readonly length: bigint;
+  /** Where it begins, in its file or in this process. */
+  readonly offset: bigint;
+  readonly what: 'buffer' | 'file' | 'address';
+  /** What must stay while it is mapped. */
+  readonly memory: Memory | undefined;
+  readonly buffer: DmaBuffer | undefined;
+  readonly request: 'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY';
+  map: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => Mapping;
+  mapSync: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => bigint | Answer;
+}
+
+/** `byFile`: whether the kernel maps files (IOMMU_IOAS_MAP_FILE, Linux 6.13). */
+export function sourceOf(
+  given: unknown,
+  part: { offset?: unknown; length?: unknown },
+  byFile: boolean,
+): Source {
+  if (given instanceof DmaBuffer) return bufferSource(given, part, byFile);
+  if (typeof given !== 'object' || given === null || !('fd' in given)) {
+    throw invalidType('source', 'a DmaBuffer, or { fd, offset, length }', given);
+  }
+  const { fd, offset, length } = given as Partial<DmaFile>;
+  if (typeof fd !== 'number') throw invalidType('source.fd', 'a number', fd);
+  if (!(Number.isInteger(fd) && fd >= 0 && fd < 2 ** 31)) {
+    throw outOfRange('source.fd', 'a descriptor', fd);
+  }
+  const start = BigInt(checkOffset('source.offset', offset));
+  const bytes = BigInt(checkLength('source.length', length));
+  if (byFile) return new FileSource(fd, start, bytes);
+  // Such a kernel maps this process's mapping of the file, which has to stay as long.
+  const handle = check(binding().memoryFromFile(fd, start, bytes), { syscall: 'mmap' });
+  const memory = new Memory(handle as never, Number(bytes));
+  return new MemorySource(memory, undefined, 0n, bytes);
+}
+
+function bufferSource(
+  buffer: DmaBuffer,
+  part: { offset?: unknown; length?: unknown },
+  byFile: boolean,
+): Source {
+  const { memory } = buffer;
+  const offset = checkOffset('offset', part.offset ?? 0);
+  const length = checkLength('length', part.length ?? memory.size - offset);
+  if (offset + length > memory.size) {
+    throw outOfRange('length', `${memory.size - offset} at most`, length);
+  }
+  const Kind = byFile ? MemoryFileSource : MemorySource;
+  return new Kind(memory, buffer, BigInt(offset), BigInt(length));
+}
+
+// Classes, since a map is made of one each time: literals put together by spreading took longer than all
+// else together.
+
+/** Memory of ours, by its address. */
+class MemorySource implements Source {
+  readonly request: Source['request'] = 'IOMMU_IOAS_MAP';
+  readonly memory: Memory;
+  readonly buffer: DmaBuffer | undefined;
+  readonly offset: bigint;
+  readonly length: bigint;
+
+  constructor(memory: Memory, buffer: DmaBuffer | undefined, offset: bigint, length: bigint) {
+    this.memory = memory;
+    this.buffer = buffer;
+    this.offset = offset;
+    this.length = length;
+  }
+
+  get what(): Source['what'] {
+    return this.buffer ? 'buffer' : 'file';
+  }
+
+  map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, offset, length, iova);
+  }
+
+  mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemorySync(iommufd, ioas, flags, memory.native, offset, length, iova);
+  }
+}
+
+/** Memory of ours, by its file. */
+class MemoryFileSource extends MemorySource {
+  override readonly request = 'IOMMU_IOAS_MAP_FILE';
+
+  override map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemoryFile(iommufd, ioas, flags, memory.native, offset, length, iova);
+  }
+
+  override mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemoryFileSync(
+      iommufd,
+      ioas,
+      flags,
+      memory.native,
+      offset,
+      length,
+      iova,
+    );
+  }
+}
+
+/** What has no memory of ours. */
+abstract class ForeignSource {
+  readonly memory: undefined;
+  readonly buffer: undefined;
+  readonly offset: bigint;
+  readonly length: bigint;
+
+  constructor(offset: bigint, length: bigint) {
+    this.offset = offset;
+    this.length = length;
+  }
+}
+
+class FileSource extends ForeignSource implements Source {
+  readonly what = 'file' as const;
+  readonly request = 'IOMMU_IOAS_MAP_FILE' as const;
+  readonly #fd: number;
+
+  constructor(fd: number, offset: bigint, length: bigint) {
+    super(offset, length);
+    this.#fd = fd;
+  }
+
+  map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
+    return binding().ioasMapFile(iommufd, ioas, flags, this.#fd, this.offset, this.length, iova);
+  }
+
+  mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
+    const { offset, length } = this;
+    return binding().ioasMapFileSync(iommufd, ioas, flags, this.#fd, offset, length, iova);
+  }
+}
+
+/** Memory that somebody else in this process owns; its offset is its address. */
+export class AddressSource extends ForeignSource implements Source {
+  readonly what = 'address' as const;
+  readonly request = 'IOMMU_IOAS_MAP' as const;
+
+  map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
+    return binding().ioasMap(iommufd, ioas, flags, this.offset, this.length, iova);
+  }
+
+  mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
+    return binding().ioasMapSync(iommufd, ioas, flags, this.offset, this.length, iova);
+  }
+}
+
+/** What is mapped in an address space of the same iommufd; its offset is where. */
+export class CopySource implements Source {
+  readonly what = 'address' as const;
+  readonly request = 'IOMMU_IOAS_COPY' as const;
+  readonly memory: Memory | undefined;
+  readonly buffer: DmaBuffer | undefined;
+  readonly offset: bigint;
+  readonly length: bigint;
+  readonly #ioas: number;
+
+  /** `from`: whose pages they are, where that is known. */
+  constructor(
+    ioas: number,
+    iova: bigint,
+    length: bigint,
+    from: Partial<Pick<Source, 'memory' | 'buffer'>>,
+  ) {
+    this.#ioas = ioas;
+    this.offset = iova;
+    this.length = length;
+    this.memory = from.memory;
+    this.buffer = from.buffer;
+  }
+
+  map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
+    return binding().ioasCopy(iommufd, ioas, flags, this.#ioas, this.offset, this.length, iova);
+  }
+
+  mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
+    const { offset, length } = this;
+    return binding().ioasCopySync(iommufd, ioas, flags, this.#ioas, offset, length, iova);
+  }
+}

@@ -1,0 +1,53 @@
+import type { Answer } from './binding.ts';
+import { invalidType } from './arguments.ts';
+import { check } from './call.ts';
+import { VfioError } from './errors.ts';
+import type { CdevLocation } from './locate/find_cdev.ts';
+
+/** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
+export interface SharedTokens {
+  iommufd: { fd: number; path: string; context: string };
+  ioas: { iommufd: SharedToken<'iommufd'>; id: number; tally: number };
+  'dma-buffer': { memory: number; size: number };
+  device: {
+    fd: number;
+    devId: number;
+    location: CdevLocation;
+    sysfsRoot: string;
+    devRoot: string;
+    iommufd: SharedToken<'iommufd'>;
+  };
+}
+
+/**
+ * Names an open object to another thread of this process: plain data, for `postMessage` or
+ * `workerData`. It keeps nothing open. Only `kind` is for reading.
+ */
+export type SharedToken<Kind extends keyof SharedTokens = keyof SharedTokens> = {
+  [Each in Kind]: SharedTokens[Each] & { kind: Each; pid: number };
+}[Kind];
+
+/** A token of what was offered. */
+export function tokenOf<Kind extends keyof SharedTokens>(
+  kind: Kind,
+  content: SharedTokens[Kind],
+): SharedTokens[Kind] & { kind: Kind; pid: number } {
+  return { kind, pid: process.pid, ...content };
+}
+
+/** The token's offer that the addon looked up. Throws where nobody has the object any more. */
+export function taken(answer: Answer, kind: string): number {
+  const ENOENT = -2;
+  if (answer !== ENOENT) return check(answer, { syscall: 'fcntl' });
+  const message = `the ${kind} that was shared is closed`;
+  throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
+}
+
+/** @throws TypeError for what is no token of this process */
+export function checkToken(token: unknown): asserts token is SharedToken {
+  const kinds: unknown[] = ['iommufd', 'ioas', 'dma-buffer', 'device'];
+  if (typeof token === 'object' && token !== null && 'kind' in token && 'pid' in token) {
+    if (kinds.includes(token.kind) && token.pid === process.pid) return;
+  }
+  throw invalidType('token', 'what share() answered in this process', token);
+}

@@ -1,0 +1,259 @@
+#include "ioas.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "arguments.h"
+#include "memory.h"
+#include "slow_call.h"
+#include "uapi/iommufd.h"
+
+// Numbers of 64 bits are BigInts. What the kernel answers as one is a BigInt, so that it cannot be
+// taken for -errno.
+
+namespace {
+
+Answer BigOr(int result, uint64_t value) {
+  if (result < 0) return result;
+  return Answer([value](Napi::Env env) { return Napi::BigInt::New(env, value); });
+}
+
+uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
+
+// Where a mapping goes, which all ways of making one share: (iommufd, ioas, flags, …, length, iova)
+struct Place {
+  FdLease iommufd;
+  uint32_t ioas;
+  uint32_t flags;
+  uint64_t length;
+  uint64_t iova;
+};
+
+std::optional<Place> PlaceArguments(const Napi::CallbackInfo& info, size_t length_at) {
+  const auto iommufd = LeaseArgument(info, 0);
+  const auto ioas = Uint32Argument(info, 1);
+  const auto flags = Uint32Argument(info, 2);
+  const auto length = Uint64Argument(info, length_at);
+  const auto iova = Uint64Argument(info, length_at + 1);
+  if (!iommufd || !ioas || !flags || !length || !iova) return std::nullopt;
+  return Place{*iommufd, *ioas, *flags, *length, *iova};
+}
+
+Answer MapAt(const Place& place, uint64_t address) {
+  uapi::IommuIoasMap arg = {};
+  arg.size = sizeof(arg);
+  arg.flags = place.flags;
+  arg.ioas_id = place.ioas;
+  arg.user_va = address;
+  arg.length = place.length;
+  arg.iova = place.iova;
+  const int result =
+      RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasMap, &arg); });
+  return BigOr(result, arg.iova);
+}
+
+Answer MapFile(const Place& place, int fd, uint64_t offset) {
+  uapi::IommuIoasMapFile arg = {};
+  arg.size = sizeof(arg);
+  arg.flags = place.flags;
+  arg.ioas_id = place.ioas;
+  arg.fd = fd;
+  arg.start = offset;
+  arg.length = place.length;
+  arg.iova = place.iova;
+  const int result =
+      RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasMapFile, &arg); });
+  return BigOr(result, arg.iova);
+}
+
+// ioasMap(iommufd, ioas, flags, address, length, iova) -> iova
+Call IoasMap(const Napi::CallbackInfo& info) {
+  const auto place = PlaceArguments(info, 4);
+  const auto address = Uint64Argument(info, 3);
+  if (!place || !address) return {};
+  return [place = *place, address = *address] { return MapAt(place, address); };
+}
+
+// The part of a memory that (…, memory, offset, length, iova) name; null where it has no such part.
+std::shared_ptr<Memory> MemoryPart(const Napi::CallbackInfo& info, uint64_t* offset) {
+  std::shared_ptr<Memory> memory = MemoryArgument(info, 3);
+  const auto start = Uint64Argument(info, 4);
+  const auto length = Uint64Argument(info, 5);
+  if (!memory || !start || !length || !memory->Has(*start, *length)) return nullptr;
+  *offset = *start;
+  return memory;
+}
+
+// ioasMapMemory(iommufd, ioas, flags, memory, offset, length, iova) -> iova
+Call IoasMapMemory(const Napi::CallbackInfo& info) {
+  uint64_t offset = 0;
+  std::shared_ptr<Memory> memory = MemoryPart(info, &offset);
+  const auto place = PlaceArguments(info, 5);
+  if (!memory || !place) return {};
+  return [place = *place, memory = std::move(memory), offset] {
+    return MapAt(place, AddressOf(memory->data() + offset));
+  };
+}
+
+// ioasMapMemoryFile(…): the same by the memory's file, where the kernel can (Linux 6.13)
+Call IoasMapMemoryFile(const Napi::CallbackInfo& info) {
+  uint64_t offset = 0;
+  std::shared_ptr<Memory> memory = MemoryPart(info, &offset);
+  const auto place = PlaceArguments(info, 5);
+  if (!memory || !place) return {};
+  return [place = *place, memory = std::move(memory), offset] {
+    return MapFile(place, memory->fd(), offset);
+  };
+}
+
+// ioasMapFile(iommufd, ioas, flags, descriptor's number, offset, length, iova) -> iova
+Call IoasMapFile(const Napi::CallbackInfo& info) {
+  const auto number = Uint32Argument(info, 3);
+  const auto offset = Uint64Argument(info, 4);
+  const auto place = PlaceArguments(info, 5);
+  if (!number || !offset || !place) return {};
+  // A copy, since its owner may close the number while the call is on its way.
+  const int copy = fcntl(static_cast<int>(*number), F_DUPFD_CLOEXEC, 0);
+  const int error = copy < 0 ? -errno : 0;
+  auto fd = std::make_shared<Fd>(copy);
+  return [place = *place, fd = std::move(fd), error, offset = *offset]() -> Answer {
+    return error != 0 ? error : MapFile(place, fd->number(), offset);
+  };
+}
+
+// ioasUnmap(iommufd, ioas, iova, length) -> bytes that were mapped there
+Call IoasUnmap(const Napi::CallbackInfo& info) {
+  const auto iommufd = LeaseArgument(info, 0);
+  const auto ioas = Uint32Argument(info, 1);
+  const auto iova = Uint64Argument(info, 2);
+  const auto length = Uint64Argument(info, 3);
+  if (!iommufd || !ioas || !iova || !length) return {};
+  return [iommufd = *iommufd, ioas = *ioas, iova = *iova, length = *length] {
+    uapi::IommuIoasUnmap arg = {};
+    arg.size = sizeof(arg);
+    arg.ioas_id = ioas;
+    arg.iova = iova;
+    arg.length = length;
+    const int result =
+        RetryOnSignal([&] { return ioctl(iommufd.number(), uapi::kIommuIoasUnmap, &arg); });
+    return BigOr(result, arg.length);
+  };
+}
+
+// ioasCopy(iommufd, ioas, flags, source ioas, source iova, length, iova) -> iova
+Call IoasCopy(const Napi::CallbackInfo& info) {
+  const auto place = PlaceArguments(info, 5);
+  const auto source = Uint32Argument(info, 3);
+  const auto source_iova = Uint64Argument(info, 4);
+  if (!place || !source || !source_iova) return {};
+  return [place = *place, source = *source, source_iova = *source_iova] {
+    uapi::IommuIoasCopy arg = {};
+    arg.size = sizeof(arg);
+    arg.flags = place.flags;
+    arg.dst_ioas_id = place.ioas;
+    arg.src_ioas_id = source;
+    arg.length = place.length;
+    arg.dst_iova = place.iova;
+    arg.src_iova = source_iova;
+    const int result =
+        RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasCopy, &arg); });
+    return BigOr(result, arg.dst_iova);
+  };
+}
+
+// ioasIovaRanges(iommufd, ioas, room [alignment, start, last, start, last …]) -> how many ranges
+// there are, which may be more than the room holds; it holds the first then
+Napi::Value IoasIovaRanges(const Napi::CallbackInfo& info) {
+  const auto iommufd = FdArgument(info, 0);
+  const auto ioas = Uint32Argument(info, 1);
+  const auto room = BigUint64ArrayArgument(info, 2, 1);
+  if (!iommufd || !ioas || !room) return info.Env().Undefined();
+  uapi::IommuIoasIovaRanges arg = {};
+  arg.size = sizeof(arg);
+  arg.ioas_id = *ioas;
+  arg.num_iovas = static_cast<uint32_t>((room->size() - 1) / 2);
+  arg.allowed_iovas = AddressOf(room->data() + 1);
+  const int result =
+      RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasIovaRanges, &arg); });
+  room->data()[0] = arg.out_iova_alignment;
+  // EMSGSIZE says only that there are more.
+  if (result < 0 && result != -EMSGSIZE) return Napi::Number::New(info.Env(), result);
+  return Napi::Number::New(info.Env(), arg.num_iovas);
+}
+
+// ioasAllowIovas(iommufd, ioas, ranges [start, last, start, last …])
+Napi::Value IoasAllowIovas(const Napi::CallbackInfo& info) {
+  const auto iommufd = FdArgument(info, 0);
+  const auto ioas = Uint32Argument(info, 1);
+  const auto ranges = BigUint64ArrayArgument(info, 2, 0);
+  if (!iommufd || !ioas || !ranges || ranges->size() % 2 != 0) return info.Env().Undefined();
+  uapi::IommuIoasAllowIovas arg = {};
+  arg.size = sizeof(arg);
+  arg.ioas_id = *ioas;
+  arg.num_iovas = static_cast<uint32_t>(ranges->size() / 2);
+  arg.allowed_iovas = AddressOf(ranges->data());
+  const int result =
+      RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasAllowIovas, &arg); });
+  return Napi::Number::New(info.Env(), result);
+}
+
+// iommuOption(iommufd, option, operation, object, value) -> the option's value
+Napi::Value IommuOption(const Napi::CallbackInfo& info) {
+  const auto iommufd = FdArgument(info, 0);
+  const auto option = Uint32Argument(info, 1);
+  const auto operation = Uint32Argument(info, 2);
+  const auto object = Uint32Argument(info, 3);
+  const auto value = Uint64Argument(info, 4);
+  if (!iommufd || !option || !operation || !object || !value) return info.Env().Undefined();
+  if (*operation > UINT16_MAX) return info.Env().Undefined();
+  uapi::IommuOption arg = {};
+  arg.size = sizeof(arg);
+  arg.option_id = *option;
+  arg.op = static_cast<uint16_t>(*operation);
+  arg.object_id = *object;
+  arg.val64 = *value;
+  const int result = RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuOption, &arg); });
+  return BigOr(result, arg.val64).Value(info.Env());
+}
+
+// ioasChangeProcess(iommufd): slow, since it waits for the maps that are being made
+Call IoasChangeProcess(const Napi::CallbackInfo& info) {
+  const auto iommufd = LeaseArgument(info, 0);
+  if (!iommufd) return {};
+  return [iommufd = *iommufd]() -> int64_t {
+    uapi::IommuIoasChangeProcess arg = {};
+    arg.size = sizeof(arg);
+    return RetryOnSignal(
+        [&] { return ioctl(iommufd.number(), uapi::kIommuIoasChangeProcess, &arg); });
+  };
+}
+
+// iommufdProbe(iommufd, request) -> -EINVAL where the kernel knows the request, -ENOTTY where not:
+// a struct of its size field alone is too short for every one, which is looked at first
+Napi::Value IommufdProbe(const Napi::CallbackInfo& info) {
+  const auto iommufd = FdArgument(info, 0);
+  const auto request = Uint32Argument(info, 1);
+  if (!iommufd || !request) return info.Env().Undefined();
+  uint32_t size = sizeof(size);
+  const int result = RetryOnSignal([&] { return ioctl(*iommufd, *request, &size); });
+  return Napi::Number::New(info.Env(), result);
+}
+
+}  // namespace
+
+void ExportIoas(Napi::Env env, Napi::Object exports) {
+  ExportSlowCall<IoasMap>(env, exports, "ioasMap");
+  ExportSlowCall<IoasMapMemory>(env, exports, "ioasMapMemory");
+  ExportSlowCall<IoasMapMemoryFile>(env, exports, "ioasMapMemoryFile");
+  ExportSlowCall<IoasMapFile>(env, exports, "ioasMapFile");
+  ExportSlowCall<IoasUnmap>(env, exports, "ioasUnmap");
+  ExportSlowCall<IoasCopy>(env, exports, "ioasCopy");
+  ExportSlowCall<IoasChangeProcess>(env, exports, "ioasChangeProcess");
+  exports["ioasIovaRanges"] = Napi::Function::New(env, IoasIovaRanges, "ioasIovaRanges");
+  exports["ioasAllowIovas"] = Napi::Function::New(env, IoasAllowIovas, "ioasAllowIovas");
+  exports["iommuOption"] = Napi::Function::New(env, IommuOption, "iommuOption");
+  exports["iommufdProbe"] = Napi::Function::New(env, IommufdProbe, "iommufdProbe");
+}

@@ -1,0 +1,180 @@
+#include "memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <limits>
+
+#include "addon.h"
+#include "arguments.h"
+#include "slow_call.h"
+
+// Linux 5.14; older libraries lack the name.
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+Memory::~Memory() {
+  munmap(data_, size_);
+  close(fd_);
+}
+
+uint32_t MemoryTable::Add(std::shared_ptr<Memory> memory) {
+  do last_++;
+  while (last_ == 0 || memories_.contains(last_));
+  memories_.emplace(last_, std::move(memory));
+  return last_;
+}
+
+std::shared_ptr<Memory> MemoryTable::Find(uint32_t handle) const {
+  const auto found = memories_.find(handle);
+  return found == memories_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<Memory> MemoryArgument(const Napi::CallbackInfo& info, size_t index) {
+  const auto handle = Uint32Argument(info, index);
+  return handle ? info.Env().GetInstanceData<Addon>()->memories.Find(*handle) : nullptr;
+}
+
+namespace {
+
+// Maps what `fd` holds from `offset` on, and owns both from then on. Null and errno where refused;
+// the descriptor is closed then.
+std::shared_ptr<Memory> MapFile(int fd, uint64_t offset, size_t size) {
+  void* data =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
+  if (data != MAP_FAILED) return std::make_shared<Memory>(fd, data, size);
+  const int error = errno;
+  close(fd);
+  errno = error;
+  return nullptr;
+}
+
+// Of a size that nobody can change, so that no access faults that once worked.
+int SealedMemfd(size_t size, uint32_t flags) {
+  const int fd = memfd_create("vfio-dma", flags | MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0) return -errno;
+  const int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+  if (ftruncate(fd, static_cast<off_t>(size)) < 0 || fcntl(fd, F_ADD_SEALS, seals) < 0) {
+    const int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+std::shared_ptr<Memory> Allocate(size_t size, uint32_t flags, bool populate) {
+  const int fd = SealedMemfd(size, flags);
+  if (fd < 0) {
+    errno = -fd;
+    return nullptr;
+  }
+  std::shared_ptr<Memory> memory = MapFile(fd, 0, size);
+  if (!memory || !populate) return memory;
+  // MAP_POPULATE would not say that it failed.
+  const int result =
+      RetryOnSignal([&] { return madvise(memory->data(), size, MADV_POPULATE_WRITE); });
+  if (result == 0) return memory;
+  errno = -result;
+  return nullptr;
+}
+
+std::optional<size_t> SizeArgument(const Napi::CallbackInfo& info, size_t index) {
+  const auto size = Uint64Argument(info, index);
+  if (!size || *size == 0 || *size > std::numeric_limits<ptrdiff_t>::max()) return std::nullopt;
+  return static_cast<size_t>(*size);
+}
+
+Napi::Value Added(Napi::Env env, std::shared_ptr<Memory> memory) {
+  return Napi::Number::New(env, env.GetInstanceData<Addon>()->memories.Add(std::move(memory)));
+}
+
+// memoryAllocate(size, flags of memfd_create, populate) -> handle
+Call MemoryAllocate(const Napi::CallbackInfo& info) {
+  const auto size = SizeArgument(info, 0);
+  const auto flags = Uint32Argument(info, 1);
+  const auto populate = Uint32Argument(info, 2);
+  if (!size || !flags || !populate) return {};
+  return [size = *size, flags = *flags, populate = *populate != 0]() -> Answer {
+    std::shared_ptr<Memory> memory = Allocate(size, flags, populate);
+    if (!memory) return -errno;
+    return Answer([memory = std::move(memory)](Napi::Env env) { return Added(env, memory); });
+  };
+}
+
+// memoryFromFile(descriptor's number, offset, size) -> handle; the descriptor stays the caller's
+Napi::Value MemoryFromFile(const Napi::CallbackInfo& info) {
+  const auto number = Uint32Argument(info, 0);
+  const auto offset = Uint64Argument(info, 1);
+  const auto size = SizeArgument(info, 2);
+  if (!number || !offset || !size) return info.Env().Undefined();
+  const int fd = fcntl(static_cast<int>(*number), F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return Napi::Number::New(info.Env(), -errno);
+  std::shared_ptr<Memory> memory = MapFile(fd, *offset, *size);
+  if (!memory) return Napi::Number::New(info.Env(), -errno);
+  return Added(info.Env(), std::move(memory));
+}
+
+// memoryBuffer(memory, offset, length) -> an ArrayBuffer over the pages themselves
+Napi::Value MemoryBuffer(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::shared_ptr<Memory> memory = MemoryArgument(info, 0);
+  const auto offset = Uint64Argument(info, 1);
+  const auto length = Uint64Argument(info, 2);
+  if (!memory || !offset || !length || !memory->Has(*offset, *length)) return env.Undefined();
+  char* data = memory->data() + *offset;
+  auto* keep = new std::shared_ptr<Memory>(std::move(memory));
+  napi_value buffer = nullptr;
+  const auto free_keep = [](napi_env, void*, void* hint) {
+    delete static_cast<std::shared_ptr<Memory>*>(hint);
+  };
+  const napi_status status =
+      napi_create_external_arraybuffer(env, data, *length, free_keep, keep, &buffer);
+  if (status == napi_ok) return Napi::Value(env, buffer);
+  // Where the engine threw, as Node 20 does above 4 GiB, it calls the finalizer itself; where it
+  // takes no foreign memory at all (pointer compression), nobody does.
+  if (status == napi_no_external_buffers_allowed) delete keep;
+  if (env.IsExceptionPending()) env.GetAndClearPendingException();
+  return Napi::Number::New(env, -EOPNOTSUPP);
+}
+
+// detachBuffer(ArrayBuffer): 0, also where it is detached already
+Napi::Value DetachBuffer(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArrayBuffer()) return info.Env().Undefined();
+  const napi_status status = napi_detach_arraybuffer(info.Env(), info[0]);
+  return Napi::Number::New(info.Env(), status == napi_ok ? 0 : -EINVAL);
+}
+
+// memoryFile(memory) -> the number of its file's descriptor
+Napi::Value MemoryFile(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Memory> memory = MemoryArgument(info, 0);
+  if (!memory) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), memory->fd());
+}
+
+// pageSize() -> bytes
+Napi::Value PageSize(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(sysconf(_SC_PAGESIZE)));
+}
+
+// memoryRelease(memory): forgets the handle
+Napi::Value MemoryRelease(const Napi::CallbackInfo& info) {
+  const auto handle = Uint32Argument(info, 0);
+  Addon* addon = info.Env().GetInstanceData<Addon>();
+  if (!handle || !addon->memories.Remove(*handle)) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), 0);
+}
+
+}  // namespace
+
+void ExportMemory(Napi::Env env, Napi::Object exports) {
+  ExportSlowCall<MemoryAllocate>(env, exports, "memoryAllocate");
+  exports["memoryFromFile"] = Napi::Function::New(env, MemoryFromFile, "memoryFromFile");
+  exports["memoryBuffer"] = Napi::Function::New(env, MemoryBuffer, "memoryBuffer");
+  exports["detachBuffer"] = Napi::Function::New(env, DetachBuffer, "detachBuffer");
+  exports["memoryFile"] = Napi::Function::New(env, MemoryFile, "memoryFile");
+  exports["pageSize"] = Napi::Function::New(env, PageSize, "pageSize");
+  exports["memoryRelease"] = Napi::Function::New(env, MemoryRelease, "memoryRelease");
+}

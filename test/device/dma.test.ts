@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { it } from 'mocha';
+import {
+  DmaBuffer,
+  DmaPool,
+  Iommufd,
+  IovaAllocator,
+  VfioDevice,
+  type Ioas,
+} from '../../lib/index.ts';
+import { describeLab } from '../support/devices.ts';
+import { failure } from '../support/errors.ts';
+import { Edu, KernelLog } from '../support/edu.ts';
+import { openFds, vfioMaps } from '../support/proc.ts';
+import { root } from '../support/root.ts';
+
+const page = 4096;
+
+/** Pages that this process's maps have pinned. */
+function pinned(): string | undefined {
+  return /^VmPin:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+}
+
+describeLab('DMA', ['edu', 'edu-port'], (lab) => {
+  async function open(
+    body: (device: VfioDevice, ioas: Ioas, edu: Edu) => Promise<void>,
+  ): Promise<void> {
+    await using iommufd = Iommufd.open();
+    await using ioas = iommufd.createIoas();
+    await using device = await VfioDevice.open(lab.edu, { iommufd });
+    ioas.allowIovas([{ start: 0n, last: Edu.lastIova }]);
+    await device.attach(ioas);
+    await body(device, ioas, new Edu(device));
+    await device.detach();
+  }
+
+  it('is copied both ways by the device', () =>
+    open(async (_device, ioas, edu) => {
+      await using buffer = await DmaBuffer.allocate(2 * page);
+      await using mapping = await ioas.map(buffer);
+      const bytes = Buffer.from(buffer.buffer);
+      for (let at = 0; at < page; at++) bytes[at] = (at * 7) % 251;
+      await edu.load(mapping.iova, 4000);
+      await edu.store(mapping.iova + BigInt(page), 4000);
+      assert.deepEqual(bytes.subarray(page, page + 4000), bytes.subarray(0, 4000));
+      assert.ok(bytes.subarray(page + 4000).every((byte) => byte === 0));
+    }));
+
+  it('reaches the blocks of a pool', () =>
+    open(async (_device, ioas, edu) => {
+      await using pool = new DmaPool(ioas);
+      const from = await pool.allocate(256);
+      const to = pool.allocateSync(100, 256n);
+      assert.equal(to.iova % 256n, 0n);
+      from.bytes.fill(0xa5);
+      await edu.load(from.iova, 100);
+      await edu.store(to.iova, 100);
+      assert.ok(to.bytes.every((byte) => byte === 0xa5));
+      const seen = new Set([from.iova, to.iova]);
+      for (let at = 0; at < 40; at++) seen.add((await pool.allocate(4096)).iova);
+      assert.equal(seen.size, 42, 'no block is another’s');
+      pool.release(from);
+      assert.equal((await pool.allocate(256)).iova, from.iova);
+    }));
+
+  it('reaches huge pages, and ordinary ones where there are none left', () =>
+    open(async (_device, ioas, edu) => {
+      const setAside = '/proc/sys/vm/nr_hugepages';
+      writeFileSync(setAside, '2');
+      assert.equal(readFileSync(setAside, 'utf8').trim(), '2', 'the lab has memory for two');
+      await using huge = await DmaBuffer.allocate(page, { hugePages: '2M', populate: true });
+      assert.equal(huge.size, 2 ** 21);
+      await using auto = await DmaBuffer.allocate(2 ** 21, { hugePages: 'auto' });
+      await failure(() => DmaBuffer.allocate(1, { hugePages: '2M' }), 'ENOMEM');
+      await using ordinary = await DmaBuffer.allocate(2 ** 21, { hugePages: 'auto' });
+      const to = 2 ** 20;
+      for (const buffer of [huge, auto, ordinary]) {
+        await using mapping = await ioas.map(buffer);
+        const bytes = Buffer.from(buffer.buffer);
+        bytes.write('huge');
+        await edu.load(mapping.iova, 64);
+        await edu.store(mapping.iova + BigInt(to), 64);
+        assert.equal(bytes.toString('latin1', to, to + 4), 'huge');
+      }
+      const sizes = readFileSync('/proc/self/smaps', 'utf8')
+        .split('memfd:vfio-dma')
+        .slice(1)
+        .map((text) => /KernelPageSize:\s+(\d+) kB/.exec(text)?.[1]);
+      assert.deepEqual(sizes.sort(), ['2048', '2048', '4']);
+      writeFileSync(setAside, '0');
+    }));
+
+  it('reaches nothing that is not mapped: the memory stays, the kernel tells', () =>
+    open(async (device, ioas, edu) => {
+      const log = new KernelLog();
+      await using buffer = await DmaBuffer.allocate(page);
+      const bytes = Buffer.from(buffer.buffer).fill(0x11);
+      const mapping = await ioas.map(buffer, { iova: 0x100000n });
+      await edu.load(0x100000n, 64);
+      bytes.fill(0x22);
+      await mapping.unmap();
+      assert.deepEqual(log.read().filter(isFault), []);
+      await edu.store(0x100000n, 64);
+      assert.ok(bytes.every((byte) => byte === 0x22));
+      const faults = log.read().filter(isFault);
+      assert.equal(faults.length, 1, faults.join('\n'));
+      assert.match(faults[0] ?? '', new RegExp(`${device.device.address.slice(5)}\\].* 0x100000 `));
+      log.close();
+    }));
+
+  it('does not write what is mapped to be read only', () =>
+    open(async (_device, ioas, edu) => {
+      await using buffer = await DmaBuffer.allocate(page);
+      const bytes = Buffer.from(buffer.buffer).fill(0x33);
+      await using mapping = await ioas.map(buffer, { write: false });
+      await edu.load(mapping.iova, 64);
+      bytes.fill(0x44);
+      await edu.store(mapping.iova, 64);
+      assert.ok(bytes.every((byte) => byte === 0x44));
+    }));
+
+  it('ends with dispose, also where a transfer took the buffer away', () =>
+    open(async (_device, ioas, edu) => {
+      const buffer = await DmaBuffer.allocate(page);
+      const mapping = await ioas.map(buffer, { iova: 0x200000n });
+      // Since Node 22 the bytes can be moved to another ArrayBuffer, which dispose does not know.
+      const moved = (buffer.buffer as { transfer?: () => ArrayBuffer }).transfer?.();
+      const bytes = new Uint8Array(moved ?? structuredClone(buffer.buffer));
+      await edu.load(0x200000n, 64);
+      await buffer.dispose();
+      assert.equal(mapping.mapped, false);
+      bytes.fill(0x55);
+      await edu.store(0x200000n, 64);
+      assert.ok(bytes.every((byte) => byte === 0x55));
+    }));
+
+  it('is shared by two devices in one address space, closed in any order', async () => {
+    await using iommufd = Iommufd.open();
+    await using ioas = iommufd.createIoas();
+    const first = await VfioDevice.open(lab.edu, { iommufd });
+    const second = await VfioDevice.open(lab['edu-port'], { iommufd });
+    await first.attach(ioas);
+    await second.attach(ioas);
+    const addresses = new IovaAllocator(ioas.iovaRanges());
+    await using buffer = await DmaBuffer.allocate(2 * page);
+    const iova = addresses.allocate(2 * page, { last: Edu.lastIova });
+    await using mapping = await ioas.map(buffer, { iova });
+    const bytes = Buffer.from(buffer.buffer);
+    bytes.write('from one to the other');
+    await new Edu(first).load(mapping.iova, 64);
+    await first.close();
+    const edu = new Edu(second);
+    await edu.load(mapping.iova, 64);
+    await edu.store(mapping.iova + BigInt(page), 64);
+    assert.equal(bytes.toString('latin1', page, page + 21), 'from one to the other');
+    await second.detach();
+    await second.close();
+  });
+
+  it('leaves nothing behind in 100,000 maps and unmaps', () =>
+    open(async (_device, ioas) => {
+      await using buffer = await DmaBuffer.allocate(page);
+      const mapping = ioas.mapSync(buffer);
+      assert.equal(pinned(), '4');
+      mapping.unmapSync();
+      const before = { fds: openFds().sort(), maps: vfioMaps() };
+      for (let at = 0; at < 99_000; at++) ioas.mapSync(buffer).unmapSync();
+      for (let at = 0; at < 1_000; at++) await (await ioas.map(buffer)).unmap();
+      assert.deepEqual({ fds: openFds().sort(), maps: vfioMaps() }, before);
+      assert.deepEqual([ioas.mappings, buffer.mappings, pinned()], [[], [], '0']);
+    })).timeout(300_000);
+
+  it('is over when the process is killed in the middle of it: the device opens at once', async () => {
+    const program = `
+      import { DmaBuffer, Iommufd, VfioDevice } from ${JSON.stringify(new URL('build-test/lib/index.js', root))};
+      import { Edu } from ${JSON.stringify(new URL('build-test/test/support/edu.js', root))};
+      const iommufd = Iommufd.open();
+      const device = await VfioDevice.open(${JSON.stringify(lab.edu)}, { iommufd });
+      const ioas = iommufd.createIoas();
+      await device.attach(ioas);
+      const edu = new Edu(device);
+      await ioas.map(await DmaBuffer.allocate(4096, { populate: true }), { iova: 0x100000n });
+      edu.start('store', 0x100000n, 4000);
+      console.log('running');
+      setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [said] = (await once(child.stdout, 'data')) as [Buffer];
+    assert.equal(said.toString(), 'running\n');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    await using device = await VfioDevice.open(lab.edu, { timeout: 0 });
+    assert.ok(device.fd > 0);
+  });
+});
+
+const isFault = (line: string): boolean => line.includes('DMAR: [DMA');

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { constants as os } from 'node:os';
+import { inspect } from 'node:util';
+import { describe, it } from 'mocha';
+import { binding, type Binding, type NativeFd, type NativeMemory } from '../../lib/binding.ts';
+import { tree } from '../support/tree.ts';
+
+const { EACCES, EBADF, ENOTTY } = os.errno;
+const page = 4096n;
+
+function openNull(): NativeFd {
+  const fd = binding().open('/dev/null', constants.O_RDWR);
+  assert.ok(fd !== undefined && fd > 0);
+  return fd as NativeFd;
+}
+
+function allocate(size: bigint): NativeMemory {
+  const memory = binding().memoryAllocateSync(size, 0, 0);
+  assert.ok(memory !== undefined && memory > 0, `memoryAllocate answered ${memory}`);
+  return memory as NativeMemory;
+}
+
+describe('the addon’s iommufd ioctls', () => {
+  it('answer the kernel’s errno', async () => {
+    const native = binding();
+    const fd = openNull();
+    const memory = allocate(page);
+    const file = openSync('/dev/zero', 'r+');
+    const word = new BigUint64Array(3);
+    assert.equal(native.ioasMapSync(fd, 1, 6, 0n, page, 0n), -ENOTTY);
+    assert.equal(native.ioasMapMemorySync(fd, 1, 6, memory, 0n, page, 0n), -ENOTTY);
+    assert.equal(native.ioasMapMemoryFileSync(fd, 1, 6, memory, 0n, page, 0n), -ENOTTY);
+    assert.equal(native.ioasMapFileSync(fd, 1, 6, file, 0n, page, 0n), -ENOTTY);
+    assert.equal(native.ioasMapFileSync(fd, 1, 6, 2 ** 30, 0n, page, 0n), -EBADF);
+    assert.equal(native.ioasUnmapSync(fd, 1, 0n, page), -ENOTTY);
+    assert.equal(native.ioasCopySync(fd, 1, 6, 2, 0n, page, 0n), -ENOTTY);
+    assert.equal(native.ioasChangeProcessSync(fd), -ENOTTY);
+    assert.equal(native.ioasIovaRanges(fd, 1, word), -ENOTTY);
+    assert.equal(native.ioasAllowIovas(fd, 1, word.subarray(1)), -ENOTTY);
+    assert.equal(native.iommuOption(fd, 0, 1, 0, 0n), -ENOTTY);
+    assert.equal(native.iommufdProbe(fd, 0x3b8f), -ENOTTY);
+    assert.equal(native.getHwInfo(fd, 1, word, word), -ENOTTY);
+    assert.equal(native.faultQueueAlloc(fd, new Uint32Array(1)), -ENOTTY);
+    assert.equal(native.hwptAllocSync(fd, 1, 1, 0, 0), -ENOTTY);
+    assert.equal(native.hwptSetDirtyTrackingSync(fd, 1, 1), -ENOTTY);
+    assert.equal(native.hwptGetDirtyBitmapSync(fd, 1, 0, 0n, page, page, 1), -ENOTTY);
+    assert.equal(await native.ioasMapMemory(fd, 1, 6, memory, 0n, page, 0n), -ENOTTY);
+    assert.equal(await native.ioasUnmap(fd, 1, 0n, page), -ENOTTY);
+    closeSync(file);
+    native.memoryRelease(memory);
+    native.closeSync(fd);
+  });
+
+  it('map the part of a memory that is asked for, and no more than it has', () => {
+    const native = binding();
+    const fd = openNull();
+    const memory = allocate(4n * page);
+    const map = (offset: bigint, length: bigint): unknown =>
+      native.ioasMapMemorySync(fd, 1, 6, memory, offset, length, 0n);
+    assert.equal(map(page, 3n * page), -ENOTTY);
+    assert.equal(map(page, 4n * page), undefined);
+    assert.equal(map(5n * page, page), undefined);
+    assert.equal(map(2n ** 64n - 1n, 2n), undefined);
+    native.memoryRelease(memory);
+    assert.equal(map(0n, page), undefined);
+    native.closeSync(fd);
+  });
+
+  it('refuse every wrong argument without a system call', () => {
+    const fd = openNull();
+    const memory = allocate(page);
+    const handles = [undefined, null, 0, 4e9, -1, 1.5, 'x', {}, 1n];
+    const numbers = [undefined, -1, 1.5, NaN, 2 ** 32, '1', 1n];
+    const bigs = [undefined, null, 1, '1', -1n, 2n ** 64n, {}];
+    const room = new BigUint64Array(8);
+    const cases: [keyof Binding, unknown[]][] = [
+      ...handles.flatMap((bad): [keyof Binding, unknown[]][] => [
+        ['ioasMap', [bad, 1, 6, 0n, page, 0n]],
+        ['ioasMapMemory', [bad, 1, 6, memory, 0n, page, 0n]],
+        ['ioasMapMemorySync', [fd, 1, 6, bad, 0n, page, 0n]],
+        ['ioasMapMemoryFile', [fd, 1, 6, bad, 0n, page, 0n]],
+        ['ioasMapFile', [bad, 1, 6, 1, 0n, page, 0n]],
+        ['ioasUnmap', [bad, 1, 0n, page]],
+        ['ioasCopy', [bad, 1, 6, 1, 0n, page, 0n]],
+        ['ioasChangeProcess', [bad]],
+        ['ioasIovaRanges', [bad, 1, room]],
+        ['ioasAllowIovas', [bad, 1, room]],
+        ['iommuOption', [bad, 0, 0, 0, 0n]],
+        ['iommufdProbe', [bad, 1]],
+        ['getHwInfo', [bad, 1, room, room]],
+        ['faultQueueAlloc', [bad, new Uint32Array(1)]],
+        ['hwptAlloc', [bad, 1, 1, 0, 0]],
+        ['hwptSetDirtyTracking', [bad, 1, 1]],
+        ['hwptGetDirtyBitmap', [bad, 1, 0, 0n, page, page, 1]],
+        ['memoryBuffer', [bad, 0n, page]],
+        ['memoryFile', [bad]],
+        ['memoryRelease', [bad]],
+        ['detachBuffer', [bad]],
+      ]),
+      ...numbers.flatMap((bad): [keyof Binding, unknown[]][] => [
+        ['ioasMapSync', [fd, bad, 6, 0n, page, 0n]],
+        ['ioasMapSync', [fd, 1, bad, 0n, page, 0n]],
+        ['ioasMapFileSync', [fd, 1, 6, bad, 0n, page, 0n]],
+        ['ioasUnmapSync', [fd, bad, 0n, page]],
+        ['ioasCopySync', [fd, 1, 6, bad, 0n, page, 0n]],
+        ['iommuOption', [fd, 0, bad, 0, 0n]],
+        ['iommufdProbe', [fd, bad]],
+        ['hwptAllocSync', [fd, 1, 1, 0, bad]],
+        ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, page, page, bad]],
+        ['memoryAllocateSync', [page, bad, 0]],
+        ['memoryFromFile', [bad, 0n, page]],
+      ]),
+      ...bigs.flatMap((bad): [keyof Binding, unknown[]][] => [
+        ['ioasMapSync', [fd, 1, 6, bad, page, 0n]],
+        ['ioasMapSync', [fd, 1, 6, 0n, bad, 0n]],
+        ['ioasMapSync', [fd, 1, 6, 0n, page, bad]],
+        ['ioasUnmapSync', [fd, 1, bad, page]],
+        ['ioasUnmapSync', [fd, 1, 0n, bad]],
+        ['ioasCopySync', [fd, 1, 6, 1, bad, page, 0n]],
+        ['iommuOption', [fd, 0, 0, 0, bad]],
+        ['hwptGetDirtyBitmapSync', [fd, 1, 0, bad, page, page, 1]],
+        ['memoryBuffer', [memory, bad, page]],
+        ['memoryAllocate', [bad, 0, 0]],
+        ['memoryFromFile', [1, bad, page]],
+      ]),
+      ['iommuOption', [fd, 0, 65536, 0, 0n]],
+      ['ioasIovaRanges', [fd, 1, new BigUint64Array(0)]],
+      ['ioasIovaRanges', [fd, 1, new BigInt64Array(8)]],
+      ['ioasAllowIovas', [fd, 1, new BigUint64Array(3)]],
+      ['getHwInfo', [fd, 1, new BigUint64Array(2), room]],
+      ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, 65n * page, page, 1]],
+      ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, page, 0n, 1]],
+      ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, page, page, 2 ** 19]],
+      ['memoryBuffer', [memory, page, 1n]],
+      ['memoryAllocate', [0n, 0, 0]],
+      ['memoryAllocate', [2n ** 63n, 0, 0]],
+    ];
+    for (const [name, args] of cases) {
+      const native = binding()[name] as (...args: unknown[]) => unknown;
+      assert.equal(native(...args), undefined, `${name}(${inspect(args)})`);
+    }
+    binding().memoryRelease(memory);
+    binding().closeSync(fd);
+  });
+});
+
+describe('the addon’s memory', () => {
+  it('is of a file that nobody can resize, and that no child inherits', () => {
+    const memory = allocate(2n * page);
+    const number = binding().memoryFile(memory) ?? -1;
+    const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${number}`, 'utf8'))?.[1];
+    assert.equal(parseInt(flags ?? '0', 8) & 0o2000000, 0o2000000);
+    const write = openSync(`/proc/self/fd/${number}`, 'r+');
+    assert.throws(() => openSync(`/proc/self/fd/${number}`, 'w'), { code: 'EPERM' });
+    closeSync(write);
+    binding().memoryRelease(memory);
+    assert.throws(() => readFileSync(`/proc/self/fd/${number}`), { code: 'ENOENT' });
+  });
+
+  it('answers -errno where it cannot be had', () => {
+    const native = binding();
+    const huge = 4 | (30 << 26);
+    // A thousand huge pages of 1 GiB.
+    assert.ok(Number(native.memoryAllocateSync(2n ** 40n, huge, 0)) < 0);
+    assert.equal(native.memoryFromFile(2 ** 30, 0n, page), -EBADF);
+    const folder = openSync(tree({ a: '' }), 'r');
+    assert.equal(native.memoryFromFile(folder, 0n, page), -EACCES, 'open for reading only');
+    closeSync(folder);
+  });
+
+  it('shares a file’s pages', () => {
+    const native = binding();
+    const one = allocate(page);
+    const two = native.memoryFromFile(native.memoryFile(one) ?? -1, 0n, page) as NativeMemory;
+    const first = new Uint8Array(native.memoryBuffer(one, 0n, page) as ArrayBuffer);
+    const second = new Uint8Array(native.memoryBuffer(two, 16n, 16n) as ArrayBuffer);
+    first[17] = 7;
+    assert.equal(second[1], 7);
+    assert.equal(second.byteLength, 16);
+    native.memoryRelease(one);
+    native.memoryRelease(two);
+    assert.equal(first[17], 7, 'what is shown stays');
+  });
+});

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { describe, it } from 'mocha';
+import { binding, type Binding, type NativeFd, type NativeTally } from '../../lib/binding.ts';
+import { DmaBuffer, fromShared, Iommufd } from '../../lib/index.ts';
+import { Ioas } from '../../lib/iommu/ioas.ts';
+import { OwnedFd } from '../../lib/owned_fd.ts';
+import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { libraryFds } from '../support/proc.ts';
+import { tsWorker } from '../support/ts_worker.ts';
+
+const worker = new URL('../support/shared_worker.ts', import.meta.url);
+
+async function answerOf(thread: Worker): Promise<unknown> {
+  const [answer] = (await once(thread, 'message')) as [unknown];
+  await once(thread, 'exit');
+  return answer;
+}
+
+/** How many descriptors lead to /dev/full, which stands in for /dev/iommu. */
+const full = (): number => libraryFds().filter((target) => target === '/dev/full').length;
+
+const openFake = (): Iommufd => Iommufd.adopt(OwnedFd.open('/dev/full', 'the fake iommufd'));
+
+describe('a shared object', () => {
+  it('is memory that two threads see, and that outlives the first', async () => {
+    const buffer = DmaBuffer.allocateSync(4096);
+    const bytes = new Uint8Array(buffer.buffer);
+    bytes[0] = 41;
+    const token = buffer.share();
+    assert.equal(await answerOf(tsWorker(worker, { workerData: token })), 41);
+    assert.equal(bytes[0], 42, 'what the worker wrote');
+    const second = fromShared(token);
+    buffer.disposeSync();
+    assert.equal(new Uint8Array(second.buffer)[0], 42);
+    await failure(() => buffer.share(), 'ERR_VFIO_CLOSED');
+    const third = fromShared(token);
+    second.disposeSync();
+    third.disposeSync();
+    await new Promise(setImmediate);
+    await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+  });
+
+  it('is a descriptor that each thread closes for itself, also one that ends', async () => {
+    const before = full();
+    const iommufd = openFake();
+    const token = iommufd.share();
+    const number = await answerOf(tsWorker(worker, { workerData: token }));
+    assert.notEqual(number, iommufd.fd);
+    assert.equal(full(), before + 1, 'the worker’s went with it');
+    const second = fromShared(token);
+    iommufd.closeSync();
+    assert.ok(second.fd >= 0);
+    // Offers are the owner's that made them: the second has its own.
+    await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+    const third = fromShared(second.share());
+    second.closeSync();
+    third.closeSync();
+    assert.equal(full(), before);
+  });
+
+  it('is an address space that its last owner destroys', async () => {
+    const calls: string[] = [];
+    const fakes: Partial<Binding> = {
+      destroySync: (_fd, id) => {
+        calls.push(`destroy ${id}`);
+        return 0;
+      },
+      destroy: (_fd, id) => {
+        calls.push(`destroy ${id}`);
+        return Promise.resolve(0);
+      },
+      ioasMapMemorySync: () => 0x1000n,
+      ioasUnmap: (_fd, _ioas, iova) => {
+        calls.push(`unmap ${iova}`);
+        return Promise.resolve(4096n);
+      },
+    };
+    const before = full();
+    await withBinding(fakes, async () => {
+      const iommufd = openFake();
+      const first = Ioas.adopt(iommufd.parent, 7);
+      const token = first.share();
+      const second = fromShared(token);
+      const third = fromShared(token);
+      assert.deepEqual([second.id, third.id], [7, 7]);
+      third.closeSync();
+      assert.deepEqual(calls, []);
+      const mapping = first.mapSync(DmaBuffer.allocateSync(4096));
+      await first.close();
+      await first.close();
+      assert.deepEqual(calls, ['unmap 4096'], 'what the first mapped goes with it');
+      assert.equal(mapping.mapped, false);
+      await failure(() => first.share(), 'ERR_VFIO_CLOSED');
+      second.closeSync();
+      assert.deepEqual(calls, ['unmap 4096', 'destroy 7']);
+      await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+      iommufd.closeSync();
+    });
+    assert.equal(full(), before);
+  });
+
+  it('is named by a token of this process, and by nothing else', async () => {
+    const iommufd = openFake();
+    const token = iommufd.share();
+    fromShared(structuredClone(token)).closeSync();
+    for (const bad of [undefined, null, 3, {}, { ...token, pid: 1 }, { ...token, kind: 'x' }]) {
+      await failure(() => fromShared(bad as never), 'ERR_INVALID_ARG_TYPE');
+    }
+    await failure(() => fromShared({ ...token, fd: 4e9 }), 'ERR_VFIO_CLOSED');
+    iommufd.closeSync();
+    await failure(() => iommufd.share(), 'ERR_VFIO_CLOSED');
+  });
+
+  it('is refused by the addon where the arguments are no handles and no offers', () => {
+    const bad = [undefined, null, 0, -1, 1.5, 'x', {}, 1n];
+    const handles = ['fdOffer', 'memoryOffer', 'tallyOffer', 'tallyDrop'] as const;
+    for (const name of handles) {
+      for (const each of bad) assert.equal(binding()[name](each as never), undefined, name);
+    }
+    for (const name of ['fdTake', 'memoryTake', 'tallyTake'] as const) {
+      assert.equal(binding()[name](undefined as never), undefined);
+      assert.equal(binding()[name](4e9), -2);
+    }
+    const tally = binding().tallyNew() as NativeTally;
+    const again = binding().tallyTake(binding().tallyOffer(tally) ?? 0) as NativeTally;
+    assert.equal(binding().tallyDrop(tally), 0);
+    assert.equal(binding().tallyDrop(tally), undefined);
+    assert.equal(binding().tallyDrop(again), 1);
+    assert.equal(binding().fdOffer(again as never as NativeFd), undefined);
+  });
+});
