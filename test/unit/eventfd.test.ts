@@ -8,7 +8,7 @@ import { describe, it } from 'mocha';
 import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
 import { libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
-import { tsWorker } from '../support/ts_worker.ts';
+import { compiledWorker } from '../support/compiled_worker.ts';
 
 const { EAGAIN, EBADF, EEXIST, EINVAL, ENOTTY } = os.errno;
 const trigger = 32;
@@ -222,9 +222,9 @@ describe('eventfds', () => {
   }).timeout(120_000);
 
   it('end cleanly with a worker, three hundred times', async () => {
-    const file = new URL('../support/eventfd_worker.ts', import.meta.url);
+    const start = compiledWorker(new URL('../support/eventfd_worker.ts', import.meta.url));
     const round = async (): Promise<void> => {
-      const worker = tsWorker(file);
+      const worker = start();
       await once(worker, 'message');
       await worker.terminate();
     };

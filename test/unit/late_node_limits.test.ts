@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { getEventListeners, once } from 'node:events';
 import { before, describe, it } from 'mocha';
-import { inspect } from 'node:util';
 import { binding, type Binding } from '../../lib/binding.ts';
 import {
   openCdev,
@@ -108,21 +107,4 @@ describe('the cost of waiting', () => {
     await worker.terminate();
     assert.ok(performance.now() - start < 5000);
   });
-});
-
-describe('wrong options', () => {
-  const wrong: [object, string][] = [
-    [{ timeout: -1 }, 'ERR_OUT_OF_RANGE'],
-    [{ timeout: NaN }, 'ERR_OUT_OF_RANGE'],
-    [{ timeout: Infinity }, 'ERR_OUT_OF_RANGE'],
-    [{ timeout: '1' }, 'ERR_INVALID_ARG_TYPE'],
-    [{ signal: {} }, 'ERR_INVALID_ARG_TYPE'],
-    [{ devRoot: 'dev' }, 'ERR_INVALID_ARG_VALUE'],
-  ];
-  for (const [options, code] of wrong) {
-    it(`are refused: ${inspect(options)}`, async () => {
-      await failure(() => openCdev(address, options), code);
-      if (!('signal' in options)) await failure(() => openCdevSync(address, options), code);
-    });
-  }
 });

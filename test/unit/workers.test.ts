@@ -3,15 +3,15 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { libraryFds } from '../support/proc.ts';
-import { tsWorker } from '../support/ts_worker.ts';
+import { compiledWorker } from '../support/compiled_worker.ts';
 
-/** Descriptors of the storm's calls; others may belong to what loads TypeScript in the workers. */
+/** Descriptors of the storm's calls. */
 const ours = (): number => libraryFds().filter((target) => target === '/dev/full').length;
 
-const storm = new URL('../support/worker_storm.ts', import.meta.url);
+const start = compiledWorker(new URL('../support/worker_storm.ts', import.meta.url));
 
 async function terminateInMidFlight(): Promise<void> {
-  const worker = tsWorker(storm);
+  const worker = start();
   await once(worker, 'message');
   await worker.terminate();
 }
