@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 import { invalidType, requireBytes, requireObject } from '../arguments.ts';
 import type { RegionCapability, RegionInfo } from '../device/decode.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { checkAccess, checkLength, checkRange, checkValue } from './checks.ts';
 import { mapRegion, type MapOptions } from './map.ts';
 import type { MappedRegion } from './mapped_region.ts';
@@ -31,6 +32,15 @@ export class Region {
   readonly #place: RegionPlace;
   readonly #info: RegionInfo;
 
+  static {
+    defineInspect(this, 'Region', (region) => {
+      const { location, fd } = region.#place.owner;
+      const { name, size, flags } = region.#info;
+      const state = fd.closed ? 'closed' : 'open';
+      return { address: location.device.address, name, size, flags, state };
+    });
+  }
+
   private constructor(owner: RegionOwner, info: RegionInfo) {
     this.#place = placeOf(owner, info);
     this.#info = info;
@@ -41,6 +51,7 @@ export class Region {
     return new Region(owner, info);
   }
 
+  /** In `device.info.regions`. */
   get index(): number {
     return this.#info.index;
   }
@@ -60,6 +71,7 @@ export class Region {
     return this.#info.flags;
   }
 
+  /** As in `device.info.regions`. */
   get capabilities(): readonly RegionCapability[] {
     return this.#info.capabilities;
   }
