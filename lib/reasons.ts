@@ -83,6 +83,7 @@ export interface ReservedOverlap extends IovaExtent {
   reserved: IovaBounds & { type: string };
 }
 
+/** Why something failed, by an identifier: each has an entry in docs/errors.md. */
 export type VfioReason = keyof VfioFacts;
 
 /** `certain`: shown by what was read. `likely`: what the kernel's answer means most often. */

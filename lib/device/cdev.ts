@@ -53,10 +53,12 @@ export class VfioCdev {
     return this.#node.location.path;
   }
 
+  /** The node's device numbers, as sysfs and fstat say them. */
   get major(): number {
     return this.#node.location.major;
   }
 
+  /** See {@link major}. */
   get minor(): number {
     return this.#node.location.minor;
   }

@@ -52,11 +52,13 @@ export interface UnknownCapability extends RawCapability {
   kind: 'unknown';
 }
 
+/** What the kernel adds to a device's info (VFIO_DEVICE_INFO_CAP_*). */
 export type DeviceCapability =
   | UnknownCapability
   /** Widths of PCIe atomic operations that the root complex completes: `comp32`, `comp64`, `comp128`. */
   | { kind: 'pci-atomic-comp'; flags: string[] };
 
+/** What the kernel adds to a region's info (VFIO_REGION_INFO_CAP_*). */
 export type RegionCapability =
   | UnknownCapability
   /** Only these parts of the region may be mapped. */

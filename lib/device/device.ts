@@ -51,8 +51,10 @@ interface DeviceOptions extends BusMasterOption {
   iommufd?: Iommufd | undefined;
 }
 
+/** How to open a device. */
 export interface OpenDeviceOptions extends OpenOptions, DeviceOptions {}
 
+/** As {@link OpenDeviceOptions}, without a signal. */
 export interface OpenDeviceSyncOptions extends OpenSyncOptions, DeviceOptions {}
 
 /**
@@ -192,10 +194,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return this.#bound.location.path;
   }
 
+  /** The node's device numbers, as sysfs and fstat say them. */
   get major(): number {
     return this.#bound.location.major;
   }
 
+  /** See {@link major}. */
   get minor(): number {
     return this.#bound.location.minor;
   }

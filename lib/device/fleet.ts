@@ -49,6 +49,7 @@ export function openDevices(
   specs: readonly DeviceSpec[],
   options: OpenDevicesOptions & { settle: true },
 ): Promise<PromiseSettledResult<VfioDevice>[]>;
+/** Opens many devices at once: all, or none. */
 export function openDevices(
   specs: readonly DeviceSpec[],
   options?: OpenDevicesOptions & { settle?: false | undefined },

@@ -1,5 +1,6 @@
 import { invalidType, invalidValue } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { decodePciConfig, type PciConfig } from '../pci/config.ts';
 import { decodeFields } from '../pci/fields.ts';
 import { commandFields, type PciCommand } from '../pci/header.ts';
@@ -30,6 +31,13 @@ const PM_STATUS = 1 << 15;
 export class PciFunction {
   readonly #config: Region;
   readonly #place: RegionPlace;
+
+  static {
+    defineInspect(this, 'PciFunction', (pci) => {
+      const { location, fd } = pci.#place.owner;
+      return { address: location.device.address, state: fd.closed ? 'closed' : 'open' };
+    });
+  }
 
   private constructor(config: Region, place: RegionPlace) {
     this.#config = config;

@@ -31,6 +31,11 @@ export class FeatureCalls {
     return this.#bound.location.device.address;
   }
 
+  /** What `inspect` shows of a part. */
+  get shown(): object {
+    return { address: this.address, state: this.#bound.fd.closed ? 'closed' : 'open' };
+  }
+
   /** How a call is named in errors. */
   named(request = 'VFIO_DEVICE_FEATURE'): CallName {
     return ioctlOf(this.#bound.location, request);

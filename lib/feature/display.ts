@@ -1,4 +1,5 @@
 import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { binding, type NativeFd } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
 import type { FeatureCalls } from './call.ts';
@@ -42,6 +43,10 @@ const noHotspot = 0xffffffff;
 /** A device that is a display, as some mediated devices are. */
 export class Display {
   readonly #calls: FeatureCalls;
+
+  static {
+    defineInspect(this, 'Display', (one) => one.#calls.shown);
+  }
 
   private constructor(calls: FeatureCalls) {
     this.#calls = calls;

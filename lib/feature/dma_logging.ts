@@ -1,4 +1,5 @@
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { binding } from '../binding.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
 import { checkUnsigned } from './dmabuf.ts';
@@ -18,6 +19,12 @@ export class LoggedPages {
   readonly pageSize: bigint;
   /** Bit n % 64 of element n / 64 stands for the page at `iova + n * pageSize`. */
   readonly bitmap: BigUint64Array;
+
+  static {
+    defineInspect(this, 'DirtyPages', ({ iova, pageSize, bitmap }) => {
+      return { iova, pageSize, pages: bitmap.length * 64 };
+    });
+  }
 
   /** @internal */
   constructor(iova: bigint, pageSize: bigint, bitmap: BigUint64Array) {
@@ -40,6 +47,10 @@ export class LoggedPages {
 /** The pages that a device writes to by DMA, told by the device itself. */
 export class DmaLogging {
   readonly #calls: FeatureCalls;
+
+  static {
+    defineInspect(this, 'DmaLogging', (one) => one.#calls.shown);
+  }
 
   private constructor(calls: FeatureCalls) {
     this.#calls = calls;

@@ -1,5 +1,6 @@
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import type { FeatureCalls } from './call.ts';
 import { feature } from './names.ts';
@@ -7,6 +8,10 @@ import { feature } from './names.ts';
 /** A dma-buf and its owner. */
 export class Dmabuf {
   readonly #fd: OwnedFd;
+
+  static {
+    defineInspect(this, 'Dmabuf', (buffer) => ({ state: buffer.#fd.closed ? 'closed' : 'open' }));
+  }
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd;

@@ -2,6 +2,7 @@ import { invalidType, invalidValue, outOfRange, requireBytes } from '../argument
 import { binding } from '../binding.ts';
 import type { BoundCdev } from '../device/bind.ts';
 import { littleEndian } from '../device/capabilities.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { parseUuid } from './uuid.ts';
 import { FeatureCalls, operation } from './call.ts';
 import { Display } from './display.ts';
@@ -16,6 +17,7 @@ export type FeatureOperation = 'get' | 'set';
 
 /** A feature that a device has. */
 export interface FeatureInfo extends FeatureName {
+  /** What can be done with it. */
   operations: FeatureOperation[];
 }
 
@@ -41,9 +43,14 @@ export class Features {
   readonly migration: Migration;
   /** Which pages the device wrote to. */
   readonly dmaLogging: DmaLogging;
+  /** Low power while nobody uses the device. */
   readonly lowPower: LowPower;
   /** What a display shows. */
   readonly display: Display;
+
+  static {
+    defineInspect(this, 'Features', (features) => features.#calls.shown);
+  }
 
   private constructor(bound: BoundCdev) {
     this.#calls = new FeatureCalls(bound);

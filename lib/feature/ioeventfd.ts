@@ -11,6 +11,7 @@ import { checkUnsigned } from './dmabuf.ts';
 
 /** A write that the kernel makes whenever an eventfd is signalled. */
 export interface IoeventfdOptions {
+  /** As `device.region` takes it. */
   region: RegionSpec;
   /** Bytes from the region's start. */
   offset: number;

@@ -1,11 +1,13 @@
 import { EventEmitter } from 'node:events';
 import { requireBoolean, requireObject } from '../arguments.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { binding } from '../binding.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
 import { feature } from './names.ts';
 
-interface LowPowerEvents {
+/** What is told of low power. */
+export interface LowPowerEvents {
   /** The device has left low power, and does not go back by itself. */
   wakeup: [];
 }
@@ -17,6 +19,10 @@ interface LowPowerEvents {
 export class LowPower extends EventEmitter<LowPowerEvents> {
   readonly #calls: FeatureCalls;
   #event: Eventfd | undefined;
+
+  static {
+    defineInspect(this, 'LowPower', (one) => one.#calls.shown);
+  }
 
   private constructor(calls: FeatureCalls) {
     super();

@@ -1,4 +1,5 @@
 import { invalidValue } from '../arguments.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { binding, type NativeFd } from '../binding.ts';
 import { littleEndian } from '../device/capabilities.ts';
 import { badAnswer } from '../device/capabilities.ts';
@@ -48,6 +49,10 @@ export class Migration {
   #last: MigrationState = 'running';
   #source: MigrationSource | undefined;
 
+  static {
+    defineInspect(this, 'Migration', (one) => one.#calls.shown);
+  }
+
   private constructor(calls: FeatureCalls) {
     this.#calls = calls;
   }
@@ -68,7 +73,11 @@ export class Migration {
     return { p2p: (flags & 2n) !== 0n, preCopy: (flags & 4n) !== 0n };
   }
 
-  /** @throws VfioError `ERR_VFIO_UNSUPPORTED` */
+  /**
+   * The state that the device is in.
+   *
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED`
+   */
   async state(): Promise<MigrationState> {
     const flags = feature.migrationState | operation.get;
     const bytes = await this.#calls.run(flags, new Uint8Array(8));
@@ -87,7 +96,9 @@ export class Migration {
    *   which `state()` tells where the device is, and `error` is left by a reset only
    */
   async setState(state: 'resuming'): Promise<MigrationSink>;
+  /** Answers the stream of the device's state; the same one from one of these states to another. */
   async setState(state: 'stop-copy' | 'pre-copy' | 'pre-copy-p2p'): Promise<MigrationSource>;
+  /** No data flow in these states: a stream of before is to be closed. */
   async setState(state: 'stop' | 'running' | 'running-p2p'): Promise<undefined>;
   async setState(state: MigrationState): Promise<MigrationSource | MigrationSink | undefined> {
     const number = states.indexOf(state);

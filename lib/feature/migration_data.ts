@@ -3,6 +3,7 @@ import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import type { VfioError } from '../errors.ts';
 import { systemError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 
 /** Bytes of one read of the kernel. */
@@ -29,6 +30,12 @@ export class MigrationSource extends Readable {
   readonly #isPrecopy: () => boolean;
   /** The kernel had no more for now, and the stream wants some. */
   #idle = false;
+
+  static {
+    defineInspect(this, 'MigrationSource', (source) => {
+      return { state: source.#fd.closed ? 'closed' : 'open' };
+    });
+  }
 
   /** @internal */
   constructor(fd: OwnedFd, isPrecopy: () => boolean) {
@@ -87,6 +94,12 @@ export class MigrationSource extends Readable {
 /** A device's state, flowing in. It is judged when the device leaves the state resuming. */
 export class MigrationSink extends Writable {
   readonly #fd: OwnedFd;
+
+  static {
+    defineInspect(this, 'MigrationSink', (sink) => {
+      return { state: sink.#fd.closed ? 'closed' : 'open' };
+    });
+  }
 
   /** @internal */
   constructor(fd: OwnedFd) {

@@ -1,6 +1,7 @@
 import { invalidType } from '../arguments.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import {
   checkEventfd,
   checkEventfds,
@@ -32,6 +33,15 @@ export class Interrupt {
   #masked = false;
   #resample: Line;
 
+  static {
+    defineInspect(this, 'Interrupt', (interrupt) => {
+      const { name, count } = interrupt.#irq;
+      const state = interrupt.enabled ? 'enabled' : 'disabled';
+      const vectors = interrupt.#tied.length;
+      return { address: interrupt.#device.address, name, count, vectors, state };
+    });
+  }
+
   private constructor(device: Interrupts, irq: IrqInfo) {
     this.#device = device;
     this.#irq = irq;
@@ -43,6 +53,7 @@ export class Interrupt {
     return new Interrupt(device, irq);
   }
 
+  /** In `device.info.irqs`. */
   get index(): number {
     return this.#irq.index;
   }
@@ -62,6 +73,7 @@ export class Interrupt {
     return this.#irq.flags;
   }
 
+  /** Whether some of its vectors are tied to eventfds: ours, the caller's, or the package's own. */
   get enabled(): boolean {
     return this.#tied.length > 0;
   }

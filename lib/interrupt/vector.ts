@@ -1,11 +1,14 @@
 import { EventEmitter } from 'node:events';
 import { requireObject } from '../arguments.ts';
 import { checkSignal } from '../device/open_options.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
 import type { Interrupt } from './interrupt.ts';
 
-interface VectorEvents {
+/** What a vector tells. */
+export interface VectorEvents {
+  /** How many interrupts there were since the last count. */
   interrupt: [count: number];
 }
 
@@ -27,6 +30,15 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   #watched = false;
   #ref = true;
   #ended = false;
+
+  static {
+    defineInspect(this, 'InterruptVector', (vector) => {
+      const { interrupt, index } = vector;
+      const listeners = vector.listenerCount('interrupt') + vector.#iterators.size;
+      const state = vector.#ended ? 'closed' : 'open';
+      return { interrupt: interrupt.name, index, listeners, state };
+    });
+  }
 
   private constructor(interrupt: Interrupt, index: number, event: Eventfd) {
     super();

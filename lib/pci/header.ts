@@ -31,7 +31,9 @@ export const statusFields = {
   detectedParityError: [15, 1],
 } as const;
 
+/** The bits of the Command register. */
 export type PciCommand = Fields<typeof commandFields>;
+/** The bits of the Status register. */
 export type PciStatus = Fields<typeof statusFields>;
 
 /** A base address register. */

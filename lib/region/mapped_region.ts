@@ -4,6 +4,7 @@ import { binding, type Answer, type Binding, type NativeMapping } from '../bindi
 import { check } from '../call.ts';
 import { checkSignal, checkTimeout } from '../device/open_options.ts';
 import { VfioError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
@@ -62,6 +63,14 @@ export class MappedRegion implements Mapped {
   #closed: Promise<void> | undefined;
   #buffer: ArrayBuffer | undefined;
 
+  static {
+    defineInspect(this, 'MappedRegion', (mapped) => {
+      const { owner, name, offset, size } = mapped.#area;
+      const state = mapped.closed ? 'closed' : 'open';
+      return { address: owner.location.device.address, name, offset, size, state };
+    });
+  }
+
   private constructor(area: MappedArea, mapping: NativeMapping) {
     this.#area = area;
     this.#mapping = mapping;
@@ -89,6 +98,7 @@ export class MappedRegion implements Mapped {
     return this.#area.size;
   }
 
+  /** Whether it is unmapped: it, or its device, was closed. */
   get closed(): boolean {
     return this.#mapping === closedMapping;
   }

@@ -2,6 +2,7 @@ import { types } from 'node:util';
 import { invalidType, requireBytes, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import type { RegionCapability, RegionInfo } from '../device/decode.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { done, Mailbox } from './mailbox.ts';
 import { mapRegion, type RegionMapOptions } from './map.ts';
@@ -29,6 +30,15 @@ export class Region {
   readonly #info: RegionInfo;
   readonly #box = new Mailbox(binding().mailbox());
 
+  static {
+    defineInspect(this, 'Region', (region) => {
+      const { location, fd } = region.#place.owner;
+      const { name, size, flags } = region.#info;
+      const state = fd.closed ? 'closed' : 'open';
+      return { address: location.device.address, name, size, flags, state };
+    });
+  }
+
   private constructor(owner: RegionOwner, info: RegionInfo) {
     this.#place = placeOf(owner, info);
     this.#info = info;
@@ -39,6 +49,7 @@ export class Region {
     return new Region(owner, info);
   }
 
+  /** In `device.info.regions`. */
   get index(): number {
     return this.#info.index;
   }
@@ -58,6 +69,7 @@ export class Region {
     return this.#info.flags;
   }
 
+  /** As in `device.info.regions`. */
   get capabilities(): readonly RegionCapability[] {
     return this.#info.capabilities;
   }

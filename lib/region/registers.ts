@@ -1,5 +1,6 @@
 import { invalidType, invalidValue, outOfRange, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
 import { checkAccess, type Width } from './checks.ts';
 
 /** What may be done with a register: read (`r`), write (`w`), both. */
@@ -36,6 +37,7 @@ export interface ReadableRegister<Value, Fields> {
 
 /** What a register that can be written has. */
 export interface WritableRegister<Value, Fields> {
+  /** Writes the register. */
   write(value: Value): void;
   /** Writes the register: the fields that are named, and 0 in all other bits. */
   writeFields(fields: Partial<Fields>): void;
@@ -102,6 +104,13 @@ class AnyRegister {
   readonly #width: Width;
   readonly #access: string;
   readonly #fields: Map<string, Field>;
+
+  static {
+    defineInspect(this, 'Register', (register) => {
+      const [width, fields] = [register.#width * 8, [...register.#fields.keys()]];
+      return { offset: register.offset, width, access: register.#access, fields };
+    });
+  }
 
   constructor(target: RegisterTarget, name: string, spec: unknown) {
     const called = `map.${name}`;

@@ -67,9 +67,22 @@ export async function plugFunctions(
   }
   for (const one of plugged) {
     while (!existsSync(`${sysfs(one)}/driver_override`)) await setTimeout(20);
-    rebind(one);
+    await rebindNew(one);
   }
   return plugged;
+}
+
+/** The bus finds a new device a moment after sysfs shows it, and says ENODEV until then. */
+async function rebindNew(device: TestDevice): Promise<void> {
+  for (;;) {
+    try {
+      rebind(device);
+      return;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENODEV')) throw error;
+      await setTimeout(20);
+    }
+  }
 }
 
 /** The name of its driver. */

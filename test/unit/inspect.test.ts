@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { once } from 'node:events';
 import { inspect } from 'node:util';
 import { Iommufd, openCdevSync } from '../../lib/index.ts';
 import { fakeAddress as address, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
+import { closeHandles, openHandles } from '../support/matrix_handles.ts';
 import { countCalls } from '../support/traced_binding.ts';
 
 /** What `inspect` shows of a handle, asking the addon nothing. */
@@ -44,6 +46,58 @@ describe('util.inspect', () => {
       assert.equal(await shown(iommufd), `Iommufd { path: '${iommu}', state: 'closed' }`);
       assert.equal(await shown(other), `Ioas { id: 2, iommufd: '${iommu}', state: 'closed' }`);
     });
+  });
+
+  it('shows of every other what it belongs to, and touches no device', async () => {
+    const roots = fakeVfio('1:5');
+    putNode(roots, fakeNode, '/dev/zero');
+    putNode(roots, 'iommu', '/dev/full');
+    const calls: string[] = [];
+    const handles = await withBinding(countCalls(calls), () => openHandles(roots));
+    const registers = handles.MappedRegion.registers({
+      status: { offset: 0x20, access: 'r', fields: { busy: 1, irq: 0x80 } },
+    });
+    calls.length = 0;
+    const part = (state: string): string => `{ address: '${address}', state: '${state}' }`;
+    const texts = (state: string): Record<string, string> => ({
+      Display: part(state),
+      DirtyPages: '{ iova: 0n, pageSize: 4096n, pages: 64 }',
+      DmaLogging: part(state),
+      Dmabuf: `{ state: '${state}' }`,
+      Features: part(state),
+      Interrupt: `{ address: '${address}', name: 'intx', count: 1, vectors: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'enabled' : 'disabled'}' }`,
+      InterruptVector: `{ interrupt: 'intx', index: 0, listeners: 0, state: '${state}' }`,
+      LowPower: part(state),
+      MappedRegion: `{ address: '${address}', name: 'bar0', offset: 0, size: 4096, state: '${state}' }`,
+      Migration: part(state),
+      MigrationSink: `{ state: '${state}' }`,
+      MigrationSource: `{ state: '${state}' }`,
+      PciFunction: part(state),
+      Region: `{ address: '${address}', name: 'bar0', size: 4096, flags: [ 'read', 'write', 'mmap', 'caps' ], state: '${state}' }`,
+      Register: `{ offset: 32, width: 32, access: 'r', fields: [ 'busy', 'irq' ] }`,
+    });
+    // With those that the first test has.
+    const shownAlready = ['Iommufd', 'Ioas', 'VfioCdev', 'VfioDevice', 'VfioError'];
+    const expected = [...Object.keys(handles), 'Register'];
+    assert.deepEqual(expected.sort(), [...shownAlready, ...Object.keys(texts('open'))].sort());
+    const all = { ...handles, Register: registers.status };
+    const check = (state: string): void => {
+      for (const [name, text] of Object.entries(texts(state))) {
+        const handle: object = all[name as keyof typeof all];
+        assert.equal(inspect(handle, { breakLength: Infinity }), `${name} ${text}`);
+        assert.ok(inspect(handle, { depth: 9, showHidden: true, getters: true }).length < 250);
+      }
+    };
+    check('open');
+    assert.deepEqual(calls, []);
+    closeHandles(handles);
+    await Promise.all([
+      once(handles.MigrationSink, 'close'),
+      once(handles.MigrationSource, 'close'),
+    ]);
+    calls.length = 0;
+    check('closed');
+    assert.deepEqual(calls, []);
   });
 
   it('shows less of a handle that is deep in another object, and nothing of a prototype', async () => {
