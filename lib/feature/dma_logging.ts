@@ -21,7 +21,7 @@ export class LoggedPages {
   readonly bitmap: BigUint64Array;
 
   static {
-    defineInspect(this, 'DirtyPages', ({ iova, pageSize, bitmap }) => {
+    defineInspect(this, 'LoggedPages', ({ iova, pageSize, bitmap }) => {
       return { iova, pageSize, pages: bitmap.length * 64 };
     });
   }

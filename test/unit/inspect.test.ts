@@ -61,7 +61,7 @@ describe('util.inspect', () => {
     const part = (state: string): string => `{ address: '${address}', state: '${state}' }`;
     const texts = (state: string): Record<string, string> => ({
       Display: part(state),
-      DirtyPages: '{ iova: 0n, pageSize: 4096n, pages: 64 }',
+      LoggedPages: '{ iova: 0n, pageSize: 4096n, pages: 64 }',
       DmaLogging: part(state),
       Dmabuf: `{ state: '${state}' }`,
       Features: part(state),
