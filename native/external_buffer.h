@@ -16,9 +16,9 @@ inline Napi::Value ExternalBuffer(Napi::Env env, void* data, size_t size,
   const napi_status status =
       napi_create_external_arraybuffer(env, data, size, free_keep, keep, &buffer);
   if (status == napi_ok) return Napi::Value(env, buffer);
-  // Where the engine threw, as Node 20 does above 4 GiB, it calls the finalizer itself; where it takes
-  // no foreign memory at all (pointer compression), or the worker is being terminated and runs on to
-  // its next interrupt check, nobody does.
+  // Where the engine threw, as Node 20 does above 4 GiB, it calls the finalizer itself; where it
+  // takes no foreign memory at all (pointer compression), or the worker is being terminated and
+  // runs on to its next interrupt check, nobody does.
   if (env.IsExceptionPending()) {
     env.GetAndClearPendingException();
   } else {
