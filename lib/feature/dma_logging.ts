@@ -1,5 +1,5 @@
 import { invalidType, outOfRange } from '../arguments.ts';
-import { binding } from '../binding.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
 import { checkUnsigned } from './dmabuf.ts';
 import { feature } from './names.ts';
@@ -57,15 +57,12 @@ export class DmaLogging {
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
    */
   async start(options: { pageSize: number; ranges: readonly IovaRange[] }): Promise<number> {
-    const { pageSize, ranges } = options;
-    const size = checkPageSize(pageSize);
-    if (!Array.isArray(ranges) || ranges.length === 0) {
-      throw invalidType('ranges', 'an array of { iova, length }, of one range at least', ranges);
-    }
-    const numbers = (ranges as readonly IovaRange[]).flatMap(checkRange);
-    const longs = BigUint64Array.from([size, ...numbers]);
-    const answer = await binding().dmaLoggingStart(this.#calls.native, longs);
-    return this.#calls.check(answer, feature.dmaLoggingStart);
+    return await run(this.#start(options));
+  }
+
+  /** As {@link start}, blocking. */
+  startSync(options: { pageSize: number; ranges: readonly IovaRange[] }): number {
+    return runSync(this.#start(options));
   }
 
   /**
@@ -75,17 +72,47 @@ export class DmaLogging {
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is logged
    */
   async report(options: IovaRange & { pageSize: number }): Promise<DirtyPages> {
-    const size = checkPageSize(options.pageSize);
-    const [iova, length] = checkRange(options);
-    if (length / size > 1n << 32n) throw outOfRange('length', '2^32 pages at most', length);
-    const longs = BigUint64Array.from([iova, length, size]);
-    const answer = await binding().dmaLoggingReport(this.#calls.native, longs);
-    return new DirtyPages(iova, size, this.#calls.bytes(answer, feature.dmaLoggingReport));
+    return await run(this.#report(options));
+  }
+
+  /** As {@link report}, blocking. */
+  reportSync(options: IovaRange & { pageSize: number }): DirtyPages {
+    return runSync(this.#report(options));
   }
 
   /** Ends logging. */
   async stop(): Promise<void> {
-    await this.#calls.run(feature.dmaLoggingStop | operation.set, noData);
+    await run(this.#stop());
+  }
+
+  /** As {@link stop}, blocking. */
+  stopSync(): void {
+    runSync(this.#stop());
+  }
+
+  *#start(options: { pageSize: number; ranges: readonly IovaRange[] }): Steps<number> {
+    const { pageSize, ranges } = options;
+    const size = checkPageSize(pageSize);
+    if (!Array.isArray(ranges) || ranges.length === 0) {
+      throw invalidType('ranges', 'an array of { iova, length }, of one range at least', ranges);
+    }
+    const numbers = (ranges as readonly IovaRange[]).flatMap(checkRange);
+    const longs = BigUint64Array.from([size, ...numbers]);
+    const answer = yield* call('dmaLoggingStart', this.#calls.native, longs);
+    return this.#calls.check(answer, feature.dmaLoggingStart);
+  }
+
+  *#report(options: IovaRange & { pageSize: number }): Steps<DirtyPages> {
+    const size = checkPageSize(options.pageSize);
+    const [iova, length] = checkRange(options);
+    if (length / size > 1n << 32n) throw outOfRange('length', '2^32 pages at most', length);
+    const longs = BigUint64Array.from([iova, length, size]);
+    const answer = yield* call('dmaLoggingReport', this.#calls.native, longs);
+    return new DirtyPages(iova, size, this.#calls.bytes(answer, feature.dmaLoggingReport));
+  }
+
+  *#stop(): Steps<void> {
+    yield* this.#calls.bytesOf(feature.dmaLoggingStop | operation.set, noData);
   }
 }
 

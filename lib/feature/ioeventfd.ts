@@ -1,10 +1,10 @@
 import { invalidType, invalidValue } from '../arguments.ts';
-import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { ioctlOf, type BoundCdev } from '../device/bind.ts';
 import type { RegionInfo } from '../device/decode.ts';
 import { checkEventfd } from '../interrupt/arguments.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
+import { call, type Steps } from '../steps.ts';
 import { checkUnsigned } from './dmabuf.ts';
 
 /** A write that the kernel makes whenever an eventfd is signalled. */
@@ -21,11 +21,11 @@ export interface IoeventfdOptions {
 }
 
 /** VFIO_DEVICE_IOEVENTFD */
-export async function setIoeventfd(
+export function* setIoeventfd(
   bound: BoundCdev,
   regions: readonly RegionInfo[],
   options: IoeventfdOptions,
-): Promise<void> {
+): Steps<void> {
   const { region, offset, width, value, eventfd } = options;
   const found = regions.find(({ name, index }) => region === name || region === index);
   if (!found) throw invalidValue('region', 'the name or index of a region', region);
@@ -37,7 +37,7 @@ export async function setIoeventfd(
     eventfd === null ? undefined : Eventfd.duplicate(checkEventfd(eventfd), 'the eventfd');
   try {
     const handle = event?.native ?? 0;
-    const answer = await binding().ioeventfd(bound.fd.native, width, longs, handle);
+    const answer = yield* call('ioeventfd', bound.fd.native, width, longs, handle);
     check(answer, ioctlOf(bound.location, 'VFIO_DEVICE_IOEVENTFD'));
   } finally {
     event?.close();

@@ -2,20 +2,27 @@ import assert from 'node:assert/strict';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/device/bind.ts';
+import { VfioError } from '../../lib/errors.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
+import { OpenMappings } from '../../lib/region/owner.ts';
+import { Region } from '../../lib/region/region.ts';
 import { planHotReset } from '../../lib/reset/hot_reset.ts';
 import { decodeHotResetInfo } from '../../lib/reset/hot_reset_info.ts';
 import { resetDevice, resetDeviceSync } from '../../lib/reset/reset.ts';
 import { Resettable } from '../../lib/reset/resettable.ts';
+import { run } from '../../lib/steps.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { tree, type Entry } from '../support/tree.ts';
 
 const { EAGAIN, EBUSY, ENODEV, ENOSPC } = os.errno;
 
-function fakeDevice(): Resettable {
-  const location = { path: '/dev/vfio/devices/vfio0', device: { address: '0000:3b:00.0' } };
+/** A device in a folder of sysfs that holds these files. */
+function fakeDevice(files: Record<string, Entry> = {}): Resettable {
+  const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: tree(files) };
+  const location = { path: '/dev/vfio/devices/vfio0', device };
   const bound = { fd: { native: 1 }, location, devId: 1, iommufd: {} } as unknown as BoundCdev;
-  return new Resettable(bound, new Interrupts(bound, () => []), () => []);
+  return new Resettable(bound, new Interrupts(bound, () => []), () => undefined);
 }
 
 /** struct vfio_pci_hot_reset_info: [device id, segment, bus, devfn] for each. */
@@ -47,25 +54,77 @@ describe('a reset whose lock is held', () => {
     });
   }
 
-  it('is not tried for ever, and once only for a device that is wanted back', async () => {
+  it('is not tried for ever, and once only for a device that is being removed', async () => {
     let calls = 0;
     const held = (): number => {
       calls++;
       return -EAGAIN;
     };
     await withBinding({ reset: () => Promise.resolve(held()), resetSync: held }, async () => {
-      const error = await failure(() => resetDevice(fakeDevice()), 'EAGAIN');
+      const error = await failure(() => resetDevice(fakeDevice({ uevent: '' })), 'EAGAIN');
       assert.match(error.message, /its lock is held/);
       assert.equal(calls, 20);
       await failure(() => {
         resetDeviceSync(fakeDevice());
       }, 'EAGAIN');
       assert.equal(calls, 40);
-      const device = fakeDevice();
-      device.wanted = true;
-      const wanted = await failure(() => resetDevice(device), 'EAGAIN');
-      assert.match(wanted.message, /being removed: close it/);
+      // While it is removed the kernel names its driver and has no link to it.
+      const uevent = 'DRIVER=vfio-pci\nPCI_ID=1234:11E8\n';
+      const removed = await failure(() => resetDevice(fakeDevice({ uevent })), 'EAGAIN');
+      assert.match(removed.message, /being removed: vfio-pci lets go of it/);
       assert.equal(calls, 41);
+      const bound = fakeDevice({ uevent, driver: { pointsTo: '../drivers/vfio-pci' } });
+      await failure(() => resetDevice(bound), 'EAGAIN');
+      assert.equal(calls, 61);
+    });
+  });
+});
+
+describe('the command register around a reset', () => {
+  const { EIO } = os.errno;
+
+  /** A device with a configuration space of 256 bytes. */
+  function pciDevice(): Resettable {
+    const { bound, interrupts } = fakeDevice();
+    const { fd, location } = bound;
+    const owner = { fd, location, config: undefined, mappings: new OpenMappings() };
+    const info = { index: 7, name: 'config', flags: [], size: 256, offset: 0n, capabilities: [] };
+    const config = Region.of(owner, info);
+    return new Resettable(bound, interrupts, () => config);
+  }
+
+  it('is written where the reset changed it, and only there', async () => {
+    let command = 6;
+    const written: number[] = [];
+    const fakes = {
+      pread: (_: unknown, _high: number, _low: number, _at: number, bytes: Uint8Array): number => {
+        bytes.set([command, 0]);
+        return 2;
+      },
+      pwriteSync: (_: unknown, _high: number, _low: number, at: number, bytes: Uint8Array) => {
+        written.push(at, ...bytes);
+        return 2;
+      },
+      resetSync: () => 0,
+    };
+    await withBinding(fakes, () => {
+      resetDeviceSync(pciDevice());
+      assert.deepEqual(written, []);
+    });
+    const forgetting = { ...fakes, resetSync: () => (command = 0) };
+    await withBinding(forgetting, () => {
+      resetDeviceSync(pciDevice());
+      assert.deepEqual(written, [4, 6, 0]);
+    });
+  });
+
+  it('is named by the error of an access', async () => {
+    await withBinding({ pread: () => -EIO, resetSync: () => assert.fail('reset') }, async () => {
+      const error = await failure(() => {
+        resetDeviceSync(pciDevice());
+      }, 'EIO');
+      assert.ok(error instanceof VfioError);
+      assert.deepEqual([error.region, error.syscall], ['config+0x4', 'pread']);
     });
   });
 });
@@ -103,15 +162,15 @@ describe('struct vfio_pci_hot_reset_info', () => {
       return Promise.resolve(room < 1000 ? -ENOSPC : full);
     };
     await withBinding({ hotResetInfo: hotResetInfoFake }, async () => {
-      const plan = await planHotReset(fakeDevice());
+      const plan = await run(planHotReset(fakeDevice()));
       assert.deepEqual([plan.possible, plan.devices.length], [true, 1]);
     });
     assert.deepEqual(asked, [16, 256, 65535]);
     await withBinding({ hotResetInfo: () => Promise.resolve(-ENOSPC) }, () =>
-      failure(() => planHotReset(fakeDevice()), 'ENOSPC'),
+      failure(() => run(planHotReset(fakeDevice())), 'ENOSPC'),
     );
     await withBinding({ hotResetInfo: () => Promise.resolve(-ENODEV) }, async () => {
-      assert.equal((await planHotReset(fakeDevice())).possible, false);
+      assert.equal((await run(planHotReset(fakeDevice()))).possible, false);
     });
   });
 });
