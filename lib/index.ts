@@ -1,5 +1,10 @@
 export { openCdev, openCdevSync, type VfioCdev } from './device/cdev.ts';
-export { VfioDevice, type OpenDeviceOptions, type OpenDeviceSyncOptions } from './device/device.ts';
+export {
+  VfioDevice,
+  type BindOptions,
+  type OpenDeviceOptions,
+  type OpenDeviceSyncOptions,
+} from './device/device.ts';
 export type {
   DeviceCapability,
   DeviceInfo,

@@ -42,6 +42,10 @@ export interface VfioFacts {
   'group-owned': Holding & { group: number; members: GroupMember[] };
   /** The object was bound before: its descriptor belongs to a VfioDevice. */
   'already-bound': { path: string };
+  /** The device is being unbound or unplugged, which waits until it is closed. */
+  'being-removed': { bus: string; address: string; driver: string };
+  /** The kernel has no cdev of this name. */
+  'no-such-cdev': { path: string };
   /** The device was there and is gone. */
   gone: { bus: string; address: string };
   /** Something is mapped there already. `mapped`: what this program mapped and overlaps. */

@@ -7,8 +7,8 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
 import type { OwnedFd } from '../owned_fd.ts';
-import { bindNode, bindNodeSync, checkIommufd } from './bind.ts';
-import { VfioDevice } from './device.ts';
+import { bindNode, bindNodeSync } from './bind.ts';
+import { checkDeviceOptions, VfioDevice, type BindOptions } from './device.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import type { CdevNode } from './node.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
@@ -79,24 +79,27 @@ export class VfioCdev {
    * binding fails it stays here and open.
    *
    * @param iommufd where to bind; without it the device opens one of its own, and closes it
+   * @throws TypeError for arguments that cannot be right
    * @throws VfioError `EINVAL` (another descriptor of the device is bound already), `EBUSY` (its
    *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
    */
-  async bind(iommufd?: Iommufd): Promise<VfioDevice> {
-    checkIommufd(iommufd);
+  async bind(iommufd?: Iommufd, options: BindOptions = {}): Promise<VfioDevice> {
+    checkBindOptions(iommufd, options);
     this.#unbound();
-    const bound = await bindNode(this.#node, iommufd);
+    const { requestEvents = true, vfToken } = options;
+    const bound = await bindNode(this.#node, iommufd, vfToken);
     this.#bound = true;
-    return VfioDevice.adopt(bound);
+    return VfioDevice.adopt(bound, requestEvents);
   }
 
   /** As {@link bind}, blocking. */
-  bindSync(iommufd?: Iommufd): VfioDevice {
-    checkIommufd(iommufd);
+  bindSync(iommufd?: Iommufd, options: BindOptions = {}): VfioDevice {
+    checkBindOptions(iommufd, options);
     this.#unbound();
-    const bound = bindNodeSync(this.#node, iommufd);
+    const { requestEvents = true, vfToken } = options;
+    const bound = bindNodeSync(this.#node, iommufd, vfToken);
     this.#bound = true;
-    return VfioDevice.adoptSync(bound);
+    return VfioDevice.adoptSync(bound, requestEvents);
   }
 
   /** Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless. */
@@ -128,6 +131,12 @@ export class VfioCdev {
     const facts = { path: this.path };
     throw explained(error, { reason: 'already-bound', certainty: 'certain', facts });
   }
+}
+
+function checkBindOptions(iommufd: Iommufd | undefined, options: BindOptions): void {
+  requireObject('options', options);
+  const { requestEvents, vfToken } = options;
+  checkDeviceOptions({ iommufd, requestEvents, vfToken });
 }
 
 /**

@@ -12,11 +12,17 @@ import { Interrupts } from '../interrupt/interrupts.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
-import { hotResetDevice, planHotReset, type HotResetPlan } from '../reset/hot_reset.ts';
+import {
+  hotResetDevice,
+  hotResetDeviceSync,
+  planHotReset,
+  type HotResetPlan,
+} from '../reset/hot_reset.ts';
 import { dismiss, enrol } from '../reset/peers.ts';
 import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
 import { Resettable } from '../reset/resettable.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { run, runSync } from '../steps.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { Attachment } from './attachment.ts';
 import { bindNode, bindNodeSync, checkIommufd, ioctlOf, type BoundCdev } from './bind.ts';
@@ -36,7 +42,8 @@ import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import { armNotices, type DeviceEvents, type Notified } from './notices.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
-interface DeviceOptions extends BusMasterOption {
+/** How a device is bound. */
+export interface BindOptions {
   /**
    * Whether the device tells when somebody wants it back, and of its errors: it does unless this is
    * false. See the events of {@link VfioDevice}.
@@ -47,6 +54,9 @@ interface DeviceOptions extends BusMasterOption {
    * virtual functions are in use. Kernels before 6.17 do not check it, which a process warning tells.
    */
   vfToken?: string | undefined;
+}
+
+interface DeviceOptions extends BindOptions, BusMasterOption {
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
 }
@@ -60,7 +70,7 @@ export interface OpenDeviceSyncOptions extends OpenSyncOptions, DeviceOptions {}
 /**
  * A VFIO device, bound to an iommufd: open in the kernel's sense, and this program's alone.
  *
- * Where {@link open} opened it, it emits `request` when somebody wants the device back: its driver is
+ * Unless `requestEvents` is false, it emits `request` when somebody wants the device back: its driver is
  * being unbound, or it is being unplugged, which waits until it is closed. Without a listener the
  * device closes itself. It emits `error` when it reported an uncorrectable error, and `close` when it
  * is closed. None of this keeps the event loop alive.
@@ -91,7 +101,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     this.#attachment = new Attachment(bound);
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
     this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
-    this.#resettable = new Resettable(bound, this.#interrupts, () => this.info.regions);
+    this.#resettable = new Resettable(bound, this.#interrupts, () => this.#config());
     enrol(this.#resettable);
     if (notices) armNotices(this.#interrupts, this.#notified);
   }
@@ -341,7 +351,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * @throws VfioError `ENOTTY` where the device is no PCI device; `ERR_VFIO_CLOSED`
    */
   async planHotReset(): Promise<HotResetPlan> {
-    return await planHotReset(this.#resettable);
+    return await run(planHotReset(this.#resettable));
+  }
+
+  /** As {@link planHotReset}, blocking. */
+  planHotResetSync(): HotResetPlan {
+    return runSync(planHotReset(this.#resettable));
   }
 
   /**
@@ -356,6 +371,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return await hotResetDevice(this.#resettable);
   }
 
+  /** As {@link hotReset}, blocking. */
+  hotResetSync(): HotResetPlan {
+    return hotResetDeviceSync(this.#resettable);
+  }
+
   /** The device's features: VF token, migration, dirty pages, low power, displays, and any other. */
   get feature(): Features {
     this.#features ??= Features.of(this.#bound);
@@ -367,6 +387,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return await this.feature.list();
   }
 
+  /** As {@link features}, blocking. */
+  featuresSync(): FeatureInfo[] {
+    return this.feature.listSync();
+  }
+
   /**
    * Has the kernel write a value to a region whenever an eventfd is signalled, or ends that
    * (VFIO_DEVICE_IOEVENTFD).
@@ -375,7 +400,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   as the driver has it
    */
   async ioeventfd(options: IoeventfdOptions): Promise<void> {
-    await setIoeventfd(this.#bound, this.info, options);
+    await run(setIoeventfd(this.#bound, this.info, options));
+  }
+
+  /** As {@link ioeventfd}, blocking. */
+  ioeventfdSync(options: IoeventfdOptions): void {
+    runSync(setIoeventfd(this.#bound, this.info, options));
   }
 
   /**
@@ -410,6 +440,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return this.close();
   }
 
+  #config(): Region | undefined {
+    const owner = this.#owner();
+    return owner.config && Region.of(owner, owner.config);
+  }
+
   #owner(): RegionOwner {
     const { fd, location } = this.#bound;
     const config = this.info.regions.find(({ name }) => name === 'config');
@@ -428,7 +463,6 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /** Of its own, so that nobody else can call it. */
   readonly #notified: Notified = {
     requested: (count) => {
-      this.#resettable.wanted = true;
       if (this.listenerCount('request') > 0) this.emit('request', count);
       else this.close().catch((error: unknown) => this.emit('error', error as Error));
     },

@@ -3,6 +3,7 @@ import type { VfioError } from '../errors.ts';
 import { isPresent, type SysfsDevice } from '../locate/find_cdev.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import type { Cause } from '../reasons.ts';
+import { removalCause } from './removal.ts';
 import type { Subject } from './subject.ts';
 
 /** Why a device that sysfs should show is not there, or not as a VFIO device. */
@@ -15,6 +16,8 @@ export function deviceCause({ code }: VfioError, { device, roots }: Subject): Ca
   if (!isPresent(device)) {
     return { reason: 'gone', certainty: 'certain', facts: { bus, address } };
   }
+  const removal = removalCause(device);
+  if (removal) return removal;
   if (code === 'ERR_VFIO_NOT_BOUND_TO_VFIO') return notBound(device, roots.sysfsRoot);
   if (code === 'ERR_VFIO_NO_CDEV') return noCdev(device);
   return undefined;

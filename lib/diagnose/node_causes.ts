@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename } from 'node:path';
 import type { VfioError } from '../errors.ts';
+import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
 import { readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
 import type { Cause } from '../reasons.ts';
@@ -44,10 +45,12 @@ function isModuleInstalled(kernel: string): boolean {
 }
 
 /** The node of a cdev is not there: does sysfs know the cdev? */
-function absentNode(path: string, { roots: { sysfsRoot } }: Subject): Cause | undefined {
+function absentNode(path: string, { roots: { sysfsRoot, devRoot } }: Subject): Cause | undefined {
   const name = basename(path);
   const numbers = readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`);
-  return numbers === undefined ? undefined : absent(path, numbers);
+  if (numbers !== undefined) return absent(path, numbers);
+  if (path !== `${devRoot}/vfio/devices/${name}` || !isCdevName(name)) return undefined;
+  return { reason: 'no-such-cdev', certainty: 'certain', facts: { path } };
 }
 
 function absent(path: string, numbers: string): Cause {

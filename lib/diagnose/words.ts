@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type {
   Cause,
   GroupMember,
@@ -98,6 +99,14 @@ const words: WordsOf = {
   'already-bound': () => ({
     why: '',
     hint: 'use the VfioDevice that bind() returned, or open another VfioCdev after closing it',
+  }),
+  'being-removed': ({ driver }) => ({
+    why: `it is being removed: ${driver} lets go of it when whoever has it open closes it`,
+    hint: 'close it there; to see who has it open: sudo lsof | grep "/dev/vfio/devices/.*(deleted)"',
+  }),
+  'no-such-cdev': ({ path }) => ({
+    why: `the kernel has no ${basename(path)}: its device was unbound or unplugged, or is bound anew under another name`,
+    hint: 'vfio list shows the names of now; an address names a device for longer',
   }),
   gone: ({ address }) => ({
     why: `${address} was there and is gone: unplugged, or its driver was taken away`,

@@ -1,7 +1,8 @@
-import { binding, type Answer, type NativeFd } from '../binding.ts';
+import type { Answer, NativeFd } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
 import { ioctlOf, type BoundCdev } from '../device/bind.ts';
 import { VfioError } from '../errors.ts';
+import { call, type Steps } from '../steps.ts';
 import { featureNames } from './names.ts';
 
 /** VFIO_DEVICE_FEATURE_GET and so on. */
@@ -41,13 +42,9 @@ export class FeatureCalls {
     return ioctlOf(this.#bound.location, request);
   }
 
-  async run(flags: number, bytes: Uint8Array): Promise<Uint8Array> {
-    return this.bytes(await binding().feature(this.native, flags, bytes), flags);
-  }
-
-  /** As {@link run}, blocking. */
-  runSync(flags: number, bytes: Uint8Array): Uint8Array {
-    return this.bytes(binding().featureSync(this.native, flags, bytes), flags);
+  /** Features whose data are bytes; answers them as the kernel left them. */
+  *bytesOf(flags: number, bytes: Uint8Array): Steps<Uint8Array> {
+    return this.bytes(yield* call('feature', this.native, flags, bytes), flags);
   }
 
   /** The array that a native function answered. */

@@ -1,7 +1,8 @@
 import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { binding, type NativeFd } from '../binding.ts';
+import type { NativeFd } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
+import { defineInspect } from '../inspect_handle.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 import type { FeatureCalls } from './call.ts';
 import { Dmabuf } from './dmabuf.ts';
 
@@ -59,11 +60,12 @@ export class Display {
 
   /** Whether the device shows its picture that way; false also for one that is no display. */
   async supports(source: PlaneSource): Promise<boolean> {
-    const flags = flagOf(source) | VFIO_GFX_PLANE_TYPE_PROBE;
-    const answer = await binding().queryGfxPlane(this.#calls.native, flags, 0);
-    if (answer === EINVAL || answer === ENOTTY) return false;
-    if (typeof answer !== 'object') check(answer, this.#queried());
-    return true;
+    return await run(this.#supports(source));
+  }
+
+  /** As {@link supports}, blocking. */
+  supportsSync(source: PlaneSource): boolean {
+    return runSync(this.#supports(source));
   }
 
   /**
@@ -75,13 +77,12 @@ export class Display {
     source: PlaneSource,
     plane: 'overlay' | 'primary' | 'cursor' = 'primary',
   ): Promise<Plane> {
-    const type = planes.indexOf(plane);
-    if (type < 0) throw invalidValue('plane', `one of ${planes.join(', ')}`, plane);
-    const flags = flagOf(source);
-    const answer = await binding().queryGfxPlane(this.#calls.native, flags, type);
-    if (typeof answer === 'object') return decodePlane(answer);
-    check(answer, this.#queried());
-    throw new Error('vfio: the addon answered a number for a plane; please report this bug');
+    return await run(this.#queryPlane(source, plane));
+  }
+
+  /** As {@link queryPlane}, blocking. */
+  queryPlaneSync(source: PlaneSource, plane: 'overlay' | 'primary' | 'cursor' = 'primary'): Plane {
+    return runSync(this.#queryPlane(source, plane));
   }
 
   /**
@@ -90,10 +91,36 @@ export class Display {
    * @throws TypeError, RangeError; VfioError `ENOENT` for an id that is not, or no longer, there
    */
   async getDmabuf(id: number): Promise<Dmabuf> {
+    return await run(this.#getDmabuf(id));
+  }
+
+  /** As {@link getDmabuf}, blocking. */
+  getDmabufSync(id: number): Dmabuf {
+    return runSync(this.#getDmabuf(id));
+  }
+
+  *#supports(source: PlaneSource): Steps<boolean> {
+    const flags = flagOf(source) | VFIO_GFX_PLANE_TYPE_PROBE;
+    const answer = yield* call('queryGfxPlane', this.#calls.native, flags, 0);
+    if (answer === EINVAL || answer === ENOTTY) return false;
+    if (typeof answer !== 'object') check(answer, this.#queried());
+    return true;
+  }
+
+  *#queryPlane(source: PlaneSource, plane: (typeof planes)[number]): Steps<Plane> {
+    const type = planes.indexOf(plane);
+    if (type < 0) throw invalidValue('plane', `one of ${planes.join(', ')}`, plane);
+    const answer = yield* call('queryGfxPlane', this.#calls.native, flagOf(source), type);
+    if (typeof answer === 'object') return decodePlane(answer);
+    check(answer, this.#queried());
+    throw new Error('vfio: the addon answered a number for a plane; please report this bug');
+  }
+
+  *#getDmabuf(id: number): Steps<Dmabuf> {
     checkId(id);
-    const answer = await binding().getGfxDmabuf(this.#calls.native, id);
-    const call = this.#calls.named('VFIO_DEVICE_GET_GFX_DMABUF');
-    return Dmabuf.adopt(check(answer, call) as NativeFd);
+    const answer = yield* call('getGfxDmabuf', this.#calls.native, id);
+    const named = this.#calls.named('VFIO_DEVICE_GET_GFX_DMABUF');
+    return Dmabuf.adopt(check(answer, named) as NativeFd);
   }
 
   #queried(): CallName {

@@ -1,6 +1,6 @@
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { defineInspect } from '../inspect_handle.ts';
-import { binding } from '../binding.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
 import { checkUnsigned } from './dmabuf.ts';
 import { feature } from './names.ts';
@@ -69,6 +69,40 @@ export class DmaLogging {
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
    */
   async start(options: { pageSize: number; ranges: readonly LoggedRange[] }): Promise<number> {
+    return await run(this.#start(options));
+  }
+
+  /** As {@link start}, blocking. */
+  startSync(options: { pageSize: number; ranges: readonly LoggedRange[] }): number {
+    return runSync(this.#start(options));
+  }
+
+  /**
+   * The pages of a range that were written to since the last report of it. After an error all pages
+   * have to be taken for written.
+   *
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is logged
+   */
+  async report(options: LoggedRange & { pageSize: number }): Promise<LoggedPages> {
+    return await run(this.#report(options));
+  }
+
+  /** As {@link report}, blocking. */
+  reportSync(options: LoggedRange & { pageSize: number }): LoggedPages {
+    return runSync(this.#report(options));
+  }
+
+  /** Ends logging. */
+  async stop(): Promise<void> {
+    await run(this.#stop());
+  }
+
+  /** As {@link stop}, blocking. */
+  stopSync(): void {
+    runSync(this.#stop());
+  }
+
+  *#start(options: { pageSize: number; ranges: readonly LoggedRange[] }): Steps<number> {
     requireObject('options', options);
     const { pageSize, ranges } = options;
     const size = checkPageSize(pageSize);
@@ -80,29 +114,22 @@ export class DmaLogging {
       return checkRange(range as LoggedRange);
     });
     const longs = BigUint64Array.from([size, ...numbers]);
-    const answer = await binding().dmaLoggingStart(this.#calls.native, longs);
+    const answer = yield* call('dmaLoggingStart', this.#calls.native, longs);
     return this.#calls.check(answer, feature.dmaLoggingStart);
   }
 
-  /**
-   * The pages of a range that were written to since the last report of it. After an error all pages
-   * have to be taken for written.
-   *
-   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is logged
-   */
-  async report(options: LoggedRange & { pageSize: number }): Promise<LoggedPages> {
+  *#report(options: LoggedRange & { pageSize: number }): Steps<LoggedPages> {
     requireObject('options', options);
     const size = checkPageSize(options.pageSize);
     const [iova, length] = checkRange(options);
     if (length / size > 1n << 32n) throw outOfRange('length', '2^32 pages at most', length);
     const longs = BigUint64Array.from([iova, length, size]);
-    const answer = await binding().dmaLoggingReport(this.#calls.native, longs);
+    const answer = yield* call('dmaLoggingReport', this.#calls.native, longs);
     return new LoggedPages(iova, size, this.#calls.bytes(answer, feature.dmaLoggingReport));
   }
 
-  /** Ends logging. */
-  async stop(): Promise<void> {
-    await this.#calls.run(feature.dmaLoggingStop | operation.set, noData);
+  *#stop(): Steps<void> {
+    yield* this.#calls.bytesOf(feature.dmaLoggingStop | operation.set, noData);
   }
 }
 

@@ -1,7 +1,8 @@
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
-import { binding, type NativeFd } from '../binding.ts';
+import type { NativeFd } from '../binding.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { OwnedFd } from '../owned_fd.ts';
+import { call, type Steps } from '../steps.ts';
 import type { FeatureCalls } from './call.ts';
 import { feature } from './names.ts';
 
@@ -23,10 +24,10 @@ export class Dmabuf {
   }
 
   /** @internal */
-  static async export(calls: FeatureCalls, region: unknown, ranges: unknown): Promise<Dmabuf> {
+  static *export(calls: FeatureCalls, region: unknown, ranges: unknown): Steps<Dmabuf> {
     const index = checkRegion(region);
     const longs = BigUint64Array.from(checkRanges(ranges));
-    const answer = await binding().exportDmabuf(calls.native, index, longs);
+    const answer = yield* call('exportDmabuf', calls.native, index, longs);
     return Dmabuf.adopt(calls.check(answer, feature.dmaBuf) as NativeFd);
   }
 

@@ -1,16 +1,16 @@
 import { invalidType, invalidValue, outOfRange, requireBytes } from '../arguments.ts';
-import { binding } from '../binding.ts';
 import type { BoundCdev } from '../device/bind.ts';
 import { littleEndian } from '../device/capabilities.ts';
 import { defineInspect } from '../inspect_handle.ts';
-import { parseUuid } from './uuid.ts';
-import { FeatureCalls, operation } from './call.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
+import { FeatureCalls, noData, operation } from './call.ts';
 import { Display } from './display.ts';
 import { DmaLogging } from './dma_logging.ts';
 import { Dmabuf } from './dmabuf.ts';
 import { LowPower } from './low_power.ts';
 import { Migration } from './migration.ts';
 import { feature, featureNames, type FeatureName } from './names.ts';
+import { parseUuid } from './uuid.ts';
 
 /** What can be done with a feature. */
 export type FeatureOperation = 'get' | 'set';
@@ -71,16 +71,12 @@ export class Features {
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_CLOSED`
    */
   async probe(index: number, what?: FeatureOperation): Promise<boolean> {
-    const flags = probeFlags(index, what);
-    const bytes = new Uint8Array(0);
-    return this.#calls.isThere(await binding().feature(this.#calls.native, flags, bytes));
+    return await run(this.#probe(index, what));
   }
 
   /** As {@link probe}, blocking. */
   probeSync(index: number, what?: FeatureOperation): boolean {
-    const flags = probeFlags(index, what);
-    const bytes = new Uint8Array(0);
-    return this.#calls.isThere(binding().featureSync(this.#calls.native, flags, bytes));
+    return runSync(this.#probe(index, what));
   }
 
   /**
@@ -90,12 +86,14 @@ export class Features {
    * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL`, `ERR_VFIO_CLOSED`
    */
   async get(index: number, length: number): Promise<Uint8Array> {
-    return this.#calls.run(plainFlags(index) | operation.get, room('length', length));
+    return await run(
+      this.#calls.bytesOf(plainFlags(index) | operation.get, room('length', length)),
+    );
   }
 
   /** As {@link get}, blocking. */
   getSync(index: number, length: number): Uint8Array {
-    return this.#calls.runSync(plainFlags(index) | operation.get, room('length', length));
+    return runSync(this.#calls.bytesOf(plainFlags(index) | operation.get, room('length', length)));
   }
 
   /**
@@ -106,27 +104,22 @@ export class Features {
    * @throws as {@link get}
    */
   async set(index: number, bytes: Uint8Array): Promise<Uint8Array> {
-    return this.#calls.run(plainFlags(index) | operation.set, checkBytes(bytes));
+    return await run(this.#calls.bytesOf(plainFlags(index) | operation.set, checkBytes(bytes)));
   }
 
   /** As {@link set}, blocking. */
   setSync(index: number, bytes: Uint8Array): Uint8Array {
-    return this.#calls.runSync(plainFlags(index) | operation.set, checkBytes(bytes));
+    return runSync(this.#calls.bytesOf(plainFlags(index) | operation.set, checkBytes(bytes)));
   }
 
   /** The features that the device has, of those of Linux 7.3. */
   async list(): Promise<FeatureInfo[]> {
-    const infos = await Promise.all(
-      featureNames.map(async (one) => {
-        const canGet = await this.probe(one.index, 'get');
-        const canSet = await this.probe(one.index, 'set');
-        const operations: FeatureOperation[] = [];
-        if (canGet) operations.push('get');
-        if (canSet) operations.push('set');
-        return { ...one, operations };
-      }),
-    );
-    return infos.filter(({ operations }) => operations.length > 0);
+    return await run(this.#list());
+  }
+
+  /** As {@link list}, blocking. */
+  listSync(): FeatureInfo[] {
+    return runSync(this.#list());
   }
 
   /**
@@ -137,15 +130,22 @@ export class Features {
    *   physical function with virtual ones
    */
   async setVfToken(uuid: string): Promise<void> {
-    await this.#calls.run(feature.vfToken | operation.set, parseUuid('uuid', uuid));
+    await run(this.#calls.bytesOf(feature.vfToken | operation.set, parseUuid('uuid', uuid)));
+  }
+
+  /** As {@link setVfToken}, blocking. */
+  setVfTokenSync(uuid: string): void {
+    runSync(this.#calls.bytesOf(feature.vfToken | operation.set, parseUuid('uuid', uuid)));
   }
 
   /** Lets a CDX device do DMA, or not. A PCI device has a bit for that in its Command register. */
   async setBusMaster(enabled: boolean): Promise<void> {
-    if (typeof enabled !== 'boolean') throw invalidType('enabled', 'a boolean', enabled);
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setUint32(0, Number(enabled), littleEndian);
-    await this.#calls.run(feature.busMaster | operation.set, bytes);
+    await run(this.#calls.bytesOf(feature.busMaster | operation.set, switchOf(enabled)));
+  }
+
+  /** As {@link setBusMaster}, blocking. */
+  setBusMasterSync(enabled: boolean): void {
+    runSync(this.#calls.bytesOf(feature.busMaster | operation.set, switchOf(enabled)));
   }
 
   /**
@@ -159,7 +159,15 @@ export class Features {
     region: number,
     ranges: readonly { offset: number | bigint; length: number | bigint }[],
   ): Promise<Dmabuf> {
-    return await Dmabuf.export(this.#calls, region, ranges);
+    return await run(Dmabuf.export(this.#calls, region, ranges));
+  }
+
+  /** As {@link exportDmabuf}, blocking. */
+  exportDmabufSync(
+    region: number,
+    ranges: readonly { offset: number | bigint; length: number | bigint }[],
+  ): Dmabuf {
+    return runSync(Dmabuf.export(this.#calls, region, ranges));
   }
 
   /**
@@ -167,11 +175,45 @@ export class Features {
    * none is pending.
    */
   async zpciError(size: number): Promise<Uint8Array | undefined> {
+    return await run(this.#zpciError(size));
+  }
+
+  /** As {@link zpciError}, blocking. */
+  zpciErrorSync(size: number): Uint8Array | undefined {
+    return runSync(this.#zpciError(size));
+  }
+
+  *#probe(index: number, what?: FeatureOperation): Steps<boolean> {
+    const flags = probeFlags(index, what);
+    return this.#calls.isThere(yield* call('feature', this.#calls.native, flags, noData));
+  }
+
+  *#list(): Steps<FeatureInfo[]> {
+    const infos: FeatureInfo[] = [];
+    for (const one of featureNames) {
+      const operations: FeatureOperation[] = [];
+      for (const what of ['get', 'set'] as const) {
+        if (yield* this.#probe(one.index, what)) operations.push(what);
+      }
+      if (operations.length > 0) infos.push({ ...one, operations });
+    }
+    return infos;
+  }
+
+  *#zpciError(size: number): Steps<Uint8Array | undefined> {
     const { byteLength } = room('size', size);
-    const answer = await binding().zpciError(this.#calls.native, byteLength);
+    const answer = yield* call('zpciError', this.#calls.native, byteLength);
     if (answer === ENOMSG) return undefined;
     return this.#calls.bytes(answer, feature.zpciError);
   }
+}
+
+/** The data of a feature that is on or off. */
+function switchOf(enabled: unknown): Uint8Array {
+  if (typeof enabled !== 'boolean') throw invalidType('enabled', 'a boolean', enabled);
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, Number(enabled), littleEndian);
+  return bytes;
 }
 
 function checkIndex(index: unknown): number {

@@ -1,5 +1,4 @@
 import { invalidValue, outOfRange, requireObject } from '../arguments.ts';
-import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { ioctlOf, type BoundCdev } from '../device/bind.ts';
 import type { DeviceInfo } from '../device/decode.ts';
@@ -7,6 +6,7 @@ import { checkEventfd } from '../interrupt/arguments.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import { checkRange } from '../region/checks.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
+import { call, type Steps } from '../steps.ts';
 import { checkUnsigned } from './dmabuf.ts';
 
 /** A write that the kernel makes whenever an eventfd is signalled. */
@@ -24,11 +24,11 @@ export interface IoeventfdOptions {
 }
 
 /** VFIO_DEVICE_IOEVENTFD */
-export async function setIoeventfd(
+export function* setIoeventfd(
   bound: BoundCdev,
   info: DeviceInfo,
   options: IoeventfdOptions,
-): Promise<void> {
+): Steps<void> {
   requireObject('options', options);
   const { region, offset, width, value, eventfd } = options;
   const found = findRegion(info, region, bound.location.device.address);
@@ -39,7 +39,7 @@ export async function setIoeventfd(
     eventfd === null ? undefined : Eventfd.duplicate(checkEventfd(eventfd), 'the eventfd');
   try {
     const handle = event?.native ?? 0;
-    const answer = await binding().ioeventfd(bound.fd.native, width, longs, handle);
+    const answer = yield* call('ioeventfd', bound.fd.native, width, longs, handle);
     check(answer, ioctlOf(bound.location, 'VFIO_DEVICE_IOEVENTFD'));
   } finally {
     event?.close();

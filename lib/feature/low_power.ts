@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { requireBoolean, requireObject } from '../arguments.ts';
 import { defineInspect } from '../inspect_handle.ts';
-import { binding } from '../binding.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
 import { feature } from './names.ts';
 
@@ -14,7 +14,8 @@ export interface LowPowerEvents {
 
 /**
  * Low power while nobody uses the device. What the kernel has to do with it, a read of a region or an
- * ioctl, wakes it for that time; mapped regions fault until it has left low power.
+ * ioctl, wakes it for that time. Mapped regions do not: from the entry on, each access of one is `EIO`,
+ * until low power is left.
  */
 export class LowPower extends EventEmitter<LowPowerEvents> {
   readonly #calls: FeatureCalls;
@@ -35,23 +36,50 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
   }
 
   /**
-   * Lets the device go to low power. With `wakeup` the first access that wakes it ends this, and
-   * `wakeup` is emitted; waiting for it keeps the event loop alive.
+   * Lets the device go to low power, now or a little later. With `wakeup` the first access through
+   * the kernel ends this, or what the device does by itself (PME), and `wakeup` is emitted, once;
+   * waiting for it keeps the event loop alive.
    *
    * @throws TypeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it is allowed already,
    *   `ERR_VFIO_CLOSED`
    */
   async enter(options: { wakeup?: boolean | undefined } = {}): Promise<void> {
-    requireObject('options', options);
-    const { wakeup } = options;
-    requireBoolean('wakeup', wakeup);
-    if (wakeup !== true) {
-      await this.#calls.run(feature.lowPowerEntry | operation.set, noData);
+    await run(this.#enter(checkWakeup(options)));
+  }
+
+  /** As {@link enter}, blocking. */
+  enterSync(options: { wakeup?: boolean | undefined } = {}): void {
+    runSync(this.#enter(checkWakeup(options)));
+  }
+
+  /**
+   * Takes the device out of low power, for good. May itself be what wakes it, which `wakeup` tells.
+   *
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`
+   */
+  async exit(): Promise<void> {
+    await run(this.#exit());
+  }
+
+  /** As {@link exit}, blocking. */
+  exitSync(): void {
+    runSync(this.#exit());
+  }
+
+  /** Nothing wakes the device any more. @internal */
+  end(): void {
+    this.#event?.close();
+    this.#event = undefined;
+  }
+
+  *#enter(wakeup: boolean): Steps<void> {
+    if (!wakeup) {
+      yield* this.#calls.bytesOf(feature.lowPowerEntry | operation.set, noData);
       return;
     }
     const event = Eventfd.open('the wake-up eventfd');
     try {
-      const answer = await binding().lowPowerWakeup(this.#calls.native, event.native);
+      const answer = yield* call('lowPowerWakeup', this.#calls.native, event.native);
       this.#calls.check(answer, feature.lowPowerEntryWithWakeup);
       event.watch(() => {
         this.end();
@@ -64,20 +92,16 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
     this.#event = event;
   }
 
-  /**
-   * Takes the device out of low power, for good. May itself be what wakes it, which `wakeup` tells.
-   *
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`
-   */
-  async exit(): Promise<void> {
-    await this.#calls.run(feature.lowPowerExit | operation.set, noData);
+  *#exit(): Steps<void> {
+    yield* this.#calls.bytesOf(feature.lowPowerExit | operation.set, noData);
     if (this.#event !== undefined && this.#event.read() > 0) this.emit('wakeup');
     this.end();
   }
+}
 
-  /** Nothing wakes the device any more. @internal */
-  end(): void {
-    this.#event?.close();
-    this.#event = undefined;
-  }
+function checkWakeup(options: { wakeup?: boolean | undefined }): boolean {
+  requireObject('options', options);
+  const { wakeup } = options;
+  requireBoolean('wakeup', wakeup);
+  return wakeup ?? false;
 }

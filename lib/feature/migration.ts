@@ -1,9 +1,9 @@
 import { invalidValue } from '../arguments.ts';
+import type { NativeFd } from '../binding.ts';
+import { badAnswer, littleEndian } from '../device/capabilities.ts';
 import { defineInspect } from '../inspect_handle.ts';
-import { binding, type NativeFd } from '../binding.ts';
-import { littleEndian } from '../device/capabilities.ts';
-import { badAnswer } from '../device/capabilities.ts';
 import { OwnedFd } from '../owned_fd.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
 import { MigrationSink, MigrationSource } from './migration_data.ts';
 import { feature } from './names.ts';
@@ -32,6 +32,7 @@ export interface MigrationSupport {
 }
 
 const EINVAL = -22;
+const ENOTTY = -25;
 
 /**
  * A device's state, moved out of it and into another of the same kind. `setState('stop-copy')` gives
@@ -68,9 +69,12 @@ export class Migration {
    * @throws VfioError `ERR_VFIO_UNSUPPORTED` where it does not migrate
    */
   async support(): Promise<MigrationSupport> {
-    const bytes = await this.#calls.run(feature.migration | operation.get, new Uint8Array(8));
-    const flags = viewOf(bytes).getBigUint64(0, littleEndian);
-    return { p2p: (flags & 2n) !== 0n, preCopy: (flags & 4n) !== 0n };
+    return await run(this.#support());
+  }
+
+  /** As {@link support}, blocking. */
+  supportSync(): MigrationSupport {
+    return runSync(this.#support());
   }
 
   /**
@@ -79,12 +83,12 @@ export class Migration {
    * @throws VfioError `ERR_VFIO_UNSUPPORTED`
    */
   async state(): Promise<MigrationState> {
-    const flags = feature.migrationState | operation.get;
-    const bytes = await this.#calls.run(flags, new Uint8Array(8));
-    const state = viewOf(bytes).getUint32(0, littleEndian);
-    const name = states[state];
-    if (name === undefined) throw badAnswer(`the kernel tells the migration state ${state}`);
-    return name;
+    return await run(this.#state());
+  }
+
+  /** As {@link state}, blocking. */
+  stateSync(): MigrationState {
+    return runSync(this.#state());
   }
 
   /**
@@ -101,15 +105,15 @@ export class Migration {
   /** No data flow in these states: a stream of before is to be closed. */
   async setState(state: 'stop' | 'running' | 'running-p2p'): Promise<undefined>;
   async setState(state: MigrationState): Promise<MigrationSource | MigrationSink | undefined> {
-    const number = states.indexOf(state);
-    if (number < 1) throw invalidValue('state', `one of ${states.slice(1).join(', ')}`, state);
-    const answer = await binding().setMigrationState(this.#calls.native, number);
-    const data = this.#calls.check(answer, feature.migrationState);
-    this.#last = state;
-    if (data !== 0) return this.#flow(state, data as NativeFd);
-    // From one saving state to another the data flow on.
-    if (isSaving(state)) this.#source?.more();
-    return isSaving(state) ? this.#source : undefined;
+    return await run(this.#setState(state));
+  }
+
+  /** As {@link setState}, blocking; the streams flow as ever. */
+  setStateSync(state: 'resuming'): MigrationSink;
+  setStateSync(state: 'stop-copy' | 'pre-copy' | 'pre-copy-p2p'): MigrationSource;
+  setStateSync(state: 'stop' | 'running' | 'running-p2p'): undefined;
+  setStateSync(state: MigrationState): MigrationSource | MigrationSink | undefined {
+    return runSync(this.#setState(state));
   }
 
   /**
@@ -118,8 +122,12 @@ export class Migration {
    * @throws VfioError `ERR_VFIO_UNSUPPORTED`
    */
   async dataSize(): Promise<bigint> {
-    const flags = feature.migrationDataSize | operation.get;
-    return viewOf(await this.#calls.run(flags, new Uint8Array(8))).getBigUint64(0, littleEndian);
+    return await run(this.#dataSize());
+  }
+
+  /** As {@link dataSize}, blocking. */
+  dataSizeSync(): bigint {
+    return runSync(this.#dataSize());
   }
 
   /**
@@ -128,10 +136,53 @@ export class Migration {
    * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 7.1, for devices with pre-copy)
    */
   async enablePrecopyInfoV2(): Promise<void> {
+    await run(this.#enablePrecopyInfoV2());
+  }
+
+  /** As {@link enablePrecopyInfoV2}, blocking. */
+  enablePrecopyInfoV2Sync(): void {
+    runSync(this.#enablePrecopyInfoV2());
+  }
+
+  *#support(): Steps<MigrationSupport> {
+    const flags = (yield* this.#get(feature.migration)).getBigUint64(0, littleEndian);
+    return { p2p: (flags & 2n) !== 0n, preCopy: (flags & 4n) !== 0n };
+  }
+
+  *#state(): Steps<MigrationState> {
+    const state = (yield* this.#get(feature.migrationState)).getUint32(0, littleEndian);
+    const name = states[state];
+    if (name === undefined) throw badAnswer(`the kernel tells the migration state ${state}`);
+    return name;
+  }
+
+  *#setState(state: MigrationState): Steps<MigrationSource | MigrationSink | undefined> {
+    const number = states.indexOf(state);
+    if (number < 1) throw invalidValue('state', `one of ${states.slice(1).join(', ')}`, state);
+    const answer = yield* call('setMigrationState', this.#calls.native, number);
+    const data = this.#calls.check(answer, feature.migrationState);
+    this.#last = state;
+    if (data !== 0) return this.#flow(state, data as NativeFd);
+    // From one saving state to another the data flow on.
+    if (isSaving(state)) this.#source?.more();
+    return isSaving(state) ? this.#source : undefined;
+  }
+
+  *#dataSize(): Steps<bigint> {
+    return (yield* this.#get(feature.migrationDataSize)).getBigUint64(0, littleEndian);
+  }
+
+  *#enablePrecopyInfoV2(): Steps<void> {
     const flags = feature.precopyInfoV2 | operation.set;
-    const answer = await binding().feature(this.#calls.native, flags, noData);
+    const answer = yield* call('feature', this.#calls.native, flags, noData);
     // Alone among the features this one answers EINVAL where there is no pre-copy.
-    this.#calls.bytes(answer === EINVAL ? -25 : answer, flags);
+    this.#calls.bytes(answer === EINVAL ? ENOTTY : answer, flags);
+  }
+
+  /** The struct of a feature of 8 bytes. */
+  *#get(index: number): Steps<DataView> {
+    const bytes = yield* this.#calls.bytesOf(index | operation.get, new Uint8Array(8));
+    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   #flow(state: MigrationState, data: NativeFd): MigrationSource | MigrationSink {
@@ -145,8 +196,4 @@ export class Migration {
 
 function isSaving(state: MigrationState): boolean {
   return state === 'stop-copy' || state.startsWith('pre-copy');
-}
-
-function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
 }

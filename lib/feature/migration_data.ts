@@ -5,6 +5,7 @@ import type { VfioError } from '../errors.ts';
 import { systemError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 
 /** Bytes of one read of the kernel. */
 const chunk = 1 << 20;
@@ -50,12 +51,12 @@ export class MigrationSource extends Readable {
    * @throws VfioError `EINVAL` in another state than pre-copy; `ERR_VFIO_CLOSED`
    */
   async precopyInfo(): Promise<PrecopyInfo> {
-    const call = { syscall: 'ioctl', request: 'VFIO_MIG_GET_PRECOPY_INFO' };
-    const answer = await binding().precopyInfo(this.#fd.native);
-    if (typeof answer !== 'object') throw failed(answer, call);
-    const { 1: flags = 0 } = answer;
-    const [, initialBytes = 0n, dirtyBytes = 0n] = new BigUint64Array(answer.buffer);
-    return { initialBytes, dirtyBytes, reinit: (flags & 1) !== 0 };
+    return await run(this.#precopyInfo());
+  }
+
+  /** As {@link precopyInfo}, blocking. */
+  precopyInfoSync(): PrecopyInfo {
+    return runSync(this.#precopyInfo());
   }
 
   /** Looks whether there is more after a temporary end. */
@@ -75,6 +76,15 @@ export class MigrationSource extends Readable {
   /** @internal */
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     closeThen(this.#fd, error, callback);
+  }
+
+  *#precopyInfo(): Steps<PrecopyInfo> {
+    const answer = yield* call('precopyInfo', this.#fd.native);
+    const named = { syscall: 'ioctl', request: 'VFIO_MIG_GET_PRECOPY_INFO' };
+    if (typeof answer !== 'object') throw failed(answer, named);
+    const { 1: flags = 0 } = answer;
+    const [, initialBytes = 0n, dirtyBytes = 0n] = new BigUint64Array(answer.buffer);
+    return { initialBytes, dirtyBytes, reinit: (flags & 1) !== 0 };
   }
 
   async #read(size: number): Promise<void> {

@@ -2,6 +2,7 @@ import { invalidType } from '../arguments.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import { run, runSync, type Steps } from '../steps.ts';
 import {
   checkEventfd,
   checkEventfds,
@@ -98,38 +99,14 @@ export class Interrupt {
    */
   async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
     const wanted = this.#check(what);
-    return this.#device.turns.run(async () => {
-      const lines = this.#open(wanted);
-      try {
-        const answer = await this.#lines.tie(action.trigger, 0, lines);
-        if (isTooFew(answer)) {
-          const available = answer > 0 ? answer : await this.#findAvailable(lines);
-          throw tooFew(this.#attempt(lines), answer, available);
-        }
-        return this.#tie(answer, wanted, lines);
-      } catch (error) {
-        close(lines);
-        throw error;
-      }
-    });
+    return this.#device.turns.run(() => run(this.#enable(wanted)));
   }
 
   /** As {@link enable}, blocking. */
   enableSync(what: number | EnableOptions = 1): readonly InterruptVector[] {
     const wanted = this.#check(what);
     this.#device.requireNoTurn();
-    const lines = this.#open(wanted);
-    try {
-      const answer = this.#lines.tieSync(action.trigger, 0, lines);
-      if (isTooFew(answer)) {
-        const available = answer > 0 ? answer : this.#findAvailableSync(lines);
-        throw tooFew(this.#attempt(lines), answer, available);
-      }
-      return this.#tie(answer, wanted, lines);
-    } catch (error) {
-      close(lines);
-      throw error;
-    }
+    return runSync(this.#enable(wanted));
   }
 
   /**
@@ -142,22 +119,14 @@ export class Interrupt {
    */
   async resize(vectors: number): Promise<{ vectors: readonly InterruptVector[]; gap: boolean }> {
     const wanted = checkVectors(vectors, this.#irq);
-    return this.#device.turns.run(async () => {
-      const gap = this.#needsGap(wanted);
-      const { kept, added, dropped } = this.#plan(wanted);
-      try {
-        if (gap) await this.#lines.free();
-        if (dropped.length > 0) await this.#untie(kept.length, dropped.length);
-        const answer = gap
-          ? await this.#lines.tie(action.trigger, 0, [...kept, ...added])
-          : await this.#tieMore(kept.length, added);
-        this.#grow(answer, gap, kept, added);
-      } catch (error) {
-        close(added);
-        throw error;
-      }
-      return { vectors: this.#vectors, gap };
-    });
+    return this.#device.turns.run(() => run(this.#resize(wanted)));
+  }
+
+  /** As {@link resize}, blocking. */
+  resizeSync(vectors: number): { vectors: readonly InterruptVector[]; gap: boolean } {
+    const wanted = checkVectors(vectors, this.#irq);
+    this.#device.requireNoTurn();
+    return runSync(this.#resize(wanted));
   }
 
   /**
@@ -168,19 +137,13 @@ export class Interrupt {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   async disable(): Promise<void> {
-    await this.#device.turns.run(async () => {
-      if (!this.enabled) return;
-      await this.#lines.free();
-      this.end();
-    });
+    await this.#device.turns.run(() => run(this.#disable()));
   }
 
   /** As {@link disable}, blocking. */
   disableSync(): void {
     this.#device.requireNoTurn();
-    if (!this.enabled) return;
-    this.#lines.freeSync();
-    this.end();
+    runSync(this.#disable());
   }
 
   /**
@@ -209,7 +172,7 @@ export class Interrupt {
   resample(eventfd: number | null): void {
     const line = eventfd === null ? undefined : this.#duplicate(checkEventfd(eventfd));
     try {
-      this.#lines.check(this.#lines.tieSync(action.unmask, 0, [line]));
+      this.#lines.check(runSync(this.#lines.tie(action.unmask, 0, [line])));
     } catch (error) {
       line?.close();
       throw error;
@@ -239,7 +202,7 @@ export class Interrupt {
   arm(callback: (count: number) => void): boolean {
     const lines = this.#make(0, 1);
     try {
-      const answer = this.#lines.tieSync(action.trigger, 0, lines);
+      const answer = runSync(this.#lines.tie(action.trigger, 0, lines));
       if (answer === ENOTTY || answer === EINVAL) {
         close(lines);
         return false;
@@ -255,23 +218,12 @@ export class Interrupt {
   }
 
   /** Establishes again what a reset may have undone. @internal */
-  async restore(): Promise<void> {
+  *restore(): Steps<void> {
     if (!this.enabled) return;
-    await this.#lines.free();
-    this.#lines.check(await this.#lines.tie(action.trigger, 0, this.#tied));
+    yield* this.#lines.free();
+    this.#lines.check(yield* this.#lines.tie(action.trigger, 0, this.#tied));
     if (this.#resample) {
-      this.#lines.check(await this.#lines.tie(action.unmask, 0, [this.#resample]));
-    }
-    if (this.#masked) this.#lines.act(action.mask, 0);
-  }
-
-  /** As {@link restore}, blocking. @internal */
-  restoreSync(): void {
-    if (!this.enabled) return;
-    this.#lines.freeSync();
-    this.#lines.check(this.#lines.tieSync(action.trigger, 0, this.#tied));
-    if (this.#resample) {
-      this.#lines.check(this.#lines.tieSync(action.unmask, 0, [this.#resample]));
+      this.#lines.check(yield* this.#lines.tie(action.unmask, 0, [this.#resample]));
     }
     if (this.#masked) this.#lines.act(action.mask, 0);
   }
@@ -285,6 +237,44 @@ export class Interrupt {
     this.#tied = [];
     this.#vectors = [];
     this.#masked = false;
+  }
+
+  *#enable(wanted: number | readonly (number | null)[]): Steps<readonly InterruptVector[]> {
+    const lines = this.#open(wanted);
+    try {
+      const answer = yield* this.#lines.tie(action.trigger, 0, lines);
+      if (isTooFew(answer)) {
+        const available = answer > 0 ? answer : yield* this.#findAvailable(lines);
+        throw tooFew(this.#attempt(lines), answer, available);
+      }
+      return this.#tie(answer, wanted, lines);
+    } catch (error) {
+      close(lines);
+      throw error;
+    }
+  }
+
+  *#resize(wanted: number): Steps<{ vectors: readonly InterruptVector[]; gap: boolean }> {
+    const gap = this.#needsGap(wanted);
+    const { kept, added, dropped } = this.#plan(wanted);
+    try {
+      if (gap) yield* this.#lines.free();
+      if (dropped.length > 0) yield* this.#untie(kept.length, dropped.length);
+      const answer = gap
+        ? yield* this.#lines.tie(action.trigger, 0, [...kept, ...added])
+        : yield* this.#tieMore(kept.length, added);
+      this.#grow(answer, gap, kept, added);
+    } catch (error) {
+      close(added);
+      throw error;
+    }
+    return { vectors: this.#vectors, gap };
+  }
+
+  *#disable(): Steps<void> {
+    if (!this.enabled) return;
+    yield* this.#lines.free();
+    this.end();
   }
 
   #check(what: unknown): number | readonly (number | null)[] {
@@ -380,16 +370,16 @@ export class Interrupt {
     };
   }
 
-  async #untie(start: number, count: number): Promise<void> {
+  *#untie(start: number, count: number): Steps<void> {
     const none = Array.from({ length: count }, () => undefined);
-    this.#lines.check(await this.#lines.tie(action.trigger, start, none));
+    this.#lines.check(yield* this.#lines.tie(action.trigger, start, none));
     for (const vector of this.#vectors.slice(start)) vector.end();
     this.#tied = this.#tied.slice(0, start);
     this.#vectors = this.#vectors.slice(0, start);
   }
 
-  async #tieMore(start: number, added: readonly Line[]): Promise<number> {
-    return added.length === 0 ? 0 : this.#lines.tie(action.trigger, start, added);
+  *#tieMore(start: number, added: readonly Line[]): Steps<number> {
+    return added.length === 0 ? 0 : yield* this.#lines.tie(action.trigger, start, added);
   }
 
   #grow(answer: number, gap: boolean, kept: readonly Line[], added: readonly Line[]): void {
@@ -405,25 +395,12 @@ export class Interrupt {
   }
 
   /** The most vectors that can be enabled where so many cannot: by trying, since nothing says it. */
-  async #findAvailable(lines: readonly Line[]): Promise<number> {
+  *#findAvailable(lines: readonly Line[]): Steps<number> {
     let [enough, tooMany] = [0, lines.length];
     while (tooMany - enough > 1) {
       const middle = Math.floor((enough + tooMany) / 2);
-      const answer = await this.#lines.tie(action.trigger, 0, lines.slice(0, middle));
-      if (answer === 0) await this.#lines.free();
-      if (answer === 0) enough = middle;
-      else if (isTooFew(answer)) tooMany = middle;
-      else this.#lines.check(answer);
-    }
-    return enough;
-  }
-
-  #findAvailableSync(lines: readonly Line[]): number {
-    let [enough, tooMany] = [0, lines.length];
-    while (tooMany - enough > 1) {
-      const middle = Math.floor((enough + tooMany) / 2);
-      const answer = this.#lines.tieSync(action.trigger, 0, lines.slice(0, middle));
-      if (answer === 0) this.#lines.freeSync();
+      const answer = yield* this.#lines.tie(action.trigger, 0, lines.slice(0, middle));
+      if (answer === 0) yield* this.#lines.free();
       if (answer === 0) enough = middle;
       else if (isTooFew(answer)) tooMany = middle;
       else this.#lines.check(answer);

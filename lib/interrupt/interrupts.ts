@@ -3,6 +3,7 @@ import { invalidType, outOfRange } from '../arguments.ts';
 import type { BoundCdev } from '../device/bind.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
+import type { Steps } from '../steps.ts';
 import { Interrupt } from './interrupt.ts';
 import { Turns } from './turns.ts';
 
@@ -100,13 +101,8 @@ export class Interrupts {
   }
 
   /** Establishes again what a reset may have undone: in a turn that the caller has. */
-  async restore(): Promise<void> {
-    for (const interrupt of this.#known.values()) await interrupt.restore();
-  }
-
-  /** As {@link restore}, blocking. */
-  restoreSync(): void {
-    for (const interrupt of this.#known.values()) interrupt.restoreSync();
+  *restore(): Steps<void> {
+    for (const interrupt of this.#known.values()) yield* interrupt.restore();
   }
 
   /** The device is closed: the kernel has let go of all of them. */

@@ -1,6 +1,7 @@
 import { binding, type Answer } from '../binding.ts';
 import { check } from '../call.ts';
 import { ioctlOf, type BoundCdev } from '../device/bind.ts';
+import { call, type Steps } from '../steps.ts';
 import type { Eventfd } from './eventfd.ts';
 
 /** VFIO_IRQ_SET_ACTION_* of linux/vfio.h. */
@@ -13,7 +14,7 @@ export type Line = Eventfd | undefined;
 
 /**
  * VFIO_DEVICE_SET_IRQS on one index of a device. Tying and freeing lines waits for interrupts in
- * flight and has two forms; the rest is done in no time.
+ * flight; the rest is done in no time.
  */
 export class IrqLines {
   readonly #device: BoundCdev;
@@ -25,29 +26,16 @@ export class IrqLines {
   }
 
   /** Ties eventfds to the vectors from `start` on: 0, -errno or how many vectors there would be. */
-  tie(act: Action, start: number, lines: readonly Line[]): Promise<number> {
+  *tie(act: Action, start: number, lines: readonly Line[]): Steps<number> {
     const { native } = this.#device.fd;
-    const answer = binding().setIrqsEventfd(native, act, this.#index, start, handlesOf(lines));
-    return orRefused(answer);
-  }
-
-  /** As {@link tie}, blocking. */
-  tieSync(act: Action, start: number, lines: readonly Line[]): number {
-    const { native } = this.#device.fd;
-    const answer = binding().setIrqsEventfdSync(native, act, this.#index, start, handlesOf(lines));
-    return known(answer);
+    const handles = handlesOf(lines);
+    return known(yield* call('setIrqsEventfd', native, act, this.#index, start, handles));
   }
 
   /** Frees every line; none is signalled when this is done. */
-  async free(): Promise<void> {
+  *free(): Steps<void> {
     const { native } = this.#device.fd;
-    this.check(await orRefused(binding().setIrqs(native, action.trigger, this.#index, 0, 0)));
-  }
-
-  /** As {@link free}, blocking. */
-  freeSync(): void {
-    const { native } = this.#device.fd;
-    this.check(known(binding().setIrqsSync(native, action.trigger, this.#index, 0, 0)));
+    this.check(yield* call('setIrqs', native, action.trigger, this.#index, 0, 0));
   }
 
   /** Masks, unmasks or triggers one vector. */
@@ -72,10 +60,6 @@ function handlesOf(lines: readonly Line[]): Uint32Array {
 }
 
 /** The addon refuses nothing that we give it; where a worker ends it takes no call any more. */
-async function orRefused(answer: Promise<number> | undefined): Promise<number> {
-  return known(await answer);
-}
-
 function known(answer: Answer): number {
   if (answer !== undefined) return answer;
   return check(undefined, { syscall: 'ioctl', request: 'VFIO_DEVICE_SET_IRQS' });

@@ -1,3 +1,4 @@
+import { defineInspect } from '../inspect_handle.ts';
 import { checkIova } from './iova.ts';
 
 /** Which pages of a range devices wrote, as the kernel said it. */
@@ -9,6 +10,10 @@ export class DirtyPages {
   readonly bitmap: BigUint64Array;
 
   /** @internal */
+  static {
+    defineInspect(this, 'DirtyPages', ({ iova, length, pageSize }) => ({ iova, length, pageSize }));
+  }
+
   constructor(iova: bigint, length: bigint, pageSize: bigint, bitmap: BigUint64Array) {
     this.iova = iova;
     this.length = length;

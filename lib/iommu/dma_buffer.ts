@@ -1,3 +1,4 @@
+import { defineInspect } from '../inspect_handle.ts';
 import { constants as bufferConstants } from 'node:buffer';
 import { invalidValue, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
 import { binding, type Answer, type NativeMemory } from '../binding.ts';
@@ -49,6 +50,14 @@ export class DmaBuffer {
   /** No map is begun any more; then, when all are undone, the memory is not ours any more. */
   #disposed = false;
   #givenUp = false;
+
+  static {
+    defineInspect(this, 'DmaBuffer', (buffer) => ({
+      size: buffer.size,
+      mappings: buffer.#mappings.size,
+      state: buffer.disposed ? 'disposed' : 'open',
+    }));
+  }
 
   private constructor(memory: Memory) {
     this.#memory = memory;

@@ -1,3 +1,4 @@
+import { defineInspect } from '../inspect_handle.ts';
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
 import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
@@ -40,6 +41,13 @@ export class DmaPool {
   #closed = false;
 
   /** @throws TypeError, RangeError */
+  static {
+    defineInspect(this, 'DmaPool', (pool) => ({
+      chunkSize: pool.#chunkSize,
+      chunks: pool.#chunks.length,
+    }));
+  }
+
   constructor(ioas: Ioas, options: DmaPoolOptions = {}) {
     if (!Ioas.isIoas(ioas)) throw invalidType('ioas', 'an Ioas', ioas);
     checkBufferOptions(options);

@@ -1,3 +1,4 @@
+import { defineInspect } from '../inspect_handle.ts';
 import { readSync, writeSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { invalidType, outOfRange } from '../arguments.ts';
@@ -41,6 +42,13 @@ const most = 64;
 export class FaultQueue {
   readonly #fd: OwnedFd;
   readonly #id: number;
+
+  static {
+    defineInspect(this, 'FaultQueue', (queue) => ({
+      id: queue.#id,
+      state: queue.#fd.closed ? 'closed' : 'open',
+    }));
+  }
 
   private constructor(fd: OwnedFd, id: number) {
     this.#fd = fd;

@@ -1,3 +1,4 @@
+import { defineInspect } from '../inspect_handle.ts';
 import { invalidType, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
 import { binding, type Answer, type NativeFd } from '../binding.ts';
 import { check, checkList, type CallName } from '../call.ts';
@@ -41,6 +42,13 @@ export class Hwpt {
   readonly #ioas: Ioas;
   readonly #id: number;
   #closed = false;
+
+  static {
+    defineInspect(this, 'Hwpt', (hwpt) => {
+      const state = hwpt.#closed || hwpt.#iommufd.closed ? 'closed' : 'open';
+      return { id: hwpt.#id, iommufd: hwpt.#iommufd.path, state };
+    });
+  }
 
   private constructor(iommufd: OwnedFd, ioas: Ioas, id: number) {
     this.#iommufd = iommufd;

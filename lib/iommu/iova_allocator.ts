@@ -1,3 +1,4 @@
+import { defineInspect } from '../inspect_handle.ts';
 import { VfioError } from '../errors.ts';
 import { explained } from '../diagnose/explained.ts';
 import { outOfRange, requireObject } from '../arguments.ts';
@@ -33,6 +34,13 @@ export class IovaAllocator {
    * @param granule a power of two, of which every size is made a multiple
    * @throws TypeError, RangeError
    */
+  static {
+    defineInspect(this, 'IovaAllocator', (allocator) => ({
+      free: allocator.#free.length,
+      used: allocator.#used.size,
+    }));
+  }
+
   constructor(ranges: readonly IovaRange[], granule = 4096n) {
     this.#granule = checkAlignment('granule', granule);
     this.#free = merged(checkRanges('ranges', ranges));

@@ -1,3 +1,4 @@
+import { defineInspect } from '../inspect_handle.ts';
 import type { IovaExtent } from '../reasons.ts';
 import type { Source } from './source.ts';
 
@@ -25,6 +26,14 @@ export class DmaMapping {
   source: Pick<Source, 'memory' | 'buffer'>;
 
   /** @internal */
+  static {
+    defineInspect(this, 'DmaMapping', ({ iova, size, mapped }) => ({
+      iova,
+      size,
+      state: mapped ? 'mapped' : 'unmapped',
+    }));
+  }
+
   constructor(space: Unmapper, iova: bigint, source: Source, proved: boolean) {
     this.#space = space;
     this.iova = iova;

@@ -1,10 +1,11 @@
-import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { ioctlOf } from '../device/bind.ts';
 import { VfioError } from '../errors.ts';
 import { describeDevice } from '../locate/describe.ts';
 import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
 import { peerOf } from './peers.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
+import { checkHeld } from './reset.ts';
 import type { Resettable } from './resettable.ts';
 import { withRetries } from './retry.ts';
 
@@ -35,8 +36,8 @@ const ENOSPC = -28;
 const rooms = [16, 256, 0xffff];
 
 /** VFIO_DEVICE_GET_PCI_HOT_RESET_INFO */
-export async function planHotReset(device: Resettable): Promise<HotResetPlan> {
-  const words = await readInfo(device);
+export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
+  const words = yield* readInfo(device);
   if (words === undefined) {
     const reason = 'neither its slot nor its bus can be reset';
     return { devices: [], possible: false, reason };
@@ -52,9 +53,22 @@ export async function planHotReset(device: Resettable): Promise<HotResetPlan> {
 
 /** VFIO_DEVICE_PCI_HOT_RESET, and what each of our devices had before it. */
 export async function hotResetDevice(device: Resettable): Promise<HotResetPlan> {
-  const { native } = device.bound.fd;
-  const call = ioctlOf(device.bound.location, 'VFIO_DEVICE_PCI_HOT_RESET');
-  const plan = await planHotReset(device);
+  const { plan, ours } = await run(prepare(device));
+  await inTurns(ours, () => run(reset(device, ours)));
+  return plan;
+}
+
+/** As {@link hotResetDevice}, blocking. */
+export function hotResetDeviceSync(device: Resettable): HotResetPlan {
+  const { plan, ours } = runSync(prepare(device));
+  for (const { interrupts } of ours) interrupts.requireNoTurn();
+  runSync(reset(device, ours));
+  return plan;
+}
+
+/** The plan, which is possible, and those of the devices in it that this thread has open. */
+function* prepare(device: Resettable): Steps<{ plan: HotResetPlan; ours: Resettable[] }> {
+  const plan = yield* planHotReset(device);
   if (!plan.possible) {
     const { address } = device.bound.location.device;
     throw new VfioError({
@@ -68,29 +82,40 @@ export async function hotResetDevice(device: Resettable): Promise<HotResetPlan> 
   );
   // In one order everywhere, so that two hot resets do not wait for each other.
   ours.sort((one, other) => one.bound.devId - other.bound.devId);
-  await inTurns(ours, async () => {
-    const restores = ours.map((one) => one.remember());
-    const isWanted = (): boolean => device.wanted;
-    check(await withRetries(() => binding().hotReset(native), isWanted), call);
-    const results = await Promise.allSettled(restores.map((restore) => restore()));
-    throwAll(results.filter((result) => result.status === 'rejected'));
-  });
-  return plan;
+  return { plan, ours };
 }
 
-async function readInfo(device: Resettable): Promise<Uint32Array | undefined> {
-  const { native } = device.bound.fd;
-  const call = ioctlOf(device.bound.location, 'VFIO_DEVICE_GET_PCI_HOT_RESET_INFO');
+function* reset(device: Resettable, ours: Resettable[]): Steps<void> {
+  const restores = ours.map((one) => one.remember());
+  const isHopeless = (): boolean => ours.some(({ removal }) => removal !== undefined);
+  const answer = yield* withRetries(() => call('hotReset', device.bound.fd.native), isHopeless);
+  const named = ioctlOf(device.bound.location, 'VFIO_DEVICE_PCI_HOT_RESET');
+  checkHeld(device, answer, named);
+  check(answer, named);
+  const errors: unknown[] = [];
+  for (const restore of restores) {
+    try {
+      yield* restore();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new AggregateError(errors, 'devices were reset but not restored');
+}
+
+function* readInfo(device: Resettable): Steps<Uint32Array | undefined> {
+  const named = ioctlOf(device.bound.location, 'VFIO_DEVICE_GET_PCI_HOT_RESET_INFO');
   for (const room of rooms) {
-    const answer = await withRetries(
-      () => binding().hotResetInfo(native, room),
+    const answer = yield* withRetries(
+      () => call('hotResetInfo', device.bound.fd.native, room),
       () => false,
     );
     if (typeof answer === 'object') return answer;
     if (answer === ENODEV) return undefined;
-    if (answer !== ENOSPC) check(answer, call);
+    if (answer !== ENOSPC) check(answer, named);
   }
-  check(ENOSPC, call);
+  check(ENOSPC, named);
   return undefined;
 }
 
@@ -124,10 +149,4 @@ async function inTurns(devices: Resettable[], task: () => Promise<void>): Promis
   const [first, ...rest] = devices;
   if (first === undefined) await task();
   else await first.interrupts.turns.run(() => inTurns(rest, task));
-}
-
-function throwAll(rejected: PromiseRejectedResult[]): void {
-  const errors = rejected.map(({ reason }) => reason as unknown);
-  if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) throw new AggregateError(errors, 'devices were reset but not restored');
 }

@@ -1,47 +1,50 @@
-import { binding, type Answer } from '../binding.ts';
-import { check } from '../call.ts';
+import type { Answer } from '../binding.ts';
+import { check, type CallName } from '../call.ts';
 import { ioctlOf } from '../device/bind.ts';
-import { VfioError } from '../errors.ts';
+import { explained } from '../diagnose/explained.ts';
+import { systemError, VfioError } from '../errors.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 import type { Resettable } from './resettable.ts';
-import { isHeld, withRetries, withRetriesSync } from './retry.ts';
+import { isHeld, withRetries } from './retry.ts';
 
 const EINVAL = -22;
 
 /** VFIO_DEVICE_RESET, and what the device had before it. */
 export function resetDevice(device: Resettable): Promise<void> {
-  const { native } = device.bound.fd;
-  return device.interrupts.turns.run(async () => {
-    const restore = device.remember();
-    const isWanted = (): boolean => device.wanted;
-    checkReset(device, await withRetries(() => binding().reset(native), isWanted));
-    await restore();
-  });
+  return device.interrupts.turns.run(() => run(reset(device)));
 }
 
 /** As {@link resetDevice}, blocking. */
 export function resetDeviceSync(device: Resettable): void {
-  const { native } = device.bound.fd;
   device.interrupts.requireNoTurn();
-  const restore = device.rememberSync();
-  const isWanted = (): boolean => device.wanted;
-  checkReset(
-    device,
-    withRetriesSync(() => binding().resetSync(native), isWanted),
+  runSync(reset(device));
+}
+
+function* reset(device: Resettable): Steps<void> {
+  const restore = device.remember();
+  const answer = yield* withRetries(
+    () => call('reset', device.bound.fd.native),
+    () => device.removal !== undefined,
   );
-  restore();
+  checkReset(device, answer);
+  yield* restore();
 }
 
 function checkReset(device: Resettable, answer: Answer): void {
-  const call = ioctlOf(device.bound.location, 'VFIO_DEVICE_RESET');
+  const named = ioctlOf(device.bound.location, 'VFIO_DEVICE_RESET');
   const { address } = device.bound.location.device;
   if (answer === EINVAL) {
     const message = `EINVAL: ${address} has no reset of its own; planHotReset() tells what else is possible`;
-    throw new VfioError({ ...call, code: 'EINVAL', errno: EINVAL, message });
+    throw new VfioError({ ...named, code: 'EINVAL', errno: EINVAL, message });
   }
-  if (answer !== undefined && isHeld(answer)) {
-    const why = device.wanted ? 'it is being removed: close it' : 'its lock is held';
-    const message = `EAGAIN: ${address} could not be reset, ${why}`;
-    throw new VfioError({ ...call, code: 'EAGAIN', errno: answer, message });
-  }
-  check(answer, call);
+  checkHeld(device, answer, named);
+  check(answer, named);
+}
+
+/** Throws where a reset of whatever kind did not get the device's lock. */
+export function checkHeld({ removal }: Resettable, answer: Answer, named: CallName): void {
+  if (answer === undefined || !isHeld(answer)) return;
+  const call = { ...named, errno: answer };
+  if (removal === undefined) throw systemError(call, 'its lock is held');
+  throw explained(systemError(call), removal);
 }

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { pipeline } from 'node:stream/promises';
 import { it } from 'mocha';
 import { binding, type NativeFd } from '../../lib/binding.ts';
 import { Iommufd, listDevices, VfioDevice, type DeviceInfo } from '../../lib/index.ts';
-import { readCommand } from '../support/command_register.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { makeMdev } from '../support/mdev.ts';
@@ -80,21 +79,75 @@ describeLab('features', ['edu', 'mtty', 'nvme0'], (lab) => {
   });
 });
 
-describeLab('low power', ['edu'], (lab) => {
-  it('is left for an access, and told where that was asked for', async () => {
+describeLab('low power', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
+  /** Waits until the kernel has suspended the device. */
+  async function sleeping({ device }: VfioDevice): Promise<void> {
+    const status = `${device.sysfsPath}/power/runtime_status`;
+    while (readFileSync(status, 'utf8') !== 'suspended\n') await delay(10);
+  }
+
+  for (const name of ['edu', 'nvme0', 'e1000e-port'] as const) {
+    it(`makes mapped memory fault until it is left, and nothing else: ${name}`, async () => {
+      await using device = await VfioDevice.open(lab[name]);
+      const { lowPower } = device.feature;
+      const region = device.region('bar0');
+      using bar = region.map();
+      const value = bar.read32(0);
+      await lowPower.enter();
+      await failure(() => lowPower.enter(), 'EINVAL');
+      await failure(() => bar.read32(0), 'EIO');
+      await sleeping(device);
+      await failure(() => bar.read32(0), 'EIO');
+      await failure(() => {
+        bar.write32(0, value);
+      }, 'EIO');
+      assert.equal(region.read32(0), value, 'a read through the kernel wakes it');
+      assert.equal(device.pci.command().memory, true);
+      assert.ok((await device.features()).length > 0, 'an ioctl wakes it');
+      await failure(() => bar.read32(0), 'EIO');
+      await sleeping(device);
+      await lowPower.exit();
+      assert.equal(bar.read32(0), value);
+      await lowPower.exit();
+    });
+
+    it(`tells of the access that wakes it, once: ${name}`, async () => {
+      await using device = await VfioDevice.open(lab[name]);
+      const { lowPower } = device.feature;
+      const region = device.region('bar0');
+      using bar = region.map();
+      const value = bar.read32(0);
+      let told = 0;
+      lowPower.on('wakeup', () => told++);
+      await lowPower.enter({ wakeup: true });
+      await sleeping(device);
+      await failure(() => bar.read32(0), 'EIO');
+      assert.equal(told, 0, 'what faults does not wake it');
+      const woken = once(lowPower, 'wakeup');
+      assert.equal(region.read32(0), value);
+      await woken;
+      assert.equal(bar.read32(0), value, 'it has left low power by itself');
+      lowPower.enterSync();
+      await sleeping(device);
+      lowPower.exitSync();
+      assert.equal(told, 1, 'not asked for');
+    });
+  }
+
+  it('is left by exit, which may be what wakes it, and by closing', async () => {
     await using device = await VfioDevice.open(lab.edu);
     const { lowPower } = device.feature;
-    await lowPower.enter();
-    await failure(() => lowPower.enter(), 'EINVAL');
-    readCommand(device);
-    await lowPower.exit();
-    await lowPower.enter({ wakeup: true });
+    lowPower.enterSync({ wakeup: true });
+    await sleeping(device);
     const woken = once(lowPower, 'wakeup');
-    await lowPower.exit();
-    await Promise.race([woken, setImmediate()]);
+    lowPower.exitSync();
+    await woken;
+    await failure(() => lowPower.enter({ wakeup: 1 as never }), 'ERR_INVALID_ARG_TYPE');
+    await failure(() => lowPower.enter(1 as never), 'ERR_INVALID_ARG_TYPE');
     await lowPower.enter({ wakeup: true });
     await device.close();
     await failure(() => lowPower.enter(), 'ERR_VFIO_CLOSED');
+    await (await VfioDevice.open(lab.edu)).close();
   });
 });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { afterEach, it } from 'mocha';
-import { Iommufd, openCdev, VfioDevice } from '../../lib/index.ts';
+import { Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { driverOf, plug, rebind, unbind, unplug } from '../support/hotplug.ts';
@@ -64,8 +64,12 @@ describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-p
     assert.equal(events(), before);
     assert.equal((await device.interrupt('req').enable()).length, 1);
     await using cdev = await openCdev(spec);
-    await using bound = await cdev.bind();
+    await using bound = await cdev.bind(undefined, { requestEvents: false });
     assert.equal(bound.requestEvents, false);
+    await bound.close();
+    using second = openCdevSync(spec);
+    using armed = second.bindSync();
+    assert.equal(armed.requestEvents, true);
   });
 
   it('tells of an error, and of a request to the listener alone', async () => {

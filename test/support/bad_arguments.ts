@@ -220,12 +220,13 @@ export const uuid: Parameter = {
   name: named('uuid'),
   bad: [undefined, ...notStrings, ...uuids],
 };
+const binding = { requestEvents: boolean('requestEvents'), vfToken };
+export const bind: Parameter = options(binding);
 export const openDeviceSync: Parameter = located({
   ...openSync.properties,
+  ...binding,
   busMaster: boolean('busMaster'),
   iommufd,
-  requestEvents: boolean('requestEvents'),
-  vfToken,
 });
 export const openDevice: Parameter = located({ ...openDeviceSync.properties, signal });
 export const openDevices: Parameter = located({

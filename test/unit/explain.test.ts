@@ -78,6 +78,17 @@ describe('the reason of a failed lookup', () => {
     }
   });
 
+  it('is a driver that is being taken from the device', async () => {
+    const uevent = { [`${pci}/uevent`]: 'DRIVER=vfio-pci\nPCI_CLASS=20000\n' };
+    const error = await reasonOf(
+      () => findCdev(fakeAddress, sysfs({ ...group, ...uevent })),
+      'ERR_VFIO_NOT_BOUND_TO_VFIO',
+    );
+    assert.deepEqual([error.reason, error.certainty], ['being-removed', 'certain']);
+    assert.deepEqual(error.facts, { bus: 'pci', address: fakeAddress, driver: 'vfio-pci' });
+    assert.match(error.message, /vfio-pci lets go of it when whoever has it open closes it$/);
+  });
+
   it('is a device that is not there', async () => {
     const error = await reasonOf(() => findCdev('3c:00.0', sysfs({})), 'ERR_VFIO_NO_DEVICE');
     assert.deepEqual([error.reason, error.facts], ['no-device', { bus: 'pci', address: '0000:3c:00.0' }]); // prettier-ignore
@@ -93,6 +104,14 @@ describe('the reason of a node that does not open', () => {
     assert.deepEqual([error.reason, error.facts], ['node-absent', { path, numbers: '1:3' }]);
     assert.match(error.message, /the kernel has it as 1:3, but there is no node here$/);
     assert.match(error.hint ?? '', new RegExp(`--device ${path}`));
+  });
+
+  it('is a name that the kernel has for no cdev', async () => {
+    const roots = fakeVfio();
+    const path = `${roots.devRoot}/vfio/devices/vfio99`;
+    const error = await reasonOf(() => openCdevSync(path, roots), 'ENOENT');
+    assert.deepEqual([error.reason, error.facts], ['no-such-cdev', { path }]);
+    assert.match(error.message, /the kernel has no vfio99: its device was unbound/);
   });
 
   it('is a node that another device has now', async () => {
@@ -306,6 +325,8 @@ describe('every reason', () => {
     'unsafe-interrupts': { group: 7, parameter: '/sys/x' },
     'group-owned': { group: 7, members, ...holding },
     'already-bound': { path: '/dev/x' },
+    'being-removed': { bus: 'pci', address: 'a', driver: 'vfio-pci' },
+    'no-such-cdev': { path: '/dev/vfio/devices/vfio7' },
     gone: { bus: 'pci', address: 'a' },
     'iova-mapped': { ...extent, mapped: [extent] },
     'iova-misaligned': { ...extent, alignment: 4096n },

@@ -60,13 +60,20 @@ describe('util.inspect', () => {
     calls.length = 0;
     const part = (state: string): string => `{ address: '${address}', state: '${state}' }`;
     const texts = (state: string): Record<string, string> => ({
+      DirtyPages: '{ iova: 1048576n, length: 4096n, pageSize: 4096n }',
       Display: part(state),
-      LoggedPages: '{ iova: 0n, pageSize: 4096n, pages: 64 }',
+      DmaBuffer: `{ size: 4096, mappings: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'open' : 'disposed'}' }`,
       DmaLogging: part(state),
+      DmaMapping: `{ iova: 1048576n, size: 4096, state: '${state === 'open' ? 'mapped' : 'unmapped'}' }`,
+      DmaPool: '{ chunkSize: 65536, chunks: 0 }',
       Dmabuf: `{ state: '${state}' }`,
+      FaultQueue: `{ id: 0, state: '${state}' }`,
       Features: part(state),
+      Hwpt: `{ id: 9, iommufd: '${roots.devRoot}/iommu', state: '${state}' }`,
       Interrupt: `{ address: '${address}', name: 'intx', count: 1, vectors: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'enabled' : 'disabled'}' }`,
       InterruptVector: `{ interrupt: 'intx', index: 0, listeners: 0, state: '${state}' }`,
+      IovaAllocator: '{ free: 1, used: 0 }',
+      LoggedPages: '{ iova: 0n, pageSize: 4096n, pages: 64 }',
       LowPower: part(state),
       MappedRegion: `{ address: '${address}', name: 'bar0', offset: 0, size: 4096, state: '${state}' }`,
       Migration: part(state),

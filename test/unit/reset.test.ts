@@ -1,21 +1,30 @@
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/device/bind.ts';
+import { VfioError } from '../../lib/errors.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
+import { Region } from '../../lib/region/region.ts';
 import { planHotReset } from '../../lib/reset/hot_reset.ts';
 import { decodeHotResetInfo } from '../../lib/reset/hot_reset_info.ts';
 import { resetDevice, resetDeviceSync } from '../../lib/reset/reset.ts';
 import { Resettable } from '../../lib/reset/resettable.ts';
+import { run } from '../../lib/steps.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { fileOwner, fileRegion, regionInfo } from '../support/file_region.ts';
+import { countCalls } from '../support/traced_binding.ts';
+import { tree, type Entry } from '../support/tree.ts';
 
 const { EAGAIN, EBUSY, ENODEV, ENOSPC } = os.errno;
 
-function fakeDevice(): Resettable {
-  const location = { path: '/dev/vfio/devices/vfio0', device: { address: '0000:3b:00.0' } };
+/** A device in a folder of sysfs that holds these files. */
+function fakeDevice(files: Record<string, Entry> = {}): Resettable {
+  const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: tree(files) };
+  const location = { path: '/dev/vfio/devices/vfio0', device };
   const bound = { fd: { native: 1 }, location, devId: 1, iommufd: {} } as unknown as BoundCdev;
-  return new Resettable(bound, new Interrupts(bound, () => []), () => []);
+  return new Resettable(bound, new Interrupts(bound, () => []), () => undefined);
 }
 
 /** struct vfio_pci_hot_reset_info: [device id, segment, bus, devfn] for each. */
@@ -47,26 +56,83 @@ describe('a reset whose lock is held', () => {
     });
   }
 
-  it('is not tried for ever, and once only for a device that is wanted back', async () => {
+  it('is not tried for ever, and once only for a device that is being removed', async () => {
     let calls = 0;
     const held = (): number => {
       calls++;
       return -EAGAIN;
     };
     await withBinding({ reset: () => Promise.resolve(held()), resetSync: held }, async () => {
-      const error = await failure(() => resetDevice(fakeDevice()), 'EAGAIN');
+      const error = await failure(() => resetDevice(fakeDevice({ uevent: '' })), 'EAGAIN');
       assert.match(error.message, /its lock is held/);
       assert.equal(calls, 20);
       await failure(() => {
         resetDeviceSync(fakeDevice());
       }, 'EAGAIN');
       assert.equal(calls, 40);
-      const device = fakeDevice();
-      device.wanted = true;
-      const wanted = await failure(() => resetDevice(device), 'EAGAIN');
-      assert.match(wanted.message, /being removed: close it/);
+      // While it is removed the kernel names its driver and has no link to it.
+      const uevent = 'DRIVER=vfio-pci\nPCI_ID=1234:11E8\n';
+      const removed = await failure(() => resetDevice(fakeDevice({ uevent })), 'EAGAIN');
+      assert.match(removed.message, /being removed: vfio-pci lets go of it/);
       assert.equal(calls, 41);
+      const bound = fakeDevice({ uevent, driver: { pointsTo: '../drivers/vfio-pci' } });
+      await failure(() => resetDevice(bound), 'EAGAIN');
+      assert.equal(calls, 61);
     });
+  });
+});
+
+describe('the command register around a reset', () => {
+  const command = 6;
+  const configInfo = { index: 7, name: 'config', size: 256 };
+
+  function pciDevice(config: Region): Resettable {
+    const { bound, interrupts } = fakeDevice();
+    return new Resettable(bound, interrupts, () => config);
+  }
+
+  /** A configuration space after a reset, and the accesses of it. */
+  async function reset(forget: boolean): Promise<{ config: Buffer; accesses: string[] }> {
+    using file = fileRegion(Uint8Array.of(1, 2, 3, 4, command, 0, 7, 8), configInfo);
+    const { region } = file;
+    const resetSync = (): number => {
+      if (forget) writeFileSync(file.path, new Uint8Array(0x2000 + configInfo.size));
+      return 0;
+    };
+    const calls: string[] = [];
+    await withBinding({ resetSync }, () =>
+      withBinding(countCalls(calls), () => {
+        resetDeviceSync(pciDevice(region));
+      }),
+    );
+    const accesses = calls.filter((name) => /^p(read|write)/.test(name));
+    return { config: readFileSync(file.path).subarray(0x2000, 0x2008), accesses };
+  }
+
+  it('is written where the reset changed it, and only there', async () => {
+    const kept = await reset(false);
+    assert.deepEqual([...kept.config], [1, 2, 3, 4, command, 0, 7, 8]);
+    assert.deepEqual(kept.accesses, ['pread16', 'pread16']);
+    const forgotten = await reset(true);
+    assert.deepEqual([...forgotten.config], [0, 0, 0, 0, command, 0, 0, 0]);
+    assert.deepEqual(forgotten.accesses, ['pread16', 'pread16', 'pwrite16']);
+  });
+
+  it('is named by the error of an access', async () => {
+    // Nothing is mapped at address 0: reading there is EIO, as in a device that is gone.
+    const owner = fileOwner('/proc/self/mem');
+    const config = Region.of(owner, regionInfo({ ...configInfo, offset: 0n }));
+    try {
+      await withBinding({ resetSync: () => assert.fail('reset') }, async () => {
+        const error = await failure(() => {
+          resetDeviceSync(pciDevice(config));
+        }, 'EIO');
+        assert.ok(error instanceof VfioError);
+        assert.deepEqual([error.region, error.syscall], ['config+0x4', 'pread']);
+      });
+    } finally {
+      owner.fd.closeSync();
+    }
   });
 });
 
@@ -103,15 +169,15 @@ describe('struct vfio_pci_hot_reset_info', () => {
       return Promise.resolve(room < 1000 ? -ENOSPC : full);
     };
     await withBinding({ hotResetInfo: hotResetInfoFake }, async () => {
-      const plan = await planHotReset(fakeDevice());
+      const plan = await run(planHotReset(fakeDevice()));
       assert.deepEqual([plan.possible, plan.devices.length], [true, 1]);
     });
     assert.deepEqual(asked, [16, 256, 65535]);
     await withBinding({ hotResetInfo: () => Promise.resolve(-ENOSPC) }, () =>
-      failure(() => planHotReset(fakeDevice()), 'ENOSPC'),
+      failure(() => run(planHotReset(fakeDevice())), 'ENOSPC'),
     );
     await withBinding({ hotResetInfo: () => Promise.resolve(-ENODEV) }, async () => {
-      assert.equal((await planHotReset(fakeDevice())).possible, false);
+      assert.equal((await run(planHotReset(fakeDevice()))).possible, false);
     });
   });
 });

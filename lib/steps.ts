@@ -1,0 +1,78 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { binding, type Answer, type Binding } from './binding.ts';
+
+/** One thing that a task waits for, in both its forms. */
+interface Step {
+  /** Begins it. */
+  start: () => Promise<unknown> | undefined;
+  /** Does it here and now. */
+  block: () => unknown;
+}
+
+/**
+ * A task of calls that can block, written once: it yields each and is given what came of it, and who
+ * runs it decides whether this thread waits.
+ */
+export type Steps<T> = Generator<Step, T, unknown>;
+
+/** Names of the addon's functions that have a promise and a form that blocks. */
+type SlowName = {
+  [Name in keyof Binding]: `${Name}Sync` extends keyof Binding ? Name : never;
+}[keyof Binding];
+
+type ArgumentsOf<Name extends SlowName> = Parameters<Binding[Name]>;
+type AnswerOf<Name extends SlowName> =
+  NonNullable<ReturnType<Binding[Name]>> extends Promise<infer Value> ? Value | Answer : never;
+
+/** Calls a function of the addon. */
+export function* call<Name extends SlowName>(
+  name: Name,
+  ...args: ArgumentsOf<Name>
+): Steps<AnswerOf<Name>> {
+  type Plain = Record<string, (...given: ArgumentsOf<Name>) => unknown>;
+  const answer = yield {
+    start: () => (binding() as Plain)[name]?.(...args) as Promise<unknown> | undefined,
+    block: () => (binding() as Plain)[`${name}Sync`]?.(...args),
+  };
+  return answer as AnswerOf<Name>;
+}
+
+/** Waits so many milliseconds. */
+export function* pause(milliseconds: number): Steps<void> {
+  yield {
+    start: () => delay(milliseconds),
+    block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds),
+  };
+}
+
+/** Runs a task; each call is made on a thread of the addon's own. */
+export async function run<T>(steps: Steps<T>): Promise<T> {
+  let step = steps.next();
+  while (!step.done) {
+    let result: unknown;
+    try {
+      result = await step.value.start();
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(result);
+  }
+  return step.value;
+}
+
+/** Runs a task, blocking. */
+export function runSync<T>(steps: Steps<T>): T {
+  let step = steps.next();
+  while (!step.done) {
+    let result: unknown;
+    try {
+      result = step.value.block();
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(result);
+  }
+  return step.value;
+}
