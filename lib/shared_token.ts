@@ -43,11 +43,32 @@ export function taken(answer: Answer, kind: string): number {
   throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
 }
 
+/** The names of what a token of each kind has, and their types. */
+const contents: Record<string, Record<string, string>> = {
+  iommufd: { fd: 'number', path: 'string', context: 'string' },
+  ioas: { iommufd: 'object', id: 'number', tally: 'number' },
+  'dma-buffer': { memory: 'number', size: 'number' },
+  device: {
+    fd: 'number',
+    devId: 'number',
+    location: 'object',
+    sysfsRoot: 'string',
+    devRoot: 'string',
+    iommufd: 'object',
+  },
+};
+
 /** @throws TypeError for what is no token of this process */
 export function checkToken(token: unknown): asserts token is SharedToken {
-  const kinds: unknown[] = ['iommufd', 'ioas', 'dma-buffer', 'device'];
-  if (typeof token === 'object' && token !== null && 'kind' in token && 'pid' in token) {
-    if (kinds.includes(token.kind) && token.pid === process.pid) return;
-  }
+  if (isToken(token)) return;
   throw invalidType('token', 'what share() answered in this process', token);
+}
+
+function isToken(token: unknown, of?: string): boolean {
+  if (typeof token !== 'object' || token === null) return false;
+  const { kind, pid, ...rest } = token as Record<string, unknown>;
+  const content = typeof kind === 'string' ? Object.entries(contents[kind] ?? {}) : [];
+  if (content.length === 0 || pid !== process.pid || kind !== (of ?? kind)) return false;
+  const right = content.every(([name, type]) => typeof rest[name] === type && rest[name] !== null);
+  return right && (!('iommufd' in rest) || isToken(rest['iommufd'], 'iommufd'));
 }

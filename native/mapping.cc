@@ -7,6 +7,7 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "external_buffer.h"
 #include "fault_guard.h"
 #include "region.h"
 #include "slow_call.h"
@@ -138,19 +139,10 @@ Napi::Value ExposeMapping(const Napi::CallbackInfo& info) {
   if (!handle) return info.Env().Undefined();
   std::shared_ptr<Mapping> mapping = Mappings(info.Env()).Share(*handle);
   if (!mapping || mapping->read_only().end > 0) return info.Env().Undefined();
-  const auto drop = [](napi_env, void*, void* hint) {
-    delete static_cast<std::shared_ptr<Mapping>*>(hint);
-  };
-  auto* holder = new std::shared_ptr<Mapping>(mapping);
   auto* data = const_cast<std::byte*>(mapping->at(0));
-  napi_value buffer = nullptr;
-  if (napi_create_external_arraybuffer(info.Env(), data, mapping->size(), drop, holder, &buffer) !=
-      napi_ok) {
-    delete holder;
-    return Napi::Number::New(info.Env(), -ENOTSUP);
-  }
-  mapping->Expose();
-  return Napi::Value(info.Env(), buffer);
+  Napi::Value buffer = ExternalBuffer(info.Env(), data, mapping->size(), mapping);
+  if (buffer.IsArrayBuffer()) mapping->Expose();
+  return buffer;
 }
 
 }  // namespace

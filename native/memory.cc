@@ -9,6 +9,7 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "external_buffer.h"
 #include "slow_call.h"
 
 // Linux 5.14; older libraries lack the name.
@@ -125,19 +126,7 @@ Napi::Value MemoryBuffer(const Napi::CallbackInfo& info) {
   const auto length = Uint64Argument(info, 2);
   if (!memory || !offset || !length || !memory->Has(*offset, *length)) return env.Undefined();
   char* data = memory->data() + *offset;
-  auto* keep = new std::shared_ptr<Memory>(std::move(memory));
-  napi_value buffer = nullptr;
-  const auto free_keep = [](napi_env, void*, void* hint) {
-    delete static_cast<std::shared_ptr<Memory>*>(hint);
-  };
-  const napi_status status =
-      napi_create_external_arraybuffer(env, data, *length, free_keep, keep, &buffer);
-  if (status == napi_ok) return Napi::Value(env, buffer);
-  // Where the engine threw, as Node 20 does above 4 GiB, it calls the finalizer itself; where it
-  // takes no foreign memory at all (pointer compression), nobody does.
-  if (status == napi_no_external_buffers_allowed) delete keep;
-  if (env.IsExceptionPending()) env.GetAndClearPendingException();
-  return Napi::Number::New(env, -EOPNOTSUPP);
+  return ExternalBuffer(env, data, *length, std::move(memory));
 }
 
 // detachBuffer(ArrayBuffer): 0, also where it is detached already

@@ -74,7 +74,7 @@ export class Attachment {
 }
 
 function targetOf(target: unknown): { id: number; ioas: Ioas } {
-  if (target instanceof Ioas) return { id: target.id, ioas: target };
-  if (target instanceof Hwpt) return { id: target.id, ioas: target.ioas };
+  if (Ioas.isIoas(target)) return { id: target.id, ioas: target };
+  if (Hwpt.isHwpt(target)) return { id: target.id, ioas: target.ioas };
   throw invalidType('ioas', 'an Ioas or a Hwpt', target);
 }

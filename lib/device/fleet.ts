@@ -3,6 +3,7 @@ import { callerPlace } from '../caller.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
+import { requireLinux } from '../platform.ts';
 import { closeAndThrow } from '../undo.ts';
 import { checkDeviceOptions, VfioDevice, type OpenDeviceOptions } from './device.ts';
 import { checkSignal, checkTimeout } from './open_options.ts';
@@ -60,6 +61,8 @@ export async function openDevices(
 ): Promise<VfioDevice[] | PromiseSettledResult<VfioDevice>[]> {
   const place = callerPlace();
   check(specs, options);
+  // One error, not one for each device.
+  requireLinux();
   const { settle = false, signal } = options;
   signal?.throwIfAborted();
   const { results, problem } = await openAll(specs, options, place);

@@ -1,3 +1,5 @@
+import { checkIova } from './iova.ts';
+
 /** Which pages of a range devices wrote, as the kernel said it. */
 export class DirtyPages {
   readonly iova: bigint;
@@ -14,8 +16,13 @@ export class DirtyPages {
     this.bitmap = bitmap;
   }
 
-  /** Whether the page that has this address was written; false outside the range. */
+  /**
+   * Whether the page that has this address was written; false outside the range.
+   *
+   * @throws TypeError, RangeError
+   */
   has(iova: bigint): boolean {
+    checkIova('iova', iova);
     if (iova < this.iova || iova >= this.iova + this.length) return false;
     const page = (iova - this.iova) / this.pageSize;
     const word = this.bitmap[Number(page >> 6n)] ?? 0n;
@@ -24,10 +31,11 @@ export class DirtyPages {
 
   /** The addresses of the pages that were written, ascending. */
   *[Symbol.iterator](): Generator<bigint> {
-    const pages = Number(this.length / this.pageSize);
-    for (let page = 0; page < pages; page++) {
-      const iova = this.iova + BigInt(page) * this.pageSize;
-      if (this.has(iova)) yield iova;
+    for (const [at, word] of this.bitmap.entries()) {
+      for (let bit = 0n; word >> bit !== 0n; bit++) {
+        if (((word >> bit) & 1n) === 0n) continue;
+        yield this.iova + (BigInt(at) * 64n + bit) * this.pageSize;
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
 import { constants as bufferConstants } from 'node:buffer';
-import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
+import { invalidValue, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
 import { binding, type Answer, type NativeMemory } from '../binding.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
@@ -61,7 +61,8 @@ export class DmaBuffer {
    * @throws VfioError `ENOMEM` (of huge pages: too few were set aside), `ENOSYS`
    */
   static async allocate(size: number, options: DmaBufferOptions = {}): Promise<DmaBuffer> {
-    const populate = populateOf(options);
+    checkBufferOptions(options);
+    const populate = options.populate ? 1 : 0;
     for (const { bytes, kind, last } of attempts(size, options)) {
       const answer = await binding().memoryAllocate(bytes, kind.flags, populate);
       if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
@@ -71,7 +72,8 @@ export class DmaBuffer {
 
   /** As {@link allocate}, blocking. */
   static allocateSync(size: number, options: DmaBufferOptions = {}): DmaBuffer {
-    const populate = populateOf(options);
+    checkBufferOptions(options);
+    const populate = options.populate ? 1 : 0;
     for (const { bytes, kind, last } of attempts(size, options)) {
       const answer = binding().memoryAllocateSync(bytes, kind.flags, populate);
       if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
@@ -82,6 +84,11 @@ export class DmaBuffer {
   static #made(answer: Answer, size: number): DmaBuffer {
     const handle = check(answer, { syscall: 'memfd_create' });
     return new DmaBuffer(new Memory(handle as NativeMemory, size));
+  }
+
+  /** Whether it is one, and not only called so. @internal */
+  static isDmaBuffer(value: unknown): value is DmaBuffer {
+    return typeof value === 'object' && value !== null && #memory in value;
   }
 
   /** @internal */
@@ -232,13 +239,10 @@ function attempts(size: unknown, { hugePages = false }: DmaBufferOptions): Attem
   return all.map((kind, at) => ({ kind, bytes: BigInt(kind.size), last: at === all.length - 1 }));
 }
 
-function kindsOf(wanted: number, hugePages: unknown): Kind[] {
+function kindsOf(wanted: number, hugePages: DmaBufferOptions['hugePages']): Kind[] {
   const ordinary = { size: roundUp(wanted, binding().pageSize()), flags: 0 };
   if (hugePages === false) return [ordinary];
   if (hugePages === '2M' || hugePages === '1G') return [huge(wanted, hugePages)];
-  if (hugePages !== 'auto') {
-    throw invalidValue('hugePages', "false, '2M', '1G' or 'auto'", hugePages);
-  }
   return wanted < hugeSizes['2M'].bytes ? [ordinary] : [huge(wanted, '2M'), ordinary];
 }
 
@@ -253,9 +257,15 @@ function roundUp(size: number, page: number): number {
   throw outOfRange('size', 'less than 2 ** 53 with the rest of its last page', size);
 }
 
-function populateOf({ populate = false }: DmaBufferOptions): number {
-  if (typeof populate !== 'boolean') throw invalidType('populate', 'a boolean', populate);
-  return populate ? 1 : 0;
+const hugePageKinds: unknown[] = [undefined, false, '2M', '1G', 'auto'];
+
+/** @throws TypeError */
+export function checkBufferOptions(options: DmaBufferOptions): void {
+  requireObject('options', options);
+  const { hugePages, populate } = options;
+  requireBoolean('populate', populate);
+  if (hugePageKinds.includes(hugePages)) return;
+  throw invalidValue('hugePages', "false, '2M', '1G' or 'auto'", hugePages);
 }
 
 function isGood(answer: Answer): boolean {

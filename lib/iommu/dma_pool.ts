@@ -1,9 +1,9 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
-import { DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
+import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
 import { Ioas } from './ioas.ts';
 import { IovaAllocator } from './iova_allocator.ts';
-import { checkAlignment, checkLength } from './iova.ts';
+import { checkAlignment, checkIova, checkLength } from './iova.ts';
 import type { DmaMapping } from './mapping.ts';
 
 export interface DmaPoolOptions extends DmaBufferOptions {
@@ -40,11 +40,13 @@ export class DmaPool {
   #closed = false;
 
   /** @throws TypeError, RangeError */
-  constructor(ioas: Ioas, { chunkSize = 65536, ...options }: DmaPoolOptions = {}) {
-    if (!(ioas instanceof Ioas)) throw invalidType('ioas', 'an Ioas', ioas);
+  constructor(ioas: Ioas, options: DmaPoolOptions = {}) {
+    if (!Ioas.isIoas(ioas)) throw invalidType('ioas', 'an Ioas', ioas);
+    checkBufferOptions(options);
+    const { chunkSize = 65536, ...ofBuffers } = options;
     this.#ioas = ioas;
     this.#chunkSize = checkLength('chunkSize', chunkSize);
-    this.#options = options;
+    this.#options = ofBuffers;
   }
 
   /**
@@ -82,11 +84,13 @@ export class DmaPool {
    *
    * @throws TypeError; RangeError for what is no block of this pool
    */
-  release({ iova }: DmaBlock): void {
+  release(block: DmaBlock): void {
+    requireObject('block', block);
+    const iova = checkIova('block.iova', block.iova);
     const chunk = this.#chunks.find(({ mapping }) => {
       return mapping.iova <= iova && iova < mapping.iova + BigInt(mapping.size);
     });
-    if (!chunk) throw outOfRange('block', 'one of this pool', iova);
+    if (!chunk) throw outOfRange('block.iova', 'that of a block of this pool', iova);
     chunk.free.release(iova);
   }
 

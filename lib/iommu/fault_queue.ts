@@ -55,6 +55,11 @@ export class FaultQueue {
     return new FaultQueue(OwnedFd.adopt(fd, 'the fault queue', iommufd.path), out[0] ?? 0);
   }
 
+  /** Whether it is one, and not only called so. @internal */
+  static isFaultQueue(value: unknown): value is FaultQueue {
+    return typeof value === 'object' && value !== null && #fd in value;
+  }
+
   /** Its id in the iommufd. */
   get id(): number {
     return this.#id;
@@ -88,7 +93,8 @@ export class FaultQueue {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   respond(cookie: number, mapped: boolean): void {
-    writeSync(this.#fd.number, encodeResponse(cookie, mapped));
+    const response = encodeResponse(cookie, mapped);
+    writeSync(this.#fd.number, response);
   }
 
   /** Closes the queue; it lives on while a page table uses it. Closing twice is harmless. */
@@ -142,6 +148,7 @@ function decodeFault(view: DataView, at: number): IoPageFault {
 /** A struct iommu_hwpt_page_response. */
 export function encodeResponse(cookie: number, mapped: boolean): Uint8Array {
   if (typeof mapped !== 'boolean') throw invalidType('mapped', 'a boolean', mapped);
+  if (typeof cookie !== 'number') throw invalidType('cookie', 'a number', cookie);
   if (!(Number.isInteger(cookie) && cookie >= 0 && cookie < 2 ** 32)) {
     throw outOfRange('cookie', 'one of a fault', cookie);
   }

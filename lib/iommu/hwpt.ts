@@ -1,18 +1,13 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
 import { binding, type Answer, type NativeFd } from '../binding.ts';
 import { check, checkList, type CallName } from '../call.ts';
 import { VfioError } from '../errors.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import { devIdOf, type BoundDevice } from './bound_device.ts';
 import { DirtyPages } from './dirty_pages.ts';
 import { FaultQueue } from './fault_queue.ts';
 import type { Ioas } from './ioas.ts';
 import { checkAlignment, checkIova } from './iova.ts';
-
-/** A device that is bound to an iommufd, such as a VfioDevice. */
-export interface BoundDevice {
-  /** Its id in the iommufd. */
-  readonly devId: number;
-}
 
 export interface HwptOptions {
   /** Whether to be able to tell which pages devices wrote (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */
@@ -60,8 +55,12 @@ export class Hwpt {
     device: BoundDevice,
     options: HwptOptions,
   ): Promise<Hwpt> {
+    const devId = devIdOf(device);
+    requireObject('options', options);
     const { dirtyTracking = false, nestParent = false, faultQueue } = options;
-    if (faultQueue !== undefined && !(faultQueue instanceof FaultQueue)) {
+    requireBoolean('dirtyTracking', dirtyTracking);
+    requireBoolean('nestParent', nestParent);
+    if (faultQueue !== undefined && !FaultQueue.isFaultQueue(faultQueue)) {
       throw invalidType('faultQueue', 'a FaultQueue', faultQueue);
     }
     const flags =
@@ -70,13 +69,18 @@ export class Hwpt {
       (faultQueue ? allocFlags.faultId : 0);
     const answer = await binding().hwptAlloc(
       iommufd.native,
-      device.devId,
+      devId,
       ioas.id,
       flags,
       faultQueue?.id ?? 0,
     );
     const call = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
     return new Hwpt(iommufd, ioas, check(answer, call));
+  }
+
+  /** Whether it is one, and not only called so. @internal */
+  static isHwpt(value: unknown): value is Hwpt {
+    return typeof value === 'object' && value !== null && #iommufd in value;
   }
 
   /**
@@ -118,16 +122,19 @@ export class Hwpt {
    *   `ERR_VFIO_CLOSED`
    */
   async readDirty(range: DirtyRange): Promise<DirtyPages> {
+    requireObject('range', range);
     const iova = checkIova('iova', range.iova);
     const length = checkIova('length', range.length);
-    const pageSize = checkAlignment('pageSize', range.pageSize ?? 4096n);
+    const { pageSize: page = 4096n, clear = true } = range;
+    const pageSize = checkAlignment('pageSize', page);
+    requireBoolean('clear', clear);
     if (length === 0n || iova % pageSize !== 0n || length % pageSize !== 0n) {
       throw outOfRange('length', 'like iova a multiple of pageSize, and not 0', length);
     }
     const words = (length / pageSize + 63n) / 64n;
     if (words > mostWords) throw outOfRange('length', `at most ${mostWords * 64} pages`, length);
     this.#checkMapped(iova, length);
-    const flags = range.clear === false ? 1 : 0;
+    const flags = clear ? 0 : 1;
     const where = [iova, length, pageSize, Number(words)] as const;
     const answer = await binding().hwptGetDirtyBitmap(
       this.#iommufd.native,

@@ -1,4 +1,4 @@
-import { invalidType, invalidValue } from '../arguments.ts';
+import { invalidType, invalidValue, requireObject } from '../arguments.ts';
 import { binding, type NativeFd, type NativeTally } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
@@ -7,7 +7,8 @@ import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
-import { Hwpt, type BoundDevice, type HwptOptions } from './hwpt.ts';
+import type { BoundDevice } from './bound_device.ts';
+import { Hwpt, type HwptOptions } from './hwpt.ts';
 import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Maps, type MapPlan } from './maps.ts';
@@ -151,12 +152,12 @@ export class Ioas {
    *   (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.#maps.map(this.#plan(options, this.#sourceOf(source, options)));
+    return this.#maps.map(this.#plan(options, () => this.#sourceOf(source, options)));
   }
 
   /** As {@link map}, blocking. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.#maps.mapSync(this.#plan(options, this.#sourceOf(source, options)));
+    return this.#maps.mapSync(this.#plan(options, () => this.#sourceOf(source, options)));
   }
 
   /**
@@ -171,9 +172,9 @@ export class Ioas {
     length: number,
     options: Omit<MapOptions, 'offset' | 'length'> = {},
   ): Promise<DmaMapping> {
-    const bytes = BigInt(checkLength('length', length));
-    const source = new AddressSource(checkIova('address', address), bytes);
-    return this.#maps.map(this.#plan(options, source));
+    const start = checkIova('address', address);
+    const source = new AddressSource(start, BigInt(checkLength('length', length)));
+    return this.#maps.map(this.#plan(options, () => source));
   }
 
   /**
@@ -186,12 +187,12 @@ export class Ioas {
    *   what was mapped to be read only
    */
   async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
-    return this.#maps.map(this.#plan(options, this.#copySource(iova, length, options)));
+    return this.#maps.map(this.#plan(options, () => this.#copySource(iova, length, options)));
   }
 
   /** As {@link copy}, blocking. */
   copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
-    return this.#maps.mapSync(this.#plan(options, this.#copySource(iova, length, options)));
+    return this.#maps.mapSync(this.#plan(options, () => this.#copySource(iova, length, options)));
   }
 
   /**
@@ -284,6 +285,7 @@ export class Ioas {
    * which the device and others that are alike can be attached (IOMMU_HWPT_ALLOC). Attaching to the
    * address space makes one by itself: this is for dirty tracking, page faults and nesting.
    *
+   * @throws TypeError, RangeError
    * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev; `ERR_VFIO_CLOSED`
    */
   createHwpt(device: BoundDevice, options: HwptOptions = {}): Promise<Hwpt> {
@@ -355,13 +357,13 @@ export class Ioas {
   }
 
   #sourceOf(source: unknown, options: MapOptions): Source {
-    return sourceOf(source, options, this.#parent.mapsFiles());
+    return sourceOf(source, options, this.#parent.mapsFiles);
   }
 
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
     const iova = checkIova('iova', from);
     const length = BigInt(checkLength('length', size));
-    if (!(space instanceof Ioas)) throw invalidType('options.from', 'an Ioas', space);
+    if (!Ioas.isIoas(space)) throw invalidType('options.from', 'an Ioas', space);
     if (space.context !== this.context) {
       throw invalidValue('options.from', 'an address space of the same iommufd', space);
     }
@@ -369,7 +371,9 @@ export class Ioas {
     return new CopySource(space.id, iova, length, source ?? {});
   }
 
-  #plan(options: MapOptions, source: Source): MapPlan {
+  /** All options are checked before the source may make anything. */
+  #plan(options: MapOptions, makeSource: () => Source): MapPlan {
+    requireObject('options', options);
     const { iova, read = true, write = true } = options;
     if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);
     if (typeof write !== 'boolean') throw invalidType('write', 'a boolean', write);
@@ -379,7 +383,8 @@ export class Ioas {
       (fixed ? mapFlags.fixedIova : 0) |
       (read ? mapFlags.readable : 0) |
       (write ? mapFlags.writeable : 0);
-    return { iova: fixed ? checkIova('iova', iova) : 0n, fixed, flags, source };
+    const at = fixed ? checkIova('iova', iova) : 0n;
+    return { iova: at, fixed, flags, source: makeSource() };
   }
 
   /** Fits what x86 has; asked again where there are more. */

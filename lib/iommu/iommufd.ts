@@ -8,9 +8,9 @@ import { defineInspect } from '../inspect_handle.ts';
 import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { devIdOf, type BoundDevice } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
 import { readHardwareInfo, type HardwareInfo } from './hardware_info.ts';
-import type { BoundDevice } from './hwpt.ts';
 import { Ioas, type IoasParent } from './ioas.ts';
 
 /** IOMMU_IOAS_MAP_FILE, IOMMU_OPTION_RLIMIT_MODE and the operations of IOMMU_OPTION. */
@@ -159,10 +159,11 @@ export class Iommufd {
   /**
    * What the IOMMU in front of a device can do (IOMMU_GET_HW_INFO). Does not block.
    *
+   * @throws TypeError, RangeError
    * @throws VfioError `ENOENT` for an mdev, which has none; `ERR_VFIO_CLOSED`
    */
   hardwareInfo(device: BoundDevice): HardwareInfo {
-    return readHardwareInfo(this.#fd, device.devId);
+    return readHardwareInfo(this.#fd, devIdOf(device));
   }
 
   /**

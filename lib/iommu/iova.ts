@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 
 /** A range of I/O virtual addresses, both ends included, as the kernel has them. */
 export interface IovaRange {
@@ -36,6 +36,7 @@ function checkAtLeast(name: string, value: unknown, least: number): number {
 export function checkRanges(name: string, value: unknown): readonly IovaRange[] {
   if (!Array.isArray(value)) throw invalidType(name, 'an array of { start, last }', value);
   for (const [at, range] of (value as Partial<IovaRange>[]).entries()) {
+    requireObject(`${name}[${at}]`, range);
     const start = checkIova(`${name}[${at}].start`, range.start);
     const last = checkIova(`${name}[${at}].last`, range.last);
     if (last < start) throw outOfRange(`${name}[${at}].last`, `${start} or more`, last);

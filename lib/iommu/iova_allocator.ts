@@ -1,6 +1,6 @@
 import { VfioError } from '../errors.ts';
 import { explained } from '../diagnose/explained.ts';
-import { outOfRange } from '../arguments.ts';
+import { outOfRange, requireObject } from '../arguments.ts';
 import {
   checkAlignment,
   checkIova,
@@ -52,9 +52,11 @@ export class IovaAllocator {
    */
   allocate(size: number, options: IovaAllocateOptions = {}): bigint {
     const length = roundUp(BigInt(checkLength('size', size)), this.#granule);
-    const wanted = checkAlignment('alignment', options.alignment ?? this.#granule);
+    requireObject('options', options);
+    const { alignment: given = this.#granule, last: highest = lastIova } = options;
+    const wanted = checkAlignment('alignment', given);
     const alignment = wanted > this.#granule ? wanted : this.#granule;
-    const limit = checkIova('last', options.last ?? lastIova);
+    const limit = checkIova('last', highest);
     for (const { start, last } of this.#free) {
       const iova = roundUp(start, alignment);
       const end = iova + length - 1n;

@@ -1,3 +1,4 @@
+import { invalidType, requireObject } from '../arguments.ts';
 import { checkAlignment, checkIova, checkLength } from './iova.ts';
 
 /** A stretch of I/O virtual addresses. A DmaMapping is one. */
@@ -22,8 +23,10 @@ export interface ScatterOptions {
  */
 export function scatterList(
   parts: Iterable<DmaSegment>,
-  { maxSize = Number.MAX_SAFE_INTEGER, boundary }: ScatterOptions = {},
+  options: ScatterOptions = {},
 ): DmaSegment[] {
+  requireObject('options', options);
+  const { maxSize = Number.MAX_SAFE_INTEGER, boundary } = options;
   checkLength('maxSize', maxSize);
   if (boundary !== undefined) checkAlignment('boundary', boundary);
   return joined(parts).flatMap((part) => cut(part, maxSize, boundary));
@@ -31,14 +34,23 @@ export function scatterList(
 
 function joined(parts: Iterable<DmaSegment>): DmaSegment[] {
   const result: DmaSegment[] = [];
-  for (const { iova, size } of parts) {
-    checkIova('iova', iova);
-    checkLength('size', size);
+  requireIterable('parts', parts);
+  let at = 0;
+  for (const part of parts) {
+    const name = `parts[${at++}]`;
+    requireObject(name, part);
+    const iova = checkIova(`${name}.iova`, part.iova);
+    const size = checkLength(`${name}.size`, part.size);
     const before = result.at(-1);
     if (before !== undefined && before.iova + BigInt(before.size) === iova) before.size += size;
     else result.push({ iova, size });
   }
   return result;
+}
+
+function requireIterable(name: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null && Symbol.iterator in value) return;
+  throw invalidType(name, 'an iterable of { iova, size }', value);
 }
 
 function cut({ iova, size }: DmaSegment, maxSize: number, boundary?: bigint): DmaSegment[] {

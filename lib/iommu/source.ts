@@ -38,9 +38,9 @@ export interface Source {
 export function sourceOf(
   given: unknown,
   part: { offset?: unknown; length?: unknown },
-  byFile: boolean,
+  byFile: () => boolean,
 ): Source {
-  if (given instanceof DmaBuffer) return bufferSource(given, part, byFile);
+  if (DmaBuffer.isDmaBuffer(given)) return bufferSource(given, part, byFile);
   if (typeof given !== 'object' || given === null || !('fd' in given)) {
     throw invalidType('source', 'a DmaBuffer, or { fd, offset, length }', given);
   }
@@ -51,7 +51,7 @@ export function sourceOf(
   }
   const start = BigInt(checkOffset('source.offset', offset));
   const bytes = BigInt(checkLength('source.length', length));
-  if (byFile) return new FileSource(fd, start, bytes);
+  if (byFile()) return new FileSource(fd, start, bytes);
   // Such a kernel maps this process's mapping of the file, which has to stay as long.
   const handle = check(binding().memoryFromFile(fd, start, bytes), { syscall: 'mmap' });
   const memory = new Memory(handle as never, Number(bytes));
@@ -61,15 +61,18 @@ export function sourceOf(
 function bufferSource(
   buffer: DmaBuffer,
   part: { offset?: unknown; length?: unknown },
-  byFile: boolean,
+  byFile: () => boolean,
 ): Source {
   const { memory } = buffer;
-  const offset = checkOffset('offset', part.offset ?? 0);
-  const length = checkLength('length', part.length ?? memory.size - offset);
+  const { offset: from = 0 } = part;
+  const offset = checkOffset('offset', from);
+  if (offset >= memory.size) throw outOfRange('offset', `less than ${memory.size}`, offset);
+  const { length: bytes = memory.size - offset } = part;
+  const length = checkLength('length', bytes);
   if (offset + length > memory.size) {
     throw outOfRange('length', `${memory.size - offset} at most`, length);
   }
-  const Kind = byFile ? MemoryFileSource : MemorySource;
+  const Kind = byFile() ? MemoryFileSource : MemorySource;
   return new Kind(memory, buffer, BigInt(offset), BigInt(length));
 }
 

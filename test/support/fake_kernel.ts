@@ -21,6 +21,9 @@ export const regionSize = 4096;
 /** Where the configuration space is among a PCI device's regions. */
 const config = 7;
 
+/** Where memory is mapped. */
+const mappedAt = 0x10_0000n;
+
 async function later<T>(answer: T): Promise<T> {
   await turn();
   return answer;
@@ -78,6 +81,11 @@ export const fakeIoctls: Partial<Binding> = {
   },
   feature: (_device, _flags, bytes) => later(bytes),
   featureSync: (_device, _flags, bytes) => bytes,
+  ioasMapMemory: () => later(mappedAt),
+  ioasMapMemorySync: () => mappedAt,
+  hwptAlloc: () => later(9),
+  hwptGetDirtyBitmap: () => later(BigUint64Array.of(1n)),
+  faultQueueAlloc: () => binding().open('/dev/null', constants.O_RDWR),
   dmaLoggingReport: () => later(BigUint64Array.of(5n)),
   exportDmabuf: openNull,
   setMigrationState: openNull,

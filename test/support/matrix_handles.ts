@@ -7,15 +7,22 @@ import { fakeIoctls } from './fake_kernel.ts';
 
 /** One of every public class. */
 export interface Handles {
+  DirtyPages: api.DirtyPages;
   Display: api.Display;
   LoggedPages: api.LoggedPages;
+  DmaBuffer: api.DmaBuffer;
   DmaLogging: api.DmaLogging;
+  DmaMapping: api.DmaMapping;
+  DmaPool: api.DmaPool;
   Dmabuf: api.Dmabuf;
+  FaultQueue: api.FaultQueue;
   Features: api.Features;
+  Hwpt: api.Hwpt;
   Interrupt: api.Interrupt;
   InterruptVector: api.InterruptVector;
   Ioas: api.Ioas;
   Iommufd: api.Iommufd;
+  IovaAllocator: api.IovaAllocator;
   LowPower: api.LowPower;
   MappedRegion: api.MappedRegion;
   Migration: api.Migration;
@@ -40,16 +47,27 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const interrupt = device.interrupt(0);
     const [vector] = await interrupt.enable();
     assert.ok(vector);
+    const ioas = iommufd.createIoas();
+    const buffer = api.DmaBuffer.allocateSync(4096);
+    const mapping = await ioas.map(buffer);
+    const hwpt = await ioas.createHwpt(device, { dirtyTracking: true });
     return {
+      DirtyPages: await hwpt.readDirty({ iova: mapping.iova, length: 4096n }),
       Display: feature.display,
       LoggedPages: await feature.dmaLogging.report(range),
+      DmaBuffer: buffer,
       DmaLogging: feature.dmaLogging,
+      DmaMapping: mapping,
+      DmaPool: new api.DmaPool(ioas),
       Dmabuf: await feature.exportDmabuf(0, [{ offset: 0, length: 4096 }]),
+      FaultQueue: iommufd.createFaultQueue(),
       Features: feature,
+      Hwpt: hwpt,
       Interrupt: interrupt,
       InterruptVector: vector,
-      Ioas: iommufd.createIoas(),
+      Ioas: ioas,
       Iommufd: iommufd,
+      IovaAllocator: new api.IovaAllocator([{ start: 0n, last: 0xffff_ffffn }]),
       LowPower: feature.lowPower,
       MappedRegion: region.map(),
       Migration: migration,
@@ -70,5 +88,8 @@ export function closeHandles(handles: Handles): void {
   handles.MigrationSource.destroy();
   handles.VfioCdev.closeSync();
   handles.VfioDevice.closeSync();
+  handles.FaultQueue.closeSync();
   handles.Iommufd.closeSync();
+  // Its mapping went with the iommufd.
+  handles.DmaBuffer.disposeSync();
 }

@@ -61,12 +61,12 @@ describe('util.inspect', () => {
     const part = (state: string): string => `{ address: '${address}', state: '${state}' }`;
     const texts = (state: string): Record<string, string> => ({
       Display: part(state),
+      LoggedPages: '{ iova: 0n, pageSize: 4096n, pages: 64 }',
       DmaLogging: part(state),
       Dmabuf: `{ state: '${state}' }`,
       Features: part(state),
       Interrupt: `{ address: '${address}', name: 'intx', count: 1, vectors: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'enabled' : 'disabled'}' }`,
       InterruptVector: `{ interrupt: 'intx', index: 0, listeners: 0, state: '${state}' }`,
-      LoggedPages: '{ iova: 0n, pageSize: 4096n, pages: 64 }',
       LowPower: part(state),
       MappedRegion: `{ address: '${address}', name: 'bar0', offset: 0, size: 4096, state: '${state}' }`,
       Migration: part(state),

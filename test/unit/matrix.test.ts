@@ -34,7 +34,9 @@ const classNames = [...publicTypes.matchAll(/^export declare class (\w+)/gm)]
 /** All that the library offers: functions, static methods, methods and getters. */
 function offered(): Found[] {
   const functions = Object.entries(api).flatMap(([name, value]) =>
-    classNames.includes(name) ? members(value, (key) => `${name}.${key}`) : found(name, value, api),
+    classNames.includes(name)
+      ? [...constructors(name, value), ...members(value, (key) => `${name}.${key}`)]
+      : found(name, value, api),
   );
   const methods = classNames.flatMap((name) => {
     const handle: object | undefined = handles[name as keyof Handles];
@@ -44,18 +46,30 @@ function offered(): Found[] {
   return [...functions, ...methods];
 }
 
-function members(of: object, nameOf: (key: string) => string, handle = of): Found[] {
-  return Object.getOwnPropertyNames(of).flatMap((key) =>
-    key === 'constructor' || key === 'prototype'
-      ? []
-      : found(nameOf(key), functionOf(of, key), handle),
+/** The constructor of a class whose types say that programs may call it. */
+function constructors(name: string, of: unknown): Found[] {
+  const declared = new RegExp(
+    `^export declare class ${name}\\b(?:(?!^}).)*?^    constructor\\(`,
+    'ms',
   );
+  if (typeof of !== 'function' || !declared.test(publicTypes)) return [];
+  return [{ name: `new ${name}`, call: (...given) => Reflect.construct(of, given) as unknown }];
 }
 
-/** A method, or a getter's function. */
-function functionOf(of: object, key: string | symbol): unknown {
+function members(of: object, nameOf: (key: string) => string, handle = of): Found[] {
+  return Object.getOwnPropertyNames(of).flatMap((key) => {
+    if (key === 'constructor' || key === 'prototype') return [];
+    return [
+      ...found(nameOf(key), functionOf(of, key), handle),
+      ...found(`${nameOf(key)}=`, functionOf(of, key, ['set']), handle),
+    ];
+  });
+}
+
+/** A method, or a getter's or setter's function. */
+function functionOf(of: object, key: string | symbol, parts = ['get', 'value']): unknown {
   const property = Object.getOwnPropertyDescriptor(of, key) ?? {};
-  return ['get', 'value'].map((part): unknown => Reflect.get(property, part)).find(Boolean);
+  return parts.map((part): unknown => Reflect.get(property, part)).find(Boolean);
 }
 
 function found(name: string, value: unknown, handle: object): Found[] {
@@ -194,7 +208,7 @@ describe('every public function and method', () => {
         for (const self of [undefined, null, 3, {}, Object.create(prototype)]) {
           const detached = {
             name: `${className}#${String(key)}`,
-            call: (): unknown => Reflect.apply(method, self, [0, {}]) as unknown,
+            call: (): unknown => Reflect.apply(method, self, [1, {}]) as unknown,
           };
           const error = await errorOf(detached, []);
           assert.ok(error instanceof TypeError, detached.name + inspect(error));

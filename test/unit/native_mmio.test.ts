@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { constants as bufferConstants } from 'node:buffer';
 import { constants, truncateSync, writeFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { inspect } from 'node:util';
@@ -101,6 +102,26 @@ describe('the addon’s accesses', () => {
     assert.equal(native.writeBlock(file.mapping, 0xfc, new Uint32Array(2)), undefined);
     assert.equal(native.writeBlock(file.mapping, 0xf8, new Uint32Array(2)), 0);
     assert.equal(native.exposeMapping(file.mapping), undefined);
+  });
+
+  it('by an ArrayBuffer are refused where the engine takes none so large, and the mapping stays', () => {
+    const path = join(tree({}), 'file');
+    writeFileSync(path, '');
+    const bytes = 5 * 2 ** 30;
+    truncateSync(path, bytes);
+    const native = binding();
+    const fd = native.open(path, constants.O_RDWR) as NativeFd;
+    const mapping = native.map(fd, 0, 0, 0, bytes, 0, 0) as NativeMapping;
+    assert.ok(mapping > 0, String(mapping));
+    const answer = native.exposeMapping(mapping);
+    if (bytes > bufferConstants.MAX_LENGTH) assert.equal(answer, -os.errno.EOPNOTSUPP);
+    else assert.ok(answer instanceof ArrayBuffer);
+    const box = new Mailbox(native.mailbox());
+    box.aim(mapping, bytes - 4);
+    native.read32();
+    assert.equal(box.status, 0);
+    native.unmapSync(mapping);
+    native.closeSync(fd);
   });
 
   it('are refused after the mapping is gone, and its handle names nothing ever after', () => {

@@ -1,0 +1,209 @@
+import { DmaBuffer } from '../../lib/iommu/dma_buffer.ts';
+import { FaultQueue } from '../../lib/iommu/fault_queue.ts';
+import { Ioas } from '../../lib/iommu/ioas.ts';
+import {
+  boolean,
+  codeOf,
+  ioas,
+  named,
+  never,
+  notStrings,
+  options,
+  required,
+  whole,
+  type Parameter,
+} from './bad_arguments.ts';
+
+// Parameters of address spaces and DMA memory, for test/unit/matrix.test.ts.
+
+const notLongs = [null, 1, '1', true, {}, [], Symbol('a symbol'), never];
+const most = 2n ** 64n - 1n;
+
+/** Addresses from 0 on, unless `bad` says more. */
+function long(name: string, ...bad: bigint[]): Parameter {
+  return {
+    name: named(name),
+    bad: [...notLongs, -1n, most + 1n, ...bad],
+    codeOf: (one) => codeOf('bigint', one),
+    good: () => 0n,
+  };
+}
+
+const powerOfTwo = (name: string): Parameter => ({
+  ...long(name, 0n, 3n, most),
+  good: () => 4096n,
+});
+const bytesFrom = (name: string, least: number): Parameter => {
+  return whole(name, least, Number.MAX_SAFE_INTEGER);
+};
+
+export const iova: Parameter = required(long('iova'));
+export const address: Parameter = required(long('address'));
+export const range: Parameter = required(long('length'));
+export const size: Parameter = required(bytesFrom('size', 1));
+export const length: Parameter = required(bytesFrom('length', 1));
+export const offset: Parameter = required(bytesFrom('offset', 0));
+/** Of a window of a DmaBuffer of one page. */
+export const windowLength: Parameter = required(whole('length', 1, 4096));
+
+const sourceProperties = {
+  fd: required(whole('source.fd', 0, 2 ** 31 - 1)),
+  offset: required(bytesFrom('source.offset', 0)),
+  length: required(bytesFrom('source.length', 1)),
+};
+export const source: Parameter = {
+  name: named('source'),
+  bad: [
+    undefined,
+    ...notStrings,
+    'x',
+    Buffer.alloc(4096),
+    new ArrayBuffer(4096),
+    DmaBuffer,
+    Object.create(DmaBuffer.prototype),
+  ],
+  properties: sourceProperties,
+  good: () => ({ fd: 0, offset: 0, length: 4096 }),
+};
+/** Of which a part is mapped. */
+export const buffer: Parameter = {
+  name: named('source'),
+  bad: [],
+  good: ({ handles }) => handles.DmaBuffer,
+};
+
+const mapTarget = { iova: long('iova'), read: boolean('read'), write: boolean('write') };
+export const target: Parameter = options(mapTarget);
+export const map: Parameter = options({
+  ...mapTarget,
+  offset: whole('offset', 0, 4095),
+  length: whole('length', 1, 4096),
+});
+export const copy: Parameter = options({
+  ...mapTarget,
+  from: {
+    name: named('options.from'),
+    bad: [...notStrings, 'x', { id: 1 }, Ioas, Object.create(Ioas.prototype)],
+  },
+});
+
+const notObjects = [undefined, ...notStrings.filter((one) => !isPlain(one))];
+const badRanges = [
+  ...notObjects,
+  {},
+  ...required(long('')).bad.map((one) => ({ start: one, last: 1n })),
+  ...required(long('')).bad.map((one) => ({ start: 0n, last: one })),
+  { start: 2n, last: 1n },
+];
+export const ranges: Parameter = {
+  name: /"ranges(?:\[\d\](?:\.start|\.last)?)?"/,
+  bad: [
+    ...notObjects.filter((one) => !Array.isArray(one)),
+    'x',
+    ...badRanges.map((one) => [{ start: 0n, last: 0n }, one]),
+  ],
+  good: () => [{ start: 0n, last: 0xffff_ffffn }],
+};
+export const granule: Parameter = powerOfTwo('granule');
+export const allocate: Parameter = options({
+  alignment: powerOfTwo('alignment'),
+  last: long('last'),
+});
+/** Nothing is allocated. */
+export const released: Parameter = { ...iova, bad: [...iova.bad, 4096n] };
+
+export const parts: Parameter = {
+  name: /"parts(?:\[1\](?:\.iova|\.size)?)?"/,
+  bad: [
+    ...notObjects.filter((one) => !Array.isArray(one)),
+    ...[
+      ...notObjects,
+      {},
+      ...iova.bad.map((one) => ({ iova: one, size: 1 })),
+      ...size.bad.map((one) => ({ iova: 0n, size: one })),
+    ].map((one) => [{ iova: 0n, size: 1 }, one]),
+  ],
+  good: () => [],
+};
+export const scatter: Parameter = options({
+  maxSize: bytesFrom('maxSize', 1),
+  boundary: powerOfTwo('boundary'),
+});
+
+const ofBuffers = {
+  hugePages: {
+    name: named('hugePages'),
+    bad: [...notStrings, '', '4K', '2m', 2 ** 21],
+  },
+  populate: boolean('populate'),
+};
+export const bufferOptions: Parameter = options(ofBuffers);
+export const pool: Parameter = options({ ...ofBuffers, chunkSize: bytesFrom('chunkSize', 1) });
+export const poolIoas: Parameter = ioas;
+/** Of a pool whose chunks are of 64 KiB. */
+export const blockSize: Parameter = required(whole('size', 1, 65536));
+const alignment = powerOfTwo('alignment');
+export const blockAlignment: Parameter = { ...alignment, bad: [...alignment.bad, 8192n] };
+export const block: Parameter = {
+  name: /"block(?:\.iova)?"/,
+  bad: [...notObjects, 'x', {}, { iova: 0 }, { iova: 4096n }, { iova: -1n }],
+  properties: { iova: { name: named('block.iova'), bad: [undefined, ...long('').bad, 0n] } },
+};
+
+export const device: Parameter = {
+  name: named('device'),
+  bad: [undefined, ...notStrings, 'x', 7],
+  properties: { devId: required(whole('device.devId', 0, 2 ** 32 - 1)) },
+  good: () => ({ devId: 1 }),
+};
+export const hwpt: Parameter = options({
+  dirtyTracking: boolean('dirtyTracking'),
+  nestParent: boolean('nestParent'),
+  faultQueue: {
+    name: named('faultQueue'),
+    bad: [...notStrings, 'x', { id: 1 }, FaultQueue, Object.create(FaultQueue.prototype)],
+  },
+});
+export const dirty: Parameter = {
+  name: /"(?:range|iova|length)"/,
+  bad: [...notObjects, 'x', {}],
+  properties: {
+    iova: { ...iova, name: /"(?:iova|length)"/, bad: [...iova.bad, 1n, 4096n] },
+    // No page, a part of one, more than is asked for at once, what is not mapped.
+    length: { ...range, bad: [...range.bad, 0n, 1n, 1n << 60n, 8192n] },
+    pageSize: { ...powerOfTwo('pageSize'), name: /"(?:pageSize|length)"/ },
+    clear: boolean('clear'),
+  },
+  good: ({ handles: { DmaMapping } }) => ({ iova: DmaMapping.iova, length: 4096n }),
+};
+
+export const cookie: Parameter = required(whole('cookie', 0, 2 ** 32 - 1));
+export const mapped: Parameter = required(boolean('mapped'));
+export const on: Parameter = required(boolean('on'));
+export const hugePages: Parameter = required(boolean('hugePages'));
+export const rlimitMode: Parameter = {
+  name: named('rlimitMode'),
+  bad: [undefined, ...notStrings, '', 'User', 'thread'],
+};
+
+const iommufd = { kind: 'iommufd', pid: process.pid, fd: 1, path: '/', context: '' };
+export const token: Parameter = {
+  name: named('token'),
+  bad: [
+    undefined,
+    ...notStrings,
+    'iommufd',
+    { ...iommufd, pid: process.pid + 1 },
+    ...['', 'constructor', 'x', 3, null].map((kind) => ({ ...iommufd, kind })),
+    { ...iommufd, fd: '1' },
+    { ...iommufd, path: undefined },
+    ...['ioas', 'device', 'dma-buffer'].map((kind) => ({ kind, pid: process.pid })),
+    ...[null, 'x', {}, { ...iommufd, kind: 'dma-buffer', memory: 1, size: 1 }].map((one) => {
+      return { kind: 'ioas', pid: process.pid, iommufd: one, id: 1, tally: 1 };
+    }),
+  ],
+};
+
+function isPlain(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
