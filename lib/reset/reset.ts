@@ -42,8 +42,9 @@ function checkReset(device: Resettable, answer: Answer): void {
 }
 
 /** Throws where a reset of whatever kind did not get the device's lock. */
-export function checkHeld({ removal }: Resettable, answer: Answer, named: CallName): void {
+export function checkHeld(device: Resettable, answer: Answer, named: CallName): void {
   if (answer === undefined || !isHeld(answer)) return;
+  const { removal } = device;
   const call = { ...named, errno: answer };
   if (removal === undefined) throw systemError(call, 'its lock is held');
   throw explained(systemError(call), removal);
