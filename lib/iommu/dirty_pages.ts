@@ -11,7 +11,9 @@ export class DirtyPages {
 
   /** @internal */
   static {
-    defineInspect(this, 'DirtyPages', ({ iova, length, pageSize }) => ({ iova, length, pageSize }));
+    defineInspect(this, 'DirtyPages', ({ iova, pageSize, bitmap }) => {
+      return { iova, pageSize, pages: bitmap.length * 64 };
+    });
   }
 
   constructor(iova: bigint, length: bigint, pageSize: bigint, bitmap: BigUint64Array) {

@@ -27,11 +27,10 @@ export class DmaMapping {
 
   /** @internal */
   static {
-    defineInspect(this, 'DmaMapping', ({ iova, size, mapped }) => ({
-      iova,
-      size,
-      state: mapped ? 'mapped' : 'unmapped',
-    }));
+    defineInspect(this, 'DmaMapping', (mapping) => {
+      const state = mapping.#mapped ? 'mapped' : 'unmapped';
+      return { iova: mapping.iova, size: mapping.size, state };
+    });
   }
 
   constructor(space: Unmapper, iova: bigint, source: Source, proved: boolean) {

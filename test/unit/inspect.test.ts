@@ -60,7 +60,7 @@ describe('util.inspect', () => {
     calls.length = 0;
     const part = (state: string): string => `{ address: '${address}', state: '${state}' }`;
     const texts = (state: string): Record<string, string> => ({
-      DirtyPages: '{ iova: 1048576n, length: 4096n, pageSize: 4096n }',
+      DirtyPages: '{ iova: 1048576n, pageSize: 4096n, pages: 64 }',
       Display: part(state),
       DmaBuffer: `{ size: 4096, mappings: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'open' : 'disposed'}' }`,
       DmaLogging: part(state),
