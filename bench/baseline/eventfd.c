@@ -1,7 +1,9 @@
 // eventfd write <fd> <rounds> <microseconds>: signals an eventfd so often, so far apart, and prints
 // the nanoseconds of CLOCK_MONOTONIC at which it did, a line each.
 // eventfd loop <fd> <rounds>: waits for it by epoll, reads it, and prints when it had.
-// bench/interrupt.ts puts the two, or the first and itself, together.
+// eventfd many <count> <events>: signals 16 of so many eventfds at a time and reads them by epoll,
+// until that were so many events; prints the nanoseconds of one.
+// bench/interrupt.ts puts the first two, or the first and itself, together, and does the third too.
 
 #include <err.h>
 #include <stdint.h>
@@ -47,8 +49,52 @@ static void loop_rounds(int fd, int rounds) {
   }
 }
 
+enum { AT_A_TIME = 16, MOST_FDS = 65536 };
+static int fds[MOST_FDS];
+
+// One event of each of 16 eventfds that are far apart.
+static void many_round(int loop, int count, int round) {
+  for (int one = 0; one < AT_A_TIME; one++) {
+    const int which = (round * AT_A_TIME + one * (count / AT_A_TIME)) % count;
+    if (eventfd_write(fds[which], 1) != 0) err(1, "eventfd_write");
+  }
+  struct epoll_event ready[AT_A_TIME];
+  for (int told = 0; told < AT_A_TIME;) {
+    const int some = epoll_wait(loop, ready, AT_A_TIME, -1);
+    if (some < 0) err(1, "epoll_wait");
+    for (int one = 0; one < some; one++) {
+      eventfd_t value;
+      if (eventfd_read(ready[one].data.fd, &value) != 0) err(1, "eventfd_read");
+    }
+    told += some;
+  }
+}
+
+static void many(int count, int events) {
+  const int loop = epoll_create1(EPOLL_CLOEXEC);
+  for (int at = 0; at < count; at++) {
+    fds[at] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[at]};
+    if (epoll_ctl(loop, EPOLL_CTL_ADD, fds[at], &event) != 0) err(1, "epoll_ctl");
+  }
+  const int rounds = events / AT_A_TIME;
+  uint64_t begin = 0;
+  // A tenth before, to warm up.
+  for (int round = -rounds / 10; round < rounds; round++) {
+    if (round == 0) begin = now();
+    many_round(loop, count, abs(round));
+  }
+  printf("%f\n", (double)(now() - begin) / events);
+}
+
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
+  if (strcmp(argv[1], "many") == 0) {
+    const int count = atoi(argv[2]);
+    if (count < AT_A_TIME || count > MOST_FDS) return 2;
+    many(count, atoi(argv[3]));
+    return 0;
+  }
   const int fd = atoi(argv[2]);
   const int rounds = atoi(argv[3]);
   if (rounds > MOST_ROUNDS) return 2;

@@ -12,6 +12,8 @@ export interface VectorEvents {
   interrupt: [count: number];
 }
 
+type Listener = (this: InterruptVector, count: number) => void;
+
 /**
  * One vector of an enabled interrupt. Its interrupts are counted by an eventfd of its own; listening,
  * or iterating, has the event loop poll that. What happens faster than JavaScript runs is added up
@@ -26,7 +28,11 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   /** Which of its vectors. */
   readonly index: number;
   readonly #event: Eventfd;
-  readonly #iterators = new Set<Counts>();
+  /** Made when the first is: with thousands of vectors every object that an event touches counts. */
+  #iterators: Set<Counts> | undefined;
+  /** The listener, where there is one; undefined where that is to be looked up, or there are several. */
+  #only: Listener | undefined;
+  #isLookedUp = false;
   #watched = false;
   #ref = true;
   #ended = false;
@@ -83,9 +89,10 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     checkSignal(signal);
     signal?.throwIfAborted();
     const counts = new Counts((ended) => {
-      this.#iterators.delete(ended);
+      this.#iterators?.delete(ended);
       this.#watchIfWanted();
     }, signal);
+    this.#iterators ??= new Set();
     if (this.#ended) counts.end();
     else this.#iterators.add(counts);
     this.#watchIfWanted();
@@ -99,8 +106,8 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   override removeAllListeners(event?: keyof VectorEvents): this {
     if (event === undefined) super.removeAllListeners();
     else super.removeAllListeners(event);
-    if (event === undefined) this.#followListeners();
-    this.#watchIfWanted();
+    this.#followListeners();
+    this.#changed();
     return this;
   }
 
@@ -118,22 +125,48 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     this.#ended = true;
     this.#watched = false;
     this.#event.close();
-    for (const counts of [...this.#iterators]) counts.end();
+    for (const counts of this.#readers()) counts.end();
   }
 
   #followListeners(): void {
-    // The emitter tells of a new listener before it has it, and of a removed one after.
     const bare = this as EventEmitter;
-    bare.on('newListener', (name: unknown) => {
-      if (name === 'interrupt') this.#watch(true);
-    });
-    bare.on('removeListener', (name: unknown) => {
-      if (name === 'interrupt') this.#watchIfWanted();
-    });
+    bare.off('newListener', this.#isAdded).on('newListener', this.#isAdded);
+    bare.off('removeListener', this.#isRemoved).on('removeListener', this.#isRemoved);
+  }
+
+  /** The emitter tells of a new listener before it has it. */
+  readonly #isAdded = (name: unknown): void => {
+    if (name !== 'interrupt') return;
+    this.#isLookedUp = false;
+    this.#watch(true);
+  };
+
+  /** And of a removed one after. */
+  readonly #isRemoved = (name: unknown): void => {
+    if (name === 'interrupt') this.#changed();
+  };
+
+  #changed(): void {
+    this.#isLookedUp = false;
+    this.#watchIfWanted();
+  }
+
+  /** Those who iterate now: what they do may change who does. */
+  #readers(): Counts[] {
+    return this.#iterators === undefined ? [] : [...this.#iterators];
+  }
+
+  /** A single listener is called without the emitter, whose table is two cache misses more. */
+  #lookUp(): void {
+    const [first, ...more] = this.rawListeners('interrupt') as Listener[];
+    // The emitter looks after what async listeners reject with, where it was told to.
+    const isPlain = more.length === 0 && !EventEmitter.captureRejections;
+    this.#only = isPlain ? first : undefined;
+    this.#isLookedUp = true;
   }
 
   #isWanted(): boolean {
-    return this.listenerCount('interrupt') > 0 || this.#iterators.size > 0;
+    return this.listenerCount('interrupt') > 0 || this.#readers().length > 0;
   }
 
   #watchIfWanted(): void {
@@ -154,11 +187,13 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   }
 
   readonly #deliver = (count: number): void => {
-    if (this.#iterators.size > 0) {
-      for (const counts of [...this.#iterators]) counts.add(count);
+    if (this.#iterators !== undefined) {
+      for (const counts of this.#readers()) counts.add(count);
     }
+    if (!this.#isLookedUp) this.#lookUp();
     try {
-      this.emit('interrupt', count);
+      if (this.#only !== undefined) this.#only(count);
+      else this.emit('interrupt', count);
     } catch (error) {
       // To `uncaughtException`, wherever this was called from; after what the handler left for later.
       queueMicrotask(() => {
