@@ -40,7 +40,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   static {
     defineInspect(this, 'InterruptVector', (vector) => {
       const { interrupt, index } = vector;
-      const listeners = vector.listenerCount('interrupt') + vector.#iterators.size;
+      const listeners = vector.listenerCount('interrupt') + (vector.#iterators?.size ?? 0);
       const state = vector.#ended ? 'closed' : 'open';
       return { interrupt: interrupt.name, index, listeners, state };
     });
