@@ -38,7 +38,7 @@ export function runSync<T>(reading: Reading<T>): T {
 }
 
 /** So many entries are read at once: making their values keeps the event loop for that long. */
-const mostAtOnce = 500;
+const mostAtOnce = 200;
 
 /**
  * Reads the same entries, marked as the addon takes them, of many folders, and gives those of each
