@@ -28,7 +28,7 @@ describe('native/uapi', () => {
         // One assertion at least for each thing declared, so that a name we parse wrongly shows.
         assert.ok(structs.length > 1 && constants.length > 1);
         for (const { name, fields } of structs) {
-          assert.ok(fields.length > 1, name);
+          assert.ok(fields.length > 0, name);
           // A struct that this kernel lacks has no field that every kernel has.
           const everywhere = fields.some(({ since }) => since === undefined);
           assert.ok(source.includes(`uapi::${name}`) || !everywhere, name);
