@@ -19,6 +19,8 @@ export interface RefusedMap extends IovaExtent {
   /** What this program mapped in the same address space. */
   mapped: IovaExtent[];
   bounds: () => Bounds;
+  /** How many maps more the kernel takes; undefined where it has no limit. */
+  available: () => number | undefined;
 }
 
 /** Why IOMMU_IOAS_MAP, MAP_FILE or COPY was refused (drivers/iommu/iommufd/ioas.c, io_pagetable.c). */
@@ -29,6 +31,10 @@ export function mapCause({ code }: VfioError, map: RefusedMap): Cause | undefine
     return { reason: 'iova-mapped', certainty: 'certain', facts: { iova, length, mapped } };
   }
   if (code === 'EINVAL') return refusedPlace(map);
+  if (code === 'ENOSPC' && map.available() === 0) {
+    const parameter = '/sys/module/vfio_iommu_type1/parameters/dma_entry_limit';
+    return { reason: 'too-many-maps', certainty: 'certain', facts: { parameter } };
+  }
   if (code === 'ENOSPC') {
     const facts = { length, ranges: map.bounds().ranges };
     return { reason: 'iova-exhausted', certainty: 'certain', facts };

@@ -1,5 +1,5 @@
 import { invalidType, invalidValue, outOfRange, requireBytes } from '../arguments.ts';
-import type { BoundCdev } from '../device/bind.ts';
+import type { OpenedDevice } from '../device/opened.ts';
 import { littleEndian } from '../device/capabilities.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { call, run, runSync, type Steps } from '../steps.ts';
@@ -52,7 +52,7 @@ export class Features {
     defineInspect(this, 'Features', (features) => features.#calls.shown);
   }
 
-  private constructor(bound: BoundCdev) {
+  private constructor(bound: OpenedDevice) {
     this.#calls = new FeatureCalls(bound);
     this.migration = Migration.of(this.#calls);
     this.dmaLogging = DmaLogging.of(this.#calls);
@@ -61,7 +61,7 @@ export class Features {
   }
 
   /** @internal */
-  static of(bound: BoundCdev): Features {
+  static of(bound: OpenedDevice): Features {
     return new Features(bound);
   }
 

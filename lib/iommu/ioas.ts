@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, requireObject } from '../arguments.ts';
+import { invalidType, invalidValue } from '../arguments.ts';
 import { binding, type NativeFd, type NativeTally } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
@@ -6,27 +6,16 @@ import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
+import type { AddressSpace } from './address_space.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
 import type { BoundDevice } from './bound_device.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
 import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
+import { readMapOptions, type MapOptions } from './map_options.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Maps, type MapPlan } from './maps.ts';
 import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
-
-/** What devices may do with what is mapped, and where they find it. */
-export interface MapOptions {
-  /** Where devices reach it; without it the kernel chooses, and never 0. */
-  iova?: bigint | undefined;
-  /** Whether devices may read it; true by default. */
-  read?: boolean | undefined;
-  /** Whether devices may write it; true by default. */
-  write?: boolean | undefined;
-  /** Of a DmaBuffer, the first byte to map; 0 by default. A multiple of the page size. */
-  offset?: number | undefined;
-  /** Of a DmaBuffer, how many bytes to map; all that follow by default. */
-  length?: number | undefined;
-}
+import { ioasCalls } from './space_calls.ts';
 
 export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
   /** The address space to copy from; this one by default. */
@@ -58,7 +47,7 @@ export interface IoasParent {
 }
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
-export class Ioas {
+export class Ioas implements AddressSpace {
   readonly #iommufd: OwnedFd;
   readonly #parent: IoasParent;
   readonly #id: number;
@@ -83,6 +72,7 @@ export class Ioas {
     this.#parent = parent;
     this.#id = id;
     this.#maps = new Maps(parent.fd, id, {
+      calls: ioasCalls,
       id: () => this.id,
       bounds: () => this.#bounds(),
       pins: () => this.#attached > 0,
@@ -94,8 +84,8 @@ export class Ioas {
     return new Ioas(parent, id);
   }
 
-  /** Of another thread's; closes `own` with it. @internal */
-  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own: Closable): Ioas {
+  /** One that has other owners, here or in another thread; closes `own` with it. @internal */
+  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own?: Closable): Ioas {
     const ioas = new Ioas(parent, id);
     ioas.#tally = tally;
     ioas.#own = own;
@@ -373,18 +363,13 @@ export class Ioas {
 
   /** All options are checked before the source may make anything. */
   #plan(options: MapOptions, makeSource: () => Source): MapPlan {
-    requireObject('options', options);
-    const { iova, read = true, write = true } = options;
-    if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);
-    if (typeof write !== 'boolean') throw invalidType('write', 'a boolean', write);
-    if (!read && !write) throw invalidValue('read', 'true where write is false', read);
+    const { iova, read, write } = readMapOptions(options);
     const fixed = iova !== undefined;
     const flags =
       (fixed ? mapFlags.fixedIova : 0) |
       (read ? mapFlags.readable : 0) |
       (write ? mapFlags.writeable : 0);
-    const at = fixed ? checkIova('iova', iova) : 0n;
-    return { iova: at, fixed, flags, source: makeSource() };
+    return { iova: iova ?? 0n, fixed, flags, source: makeSource() };
   }
 
   /** Fits what x86 has; asked again where there are more. */

@@ -1,4 +1,4 @@
-import type { BoundCdev } from '../device/bind.ts';
+import type { OpenedDevice } from '../device/opened.ts';
 import { removalCause } from '../diagnose/removal.ts';
 import type { Interrupts } from '../interrupt/interrupts.ts';
 import type { Cause } from '../reasons.ts';
@@ -10,12 +10,12 @@ const PCI_COMMAND = 4;
 
 /** What a reset has to know of a device, and to establish again. */
 export class Resettable {
-  readonly bound: BoundCdev;
+  readonly bound: OpenedDevice;
   readonly interrupts: Interrupts;
   readonly #config: () => Region | undefined;
 
   /** @param config its configuration space, where it is a PCI device */
-  constructor(bound: BoundCdev, interrupts: Interrupts, config: () => Region | undefined) {
+  constructor(bound: OpenedDevice, interrupts: Interrupts, config: () => Region | undefined) {
     this.bound = bound;
     this.interrupts = interrupts;
     this.#config = config;

@@ -7,6 +7,8 @@ import { fakeIoctls } from './fake_kernel.ts';
 
 /** One of every public class. */
 export interface Handles {
+  Container: api.Container;
+  ContainerSpace: api.ContainerSpace;
   DirtyPages: api.DirtyPages;
   Display: api.Display;
   LoggedPages: api.LoggedPages;
@@ -39,6 +41,7 @@ export interface Handles {
 export function openHandles(roots: Roots): Promise<Handles> {
   return withBinding(fakeIoctls, async () => {
     const iommufd = api.Iommufd.open(roots);
+    const container = api.Container.open(roots);
     const device = await api.VfioDevice.open(fakeAddress, { ...roots, iommufd });
     const { feature } = device;
     const { migration } = feature;
@@ -52,6 +55,8 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const mapping = await ioas.map(buffer);
     const hwpt = await ioas.createHwpt(device, { dirtyTracking: true });
     return {
+      Container: container,
+      ContainerSpace: container.createIoas(),
       DirtyPages: await hwpt.readDirty({ iova: mapping.iova, length: 4096n }),
       Display: feature.display,
       LoggedPages: await feature.dmaLogging.report(range),
@@ -90,6 +95,7 @@ export function closeHandles(handles: Handles): void {
   handles.VfioDevice.closeSync();
   handles.FaultQueue.closeSync();
   handles.Iommufd.closeSync();
+  handles.Container.closeSync();
   // Its mapping went with the iommufd.
   handles.DmaBuffer.disposeSync();
 }
