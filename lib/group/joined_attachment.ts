@@ -2,9 +2,10 @@ import { invalidType } from '../arguments.ts';
 import type { Attachment } from '../device/opened.ts';
 import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
-import { ContainerSpace } from '../iommu/container_space.ts';
+import type { ContainerSpace } from '../iommu/container_space.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
+import { isAddressSpace } from '../iommu/spaces.ts';
 import type { NodeLocation } from '../locate/find_cdev.ts';
 
 /**
@@ -27,7 +28,7 @@ export class JoinedAttachment implements Attachment {
   /** It is attached there already. */
   attachSync(target: unknown): number {
     if (Hwpt.isHwpt(target)) throw this.#wrongBackend('cannot be attached to a page table');
-    if (!Ioas.isIoas(target) && !ContainerSpace.isContainerSpace(target)) {
+    if (!isAddressSpace(target)) {
       throw invalidType('ioas', 'an address space', target);
     }
     if (this.#isOwn(target)) return Ioas.isIoas(target) ? target.id : 0;

@@ -45,7 +45,8 @@ export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
     return { devices: [], possible: false, reason };
   }
   const { owned, devices } = decodeHotResetInfo(words, {
-    hasGroup: (group) => device.bound.hasGroup(group),
+    // A device of our group that lost its driver is in the way all the same.
+    isOurs: (group, address) => device.bound.hasGroup(group) && driverOf(address) !== null,
     isOpen: (address) => peerOf(device, address) !== undefined,
   });
   const affected = devices.map(describe);

@@ -21,7 +21,7 @@ export interface Dependent {
 
 /** What it takes to tell whose a device is. */
 export interface Claims {
-  hasGroup: (group: number) => boolean;
+  isOurs: (group: number, address: string) => boolean;
   isOpen: (address: string) => boolean;
 }
 
@@ -73,9 +73,9 @@ function byId(address: string, devId: number): Dependent {
   return { address, ownership: 'open', devId, group: undefined };
 }
 
-function byGroup(address: string, group: number, { hasGroup, isOpen }: Claims): Dependent {
+function byGroup(address: string, group: number, { isOurs, isOpen }: Claims): Dependent {
   const ours = isOpen(address) ? 'open' : 'owned';
-  return { address, ownership: hasGroup(group) ? ours : 'foreign', devId: undefined, group };
+  return { address, ownership: isOurs(group, address) ? ours : 'foreign', devId: undefined, group };
 }
 
 function hex(value: number, digits: number): string {

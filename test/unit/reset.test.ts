@@ -135,7 +135,7 @@ describe('the command register around a reset', () => {
   });
 });
 
-const noClaims = { hasGroup: () => false, isOpen: () => false };
+const noClaims = { isOurs: () => false, isOpen: () => false };
 
 describe('struct vfio_pci_hot_reset_info', () => {
   it('tells addresses, and whose they are', () => {
@@ -163,7 +163,7 @@ describe('struct vfio_pci_hot_reset_info', () => {
       [8, 0, 0x3b, 0x02],
     ]);
     const claims = {
-      hasGroup: (group: number) => group === 7,
+      isOurs: (group: number) => group === 7,
       isOpen: (address: string) => address === '0000:3b:00.0',
     };
     const { owned, devices } = decodeHotResetInfo(words, claims);
@@ -176,7 +176,7 @@ describe('struct vfio_pci_hot_reset_info', () => {
         ['foreign', 8],
       ],
     );
-    const all = { ...claims, hasGroup: () => true };
+    const all = { ...claims, isOurs: () => true };
     assert.equal(decodeHotResetInfo(words, all).owned, true);
   });
 
