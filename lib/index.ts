@@ -43,7 +43,7 @@ export type { FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
 export type { HardwareInfo } from './iommu/hardware_info.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';
 export type { DirtyRange, Hwpt, HwptOptions } from './iommu/hwpt.ts';
-export type { CopyOptions, Ioas } from './iommu/ioas.ts';
+export type { CopyOptions, Ioas, PhysicalExtent } from './iommu/ioas.ts';
 export type { MapOptions } from './iommu/map_options.ts';
 export type { AddressSpace } from './iommu/address_space.ts';
 export type { ContainerSpace } from './iommu/container_space.ts';

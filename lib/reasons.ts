@@ -70,8 +70,11 @@ export interface VfioFacts {
   'not-mapped': IovaExtent & { cut: IovaExtent[] };
   /** The kernel cannot pin this memory. `what`: `file`, `address` or `buffer`. */
   'memory-not-pinnable': { what: string; length: bigint };
-  /** The user may not pin so much. Bytes; `pinned` is this process's part, the kernel counts the user's. */
-  'memlock-limit': { needed: bigint; limit: bigint; pinned: bigint };
+  /**
+   * So much may not be pinned. Bytes; `pinned` is this process's part. An iommufd counts all processes of
+   * the user, a container each by itself.
+   */
+  'memlock-limit': { needed: bigint; limit: bigint; pinned: bigint; counted: 'user' | 'process' };
   /** A map made earlier is where the device has a reserved region. */
   'iova-reserved': { device: string; overlaps: ReservedOverlap[] };
   /** Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it. */

@@ -24,7 +24,7 @@ export interface RefusedMap extends IovaExtent {
 }
 
 /** Why IOMMU_IOAS_MAP, MAP_FILE or COPY was refused (drivers/iommu/iommufd/ioas.c, io_pagetable.c). */
-export function mapCause({ code }: VfioError, map: RefusedMap): Cause | undefined {
+export function mapCause({ code, request }: VfioError, map: RefusedMap): Cause | undefined {
   const { iova, length, what } = map;
   if (code === 'EEXIST') {
     const mapped = overlapping(map.mapped, { iova, length });
@@ -42,7 +42,8 @@ export function mapCause({ code }: VfioError, map: RefusedMap): Cause | undefine
   if (code === 'EFAULT') {
     return { reason: 'memory-not-pinnable', certainty: 'certain', facts: { what, length } };
   }
-  return code === 'ENOMEM' ? memlockCause(length) : undefined;
+  const counted = request === 'VFIO_IOMMU_MAP_DMA' ? 'process' : 'user';
+  return code === 'ENOMEM' ? memlockCause(length, counted) : undefined;
 }
 
 function refusedPlace(map: RefusedMap): Cause | undefined {
@@ -88,7 +89,10 @@ export function attachCause(
 ): Cause | undefined {
   if (code === 'EADDRINUSE') return reservedCause(device, mapped);
   if (code === 'ENOMEM')
-    return memlockCause(unproved.reduce((sum, { length }) => sum + length, 0n));
+    return memlockCause(
+      unproved.reduce((sum, { length }) => sum + length, 0n),
+      'user',
+    );
   if (code !== 'EFAULT' || unproved.length === 0) return undefined;
   const certainty = unproved.length === 1 ? 'certain' : 'likely';
   return { reason: 'maps-not-pinnable', certainty, facts: { maps: unproved.map(extentOf) } };
@@ -120,8 +124,8 @@ function parseReserved(text: string): ReservedOverlap['reserved'][] {
     .filter(({ type }) => type !== 'direct-relaxable');
 }
 
-function memlockCause(needed: bigint): Cause | undefined {
-  const facts = memlock(needed);
+function memlockCause(needed: bigint, counted: 'user' | 'process'): Cause | undefined {
+  const facts = memlock(needed, counted);
   return facts && { reason: 'memlock-limit', certainty: 'likely', facts };
 }
 

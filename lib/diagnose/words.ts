@@ -159,8 +159,8 @@ const words: WordsOf = {
     why: `the kernel cannot pin this ${what}`,
     hint: 'use a DmaBuffer, or a memfd, shmem or hugetlbfs file that is as long as what is mapped',
   }),
-  'memlock-limit': ({ needed, limit, pinned }) => ({
-    why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}; the kernel counts all processes of the user`,
+  'memlock-limit': ({ needed, limit, pinned, counted }) => ({
+    why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}${counted === 'user' ? '; the kernel counts all processes of the user' : ''}`,
     hint: 'raise it (LimitMEMLOCK= of a systemd unit, ulimit -l), or give the program CAP_IPC_LOCK',
   }),
   'iova-reserved': ({ device, overlaps }) => ({

@@ -30,6 +30,16 @@ const hugePages = 1;
 const optionSet = 0;
 const optionGet = 1;
 
+const ENOTTY = -25;
+const EOPNOTSUPP = -95;
+
+/** A piece of the machine's memory. */
+export interface PhysicalExtent {
+  address: bigint;
+  /** In bytes. */
+  length: number;
+}
+
 /** What is closed with an address space. */
 interface Closable {
   close: () => Promise<void>;
@@ -253,6 +263,35 @@ export class Ioas implements AddressSpace {
       BigUint64Array.from(words),
     );
     check(answer, this.#call('IOMMU_IOAS_ALLOW_IOVAS'));
+  }
+
+  /**
+   * Where in the machine's memory something lies that is mapped (IOMMU_IOAS_NOIOMMU_GET_PA, Linux 7.3):
+   * of an address space of devices without an IOMMU, whose DMA takes these addresses. Does not block.
+   *
+   * @param length bytes that are wanted in one piece
+   * @returns the address, and how many bytes from there lie in one piece, `length` at most
+   * @throws TypeError, RangeError
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` where the devices have an IOMMU, or the kernel is older;
+   *   `ENOENT` (not mapped), `EPERM` (without CAP_SYS_RAWIO); `ERR_VFIO_CLOSED`
+   */
+  physicalAddress(iova: bigint, length: number): PhysicalExtent {
+    const from = checkIova('iova', iova);
+    const bytes = BigInt(checkLength('length', length));
+    const named = this.#call('IOMMU_IOAS_NOIOMMU_GET_PA');
+    const { native } = this.#iommufd;
+    const out = new BigUint64Array(1);
+    const answer = binding().ioasPhysicalAddress(native, this.id, from, bytes, out);
+    if (answer === ENOTTY || answer === EOPNOTSUPP) {
+      throw new VfioError({
+        ...named,
+        code: 'ERR_VFIO_UNSUPPORTED',
+        errno: answer,
+        message:
+          'only an address space of devices without an IOMMU has physical addresses, since Linux 7.3',
+      });
+    }
+    return { address: checkBig(answer, named), length: Number(out[0]) };
   }
 
   /**

@@ -157,6 +157,7 @@ export const table: Record<string, Parameter[]> = {
   'Ioas#map': [dma.source, dma.target],
   'Ioas#mapSync': [dma.buffer, dma.map],
   'Ioas#mappings': none,
+  'Ioas#physicalAddress': [dma.iova, dma.length],
   'Ioas#share': none,
   'Ioas#unmap': [dma.iova, dma.range],
   'Ioas#unmapAll': none,

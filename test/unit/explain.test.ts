@@ -339,7 +339,7 @@ describe('every reason', () => {
     'container-empty': { path: '/dev/vfio/vfio' },
     'not-mapped': { ...extent, cut: [] },
     'memory-not-pinnable': { what: 'file', length: 4096n },
-    'memlock-limit': { needed: 4096n, limit: 0n, pinned: 0n },
+    'memlock-limit': { needed: 4096n, limit: 0n, pinned: 0n, counted: 'user' },
     'iova-reserved': { device: 'a', overlaps: [{ ...extent, reserved }] },
     'maps-not-pinnable': { maps: [extent] },
     'other-container': { device: 'a' },
