@@ -1,6 +1,7 @@
 // Runs the device tests in the lab, over every way to open a device. Where the lab itself fails, as QEMU
 // 7.2 does now and then by a crash of its own, it is not a test that failed: they run once more.
 import { spawn } from 'node:child_process';
+import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 
 /** The lab's exit status where the VM died, or never came up. */
