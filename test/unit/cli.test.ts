@@ -192,6 +192,15 @@ Interrupts
     ]);
   });
 
+  it('prints the group and why, where the device was opened by that', () => {
+    const why = 'the kernel makes no cdev for it';
+    const group = { name: '12', path: '/dev/vfio/12', major: 244, minor: 2, why };
+    const report = { ...nvme, cdev: null, group };
+    assert.match(infoText(report, false), /group +\/dev\/vfio\/12 \(244:2\): the kernel makes/);
+    const printed = JSON.parse(infoJson(report)) as Record<string, unknown>;
+    assert.deepEqual([printed['cdev'], printed['group']], [null, group]);
+  });
+
   it('prints what sysfs says where the device was not opened', () => {
     const report = { ...nvme, cdev: null, info: null };
     assert.deepEqual(JSON.parse(infoJson(report)), { device: nvme.device, cdev: null });
