@@ -48,6 +48,7 @@ export { Iommufd, type RlimitMode } from './iommu/iommufd.ts';
 export type { IovaRange } from './iommu/iova.ts';
 export { IovaAllocator, type IovaAllocateOptions } from './iommu/iova_allocator.ts';
 export type { DmaMapping } from './iommu/mapping.ts';
+export type { PeerMapping, PeerMappingEvents } from './iommu/peer_mapping.ts';
 export { scatterList, type DmaSegment, type ScatterOptions } from './iommu/scatter_list.ts';
 export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';

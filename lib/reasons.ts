@@ -68,6 +68,8 @@ export interface VfioFacts {
   'maps-not-pinnable': { maps: IovaExtent[] };
   /** The device is bound to one iommufd, the address space is of another. */
   'other-iommufd': { device: string };
+  /** A region's memory does not answer, so the kernel lets no device reach it. */
+  'region-unreachable': { device: string; region: string };
 }
 
 /** A range of I/O virtual addresses. */

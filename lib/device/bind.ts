@@ -1,6 +1,6 @@
 import { invalidType } from '../arguments.ts';
 import { binding, type Answer } from '../binding.ts';
-import { check, type CallName } from '../call.ts';
+import { check } from '../call.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
 import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
@@ -9,6 +9,7 @@ import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { parseUuid } from '../feature/uuid.ts';
+import { ioctlOf } from './ioctl_of.ts';
 import type { CdevNode } from './node.ts';
 import { isSriov, warnOfToken } from './vf_token.ts';
 
@@ -131,7 +132,4 @@ function subjectOf({ roots, location, fd }: CdevNode): Subject {
   return { roots, device: location.device, cdev: location, own };
 }
 
-/** How an ioctl on a device's node is called in errors. */
-export function ioctlOf({ path, device }: CdevLocation, request?: string): CallName {
-  return { syscall: 'ioctl', request, path, device: device.address };
-}
+export { ioctlOf } from './ioctl_of.ts';

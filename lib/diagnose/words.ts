@@ -155,6 +155,10 @@ const words: WordsOf = {
     why: `the address space is of another iommufd than ${device}`,
     hint: 'make it with device.iommufd.createIoas(), or open the device with that iommufd',
   }),
+  'region-unreachable': ({ device, region }) => ({
+    why: `${region} of ${device} does not answer: memory decoding is off, or the device sleeps or is closed`,
+    hint: 'pci.setMemory(true), pci.setPowerState("D0") or feature.lowPower.exit() first, then map it',
+  }),
 };
 
 const hex = (number: bigint): string => `0x${number.toString(16)}`;

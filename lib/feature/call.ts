@@ -1,6 +1,7 @@
 import type { Answer, NativeFd } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
-import { ioctlOf, type BoundCdev } from '../device/bind.ts';
+import { ioctlOf } from '../device/ioctl_of.ts';
+import type { CdevNode } from '../device/node.ts';
 import { VfioError } from '../errors.ts';
 import { call, type Steps } from '../steps.ts';
 import { featureNames } from './names.ts';
@@ -17,9 +18,9 @@ export const noData: Uint8Array = new Uint8Array(0);
 
 /** VFIO_DEVICE_FEATURE on one device: errors that say what is lacking, and since when it is there. */
 export class FeatureCalls {
-  readonly #bound: BoundCdev;
+  readonly #bound: Pick<CdevNode, 'fd' | 'location'>;
 
-  constructor(bound: BoundCdev) {
+  constructor(bound: Pick<CdevNode, 'fd' | 'location'>) {
     this.#bound = bound;
   }
 

@@ -5,13 +5,17 @@ import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import type { Region } from '../region/region.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { run, runSync, type Steps } from '../steps.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
 import type { BoundDevice } from './bound_device.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
 import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Maps, type MapPlan } from './maps.ts';
+import { PeerMapping } from './peer_mapping.ts';
+import { regionSource } from './region_source.ts';
 import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
 
 /** What devices may do with what is mapped, and where they find it. */
@@ -22,9 +26,9 @@ export interface MapOptions {
   read?: boolean | undefined;
   /** Whether devices may write it; true by default. */
   write?: boolean | undefined;
-  /** Of a DmaBuffer, the first byte to map; 0 by default. A multiple of the page size. */
+  /** Of a DmaBuffer or a region, the first byte to map; 0 by default. A multiple of the page size. */
   offset?: number | undefined;
-  /** Of a DmaBuffer, how many bytes to map; all that follow by default. */
+  /** Of a DmaBuffer or a region, how many bytes to map; all that follow by default. */
   length?: number | undefined;
 }
 
@@ -175,6 +179,25 @@ export class Ioas {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
     return this.#maps.map(this.#plan(options, () => source));
+  }
+
+  /**
+   * Lets devices reach another device's memory: a BAR, or a part of it (Linux 6.19). It may be of any
+   * device that is open, and is unmapped when that is closed. {@link PeerMapping} says what takes it away
+   * meanwhile and brings it back. `mappings` has it as well, each time that it is mapped.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError as {@link map}; `ERR_VFIO_UNSUPPORTED` on older kernels; `ERR_VFIO_NOT_MAPPABLE` for
+   *   what is no memory, such as I/O ports; `ENODEV`, reason `region-unreachable`, where the memory does
+   *   not answer now
+   */
+  async mapRegion(region: Region, options: MapOptions = {}): Promise<PeerMapping> {
+    return await run(this.#mapRegion(region, options));
+  }
+
+  /** As {@link mapRegion}, blocking. */
+  mapRegionSync(region: Region, options: MapOptions = {}): PeerMapping {
+    return runSync(this.#mapRegion(region, options));
   }
 
   /**
@@ -360,6 +383,11 @@ export class Ioas {
     return sourceOf(source, options, this.#parent.mapsFiles);
   }
 
+  #mapRegion(region: Region, options: MapOptions): Steps<PeerMapping> {
+    const plan = this.#plan(options, () => regionSource(region, options, this.#parent.mapsFiles));
+    return PeerMapping.make(this.#maps, plan);
+  }
+
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
     const iova = checkIova('iova', from);
     const length = BigInt(checkLength('length', size));
@@ -372,7 +400,7 @@ export class Ioas {
   }
 
   /** All options are checked before the source may make anything. */
-  #plan(options: MapOptions, makeSource: () => Source): MapPlan {
+  #plan<Of extends Source>(options: MapOptions, makeSource: () => Of): MapPlan & { source: Of } {
     requireObject('options', options);
     const { iova, read = true, write = true } = options;
     if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);

@@ -338,6 +338,7 @@ describe('every reason', () => {
     'iova-reserved': { device: 'a', overlaps: [{ ...extent, reserved }] },
     'maps-not-pinnable': { maps: [extent] },
     'other-iommufd': { device: 'a' },
+    'region-unreachable': { device: 'a', region: 'bar0' },
   };
   const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 
