@@ -66,7 +66,7 @@ export interface VfioFacts {
   'iova-reserved': { device: string; overlaps: ReservedOverlap[] };
   /** Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it. */
   'maps-not-pinnable': { maps: IovaExtent[] };
-  /** The device is bound to one iommufd, the address space is of another. */
+  /** The device is bound to one iommufd; the address space is of another, or another was asked. */
   'other-iommufd': { device: string };
   /** A region's memory does not answer, so the kernel lets no device reach it. */
   'region-unreachable': { device: string; region: string };

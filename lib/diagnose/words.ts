@@ -152,8 +152,8 @@ const words: WordsOf = {
     hint: 'attach first and map then: each map is refused by itself',
   }),
   'other-iommufd': ({ device }) => ({
-    why: `the address space is of another iommufd than ${device}`,
-    hint: 'make it with device.iommufd.createIoas(), or open the device with that iommufd',
+    why: `${device} is bound to another iommufd`,
+    hint: 'use device.iommufd and its address spaces, or open the device with this iommufd',
   }),
   'region-unreachable': ({ device, region }) => ({
     why: `${region} of ${device} does not answer: memory decoding is off, or the device sleeps or is closed`,

@@ -309,7 +309,8 @@ export class Ioas {
    * address space makes one by itself: this is for dirty tracking, page faults and nesting.
    *
    * @throws TypeError, RangeError
-   * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev; `ERR_VFIO_CLOSED`
+   * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev, and with the reason
+   *   `other-iommufd`; `ERR_VFIO_CLOSED`
    */
   createHwpt(device: BoundDevice, options: HwptOptions = {}): Promise<Hwpt> {
     return Hwpt.create(this.#iommufd, this, device, options);

@@ -159,7 +159,10 @@ export const block: Parameter = {
 export const device: Parameter = {
   name: named('device'),
   bad: [undefined, ...notStrings, 'x', 7],
-  properties: { devId: required(whole('device.devId', 0, 2 ** 32 - 1)) },
+  properties: {
+    devId: required(whole('device.devId', 0, 2 ** 32 - 1)),
+    iommufd: { name: named('device.iommufd'), bad: [...notStrings, 'x'] },
+  },
   good: () => ({ devId: 1 }),
 };
 export const hwpt: Parameter = options({
