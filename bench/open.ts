@@ -21,7 +21,7 @@ function roundSync(spec: DeviceAddress): Round {
   const node = openNode(location);
   const iommufd = Iommufd.open();
   watch.lap('open');
-  const bound = bindNodeSync(node, iommufd);
+  const bound = bindNodeSync(node, { iommufd });
   watch.lap('bind');
   const device = VfioDevice.adoptSync(bound);
   watch.lap('info');
@@ -43,7 +43,7 @@ async function roundAsync(spec: DeviceAddress): Promise<Round> {
   const node = openNode(location);
   const iommufd = Iommufd.open();
   watch.lap('open');
-  const bound = await bindNode(node, iommufd);
+  const bound = await bindNode(node, { iommufd });
   watch.lap('bind');
   const device = await VfioDevice.adopt(bound);
   watch.lap('info');

@@ -170,6 +170,26 @@ export type Binding = {
     object: number,
     value: bigint,
   ) => bigint | Answer;
+  /** The address space of groups whose container the iommufd is. */
+  compatIoas: (iommufd: NativeFd) => Answer;
+  /**
+   * Where a page of an address space without an IOMMU is in memory; fills `[contiguous bytes]` from
+   * there.
+   */
+  ioasPhysicalAddress: (
+    iommufd: NativeFd,
+    ioas: number,
+    iova: bigint,
+    length: bigint,
+    out: BigUint64Array,
+  ) => bigint | Answer;
+  /** The flags of struct vfio_group_status. */
+  groupStatus: (group: NativeFd) => Answer;
+  containerVersion: (container: NativeFd) => Answer;
+  /** Above 0 where the container has the extension. */
+  containerCheck: (container: NativeFd, extension: number) => Answer;
+  /** Fills `room` with struct vfio_iommu_type1_info and those of its capabilities that fit. */
+  containerInfo: (container: NativeFd, room: Uint32Array) => Answer;
   /**
    * Fills `out` with `[capabilities, type, log2 of PASIDs]` and `data` with the struct of the type, of
    * which the kernel has as many bytes as is answered.
@@ -222,7 +242,8 @@ export type Binding = {
   /** Ties an eventfd to each; 0 in a handle's place stands for none. */
   Slow<'setIrqsEventfd', [...target: IrqTarget, events: Uint32Array]> &
   Slow<'reset', [device: NativeFd]> &
-  Slow<'hotReset', [device: NativeFd]> &
+  /** `groups`: the descriptors of those that are hit, by their handles; none of a cdev's. */
+  Slow<'hotReset', [device: NativeFd, groups: Uint32Array]> &
   /** The words of struct vfio_pci_hot_reset_info, with room for `count` devices. */
   Slow<'hotResetInfo', [device: NativeFd, count: number], Uint32Array> &
   /** VFIO_DEVICE_FEATURE: the bytes as the kernel left them. */
@@ -264,6 +285,33 @@ export type Binding = {
   Slow<
     'ioasCopy',
     [...MapTarget, source: number, sourceIova: bigint, length: bigint, iova: bigint],
+    bigint
+  > &
+  Slow<'groupSetContainer', [group: NativeFd, container: NativeFd]> &
+  /** Answers the device's NativeFd. */
+  Slow<'groupGetDevice', [group: NativeFd, name: string]> &
+  Slow<'containerSetIommu', [container: NativeFd, type: number]> &
+  Slow<
+    'containerMap',
+    [container: NativeFd, flags: number, address: bigint, length: bigint, iova: bigint],
+    bigint
+  > &
+  Slow<
+    'containerMapMemory',
+    [
+      container: NativeFd,
+      flags: number,
+      memory: NativeMemory,
+      offset: bigint,
+      length: bigint,
+      iova: bigint,
+    ],
+    bigint
+  > &
+  /** Answers the bytes that were mapped there, 0 where nothing was. */
+  Slow<
+    'containerUnmap',
+    [container: NativeFd, flags: number, iova: bigint, length: bigint],
     bigint
   > &
   Slow<'ioasChangeProcess', [iommufd: NativeFd]> &

@@ -13,6 +13,12 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NOT_BOUND_TO_VFIO'
   /** The kernel makes no device cdevs (CONFIG_VFIO_DEVICE_CDEV). */
   | 'ERR_VFIO_NO_CDEV'
+  /** The kernel makes no group for the device (CONFIG_VFIO_GROUP). */
+  | 'ERR_VFIO_NO_GROUP'
+  /** A device of the IOMMU group belongs to a host driver. */
+  | 'ERR_VFIO_GROUP_NOT_VIABLE'
+  /** The way in which the device was, or is to be, opened does not have this. */
+  | 'ERR_VFIO_WRONG_BACKEND'
   /** The node is not the device that sysfs names. */
   | 'ERR_VFIO_NODE_MISMATCH'
   /** The descriptor is neither a VFIO device nor an iommufd. */

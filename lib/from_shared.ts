@@ -67,7 +67,7 @@ function deviceOf(token: SharedToken<'device'>): VfioDevice {
   try {
     const iommufd = iommufdOf(token.iommufd);
     const node = { location, fd, roots: { sysfsRoot, devRoot } };
-    return VfioDevice.adoptSync(new BoundCdev(node, devId, { iommufd, own: iommufd }));
+    return VfioDevice.adoptSync(new BoundCdev(node, devId, { iommufd, own: iommufd }, 'shared'));
   } catch (error) {
     fd.closeSync();
     throw error;

@@ -43,7 +43,12 @@ export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.
 export type { HardwareInfo } from './iommu/hardware_info.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';
 export type { DirtyRange, Hwpt, HwptOptions } from './iommu/hwpt.ts';
-export type { CopyOptions, Ioas, MapOptions } from './iommu/ioas.ts';
+export type { CopyOptions, Ioas, PhysicalExtent } from './iommu/ioas.ts';
+export type { MapOptions } from './iommu/map_options.ts';
+export type { AddressSpace } from './iommu/address_space.ts';
+export type { ContainerSpace } from './iommu/container_space.ts';
+export { Container } from './group/container.ts';
+export type { Backend, BackendKind } from './device/backend.ts';
 export { Iommufd, type RlimitMode } from './iommu/iommufd.ts';
 export type { IovaRange } from './iommu/iova.ts';
 export { IovaAllocator, type IovaAllocateOptions } from './iommu/iova_allocator.ts';

@@ -40,6 +40,12 @@ export interface VfioFacts {
   'unsafe-interrupts': { group: number; parameter: string };
   /** Another iommufd owns the device's IOMMU group. */
   'group-owned': Holding & { group: number; members: GroupMember[] };
+  /** The virtual function, or its physical function, is opened with a VF token only. */
+  'vf-token-required': { physicalFunction: string };
+  /** Devices without an IOMMU are for those with CAP_SYS_RAWIO. */
+  'no-rawio': { path: string };
+  /** The device has no IOMMU, and nobody said that this is known. */
+  'no-iommu': { name: string };
   /** The object was bound before: its descriptor belongs to a VfioDevice. */
   'already-bound': { path: string };
   /** The device is being unbound or unplugged, which waits until it is closed. */
@@ -56,16 +62,25 @@ export interface VfioFacts {
   'iova-not-allowed': IovaExtent & { ranges: IovaBounds[] };
   /** No room of that length is left in `ranges`. */
   'iova-exhausted': { length: bigint; ranges: IovaBounds[] };
+  /** A container takes no more maps: `parameter` has the limit. */
+  'too-many-maps': { parameter: string };
+  /** No device is open in the container, which has an address space only while one is. */
+  'container-empty': { path: string };
   /** Nothing lies wholly within; `cut`: what this program mapped and the range would cut. */
   'not-mapped': IovaExtent & { cut: IovaExtent[] };
   /** The kernel cannot pin this memory. `what`: `file`, `address` or `buffer`. */
   'memory-not-pinnable': { what: string; length: bigint };
-  /** The user may not pin so much. Bytes; `pinned` is this process's part, the kernel counts the user's. */
-  'memlock-limit': { needed: bigint; limit: bigint; pinned: bigint };
+  /**
+   * So much may not be pinned. Bytes; `pinned` is this process's part. An iommufd counts all processes of
+   * the user, a container each by itself.
+   */
+  'memlock-limit': { needed: bigint; limit: bigint; pinned: bigint; counted: 'user' | 'process' };
   /** A map made earlier is where the device has a reserved region. */
   'iova-reserved': { device: string; overlaps: ReservedOverlap[] };
   /** Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it. */
   'maps-not-pinnable': { maps: IovaExtent[] };
+  /** The device is in one container, the address space is of another, or of an iommufd. */
+  'other-container': { device: string };
   /** The device is bound to one iommufd; the address space is of another, or another was asked. */
   'other-iommufd': { device: string };
   /** A region's memory does not answer, so the kernel lets no device reach it. */

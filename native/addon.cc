@@ -1,10 +1,12 @@
 #include "addon.h"
 
+#include "container.h"
 #include "eventfd.h"
 #include "fd.h"
 #include "feature.h"
 #include "find_entries.h"
 #include "gfx.h"
+#include "group.h"
 #include "hwpt.h"
 #include "ioas.h"
 #include "ioeventfd.h"
@@ -29,6 +31,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFd(env, exports);
   ExportVfioDevice(env, exports);
   ExportIommufd(env, exports);
+  ExportGroup(env, exports);
+  ExportContainer(env, exports);
   ExportMapping(env, exports);
   ExportMmio(env, exports);
   ExportMmioRows(env, exports);

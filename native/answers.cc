@@ -22,6 +22,10 @@ Answer ArrayAnswer(std::vector<Element> elements) {
 
 }  // namespace
 
+Answer BigAnswer(uint64_t value) {
+  return Answer([value](Napi::Env env) -> Napi::Value { return Napi::BigInt::New(env, value); });
+}
+
 Answer BytesAnswer(std::vector<uint8_t> bytes) {
   return ArrayAnswer<Napi::Uint8Array>(std::move(bytes));
 }

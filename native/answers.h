@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -8,6 +9,8 @@
 
 // What a slow call answers where a number does not say it.
 
+// BigInt: what the kernel answers as 64 bits cannot be taken for -errno then.
+Answer BigAnswer(uint64_t value);
 // Uint8Array
 Answer BytesAnswer(std::vector<uint8_t> bytes);
 // Uint32Array

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "answers.h"
 #include "arguments.h"
 #include "memory.h"
 #include "slow_call.h"
@@ -18,7 +19,7 @@ namespace {
 
 Answer BigOr(int result, uint64_t value) {
   if (result < 0) return result;
-  return Answer([value](Napi::Env env) { return Napi::BigInt::New(env, value); });
+  return BigAnswer(value);
 }
 
 uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
@@ -219,6 +220,26 @@ Napi::Value IommuOption(const Napi::CallbackInfo& info) {
   return BigOr(result, arg.val64).Value(info.Env());
 }
 
+// ioasPhysicalAddress(iommufd, ioas, iova, length, out [contiguous bytes]) -> the address; of an
+// address space whose devices have no IOMMU
+Napi::Value IoasPhysicalAddress(const Napi::CallbackInfo& info) {
+  const auto iommufd = FdArgument(info, 0);
+  const auto ioas = Uint32Argument(info, 1);
+  const auto iova = Uint64Argument(info, 2);
+  const auto length = Uint64Argument(info, 3);
+  const auto out = BigUint64ArrayArgument(info, 4, 1);
+  if (!iommufd || !ioas || !iova || !length || !out) return info.Env().Undefined();
+  uapi::IommuIoasNoiommuGetPa arg = {};
+  arg.size = sizeof(arg);
+  arg.ioas_id = *ioas;
+  arg.iova = *iova;
+  arg.length = *length;
+  const int result =
+      RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasNoiommuGetPa, &arg); });
+  out->data()[0] = arg.length;
+  return BigOr(result, arg.out_phys).Value(info.Env());
+}
+
 // ioasChangeProcess(iommufd): slow, since it waits for the maps that are being made
 Call IoasChangeProcess(const Napi::CallbackInfo& info) {
   const auto iommufd = LeaseArgument(info, 0);
@@ -254,6 +275,8 @@ void ExportIoas(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<IoasChangeProcess>(env, exports, "ioasChangeProcess");
   exports["ioasIovaRanges"] = Napi::Function::New(env, IoasIovaRanges, "ioasIovaRanges");
   exports["ioasAllowIovas"] = Napi::Function::New(env, IoasAllowIovas, "ioasAllowIovas");
+  exports["ioasPhysicalAddress"] =
+      Napi::Function::New(env, IoasPhysicalAddress, "ioasPhysicalAddress");
   exports["iommuOption"] = Napi::Function::New(env, IommuOption, "iommuOption");
   exports["iommufdProbe"] = Napi::Function::New(env, IommufdProbe, "iommufdProbe");
 }

@@ -18,6 +18,16 @@ Napi::Value IoasAlloc(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.out_ioas_id)));
 }
 
+// compatIoas(iommufd) -> id of the address space of groups that have the iommufd as their container
+Napi::Value CompatIoas(const Napi::CallbackInfo& info) {
+  const auto iommufd = FdArgument(info, 0);
+  if (!iommufd) return info.Env().Undefined();
+  uapi::IommuVfioIoas arg = {};
+  arg.size = sizeof(arg);  // IOMMU_VFIO_IOAS_GET is 0
+  const int result = RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuVfioIoas, &arg); });
+  return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.ioas_id)));
+}
+
 // destroy(iommufd, id): slow, since destroying an IOAS unpins all that is mapped in it
 Call Destroy(const Napi::CallbackInfo& info) {
   const auto iommufd = LeaseArgument(info, 0);
@@ -35,5 +45,6 @@ Call Destroy(const Napi::CallbackInfo& info) {
 
 void ExportIommufd(Napi::Env env, Napi::Object exports) {
   exports["ioasAlloc"] = Napi::Function::New(env, IoasAlloc, "ioasAlloc");
+  exports["compatIoas"] = Napi::Function::New(env, CompatIoas, "compatIoas");
   ExportSlowCall<Destroy>(env, exports, "destroy");
 }

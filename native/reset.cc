@@ -3,9 +3,11 @@
 #include <sys/ioctl.h>
 
 #include <cstring>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "addon.h"
 #include "answers.h"
 #include "arguments.h"
 #include "slow_call.h"
@@ -22,15 +24,27 @@ Call Reset(const Napi::CallbackInfo& info) {
   };
 }
 
-// hotReset(device): with no group's descriptor, as a device that was opened by its cdev
+// hotReset(device, groups): of a device that a group gave, with the descriptors of all groups that
+// it would hit; of one that was opened by its cdev, with none
 Call HotReset(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
-  if (!device) return {};
-  return [device = std::move(*device)]() -> int64_t {
-    uapi::VfioPciHotReset arg = {};
-    arg.argsz = sizeof(arg);
+  const auto handles = Uint32ArrayArgument(info, 1, 0);
+  if (!device || !handles) return {};
+  std::vector<FdLease> groups;
+  for (const uint32_t handle : *handles) {
+    const std::shared_ptr<Fd> fd = info.Env().GetInstanceData<Addon>()->fds.Find(handle);
+    if (!fd) return {};
+    groups.emplace_back(fd);
+  }
+  return [device = std::move(*device), groups = std::move(groups)]() -> int64_t {
+    uapi::VfioPciHotReset header = {};
+    std::vector<int32_t> arg(sizeof(header) / sizeof(int32_t));
+    for (const FdLease& group : groups) arg.push_back(group.number());
+    header.argsz = static_cast<uint32_t>(arg.size() * sizeof(int32_t));
+    header.count = static_cast<uint32_t>(groups.size());
+    std::memcpy(arg.data(), &header, sizeof(header));
     return RetryOnSignal(
-        [&] { return ioctl(device.number(), uapi::kVfioDevicePciHotReset, &arg); });
+        [&] { return ioctl(device.number(), uapi::kVfioDevicePciHotReset, arg.data()); });
   };
 }
 

@@ -1,35 +1,68 @@
 import { invalidType } from '../arguments.ts';
-import { binding, type Answer } from '../binding.ts';
+import { binding, type Answer, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
 import type { Subject } from '../diagnose/subject.ts';
+import type { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
-import type { CdevLocation } from '../locate/find_cdev.ts';
+import type { NodeLocation } from '../locate/find_cdev.ts';
+import { isNoiommu } from '../locate/find_group.ts';
 import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { parseUuid } from '../feature/uuid.ts';
-import { ioctlOf } from './ioctl_of.ts';
-import type { CdevNode } from './node.ts';
+import type { Backend } from './backend.ts';
+import { CdevAttachment } from './cdev_attachment.ts';
+import { warnOfNoiommu } from './isolation.ts';
+import type { DeviceNode } from './node.ts';
+import { ioctlOf, type Attachment, type OpenedDevice } from './opened.ts';
 import { isSriov, warnOfToken } from './vf_token.ts';
 
-/** A bound device: the descriptors that keep it so, and their order of closing. */
-export class BoundCdev {
-  readonly location: CdevLocation;
+/** A device that was opened by its cdev: its descriptor, then the iommufd that it is bound to. */
+export class BoundCdev implements OpenedDevice {
+  readonly location: NodeLocation;
   readonly roots: Roots;
   readonly fd: OwnedFd;
   /** The device's id in the iommufd: cannot be asked of the kernel later. */
   readonly devId: number;
   readonly iommufd: Iommufd;
+  readonly container: undefined;
+  readonly backend: Backend;
+  readonly attachment: Attachment;
   readonly #ownIommufd: Iommufd | undefined;
 
-  constructor({ location, fd, roots }: CdevNode, devId: number, { iommufd, own }: Target) {
+  constructor(
+    { location, fd, roots }: DeviceNode,
+    devId: number,
+    { iommufd, own }: Target,
+    why: string,
+  ) {
+    const kind = isNoiommu(location) ? 'noiommu' : 'cdev';
+    this.backend = { kind, isolated: kind === 'cdev', why };
+    this.attachment = new CdevAttachment(this);
     this.location = location;
     this.roots = roots;
     this.fd = fd;
     this.devId = devId;
     this.iommufd = iommufd;
     this.#ownIommufd = own;
+  }
+
+  get context(): Iommufd {
+    return this.iommufd;
+  }
+
+  /** The kernel tells devices by their ids, and no groups. */
+  hasGroup(): boolean {
+    return false;
+  }
+
+  groupFds(): NativeFd[] {
+    return [];
+  }
+
+  createIoas(): Ioas {
+    return this.iommufd.createIoas();
   }
 
   async close(): Promise<void> {
@@ -49,14 +82,21 @@ export class BoundCdev {
   }
 }
 
+/** How a cdev is bound. */
+export interface BindWay {
+  iommufd?: Iommufd | undefined;
+  vfToken?: string | undefined;
+  /** Why by its cdev. */
+  why?: string;
+}
+
 /**
  * Binds an open node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD): to the one given, or to one that is
  * opened for this device and closed with it. After a failure the node is open as before.
  */
 export async function bindNode(
-  node: CdevNode,
-  given?: Iommufd,
-  vfToken?: string,
+  node: DeviceNode,
+  { iommufd: given, vfToken, why = 'asked for' }: BindWay = {},
 ): Promise<BoundCdev> {
   const token = tokenOf(vfToken);
   const target = chooseIommufd(node, given);
@@ -67,7 +107,7 @@ export async function bindNode(
       answer = await binding().bind(node.fd.native, native);
       if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
     }
-    return bound(node, answer, target);
+    return bound(node, answer, target, why);
   } catch (error) {
     const explained = await explain(error, () => subjectOf(node));
     return await closeAndThrow(explained, async () => target.own?.close());
@@ -75,7 +115,10 @@ export async function bindNode(
 }
 
 /** As {@link bindNode}, blocking. */
-export function bindNodeSync(node: CdevNode, given?: Iommufd, vfToken?: string): BoundCdev {
+export function bindNodeSync(
+  node: DeviceNode,
+  { iommufd: given, vfToken, why = 'asked for' }: BindWay = {},
+): BoundCdev {
   const token = tokenOf(vfToken);
   const target = chooseIommufd(node, given);
   try {
@@ -85,7 +128,7 @@ export function bindNodeSync(node: CdevNode, given?: Iommufd, vfToken?: string):
       answer = binding().bindSync(node.fd.native, native);
       if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
     }
-    return bound(node, answer, target);
+    return bound(node, answer, target, why);
   } catch (error) {
     const explained = explainSync(error, () => subjectOf(node));
     return closeSyncAndThrow(explained, () => target.own?.closeSync());
@@ -99,7 +142,7 @@ function tokenOf(vfToken: string | undefined): Uint8Array | undefined {
 }
 
 /** A kernel that knows no tokens answers EINVAL, as for any other mistake. */
-function isTokenUnknown({ location }: CdevNode, answer: Answer, token: unknown): boolean {
+function isTokenUnknown({ location }: DeviceNode, answer: Answer, token: unknown): boolean {
   return answer === EINVAL && token !== undefined && isSriov(location.device);
 }
 
@@ -109,7 +152,7 @@ interface Target {
   own: Iommufd | undefined;
 }
 
-function chooseIommufd({ roots }: CdevNode, given: Iommufd | undefined): Target {
+function chooseIommufd({ roots }: DeviceNode, given: Iommufd | undefined): Target {
   if (given !== undefined) return { iommufd: given, own: undefined };
   const own = Iommufd.openFor(roots);
   return { iommufd: own, own };
@@ -121,15 +164,15 @@ export function checkIommufd(given: unknown): void {
   throw invalidType('iommufd', 'an Iommufd', given);
 }
 
-function bound(node: CdevNode, answer: Answer, target: Target): BoundCdev {
+function bound(node: DeviceNode, answer: Answer, target: Target, why: string): BoundCdev {
   const call = ioctlOf(node.location, 'VFIO_DEVICE_BIND_IOMMUFD');
-  return new BoundCdev(node, check(answer, call), target);
+  const device = new BoundCdev(node, check(answer, call), target, why);
+  if (!device.backend.isolated) warnOfNoiommu(node.location.device);
+  return device;
 }
 
 /** The node's descriptor may have been closed while the bind was refused. */
-function subjectOf({ roots, location, fd }: CdevNode): Subject {
+function subjectOf({ roots, location, fd }: DeviceNode): Subject {
   const own = fd.closed ? undefined : fd.number;
-  return { roots, device: location.device, cdev: location, own };
+  return { roots, device: location.device, node: location, own };
 }
-
-export { ioctlOf } from './ioctl_of.ts';

@@ -10,7 +10,7 @@ import type { OwnedFd } from '../owned_fd.ts';
 import { bindNode, bindNodeSync } from './bind.ts';
 import { checkDeviceOptions, VfioDevice, type BindOptions } from './device.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
-import type { CdevNode } from './node.ts';
+import type { DeviceNode } from './node.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
 /**
@@ -18,7 +18,7 @@ import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
  * the form in which a VMM that binds by itself, such as QEMU, takes a device.
  */
 export class VfioCdev {
-  readonly #node: CdevNode;
+  readonly #node: DeviceNode;
   #bound = false;
 
   static {
@@ -29,12 +29,12 @@ export class VfioCdev {
     });
   }
 
-  private constructor(node: CdevNode) {
+  private constructor(node: DeviceNode) {
     this.#node = node;
   }
 
   /** @internal */
-  static adopt(node: CdevNode): VfioCdev {
+  static adopt(node: DeviceNode): VfioCdev {
     return new VfioCdev(node);
   }
 
@@ -87,7 +87,7 @@ export class VfioCdev {
     checkBindOptions(iommufd, options);
     this.#unbound();
     const { requestEvents = true, vfToken } = options;
-    const bound = await bindNode(this.#node, iommufd, vfToken);
+    const bound = await bindNode(this.#node, { iommufd, vfToken });
     this.#bound = true;
     return VfioDevice.adopt(bound, requestEvents);
   }
@@ -97,7 +97,7 @@ export class VfioCdev {
     checkBindOptions(iommufd, options);
     this.#unbound();
     const { requestEvents = true, vfToken } = options;
-    const bound = bindNodeSync(this.#node, iommufd, vfToken);
+    const bound = bindNodeSync(this.#node, { iommufd, vfToken });
     this.#bound = true;
     return VfioDevice.adoptSync(bound, requestEvents);
   }

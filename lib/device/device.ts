@@ -3,9 +3,11 @@ import { requireBoolean, requireObject } from '../arguments.ts';
 import { callerPlace } from '../caller.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { Hwpt } from '../iommu/hwpt.ts';
-import type { Ioas } from '../iommu/ioas.ts';
+import type { AddressSpace } from '../iommu/address_space.ts';
+import { VfioError } from '../errors.ts';
 import { Features, type FeatureInfo } from '../feature/features.ts';
 import { parseUuid } from '../feature/uuid.ts';
+import type { Container } from '../group/container.ts';
 import { setIoeventfd, type IoeventfdOptions } from '../feature/ioeventfd.ts';
 import type { Interrupt } from '../interrupt/interrupt.ts';
 import { Interrupts } from '../interrupt/interrupts.ts';
@@ -25,8 +27,7 @@ import { Resettable } from '../reset/resettable.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { run, runSync } from '../steps.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
-import { Attachment } from './attachment.ts';
-import { bindNode, bindNodeSync, checkIommufd, ioctlOf, type BoundCdev } from './bind.ts';
+import type { Backend, BackendKind } from './backend.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './info.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
@@ -39,7 +40,8 @@ import {
   type BusMasterOption,
 } from './bus_master.ts';
 import { PciFunction } from './pci_function.ts';
-import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
+import { checkWay, openDevice, openDeviceSync } from './open.ts';
+import { ioctlOf, type OpenedDevice } from './opened.ts';
 import { armNotices, type DeviceEvents, type Notified } from './notices.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
@@ -60,6 +62,18 @@ export interface BindOptions {
 interface DeviceOptions extends BindOptions, BusMasterOption {
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
+  /**
+   * Where to put the device's legacy group, which says that it is opened by that. Without it, such a
+   * device opens a container of its own, and closes it.
+   */
+  container?: Container | undefined;
+  /**
+   * How to open the device. `auto`, the default: by its `cdev` and an iommufd; where the kernel has
+   * none, by its legacy `group` and a type1 container. `compat`: by its group, with an iommufd for a
+   * container. `noiommu`: a device without an IOMMU, whose DMA reaches all memory, by its cdev (Linux
+   * 7.3) or its group. The last two are never chosen by `auto`.
+   */
+  backend?: 'auto' | BackendKind | undefined;
 }
 
 /** How to open a device. */
@@ -69,7 +83,8 @@ export interface OpenDeviceOptions extends OpenOptions, DeviceOptions {}
 export interface OpenDeviceSyncOptions extends OpenSyncOptions, DeviceOptions {}
 
 /**
- * A VFIO device, bound to an iommufd: open in the kernel's sense, and this program's alone.
+ * A VFIO device, bound to an iommufd or in a container: open in the kernel's sense, and this program's
+ * alone.
  *
  * Unless `requestEvents` is false, it emits `request` when somebody wants the device back: its driver is
  * being unbound, or it is being unplugged, which waits until it is closed. Without a listener the
@@ -77,13 +92,12 @@ export interface OpenDeviceSyncOptions extends OpenSyncOptions, DeviceOptions {}
  * is closed. None of this keeps the event loop alive.
  */
 export class VfioDevice extends EventEmitter<DeviceEvents> {
-  readonly #bound: BoundCdev;
+  readonly #bound: OpenedDevice;
   readonly #answers: RawDeviceInfo;
   readonly #interrupts: Interrupts;
   readonly #resettable: Resettable;
   #pci: PciFunction | undefined;
   #features: Features | undefined;
-  readonly #attachment: Attachment;
   #info: DeviceInfo | undefined;
   #ended = false;
   readonly #mappings = new OpenMappings();
@@ -97,10 +111,9 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     });
   }
 
-  private constructor(bound: BoundCdev, notices: boolean) {
+  private constructor(bound: OpenedDevice, notices: boolean) {
     super();
     this.#bound = bound;
-    this.#attachment = new Attachment(bound);
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
     this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
     this.#resettable = new Resettable(bound, this.#interrupts, this.#peers, () => this.#config());
@@ -135,33 +148,19 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     options: OpenDeviceOptions,
   ): Promise<VfioDevice> {
     checkDeviceOptions(options);
-    const { iommufd, signal, requestEvents = true, vfToken } = options;
-    const node = await openDeviceNode(spec, options);
-    node.fd.openedAt(place);
-    try {
-      const bound = await bindNode(node, iommufd, vfToken);
-      const device = await VfioDevice.adopt(bound, requestEvents, signal);
-      return await applyBusMaster(device, options);
-    } catch (error) {
-      return await closeAndThrow(error, () => node.fd.close());
-    }
+    const { signal, requestEvents = true } = options;
+    const opened = await openDevice(spec, options, place);
+    const device = await VfioDevice.adopt(opened, requestEvents, signal);
+    return applyBusMaster(device, options);
   }
 
   /** As {@link open}, blocking; without a `timeout` it does not wait for the node. */
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
     const place = callerPlace();
     checkDeviceOptions(options);
-    const { iommufd, requestEvents = true, vfToken } = options;
-    const node = openDeviceNodeSync(spec, options);
-    node.fd.openedAt(place);
-    try {
-      const device = VfioDevice.adoptSync(bindNodeSync(node, iommufd, vfToken), requestEvents);
-      return applyBusMasterSync(device, options);
-    } catch (error) {
-      return closeSyncAndThrow(error, () => {
-        node.fd.closeSync();
-      });
-    }
+    const { requestEvents = true } = options;
+    const device = VfioDevice.adoptSync(openDeviceSync(spec, options, place), requestEvents);
+    return applyBusMasterSync(device, options);
   }
 
   /** Whether it is one, and not only called so. @internal */
@@ -169,8 +168,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return typeof value === 'object' && value !== null && #bound in value;
   }
 
-  /** Takes over a bound cdev; closes it where its info cannot be read, or is not wanted. @internal */
-  static async adopt(bound: BoundCdev, notices = false, signal?: AbortSignal): Promise<VfioDevice> {
+  /** Takes over an open device; closes it where its info cannot be read, or is not wanted. @internal */
+  static async adopt(
+    bound: OpenedDevice,
+    notices = false,
+    signal?: AbortSignal,
+  ): Promise<VfioDevice> {
     try {
       signal?.throwIfAborted();
       const device = new VfioDevice(bound, notices);
@@ -182,7 +185,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   }
 
   /** As {@link adopt}, blocking. @internal */
-  static adoptSync(bound: BoundCdev, notices = false): VfioDevice {
+  static adoptSync(bound: OpenedDevice, notices = false): VfioDevice {
     try {
       return new VfioDevice(bound, notices);
     } catch (error) {
@@ -197,7 +200,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return this.#bound.location.device;
   }
 
-  /** The kernel's name for the cdev, such as `vfio0`. */
+  /** The kernel's name for the node that was opened: `vfio0`; of a group its number, `12`. */
   get name(): string {
     return this.#bound.location.name;
   }
@@ -227,14 +230,47 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return this.#info;
   }
 
-  /** The device's id in the iommufd. */
-  get devId(): number {
-    return this.#bound.devId;
+  /** How the device was opened, and why so. */
+  get backend(): Backend {
+    return this.#bound.backend;
   }
 
-  /** The iommufd that the device is bound to. */
+  /**
+   * The device's id in the iommufd.
+   *
+   * @throws VfioError `ERR_VFIO_WRONG_BACKEND` where it was opened by its group
+   */
+  get devId(): number {
+    return this.#require('devId');
+  }
+
+  /**
+   * The iommufd that the device is bound to.
+   *
+   * @throws VfioError `ERR_VFIO_WRONG_BACKEND` where it is in a container
+   */
   get iommufd(): Iommufd {
-    return this.#bound.iommufd;
+    return this.#require('iommufd');
+  }
+
+  /**
+   * The container that the device's group is in.
+   *
+   * @throws VfioError `ERR_VFIO_WRONG_BACKEND` where it is bound to an iommufd
+   */
+  get container(): Container {
+    return this.#require('container');
+  }
+
+  /**
+   * An address space that the device can be attached to, however it was opened: a new one of its
+   * iommufd, or that of its container, to which it is attached already.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_WRONG_BACKEND` where the kernel maps nothing: in a
+   *   container without an IOMMU
+   */
+  createIoas(): AddressSpace {
+    return this.#bound.createIoas();
   }
 
   /**
@@ -279,46 +315,48 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * A token by which another thread of this process becomes one more owner: {@link fromShared}. The
    * device is closed when the last closes it; attaching it in one thread attaches it for all.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_WRONG_BACKEND` where it was opened by its group
    */
   share(): SharedToken<'device'> {
-    const { fd, devId, location, roots, iommufd } = this.#bound;
+    const { fd, location, roots } = this.#bound;
+    const { devId, iommufd } = this;
     const content = { devId, location, ...roots, iommufd: iommufd.share() };
     return tokenOf('device', { fd: fd.offer(), ...content });
   }
 
   /**
    * Attaches the device to an address space, or to a page table of one, in place of the one it was
-   * attached to (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there.
+   * attached to (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there. A device that
+   * was opened by its group is attached to the address space of its container, and to no other.
    *
    * @returns the id of the page table that the kernel put the device on; for an mdev the id of the
    *   address space
    * @throws VfioError `ENOENT` (an address space of another iommufd), `EINVAL` (another device of its
    *   IOMMU group is attached elsewhere), `EADDRINUSE`, `EFAULT` or `ENOMEM` (of maps made before);
-   *   `ERR_VFIO_CLOSED`
+   *   `ERR_VFIO_CLOSED`, `ERR_VFIO_WRONG_BACKEND`
    */
-  async attach(ioas: Ioas | Hwpt): Promise<number> {
-    return this.#attachment.attach(ioas);
+  async attach(ioas: AddressSpace | Hwpt): Promise<number> {
+    return this.#bound.attachment.attach(ioas);
   }
 
   /** As {@link attach}, blocking. */
-  attachSync(ioas: Ioas | Hwpt): number {
-    return this.#attachment.attachSync(ioas);
+  attachSync(ioas: AddressSpace | Hwpt): number {
+    return this.#bound.attachment.attachSync(ioas);
   }
 
   /**
    * Detaches the device from its address space: its DMA reaches nothing
    * (VFIO_DEVICE_DETACH_IOMMUFD_PT). Harmless where it is attached to none.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_WRONG_BACKEND` where it was opened by its group
    */
   async detach(): Promise<void> {
-    await this.#attachment.detach();
+    await this.#bound.attachment.detach();
   }
 
   /** As {@link detach}, blocking. */
   detachSync(): void {
-    this.#attachment.detachSync();
+    this.#bound.attachment.detachSync();
   }
 
   /**
@@ -416,7 +454,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * resets it once more where it can (100 ms and more). Closing twice is harmless.
    */
   async close(): Promise<void> {
-    this.#attachment.forget();
+    this.#bound.attachment.forget();
     try {
       await Promise.all([this.#mappings.close(), this.#bound.close()]);
     } finally {
@@ -426,7 +464,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /** As {@link close}, blocking. */
   closeSync(): void {
-    this.#attachment.forget();
+    this.#bound.attachment.forget();
     try {
       this.#mappings.closeSync();
     } finally {
@@ -448,6 +486,21 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     } finally {
       this.#end();
     }
+  }
+
+  /** What only some backends have. */
+  #require<Name extends 'devId' | 'iommufd' | 'container'>(
+    name: Name,
+  ): NonNullable<OpenedDevice[Name]> {
+    const { backend, location } = this.#bound;
+    const found = this.#bound[name];
+    if (found !== undefined) return found;
+    const { address } = location.device;
+    throw new VfioError({
+      code: 'ERR_VFIO_WRONG_BACKEND',
+      message: `${address} was opened by the backend '${backend.kind}', which has no ${name}`,
+      device: address,
+    });
   }
 
   #config(): Region | undefined {
@@ -485,8 +538,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 /** @throws TypeError for what no device can be opened with; the node's own options are checked there */
 export function checkDeviceOptions(options: DeviceOptions): void {
   requireObject('options', options);
-  const { iommufd, requestEvents, vfToken } = options;
-  checkIommufd(iommufd);
+  const { requestEvents, vfToken } = options;
+  checkWay(options);
   requireBoolean('requestEvents', requestEvents);
   checkBusMaster(options);
   if (vfToken !== undefined) parseUuid('vfToken', vfToken);

@@ -3,11 +3,11 @@ import { VfioError } from '../errors.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
 import { subjectOf } from '../diagnose/subject.ts';
-import { findCdev } from '../locate/find_cdev.ts';
+import { findCdev, type NodeLocation } from '../locate/find_cdev.ts';
 import { rootsOf, type Roots } from '../locate/roots.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { FolderWatch } from './folder_watch.ts';
-import { openNode, type CdevNode } from './node.ts';
+import { openNode, type DeviceNode } from './node.ts';
 import {
   checkSignal,
   checkTimeout,
@@ -17,31 +17,53 @@ import {
 
 const defaultTimeout = 1000;
 
+/** Which node of a device is to be opened. */
+export interface NodeKind<Location extends NodeLocation> {
+  find: (spec: DeviceSpec, roots: Roots) => Location;
+  /** What the descriptor is called in errors. */
+  what: (location: Location) => string;
+}
+
+/** A device's own node. */
+export const cdevs: NodeKind<NodeLocation> = {
+  find: findCdev,
+  what: ({ device }) => `the cdev of ${device.address}`,
+};
+
 /**
- * Finds a device's cdev and opens its node. A node that is not there yet, may not be opened yet or
+ * Finds a device's node, its cdev unless `kind` says otherwise, and opens it. A node that is not there yet, may not be opened yet or
  * has other numbers is waited for; when the time is up, the last reason is thrown.
  */
-export async function openDeviceNode(spec: DeviceSpec, options: OpenOptions): Promise<CdevNode> {
+export function openDeviceNode(spec: DeviceSpec, options: OpenOptions): Promise<DeviceNode> {
+  return openNodeOf(cdevs, spec, options);
+}
+
+/** As {@link openDeviceNode}, of whatever kind. */
+export async function openNodeOf<Location extends NodeLocation>(
+  kind: NodeKind<Location>,
+  spec: DeviceSpec,
+  options: OpenOptions,
+): Promise<DeviceNode<Location>> {
   const { timeout = defaultTimeout, signal } = options;
   checkTimeout(timeout);
   checkSignal(signal);
   signal?.throwIfAborted();
   const roots = rootsOf(options);
   try {
-    const node = await tryThenWait(new Attempt(spec, roots), timeout, signal);
+    const node = await tryThenWait(new Attempt(kind, spec, roots), timeout, signal);
     // Aborted in the turn in which it was called: nobody asks for the device any more.
     if (signal?.aborted) return await closeAndThrow(signal.reason, () => node.fd.close());
     return node;
   } catch (error) {
-    throw await explain(error, () => subjectOf(spec, roots));
+    throw await explain(error, () => subjectOf(spec, roots, kind.find));
   }
 }
 
-async function tryThenWait(
-  attempt: Attempt,
+async function tryThenWait<Location extends NodeLocation>(
+  attempt: Attempt<Location>,
   timeout: number,
   signal: AbortSignal | undefined,
-): Promise<CdevNode> {
+): Promise<DeviceNode<Location>> {
   const first = attempt.run();
   if (!(first instanceof VfioError)) return first;
   if (timeout === 0) throw first;
@@ -49,30 +71,39 @@ async function tryThenWait(
 }
 
 /** As {@link openDeviceNode}, blocking; without a `timeout` it tries once. */
-export function openDeviceNodeSync(spec: DeviceSpec, options: OpenSyncOptions): CdevNode {
+export function openDeviceNodeSync(spec: DeviceSpec, options: OpenSyncOptions): DeviceNode {
+  return openNodeOfSync(cdevs, spec, options);
+}
+
+/** As {@link openNodeOf}, blocking. */
+export function openNodeOfSync<Location extends NodeLocation>(
+  kind: NodeKind<Location>,
+  spec: DeviceSpec,
+  options: OpenSyncOptions,
+): DeviceNode<Location> {
   const { timeout = 0 } = options;
   checkTimeout(timeout);
   const roots = rootsOf(options);
   try {
-    const attempt = new Attempt(spec, roots);
+    const attempt = new Attempt(kind, spec, roots);
     const first = attempt.run();
     if (!(first instanceof VfioError)) return first;
     if (timeout === 0) throw first;
     return openLaterSync(attempt, first, timeout);
   } catch (error) {
-    throw explainSync(error, () => subjectOf(spec, roots));
+    throw explainSync(error, () => subjectOf(spec, roots, kind.find));
   }
 }
 
-async function openLater(
-  attempt: Attempt,
+async function openLater<Location extends NodeLocation>(
+  attempt: Attempt<Location>,
   first: VfioError,
   timeout: number,
   signal: AbortSignal | undefined,
-): Promise<CdevNode> {
+): Promise<DeviceNode<Location>> {
   const deadline = performance.now() + timeout;
   const watch = openWatch(first);
-  let node: CdevNode | undefined;
+  let node: DeviceNode<Location> | undefined;
   try {
     for (let reason = first; ;) {
       const result = attempt.watched(watch, reason);
@@ -94,10 +125,14 @@ async function openLater(
   }
 }
 
-function openLaterSync(attempt: Attempt, first: VfioError, timeout: number): CdevNode {
+function openLaterSync<Location extends NodeLocation>(
+  attempt: Attempt<Location>,
+  first: VfioError,
+  timeout: number,
+): DeviceNode<Location> {
   const deadline = performance.now() + timeout;
   const watch = openWatch(first);
-  let node: CdevNode | undefined;
+  let node: DeviceNode<Location> | undefined;
   try {
     for (let reason = first; ;) {
       const result = attempt.watched(watch, reason);
@@ -138,19 +173,23 @@ function openWatch(reason: VfioError): FolderWatch {
 const late = new Set(['ENOENT', 'EACCES', 'ENXIO', 'ERR_VFIO_NODE_MISMATCH']);
 
 /** One try after another to open a device's node, each from the lookup in sysfs on. */
-class Attempt {
+class Attempt<Location extends NodeLocation> {
+  readonly #kind: NodeKind<Location>;
   readonly #spec: DeviceSpec;
   readonly #roots: Roots;
 
-  constructor(spec: DeviceSpec, roots: Roots) {
+  constructor(kind: NodeKind<Location>, spec: DeviceSpec, roots: Roots) {
+    this.#kind = kind;
     this.#spec = spec;
     this.#roots = roots;
   }
 
   /** The node, or why it is worth waiting for; throws what time does not mend. */
-  run(): CdevNode | VfioError {
+  run(): DeviceNode<Location> | VfioError {
+    const { find, what } = this.#kind;
     try {
-      return openNode(findCdev(this.#spec, this.#roots), this.#roots);
+      const location = find(this.#spec, this.#roots);
+      return openNode(location, this.#roots, what(location));
     } catch (error) {
       if (error instanceof VfioError && this.#isLate(error)) return error;
       throw error;
@@ -158,7 +197,7 @@ class Attempt {
   }
 
   /** As {@link run}, watching first the folders that the last reason came from: no change is lost. */
-  watched(watch: FolderWatch, { path = '' }: VfioError): CdevNode | VfioError {
+  watched(watch: FolderWatch, { path = '' }: VfioError): DeviceNode<Location> | VfioError {
     watch.add(dirname(path));
     watch.add(`${this.#roots.devRoot}/char`);
     return this.run();

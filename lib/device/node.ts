@@ -2,39 +2,48 @@ import { constants } from 'node:fs';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
-import type { CdevLocation } from '../locate/find_cdev.ts';
+import type { NodeLocation } from '../locate/find_cdev.ts';
 import { systemRoots, type Roots } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { closeSyncAndThrow } from '../undo.ts';
 
-/** A device node, open and proved by fstat to be the device that sysfs names. */
-export interface CdevNode {
+/** A device node, open and proved by fstat to be the one that sysfs names. */
+export interface DeviceNode<Location extends NodeLocation = NodeLocation> {
   /** Its `path` is that of the node that was opened. */
-  location: CdevLocation;
+  location: Location;
   fd: OwnedFd;
   /** Where the device and its node were looked for. */
   roots: Roots;
 }
 
 /**
- * Opens the node of `location`, or else `char/<major>:<minor>`, the link that udev makes to it. What
+ * Opens the node of `location`, whose descriptor is called `what` in errors, or else `char/<major>:<minor>`, the link that udev makes to it. What
  * is not the device that sysfs named is closed and refused.
  *
  * @throws VfioError the kernel's errors of open; `ERR_VFIO_NODE_MISMATCH`
  */
-export function openNode(location: CdevLocation, roots: Roots = systemRoots): CdevNode {
+export function openNode<Location extends NodeLocation>(
+  location: Location,
+  roots: Roots = systemRoots,
+  what = `the cdev of ${location.device.address}`,
+): DeviceNode<Location> {
   try {
-    return openCandidate(location, roots);
+    return openCandidate(location, roots, what);
   } catch (error) {
     if (!isFaultOfNode(error)) throw error;
-    return openByNumbers(location, roots, error);
+    return openByNumbers(location, roots, what, error);
   }
 }
 
-function openByNumbers(location: CdevLocation, roots: Roots, first: VfioError): CdevNode {
+function openByNumbers<Location extends NodeLocation>(
+  location: Location,
+  roots: Roots,
+  what: string,
+  first: VfioError,
+): DeviceNode<Location> {
   const path = `${roots.devRoot}/char/${location.major}:${location.minor}`;
   try {
-    return openCandidate({ ...location, path }, roots);
+    return openCandidate({ ...location, path }, roots, what);
   } catch (error) {
     if (!isFaultOfNode(error)) throw error;
     // The one that is there says more than the one that is not.
@@ -57,9 +66,13 @@ function isFaultOfNode(error: unknown): error is VfioError {
   return error instanceof VfioError && faultsOfNode.has(error.code);
 }
 
-function openCandidate(location: CdevLocation, roots: Roots): CdevNode {
+function openCandidate<Location extends NodeLocation>(
+  location: Location,
+  roots: Roots,
+  what: string,
+): DeviceNode<Location> {
   const { path, device } = location;
-  const fd = OwnedFd.open(path, `the cdev of ${device.address}`, device.address);
+  const fd = OwnedFd.open(path, what, device.address);
   try {
     checkIdentity(fd, location);
   } catch (error) {
@@ -74,7 +87,7 @@ function openCandidate(location: CdevLocation, roots: Roots): CdevNode {
 const stat = new Uint32Array(3);
 
 /** The name of a node proves nothing; the numbers of what was opened do. */
-function checkIdentity(fd: OwnedFd, { device, path, major, minor }: CdevLocation): void {
+function checkIdentity(fd: OwnedFd, { device, path, major, minor }: NodeLocation): void {
   check(binding().fstat(fd.native, stat), { syscall: 'fstat', path, device: device.address });
   const { 0: mode = 0, 1: foundMajor = 0, 2: foundMinor = 0 } = stat;
   const isCharacterDevice = (mode & constants.S_IFMT) === constants.S_IFCHR;

@@ -3,36 +3,30 @@ import type { SysfsDevice } from '../locate/find_cdev.ts';
 import type { Reading } from '../locate/folders.ts';
 import { readAttribute } from '../locate/sysfs.ts';
 import type { Cause, Certainty, GroupMember, Holding } from '../reasons.ts';
-import { groupOf, membersIn, type IommuGroup, type Member } from './group.ts';
+import { groupOf, type IommuGroup, type Member } from './group.ts';
 import { notSearched } from './holders.ts';
 import type { Subject } from './subject.ts';
 import type { Suspicion } from './suspicion.ts';
+import { tokenCause } from './token_cause.ts';
 
 /** A descriptor that a group gave for a device has no node. */
 const legacyDevice = 'anon_inode:[vfio-device]';
 
 /** What VFIO_DEVICE_BIND_IOMMUFD refuses, by errno (drivers/vfio/device_cdev.c, iommu/iommufd). */
 export function* bindCause({ code }: VfioError, subject: Subject): Reading<Suspicion | undefined> {
-  const { cdev, roots } = subject;
-  if (cdev === undefined) return undefined;
-  if (code === 'EINVAL') return heldByCdev([`${cdev.major}:${cdev.minor}`]);
+  const { node, roots } = subject;
+  if (node === undefined) return undefined;
+  if (code === 'EACCES') return { cause: tokenCause(node.device) };
+  if (code === 'EINVAL') return heldByCdev([`${node.major}:${node.minor}`]);
   if (code !== 'EBUSY' && code !== 'EPERM') return undefined;
-  const group = yield* groupOf(cdev.device);
+  const group = yield* groupOf(node.device);
   if (group === undefined) return undefined;
   return code === 'EBUSY'
     ? heldByGroup(group.group, roots.sysfsRoot)
-    : refusedGroup(group, cdev.device, roots.sysfsRoot);
+    : refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module: 'iommufd' });
 }
 
-/** Opening `/dev/vfio/<group>` answers EBUSY where a cdev of the group is bound. */
-export function* groupCause(path: string, { roots }: Subject): Reading<Suspicion | undefined> {
-  const group = /^\/vfio\/(\d+)$/.exec(path.slice(roots.devRoot.length))?.[1];
-  if (group === undefined) return undefined;
-  const members = yield* membersIn(`${roots.sysfsRoot}/kernel/iommu_groups/${group}/devices`);
-  return heldByCdev(numbersOf(members, roots.sysfsRoot));
-}
-
-function heldByCdev(numbers: string[]): Suspicion {
+export function heldByCdev(numbers: string[]): Suspicion {
   return held(numbers, (holding, certainty) => ({
     reason: 'held-by-cdev',
     certainty,
@@ -40,7 +34,7 @@ function heldByCdev(numbers: string[]): Suspicion {
   }));
 }
 
-function heldByGroup(group: number, sysfsRoot: string): Suspicion {
+export function heldByGroup(group: number, sysfsRoot: string): Suspicion {
   const numbers = readAttribute(`${sysfsRoot}/class/vfio/${group}/dev`);
   return held(numbers === undefined ? [] : [numbers], (holding, certainty) => ({
     reason: 'held-by-group',
@@ -65,18 +59,23 @@ function certaintyOf({ holders, hidden, searched }: Holding): Certainty {
   return searched && hidden === 0 && holders.length === 1 ? 'certain' : 'likely';
 }
 
+/** Which of the kernel's modules decides whether interrupts are safe. */
+export interface Judge {
+  sysfsRoot: string;
+  module: 'iommufd' | 'vfio_iommu_type1';
+}
+
 /** EPERM has three causes, told apart by what is in the group. */
-function refusedGroup(
-  { group, members }: IommuGroup,
+export function refusedGroup(
+  whole: IommuGroup,
   device: SysfsDevice,
-  sysfsRoot: string,
+  { sysfsRoot, module }: Judge,
 ): Suspicion | undefined {
+  const { group, members } = whole;
+  const unviable = notViable(whole);
+  if (unviable) return unviable;
   const shown = members.map(withoutCdevs);
-  if (shown.some(({ verdict }) => verdict !== 'ok')) {
-    const facts = { group, members: shown };
-    return { cause: { reason: 'group-not-viable', certainty: 'certain', facts } };
-  }
-  const unsafe = unsafeInterrupts(group, sysfsRoot);
+  const unsafe = unsafeInterrupts(group, `${sysfsRoot}/module/${module}/parameters`);
   const siblings = members.filter(({ address }) => address !== device.address);
   const numbers = numbersOf(siblings, sysfsRoot);
   if (numbers.length === 0) return unsafe && { cause: unsafe };
@@ -93,8 +92,16 @@ function refusedGroup(
   };
 }
 
-function unsafeInterrupts(group: number, sysfsRoot: string): Cause | undefined {
-  const parameter = `${sysfsRoot}/module/iommufd/parameters/allow_unsafe_interrupts`;
+/** A device of the group has a host driver. */
+export function notViable({ group, members }: IommuGroup): Suspicion | undefined {
+  const shown = members.map(withoutCdevs);
+  if (shown.every(({ verdict }) => verdict === 'ok')) return undefined;
+  const facts = { group, members: shown };
+  return { cause: { reason: 'group-not-viable', certainty: 'certain', facts } };
+}
+
+function unsafeInterrupts(group: number, parameters: string): Cause | undefined {
+  const parameter = `${parameters}/allow_unsafe_interrupts`;
   if (readAttribute(parameter) !== 'N') return undefined;
   return { reason: 'unsafe-interrupts', certainty: 'certain', facts: { group, parameter } };
 }
@@ -104,7 +111,7 @@ function withoutCdevs({ bus, address, driver, verdict }: Member): GroupMember {
 }
 
 /** `major:minor` of the members' cdevs. */
-function numbersOf(members: readonly Member[], sysfsRoot: string): string[] {
+export function numbersOf(members: readonly Member[], sysfsRoot: string): string[] {
   return members
     .flatMap(({ cdevs }) => cdevs)
     .map((name) => readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`))

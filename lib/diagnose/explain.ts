@@ -1,9 +1,10 @@
 import { VfioError } from '../errors.ts';
 import { run, runSync, type Reading } from '../locate/folders.ts';
 import type { Cause } from '../reasons.ts';
-import { bindCause, groupCause } from './bind_causes.ts';
+import { bindCause } from './bind_causes.ts';
 import { deviceCause } from './device_causes.ts';
 import { explained } from './explained.ts';
+import { groupCause, groupNodeCause } from './group_causes.ts';
 import { findHolders } from './holders.ts';
 import { nodeCause } from './node_causes.ts';
 import type { Subject } from './subject.ts';
@@ -46,24 +47,32 @@ function isUnexplained(error: unknown): error is VfioError {
   return error.reason === undefined && error.code !== 'ERR_VFIO_CLOSED';
 }
 
+/** What groups and containers refuse, and a code of ours. */
+const groupRequests = new Set([
+  'VFIO_GROUP_SET_CONTAINER',
+  'VFIO_SET_IOMMU',
+  'VFIO_GROUP_GET_DEVICE_FD',
+  'ERR_VFIO_GROUP_NOT_VIABLE',
+]);
+
 function* suspect(error: VfioError, subject: Subject): Reading<Suspicion | undefined> {
   const { path = '', syscall, request } = error;
   const device = deviceCause(error, subject);
   if (device) return { cause: device };
   if (request === 'VFIO_DEVICE_BIND_IOMMUFD') return yield* bindCause(error, subject);
+  if (groupRequests.has(request ?? error.code)) return yield* groupCause(error, subject);
   if (request !== undefined) return undefined;
-  if (syscall === 'open' && error.code === 'EBUSY') return yield* groupCause(path, subject);
+  if (syscall === 'open' && error.code === 'EBUSY') return yield* groupNodeCause(path, subject);
   const node = nodeCause(error, subject);
   return node && { cause: node };
 }
 
-async function settle(
-  { cause, search, settle }: Suspicion,
-  { own }: Subject,
-  deadline: number,
-): Promise<Cause> {
-  if (search === undefined || settle === undefined) return cause;
-  return settle(await findHolders(search, own, deadline));
+async function settle(suspicion: Suspicion, subject: Subject, deadline: number): Promise<Cause> {
+  const { cause, search, settle: settled, otherwise } = suspicion;
+  if (search === undefined || settled === undefined) return cause;
+  const found = await findHolders(search, subject.own, deadline);
+  if (found.holders.length > 0 || otherwise === undefined) return settled(found);
+  return settle(otherwise, subject, deadline);
 }
 
 function withProblem(error: VfioError, problem: unknown): VfioError {

@@ -19,16 +19,22 @@ export interface RefusedMap extends IovaExtent {
   /** What this program mapped in the same address space. */
   mapped: IovaExtent[];
   bounds: () => Bounds;
+  /** How many maps more the kernel takes; undefined where it has no limit. */
+  available: () => number | undefined;
 }
 
 /** Why IOMMU_IOAS_MAP, MAP_FILE or COPY was refused (drivers/iommu/iommufd/ioas.c, io_pagetable.c). */
-export function mapCause({ code }: VfioError, map: RefusedMap): Cause | undefined {
+export function mapCause({ code, request }: VfioError, map: RefusedMap): Cause | undefined {
   const { iova, length, what } = map;
   if (code === 'EEXIST') {
     const mapped = overlapping(map.mapped, { iova, length });
     return { reason: 'iova-mapped', certainty: 'certain', facts: { iova, length, mapped } };
   }
   if (code === 'EINVAL') return refusedPlace(map);
+  if (code === 'ENOSPC' && map.available() === 0) {
+    const parameter = '/sys/module/vfio_iommu_type1/parameters/dma_entry_limit';
+    return { reason: 'too-many-maps', certainty: 'certain', facts: { parameter } };
+  }
   if (code === 'ENOSPC') {
     const facts = { length, ranges: map.bounds().ranges };
     return { reason: 'iova-exhausted', certainty: 'certain', facts };
@@ -36,7 +42,8 @@ export function mapCause({ code }: VfioError, map: RefusedMap): Cause | undefine
   if (code === 'EFAULT') {
     return { reason: 'memory-not-pinnable', certainty: 'certain', facts: { what, length } };
   }
-  return code === 'ENOMEM' ? memlockCause(length) : undefined;
+  const counted = request === 'VFIO_IOMMU_MAP_DMA' ? 'process' : 'user';
+  return code === 'ENOMEM' ? memlockCause(length, counted) : undefined;
 }
 
 function refusedPlace(map: RefusedMap): Cause | undefined {
@@ -82,7 +89,10 @@ export function attachCause(
 ): Cause | undefined {
   if (code === 'EADDRINUSE') return reservedCause(device, mapped);
   if (code === 'ENOMEM')
-    return memlockCause(unproved.reduce((sum, { length }) => sum + length, 0n));
+    return memlockCause(
+      unproved.reduce((sum, { length }) => sum + length, 0n),
+      'user',
+    );
   if (code !== 'EFAULT' || unproved.length === 0) return undefined;
   const certainty = unproved.length === 1 ? 'certain' : 'likely';
   return { reason: 'maps-not-pinnable', certainty, facts: { maps: unproved.map(extentOf) } };
@@ -114,8 +124,8 @@ function parseReserved(text: string): ReservedOverlap['reserved'][] {
     .filter(({ type }) => type !== 'direct-relaxable');
 }
 
-function memlockCause(needed: bigint): Cause | undefined {
-  const facts = memlock(needed);
+function memlockCause(needed: bigint, counted: 'user' | 'process'): Cause | undefined {
+  const facts = memlock(needed, counted);
   return facts && { reason: 'memlock-limit', certainty: 'likely', facts };
 }
 

@@ -6,6 +6,7 @@ import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
 import { readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
 import type { Cause } from '../reasons.ts';
+import { absentGroup, noRawioCause } from './group_causes.ts';
 import { permissionCause } from './permission.ts';
 import type { Subject } from './subject.ts';
 
@@ -18,7 +19,7 @@ export function nodeCause({ code, path = '' }: VfioError, subject: Subject): Cau
     case 'EACCES':
       return permissionCause(path);
     case 'EPERM':
-      return cgroupCause(path);
+      return noRawioCause(path) ?? cgroupCause(path);
     case 'ENXIO':
     case 'ERR_VFIO_NODE_MISMATCH':
       return staleNode(path, subject);
@@ -45,7 +46,10 @@ function isModuleInstalled(kernel: string): boolean {
 }
 
 /** The node of a cdev is not there: does sysfs know the cdev? */
-function absentNode(path: string, { roots: { sysfsRoot, devRoot } }: Subject): Cause | undefined {
+function absentNode(path: string, subject: Subject): Cause | undefined {
+  const { sysfsRoot, devRoot } = subject.roots;
+  const ofGroup = absentGroup(path, subject);
+  if (ofGroup !== undefined) return absent(path, ofGroup);
   const name = basename(path);
   const numbers = readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`);
   if (numbers !== undefined) return absent(path, numbers);
@@ -62,10 +66,10 @@ function cgroupCause(path: string): Cause {
   return { reason: 'device-cgroup', certainty: 'likely', facts };
 }
 
-function staleNode(path: string, { cdev, roots: { sysfsRoot } }: Subject): Cause | undefined {
+function staleNode(path: string, { node, roots: { sysfsRoot } }: Subject): Cause | undefined {
   const found = numbersAt(path) ?? null;
-  const expected = cdev ? `${cdev.major}:${cdev.minor}` : null;
-  // A cdev that the kernel has right now is refused for another reason.
+  const expected = node ? `${node.major}:${node.minor}` : null;
+  // A node that the kernel has right now is refused for another reason.
   if (found !== null && found === expected && isInSysfs(sysfsRoot, found)) return undefined;
   return { reason: 'stale-node', certainty: 'certain', facts: { path, expected, found } };
 }

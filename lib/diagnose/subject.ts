@@ -3,7 +3,7 @@ import type { DeviceSpec } from '../locate/address.ts';
 import {
   findCdev,
   locateDevice,
-  type CdevLocation,
+  type NodeLocation,
   type SysfsDevice,
 } from '../locate/find_cdev.ts';
 import type { Roots } from '../locate/roots.ts';
@@ -12,16 +12,21 @@ import type { Roots } from '../locate/roots.ts';
 export interface Subject {
   roots: Roots;
   device?: SysfsDevice | undefined;
-  cdev?: CdevLocation | undefined;
+  /** Its node in sysfs: that of its cdev, or of its group. */
+  node?: NodeLocation | undefined;
   /** The descriptor of ours that was refused: it holds nothing. */
   own?: number | undefined;
 }
 
 /** The subject that `spec` names, looked up again: what is not found (any more) stays open. */
-export function subjectOf(spec: DeviceSpec, roots: Roots): Subject {
-  const cdev = orUndefined(() => findCdev(spec, roots));
-  const device = cdev?.device ?? orUndefined(() => locateDevice(spec, roots));
-  return { roots, device, cdev };
+export function subjectOf(
+  spec: DeviceSpec,
+  roots: Roots,
+  find: (spec: DeviceSpec, roots: Roots) => NodeLocation = findCdev,
+): Subject {
+  const node = orUndefined(() => find(spec, roots));
+  const device = node?.device ?? orUndefined(() => locateDevice(spec, roots));
+  return { roots, device, node };
 }
 
 /** The lookup failed before, and its error is the one that is being explained. */

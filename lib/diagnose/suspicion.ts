@@ -9,4 +9,6 @@ export interface Suspicion {
   search?: Search | undefined;
   /** What is said once they were looked for. */
   settle?: ((found: Holding) => Cause) | undefined;
+  /** What to look for where nobody was found. */
+  otherwise?: Suspicion;
 }

@@ -96,6 +96,18 @@ const words: WordsOf = {
     why: `another iommufd owns its IOMMU group ${facts.group}${byWhom(facts)}`,
     hint: 'open all devices of a group through one iommufd: pass the same Iommufd to each open',
   }),
+  'vf-token-required': ({ physicalFunction }) => ({
+    why: `${physicalFunction} and its virtual functions are opened with one VF token, and it was missing or another`,
+    hint: 'open it with { vfToken }: the UUID of the program that has the physical function open, which sets it by device.feature.setVfToken()',
+  }),
+  'no-rawio': ({ path }) => ({
+    why: `${path} is of a device without an IOMMU, which only CAP_SYS_RAWIO opens`,
+    hint: 'sudo setcap cap_sys_rawio+ep on the program, or run it as root: its devices reach all memory',
+  }),
+  'no-iommu': ({ name }) => ({
+    why: `the kernel has it as ${name}: no IOMMU confines its DMA`,
+    hint: "where that is meant: open(…, { backend: 'noiommu' }); otherwise enable the IOMMU",
+  }),
   'already-bound': () => ({
     why: '',
     hint: 'use the VfioDevice that bind() returned, or open another VfioCdev after closing it',
@@ -128,6 +140,14 @@ const words: WordsOf = {
     why: `${hex(length)} bytes fit nowhere in ${ranges.map(bounds).join(' or ') || 'what is left: nothing'}`,
     hint: 'unmap what is not needed, or map in larger pieces: small ones leave gaps',
   }),
+  'too-many-maps': ({ parameter }) => ({
+    why: `the container takes no more maps (${parameter})`,
+    hint: 'map in larger pieces; the limit is a parameter: modprobe vfio_iommu_type1 dma_entry_limit=',
+  }),
+  'container-empty': ({ path }) => ({
+    why: `no device is open in this container (${path}), which has no address space until one is`,
+    hint: 'open the device first and map then',
+  }),
   'not-mapped': ({ iova, length, cut }) => ({
     why:
       cut.length > 0
@@ -139,8 +159,8 @@ const words: WordsOf = {
     why: `the kernel cannot pin this ${what}`,
     hint: 'use a DmaBuffer, or a memfd, shmem or hugetlbfs file that is as long as what is mapped',
   }),
-  'memlock-limit': ({ needed, limit, pinned }) => ({
-    why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}; the kernel counts all processes of the user`,
+  'memlock-limit': ({ needed, limit, pinned, counted }) => ({
+    why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}${counted === 'user' ? '; the kernel counts all processes of the user' : ''}`,
     hint: 'raise it (LimitMEMLOCK= of a systemd unit, ulimit -l), or give the program CAP_IPC_LOCK',
   }),
   'iova-reserved': ({ device, overlaps }) => ({
@@ -150,6 +170,10 @@ const words: WordsOf = {
   'maps-not-pinnable': ({ maps }) => ({
     why: `it pins now what was mapped before: ${maps.map(extent).join(' or ')}`,
     hint: 'attach first and map then: each map is refused by itself',
+  }),
+  'other-container': () => ({
+    why: '',
+    hint: 'map through device.createIoas(), or open the device with the container whose address space it is',
   }),
   'other-iommufd': ({ device }) => ({
     why: `${device} is bound to another iommufd`,

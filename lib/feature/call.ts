@@ -1,7 +1,6 @@
 import type { Answer, NativeFd } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
-import { ioctlOf } from '../device/ioctl_of.ts';
-import type { CdevNode } from '../device/node.ts';
+import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
 import { VfioError } from '../errors.ts';
 import { call, type Steps } from '../steps.ts';
 import { featureNames } from './names.ts';
@@ -18,9 +17,9 @@ export const noData: Uint8Array = new Uint8Array(0);
 
 /** VFIO_DEVICE_FEATURE on one device: errors that say what is lacking, and since when it is there. */
 export class FeatureCalls {
-  readonly #bound: Pick<CdevNode, 'fd' | 'location'>;
+  readonly #bound: Pick<OpenedDevice, 'fd' | 'location'>;
 
-  constructor(bound: Pick<CdevNode, 'fd' | 'location'>) {
+  constructor(bound: Pick<OpenedDevice, 'fd' | 'location'>) {
     this.#bound = bound;
   }
 

@@ -1,5 +1,5 @@
 import { invalidType, invalidValue, outOfRange, requireBytes } from '../arguments.ts';
-import type { BoundCdev } from '../device/bind.ts';
+import type { OpenedDevice } from '../device/opened.ts';
 import { littleEndian } from '../device/capabilities.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { PeerMaps } from '../iommu/peer_maps.ts';
@@ -53,7 +53,7 @@ export class Features {
     defineInspect(this, 'Features', (features) => features.#calls.shown);
   }
 
-  private constructor(bound: BoundCdev, peers: PeerMaps) {
+  private constructor(bound: OpenedDevice, peers: PeerMaps) {
     this.#calls = new FeatureCalls(bound);
     this.migration = Migration.of(this.#calls);
     this.dmaLogging = DmaLogging.of(this.#calls);
@@ -62,7 +62,7 @@ export class Features {
   }
 
   /** @internal */
-  static of(bound: BoundCdev, peers: PeerMaps): Features {
+  static of(bound: OpenedDevice, peers: PeerMaps): Features {
     return new Features(bound, peers);
   }
 

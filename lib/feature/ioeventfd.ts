@@ -1,6 +1,6 @@
 import { invalidValue, outOfRange, requireObject } from '../arguments.ts';
 import { check } from '../call.ts';
-import { ioctlOf, type BoundCdev } from '../device/bind.ts';
+import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
 import type { DeviceInfo } from '../device/decode.ts';
 import { checkEventfd } from '../interrupt/arguments.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
@@ -25,7 +25,7 @@ export interface IoeventfdOptions {
 
 /** VFIO_DEVICE_IOEVENTFD */
 export function* setIoeventfd(
-  bound: BoundCdev,
+  bound: OpenedDevice,
   info: DeviceInfo,
   options: IoeventfdOptions,
 ): Steps<void> {

@@ -1,18 +1,18 @@
 import { inspect } from 'node:util';
 import { invalidType, outOfRange } from '../arguments.ts';
-import type { BoundCdev } from '../device/bind.ts';
+import type { OpenedDevice } from '../device/opened.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
 import type { Steps } from '../steps.ts';
 import { Interrupt } from './interrupt.ts';
-import { Turns } from './turns.ts';
+import { Turns } from '../turns.ts';
 
 /** Those of a PCI function that exclude one another. */
 const rivals = ['intx', 'msi', 'msix'];
 
 /** A device's interrupts, and what they have to know of one another. */
 export class Interrupts {
-  readonly bound: BoundCdev;
+  readonly bound: OpenedDevice;
   /** Enabling and disabling happen one after the other: one index may have to wait for another. */
   readonly turns: Turns = new Turns();
   readonly #decode: () => readonly IrqInfo[];
@@ -21,7 +21,7 @@ export class Interrupts {
   readonly #known = new Map<number, Interrupt>();
   #ended = false;
 
-  constructor(bound: BoundCdev, decode: () => readonly IrqInfo[]) {
+  constructor(bound: OpenedDevice, decode: () => readonly IrqInfo[]) {
     this.bound = bound;
     this.#decode = decode;
   }

@@ -1,6 +1,6 @@
 import { binding, type Answer } from '../binding.ts';
 import { check } from '../call.ts';
-import { ioctlOf, type BoundCdev } from '../device/bind.ts';
+import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
 import { call, type Steps } from '../steps.ts';
 import type { Eventfd } from './eventfd.ts';
 
@@ -17,10 +17,10 @@ export type Line = Eventfd | undefined;
  * flight; the rest is done in no time.
  */
 export class IrqLines {
-  readonly #device: BoundCdev;
+  readonly #device: OpenedDevice;
   readonly #index: number;
 
-  constructor(device: BoundCdev, index: number) {
+  constructor(device: OpenedDevice, index: number) {
     this.#device = device;
     this.#index = index;
   }

@@ -2,7 +2,8 @@ import { defineInspect } from '../inspect_handle.ts';
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
 import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
-import { Ioas } from './ioas.ts';
+import type { AddressSpace } from './address_space.ts';
+import { isAddressSpace } from './spaces.ts';
 import { IovaAllocator } from './iova_allocator.ts';
 import { checkAlignment, checkIova, checkLength } from './iova.ts';
 import type { DmaMapping } from './mapping.ts';
@@ -33,7 +34,7 @@ const granule = 64n;
  * is not worth a page and a system call of its own.
  */
 export class DmaPool {
-  readonly #ioas: Ioas;
+  readonly #ioas: AddressSpace;
   readonly #chunkSize: number;
   readonly #options: DmaBufferOptions;
   #chunks: Chunk[] = [];
@@ -48,8 +49,8 @@ export class DmaPool {
     }));
   }
 
-  constructor(ioas: Ioas, options: DmaPoolOptions = {}) {
-    if (!Ioas.isIoas(ioas)) throw invalidType('ioas', 'an Ioas', ioas);
+  constructor(ioas: AddressSpace, options: DmaPoolOptions = {}) {
+    if (!isAddressSpace(ioas)) throw invalidType('ioas', 'an address space', ioas);
     checkBufferOptions(options);
     const { chunkSize = 65536, ...ofBuffers } = options;
     this.#ioas = ioas;

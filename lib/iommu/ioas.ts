@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, requireObject } from '../arguments.ts';
+import { invalidType, invalidValue } from '../arguments.ts';
 import { binding, type NativeFd, type NativeTally } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
@@ -8,29 +8,18 @@ import type { OwnedFd } from '../owned_fd.ts';
 import type { Region } from '../region/region.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { run, runSync, type Steps } from '../steps.ts';
+import type { AddressSpace } from './address_space.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
 import type { BoundDevice } from './bound_device.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
 import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
+import { readMapOptions, type MapOptions } from './map_options.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Maps, type MapPlan } from './maps.ts';
 import { PeerMapping } from './peer_mapping.ts';
 import { regionSource } from './region_source.ts';
 import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
-
-/** What devices may do with what is mapped, and where they find it. */
-export interface MapOptions {
-  /** Where devices reach it; without it the kernel chooses, and never 0. */
-  iova?: bigint | undefined;
-  /** Whether devices may read it; true by default. */
-  read?: boolean | undefined;
-  /** Whether devices may write it; true by default. */
-  write?: boolean | undefined;
-  /** Of a DmaBuffer or a region, the first byte to map; 0 by default. A multiple of the page size. */
-  offset?: number | undefined;
-  /** Of a DmaBuffer or a region, how many bytes to map; all that follow by default. */
-  length?: number | undefined;
-}
+import { ioasCalls } from './space_calls.ts';
 
 export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
   /** The address space to copy from; this one by default. */
@@ -44,6 +33,16 @@ const mapFlags = { fixedIova: 1, writeable: 2, readable: 4 };
 const hugePages = 1;
 const optionSet = 0;
 const optionGet = 1;
+
+const ENOTTY = -25;
+const EOPNOTSUPP = -95;
+
+/** A piece of the machine's memory. */
+export interface PhysicalExtent {
+  address: bigint;
+  /** In bytes. */
+  length: number;
+}
 
 /** What is closed with an address space. */
 interface Closable {
@@ -62,7 +61,7 @@ export interface IoasParent {
 }
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
-export class Ioas {
+export class Ioas implements AddressSpace {
   readonly #iommufd: OwnedFd;
   readonly #parent: IoasParent;
   readonly #id: number;
@@ -87,6 +86,7 @@ export class Ioas {
     this.#parent = parent;
     this.#id = id;
     this.#maps = new Maps(parent.fd, id, {
+      calls: ioasCalls,
       id: () => this.id,
       bounds: () => this.#bounds(),
       pins: () => this.#attached > 0,
@@ -98,8 +98,8 @@ export class Ioas {
     return new Ioas(parent, id);
   }
 
-  /** Of another thread's; closes `own` with it. @internal */
-  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own: Closable): Ioas {
+  /** One that has other owners, here or in another thread; closes `own` with it. @internal */
+  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own?: Closable): Ioas {
     const ioas = new Ioas(parent, id);
     ioas.#tally = tally;
     ioas.#own = own;
@@ -289,6 +289,35 @@ export class Ioas {
   }
 
   /**
+   * Where in the machine's memory something lies that is mapped (IOMMU_IOAS_NOIOMMU_GET_PA, Linux 7.3):
+   * of an address space of devices without an IOMMU, whose DMA takes these addresses. Does not block.
+   *
+   * @param length bytes that are wanted in one piece
+   * @returns the address, and how many bytes from there lie in one piece, `length` at most
+   * @throws TypeError, RangeError
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` where the devices have an IOMMU, or the kernel is older;
+   *   `ENOENT` (not mapped), `EPERM` (without CAP_SYS_RAWIO); `ERR_VFIO_CLOSED`
+   */
+  physicalAddress(iova: bigint, length: number): PhysicalExtent {
+    const from = checkIova('iova', iova);
+    const bytes = BigInt(checkLength('length', length));
+    const named = this.#call('IOMMU_IOAS_NOIOMMU_GET_PA');
+    const { native } = this.#iommufd;
+    const out = new BigUint64Array(1);
+    const answer = binding().ioasPhysicalAddress(native, this.id, from, bytes, out);
+    if (answer === ENOTTY || answer === EOPNOTSUPP) {
+      throw new VfioError({
+        ...named,
+        code: 'ERR_VFIO_UNSUPPORTED',
+        errno: answer,
+        message:
+          'only an address space of devices without an IOMMU has physical addresses, since Linux 7.3',
+      });
+    }
+    return { address: checkBig(answer, named), length: Number(out[0]) };
+  }
+
+  /**
    * Whether the IOMMU may use large pages for what is mapped (IOMMU_OPTION_HUGE_PAGES); true unless
    * set. Without, every page can be unmapped alone where it was mapped alone.
    *
@@ -402,18 +431,13 @@ export class Ioas {
 
   /** All options are checked before the source may make anything. */
   #plan<Of extends Source>(options: MapOptions, makeSource: () => Of): MapPlan & { source: Of } {
-    requireObject('options', options);
-    const { iova, read = true, write = true } = options;
-    if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);
-    if (typeof write !== 'boolean') throw invalidType('write', 'a boolean', write);
-    if (!read && !write) throw invalidValue('read', 'true where write is false', read);
+    const { iova, read, write } = readMapOptions(options);
     const fixed = iova !== undefined;
     const flags =
       (fixed ? mapFlags.fixedIova : 0) |
       (read ? mapFlags.readable : 0) |
       (write ? mapFlags.writeable : 0);
-    const at = fixed ? checkIova('iova', iova) : 0n;
-    return { iova: at, fixed, flags, source: makeSource() };
+    return { iova: iova ?? 0n, fixed, flags, source: makeSource() };
   }
 
   /** Fits what x86 has; asked again where there are more. */

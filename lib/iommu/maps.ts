@@ -1,4 +1,4 @@
-import { binding, type NativeFd } from '../binding.ts';
+import type { NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
 import { explained } from '../diagnose/explained.ts';
 import { mapCause, unmapCause, type Bounds } from '../diagnose/map_causes.ts';
@@ -8,22 +8,31 @@ import type { Cause, IovaExtent } from '../reasons.ts';
 import { checkIova } from './iova.ts';
 import { DmaMapping, type Unmapper } from './mapping.ts';
 import type { Source } from './source.ts';
+import type { SpaceCalls } from './space_calls.ts';
 
 /** A map that is about to be made. */
 export interface MapPlan {
   iova: bigint;
   fixed: boolean;
+  /** Whether the address was taken for it beforehand. */
+  chosen?: true;
   flags: number;
   source: Source;
 }
 
 /** What the maps need of their address space. */
 export interface MappedSpace {
+  calls: SpaceCalls;
   /** Throws `ERR_VFIO_CLOSED`. */
   id: () => number;
   bounds: () => Bounds;
   /** Whether a device is attached, so that what is mapped is pinned. */
   pins: () => boolean;
+  /** How many maps more the kernel takes, where there is a limit. */
+  available?: () => number | undefined;
+  /** Hear of every address that is mapped, and unmapped. */
+  took?: (extent: IovaExtent) => void;
+  gave?: (iova: bigint) => void;
 }
 
 /** What one Ioas mapped, and is not unmapped yet: makes mappings and undoes them. */
@@ -54,6 +63,11 @@ export class Maps {
   /** The address space is destroyed, and with it all maps. */
   end(): void {
     this.#ended = true;
+    this.forgetAll();
+  }
+
+  /** The kernel unmapped everything by itself. */
+  forgetAll(): void {
     for (const mapping of this.#all) this.#forget(mapping);
   }
 
@@ -61,14 +75,14 @@ export class Maps {
   async leave(iommufd: NativeFd): Promise<void> {
     for (const mapping of this.all) {
       const { iova, length } = mapping.extent;
-      this.#unmappedOne(await binding().ioasUnmap(iommufd, this.#id, iova, length), mapping);
+      this.#unmappedOne(await this.#space.calls.unmap(iommufd, this.#id, iova, length), mapping);
     }
   }
 
   leaveSync(iommufd: NativeFd): void {
     for (const mapping of this.all) {
       const { iova, length } = mapping.extent;
-      this.#unmappedOne(binding().ioasUnmapSync(iommufd, this.#id, iova, length), mapping);
+      this.#unmappedOne(this.#space.calls.unmapSync(iommufd, this.#id, iova, length), mapping);
     }
   }
 
@@ -109,10 +123,12 @@ export class Maps {
     const { source } = plan;
     if (typeof answer !== 'bigint') {
       this.#letGo(source);
+      if (plan.chosen) this.#space.gave?.(plan.iova);
       return this.#refuse(answer, source.request, (error) => mapCause(error, this.#refused(plan)));
     }
     const mapping = new DmaMapping(this.#unmapper, answer, source, this.#space.pins());
     this.#all.add(mapping);
+    this.#space.took?.(mapping.extent);
     source.buffer?.mapped(mapping);
     return mapping;
   }
@@ -127,6 +143,7 @@ export class Maps {
       what,
       mapped: this.#extents(),
       bounds: () => this.#space.bounds(),
+      available: () => this.#space.available?.(),
     };
   }
 
@@ -142,13 +159,18 @@ export class Maps {
   async unmap(iova: bigint, length: bigint): Promise<bigint> {
     const within = this.#within(iova, length);
     const { native } = this.#iommufd;
-    const answer = await binding().ioasUnmap(native, this.#space.id(), iova, length);
+    const answer = await this.#space.calls.unmap(native, this.#space.id(), iova, length);
     return this.#unmapped(answer, { iova, length }, within);
   }
 
   unmapSync(iova: bigint, length: bigint): bigint {
     const within = this.#within(iova, length);
-    const answer = binding().ioasUnmapSync(this.#iommufd.native, this.#space.id(), iova, length);
+    const answer = this.#space.calls.unmapSync(
+      this.#iommufd.native,
+      this.#space.id(),
+      iova,
+      length,
+    );
     return this.#unmapped(answer, { iova, length }, within);
   }
 
@@ -160,7 +182,7 @@ export class Maps {
     if (typeof answer !== 'bigint') {
       const causeOf = (error: VfioError): Cause | undefined =>
         unmapCause(error, range, this.#extents());
-      return this.#refuse(answer, 'IOMMU_IOAS_UNMAP', causeOf);
+      return this.#refuse(answer, this.#space.calls.unmapRequest, causeOf);
     }
     for (const mapping of gone) this.#forget(mapping);
     return answer;
@@ -174,7 +196,7 @@ export class Maps {
     if (this.#isGone(mapping)) return;
     const { iova, length } = mapping.extent;
     this.#unmappedOne(
-      await binding().ioasUnmap(this.#iommufd.native, this.#id, iova, length),
+      await this.#space.calls.unmap(this.#iommufd.native, this.#id, iova, length),
       mapping,
     );
   }
@@ -183,7 +205,7 @@ export class Maps {
     if (this.#isGone(mapping)) return;
     const { iova, length } = mapping.extent;
     this.#unmappedOne(
-      binding().ioasUnmapSync(this.#iommufd.native, this.#id, iova, length),
+      this.#space.calls.unmapSync(this.#iommufd.native, this.#id, iova, length),
       mapping,
     );
   }
@@ -209,6 +231,7 @@ export class Maps {
     if (!this.#all.delete(mapping)) return;
     const { source } = mapping;
     mapping.settle();
+    this.#space.gave?.(mapping.iova);
     source.buffer?.unmapped(mapping);
     this.#letGo(source);
   }

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
-import { Turns } from '../interrupt/turns.ts';
+import { Turns } from '../turns.ts';
 import { either, run, runSync, type Steps } from '../steps.ts';
 import type { DmaMapping } from './mapping.ts';
 import type { MapPlan, Maps } from './maps.ts';

@@ -29,7 +29,8 @@ export interface Source {
   /** What must stay while it is mapped. */
   readonly memory: Memory | undefined;
   readonly buffer: DmaBuffer | undefined;
-  readonly request: 'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY';
+  readonly request:
+    'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY' | 'VFIO_IOMMU_MAP_DMA';
   map: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => Mapping;
   mapSync: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => bigint | Answer;
 }

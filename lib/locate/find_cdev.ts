@@ -14,16 +14,19 @@ export interface SysfsDevice extends DeviceAddress {
   sysfsPath: string;
 }
 
-/** What sysfs says of a device's VFIO cdev. */
-export interface CdevLocation {
+/** What sysfs says of the node by which a device is opened. */
+export interface NodeLocation {
   device: SysfsDevice;
-  /** `vfioN` (`noiommu-vfioN` without an IOMMU). */
+  /** The kernel's name for the node. */
   name: string;
   major: number;
   minor: number;
   /** The node that should have these numbers: only fstat of the opened node tells. */
   path: string;
 }
+
+/** What sysfs says of a device's VFIO cdev: its name is `vfioN` (`noiommu-vfioN` without an IOMMU). */
+export type CdevLocation = NodeLocation;
 
 export { systemRoots, type Roots };
 
@@ -90,7 +93,7 @@ export function noDevice({ address, bus, sysfsPath }: SysfsDevice): VfioError {
   });
 }
 
-function noVfioDevice(device: SysfsDevice): VfioError {
+export function noVfioDevice(device: SysfsDevice): VfioError {
   const { address, sysfsPath } = device;
   if (!isPresent(device)) return noDevice(device);
   const driver = readLinkName(`${sysfsPath}/driver`);

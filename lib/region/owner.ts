@@ -1,5 +1,5 @@
 import type { RegionInfo } from '../device/decode.ts';
-import type { CdevNode } from '../device/node.ts';
+import type { DeviceNode } from '../device/node.ts';
 import type { PeerMaps } from '../iommu/peer_maps.ts';
 
 /** What a device closes before itself. */
@@ -30,7 +30,7 @@ export class OpenMappings {
 }
 
 /** The bound device that a region is of. */
-export interface RegionOwner extends Pick<CdevNode, 'fd' | 'location'> {
+export interface RegionOwner extends Pick<DeviceNode, 'fd' | 'location'> {
   mappings: OpenMappings;
   /** Where other devices reach its memory. */
   peers: PeerMaps;

@@ -1,5 +1,5 @@
 import { check } from '../call.ts';
-import { ioctlOf } from '../device/bind.ts';
+import { ioctlOf } from '../device/opened.ts';
 import { VfioError } from '../errors.ts';
 import { describeDevice } from '../locate/describe.ts';
 import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
@@ -14,8 +14,10 @@ export interface AffectedDevice {
   /** Such as `0000:3b:00.0`. */
   address: string;
   ownership: HotResetOwnership;
-  /** Its id in the iommufd; undefined where it is not open in ours. */
+  /** Its id in the iommufd; undefined where it is not open in ours, or was opened by its group. */
   devId: number | undefined;
+  /** Its IOMMU group, where the device that asks was opened by its group. */
+  group: number | undefined;
   /** Its driver; null where it has none. */
   driver: string | null;
 }
@@ -42,7 +44,11 @@ export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
     const reason = 'neither its slot nor its bus can be reset';
     return { devices: [], possible: false, reason };
   }
-  const { owned, devices } = decodeHotResetInfo(words);
+  const { owned, devices } = decodeHotResetInfo(words, {
+    // A device of our group that lost its driver is in the way all the same.
+    isOurs: (group, address) => device.bound.hasGroup(group) && driverOf(address) !== null,
+    isOpen: (address) => peerOf(device, address) !== undefined,
+  });
   const affected = devices.map(describe);
   return {
     devices: affected,
@@ -54,7 +60,7 @@ export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
 /** VFIO_DEVICE_PCI_HOT_RESET, and what each of our devices had before it. */
 export async function hotResetDevice(device: Resettable): Promise<HotResetPlan> {
   const { plan, ours } = await run(prepare(device));
-  await inTurns(ours, () => run(reset(device, ours)));
+  await inTurns(ours, () => run(reset(device, plan, ours)));
   return plan;
 }
 
@@ -62,7 +68,7 @@ export async function hotResetDevice(device: Resettable): Promise<HotResetPlan> 
 export function hotResetDeviceSync(device: Resettable): HotResetPlan {
   const { plan, ours } = runSync(prepare(device));
   for (const { interrupts } of ours) interrupts.requireNoTurn();
-  runSync(reset(device, ours));
+  runSync(reset(device, plan, ours));
   return plan;
 }
 
@@ -77,18 +83,22 @@ function* prepare(device: Resettable): Steps<{ plan: HotResetPlan; ours: Resetta
       device: address,
     });
   }
-  const ours = plan.devices.flatMap(({ devId }) =>
-    devId === undefined ? [] : (peerOf(device, devId) ?? []),
-  );
+  const open = plan.devices.filter(({ ownership }) => ownership === 'open');
   // In one order everywhere, so that two hot resets do not wait for each other.
-  ours.sort((one, other) => one.bound.devId - other.bound.devId);
+  const addresses = open.map(({ address }) => address).sort();
+  const ours = addresses.flatMap((address) => peerOf(device, address) ?? []);
   return { plan, ours };
 }
 
-function* reset(device: Resettable, ours: Resettable[]): Steps<void> {
+function* reset(device: Resettable, plan: HotResetPlan, ours: Resettable[]): Steps<void> {
+  const hit = new Set(plan.devices.flatMap(({ group }) => group ?? []));
+  const groups = Uint32Array.from(device.bound.groupFds([...hit]));
   const restores = ours.map((one) => one.remember());
   const isHopeless = (): boolean => ours.some(({ removal }) => removal !== undefined);
-  const answer = yield* withRetries(() => call('hotReset', device.bound.fd.native), isHopeless);
+  const answer = yield* withRetries(
+    () => call('hotReset', device.bound.fd.native, groups),
+    isHopeless,
+  );
   const named = ioctlOf(device.bound.location, 'VFIO_DEVICE_PCI_HOT_RESET');
   try {
     checkHeld(device, answer, named);
@@ -123,8 +133,8 @@ function* readInfo(device: Resettable): Steps<Uint32Array | undefined> {
   return undefined;
 }
 
-function describe({ address, ownership, devId }: Dependent): AffectedDevice {
-  return { address, ownership, devId, driver: driverOf(address) };
+function describe(dependent: Dependent): AffectedDevice {
+  return { ...dependent, driver: driverOf(dependent.address) };
 }
 
 /** null also where the device has gone since. */
@@ -143,7 +153,7 @@ function explain(devices: AffectedDevice[]): string {
   const each = foreign.map(({ address, driver }) =>
     driver === null
       ? `${address} has no driver, and must have a VFIO driver and be open`
-      : `${address} (driver ${driver}) is not open in this iommufd, or is a virtual function`,
+      : `${address} (driver ${driver}) is not open in this iommufd or container, or is a virtual function`,
   );
   return `it would hit devices that are not this program's: ${each.join('; ')}`;
 }

@@ -1,25 +1,28 @@
-import type { Iommufd } from '../iommu/iommufd.ts';
 import type { Resettable } from './resettable.ts';
 
-/** The open devices of each iommufd by their ids, held weakly. */
-const peers = new WeakMap<Iommufd, Map<number, WeakRef<Resettable>>>();
+/** The open devices of each iommufd, or container, by their addresses, held weakly. */
+const peers = new WeakMap<object, Map<string, WeakRef<Resettable>>>();
 
 /** A device is open from here on. */
 export function enrol(device: Resettable): void {
-  const { iommufd, devId } = device.bound;
-  const known = peers.get(iommufd) ?? new Map<number, WeakRef<Resettable>>();
-  known.set(devId, new WeakRef(device));
-  peers.set(iommufd, known);
+  const { context } = device.bound;
+  const known = peers.get(context) ?? new Map<string, WeakRef<Resettable>>();
+  known.set(addressOf(device), new WeakRef(device));
+  peers.set(context, known);
 }
 
-/** It is closed. The kernel may give its id to another, which is enrolled in its place. */
+/** It is closed. Another may have been opened at its address meanwhile, which stays. */
 export function dismiss(device: Resettable): void {
-  const { iommufd, devId } = device.bound;
-  const known = peers.get(iommufd);
-  if (known?.get(devId)?.deref() === device) known.delete(devId);
+  const known = peers.get(device.bound.context);
+  const address = addressOf(device);
+  if (known?.get(address)?.deref() === device) known.delete(address);
 }
 
-/** The open device of that id in the same iommufd, where this thread has it. */
-export function peerOf({ bound }: Resettable, devId: number): Resettable | undefined {
-  return peers.get(bound.iommufd)?.get(devId)?.deref();
+/** The open device of that address in the same iommufd or container, where this thread has it. */
+export function peerOf({ bound }: Resettable, address: string): Resettable | undefined {
+  return peers.get(bound.context)?.get(address)?.deref();
+}
+
+function addressOf({ bound }: Resettable): string {
+  return bound.location.device.address;
 }

@@ -1,6 +1,6 @@
 import type { Answer } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
-import { ioctlOf } from '../device/bind.ts';
+import { ioctlOf } from '../device/opened.ts';
 import { explained } from '../diagnose/explained.ts';
 import { systemError, VfioError } from '../errors.ts';
 import { call, run, runSync, type Steps } from '../steps.ts';

@@ -1,4 +1,4 @@
-import type { BoundCdev } from '../device/bind.ts';
+import type { OpenedDevice } from '../device/opened.ts';
 import { removalCause } from '../diagnose/removal.ts';
 import type { PeerMaps } from '../iommu/peer_maps.ts';
 import type { Interrupts } from '../interrupt/interrupts.ts';
@@ -11,7 +11,7 @@ const PCI_COMMAND = 4;
 
 /** What a reset has to know of a device, and to establish again. */
 export class Resettable {
-  readonly bound: BoundCdev;
+  readonly bound: OpenedDevice;
   readonly interrupts: Interrupts;
   /** Where other devices reach its memory. */
   readonly #peers: PeerMaps;
@@ -19,7 +19,7 @@ export class Resettable {
 
   /** @param config its configuration space, where it is a PCI device */
   constructor(
-    bound: BoundCdev,
+    bound: OpenedDevice,
     interrupts: Interrupts,
     peers: PeerMaps,
     config: () => Region | undefined,

@@ -15,6 +15,7 @@ inline constexpr unsigned long kIommuIoasIovaRanges = 0x3b84;
 inline constexpr unsigned long kIommuIoasMap = 0x3b85;
 inline constexpr unsigned long kIommuIoasUnmap = 0x3b86;
 inline constexpr unsigned long kIommuOption = 0x3b87;
+inline constexpr unsigned long kIommuVfioIoas = 0x3b88;
 inline constexpr unsigned long kIommuHwptAlloc = 0x3b89;
 inline constexpr unsigned long kIommuGetHwInfo = 0x3b8a;
 inline constexpr unsigned long kIommuHwptSetDirtyTracking = 0x3b8b;
@@ -22,6 +23,7 @@ inline constexpr unsigned long kIommuHwptGetDirtyBitmap = 0x3b8c;
 inline constexpr unsigned long kIommuFaultQueueAlloc = 0x3b8e;
 inline constexpr unsigned long kIommuIoasMapFile = 0x3b8f;        // since 6.13
 inline constexpr unsigned long kIommuIoasChangeProcess = 0x3b92;  // since 6.14
+inline constexpr unsigned long kIommuIoasNoiommuGetPa = 0x3b95;   // since 7.3
 
 struct IommuDestroy {
   uint32_t size;
@@ -234,5 +236,31 @@ UAPI_SIZE(IommuFaultAlloc, 16);
 UAPI_FIELD(IommuFaultAlloc, flags, 4);
 UAPI_FIELD(IommuFaultAlloc, out_fault_id, 8);
 UAPI_FIELD(IommuFaultAlloc, out_fault_fd, 12);
+
+// The address space that groups use whose container the iommufd is.
+struct IommuVfioIoas {
+  uint32_t size;
+  uint32_t ioas_id;
+  uint16_t op;
+  uint16_t __reserved;
+};
+UAPI_SIZE(IommuVfioIoas, 12);
+UAPI_FIELD(IommuVfioIoas, ioas_id, 4);
+UAPI_FIELD(IommuVfioIoas, op, 8);
+
+struct IommuIoasNoiommuGetPa {
+  uint32_t size;        // since 7.3
+  uint32_t flags;       // since 7.3
+  uint32_t ioas_id;     // since 7.3
+  uint32_t __reserved;  // since 7.3
+  uint64_t iova;        // since 7.3
+  uint64_t length;      // since 7.3
+  uint64_t out_phys;    // since 7.3
+};
+UAPI_SIZE(IommuIoasNoiommuGetPa, 40);
+UAPI_FIELD(IommuIoasNoiommuGetPa, ioas_id, 8);
+UAPI_FIELD(IommuIoasNoiommuGetPa, iova, 16);
+UAPI_FIELD(IommuIoasNoiommuGetPa, length, 24);
+UAPI_FIELD(IommuIoasNoiommuGetPa, out_phys, 32);
 
 }  // namespace uapi

@@ -6,11 +6,11 @@ import { it } from 'mocha';
 import {
   DmaBuffer,
   DmaPool,
-  Iommufd,
   IovaAllocator,
   VfioDevice,
-  type Ioas,
+  type AddressSpace,
 } from '../../lib/index.ts';
+import { backend, confine, detach, openHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { Edu, KernelLog } from '../support/edu.ts';
@@ -20,28 +20,29 @@ import { root } from '../support/root.ts';
 const page = 4096;
 
 /** How often each is there. */
-function counted(targets: string[]): Map<string, number> {
+function countsOf(targets: string[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const target of targets) counts.set(target, (counts.get(target) ?? 0) + 1);
   return counts;
 }
 
-/** Pages that this process's maps have pinned. */
+/** Pages that this process's maps have pinned: type1 counts them as locked. */
 function pinned(): string | undefined {
-  return /^VmPin:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  const counted = backend === 'group' ? /^VmLck:\s*(\d+) kB$/m : /^VmPin:\s*(\d+) kB$/m;
+  return counted.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
 }
 
 describeLab('DMA', ['edu', 'edu-port'], (lab) => {
   async function open(
-    body: (device: VfioDevice, ioas: Ioas, edu: Edu) => Promise<void>,
+    body: (device: VfioDevice, ioas: AddressSpace, edu: Edu) => Promise<void>,
   ): Promise<void> {
-    await using iommufd = Iommufd.open();
-    await using ioas = iommufd.createIoas();
-    await using device = await VfioDevice.open(lab.edu, { iommufd });
-    ioas.allowIovas([{ start: 0n, last: Edu.lastIova }]);
+    await using host = openHost();
+    await using device = await VfioDevice.open(lab.edu, host.options);
+    await using ioas = host.createIoas(device);
+    confine(ioas, Edu.lastIova);
     await device.attach(ioas);
     await body(device, ioas, new Edu(device));
-    await device.detach();
+    await detach(device);
   }
 
   it('is copied both ways by the device', () =>
@@ -145,10 +146,10 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
     }));
 
   it('is shared by two devices in one address space, closed in any order', async () => {
-    await using iommufd = Iommufd.open();
-    await using ioas = iommufd.createIoas();
-    const first = await VfioDevice.open(lab.edu, { iommufd });
-    const second = await VfioDevice.open(lab['edu-port'], { iommufd });
+    await using host = openHost();
+    const first = await VfioDevice.open(lab.edu, host.options);
+    const second = await VfioDevice.open(lab['edu-port'], host.options);
+    await using ioas = host.createIoas(first);
     await first.attach(ioas);
     await second.attach(ioas);
     const addresses = new IovaAllocator(ioas.iovaRanges());
@@ -163,7 +164,7 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
     await edu.load(mapping.iova, 64);
     await edu.store(mapping.iova + BigInt(page), 64);
     assert.equal(bytes.toString('latin1', page, page + 21), 'from one to the other');
-    await second.detach();
+    await detach(second);
     await second.close();
   });
 
@@ -173,11 +174,11 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
       const mapping = ioas.mapSync(buffer);
       assert.equal(pinned(), '4');
       mapping.unmapSync();
-      const before = { fds: counted(openFds()), maps: vfioMaps() };
+      const before = { fds: countsOf(openFds()), maps: vfioMaps() };
       for (let at = 0; at < 99_000; at++) ioas.mapSync(buffer).unmapSync();
       for (let at = 0; at < 1_000; at++) await (await ioas.map(buffer)).unmap();
       // What earlier tests dropped may be collected meanwhile: there must be no more than before.
-      const more = [...counted(openFds())].filter(([of, n]) => n > (before.fds.get(of) ?? 0));
+      const more = [...countsOf(openFds())].filter(([of, n]) => n > (before.fds.get(of) ?? 0));
       assert.deepEqual(more, []);
       assert.deepEqual(vfioMaps(), before.maps);
       assert.deepEqual([ioas.mappings, buffer.mappings, pinned()], [[], [], '0']);
@@ -185,11 +186,10 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
 
   it('is over when the process is killed in the middle of it: the device opens at once', async () => {
     const program = `
-      import { DmaBuffer, Iommufd, VfioDevice } from ${JSON.stringify(new URL('build-test/lib/index.js', root))};
+      import { DmaBuffer, VfioDevice } from ${JSON.stringify(new URL('build-test/lib/index.js', root))};
       import { Edu } from ${JSON.stringify(new URL('build-test/test/support/edu.js', root))};
-      const iommufd = Iommufd.open();
-      const device = await VfioDevice.open(${JSON.stringify(lab.edu)}, { iommufd });
-      const ioas = iommufd.createIoas();
+      const device = await VfioDevice.open(${JSON.stringify(lab.edu)}, { backend: '${backend}' });
+      const ioas = device.createIoas();
       await device.attach(ioas);
       const edu = new Edu(device);
       await ioas.map(await DmaBuffer.allocate(4096, { populate: true }), { iova: 0x100000n });

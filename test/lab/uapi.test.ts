@@ -20,6 +20,7 @@ describe('native/uapi', () => {
     for (const [file, theirs] of [
       ['vfio.h', 'vfio.h'],
       ['feature.h', 'vfio.h'],
+      ['group.h', 'vfio.h'],
       ['iommufd.h', 'iommufd.h'],
     ] as const) {
       it(`has the structs and numbers of Linux ${kernel}'s ${theirs} (${file})`, async () => {

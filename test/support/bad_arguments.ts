@@ -1,4 +1,5 @@
 import { Ioas } from '../../lib/iommu/ioas.ts';
+import { Container } from '../../lib/group/container.ts';
 import { Iommufd } from '../../lib/iommu/iommufd.ts';
 import type { Roots } from '../../lib/locate/roots.ts';
 import { fakeAddress } from './fake_vfio.ts';
@@ -226,6 +227,11 @@ export const openDeviceSync: Parameter = located({
   ...openSync.properties,
   ...binding,
   busMaster: boolean('busMaster'),
+  backend: { name: named('backend'), bad: [...notStrings, '', 'Cdev', 'type1'] },
+  container: {
+    name: named('container'),
+    bad: [...notStrings, 'x', { fd: 1 }, Container, Object.create(Container.prototype)],
+  },
   iommufd,
 });
 export const openDevice: Parameter = located({ ...openDeviceSync.properties, signal });

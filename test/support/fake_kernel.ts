@@ -50,6 +50,7 @@ export const fakeIoctls: Partial<Binding> = {
   setIrqsEventfd: () => later(0),
   setIrqsEventfdSync: () => 0,
   ioasAlloc: () => 2,
+  containerVersion: () => 0,
   destroy: () => later(0),
   destroySync: () => 0,
   getDeviceInfo: (_device, _bytes, room) => {

@@ -7,6 +7,8 @@ import { fakeIoctls } from './fake_kernel.ts';
 
 /** One of every public class. */
 export interface Handles {
+  Container: api.Container;
+  ContainerSpace: api.ContainerSpace;
   DirtyPages: api.DirtyPages;
   Display: api.Display;
   LoggedPages: api.LoggedPages;
@@ -40,6 +42,7 @@ export interface Handles {
 export function openHandles(roots: Roots): Promise<Handles> {
   return withBinding(fakeIoctls, async () => {
     const iommufd = api.Iommufd.open(roots);
+    const container = api.Container.open(roots);
     const device = await api.VfioDevice.open(fakeAddress, { ...roots, iommufd });
     const { feature } = device;
     const { migration } = feature;
@@ -53,6 +56,8 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const mapping = await ioas.map(buffer);
     const hwpt = await ioas.createHwpt(device, { dirtyTracking: true });
     return {
+      Container: container,
+      ContainerSpace: container.createIoas(),
       DirtyPages: await hwpt.readDirty({ iova: mapping.iova, length: 4096n }),
       Display: feature.display,
       LoggedPages: await feature.dmaLogging.report(range),
@@ -93,6 +98,7 @@ export function closeHandles(handles: Handles): void {
   // First, since with it goes what is mapped, of which no kernel knows.
   handles.Iommufd.closeSync();
   handles.VfioDevice.closeSync();
+  handles.Container.closeSync();
   // Its mapping went with the iommufd.
   handles.DmaBuffer.disposeSync();
 }

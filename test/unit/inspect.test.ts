@@ -60,6 +60,8 @@ describe('util.inspect', () => {
     calls.length = 0;
     const part = (state: string): string => `{ address: '${address}', state: '${state}' }`;
     const texts = (state: string): Record<string, string> => ({
+      Container: `{ path: '${roots.devRoot}/vfio/vfio', state: '${state}' }`,
+      ContainerSpace: `{ container: '${roots.devRoot}/vfio/vfio', state: '${state}' }`,
       DirtyPages: '{ iova: 1048576n, pageSize: 4096n, pages: 64 }',
       Display: part(state),
       DmaBuffer: `{ size: 4096, mappings: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'open' : 'disposed'}' }`,

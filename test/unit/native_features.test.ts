@@ -16,7 +16,7 @@ const longs = (...numbers: number[]): BigUint64Array => BigUint64Array.from(numb
 /** Each call with arguments that are right, on a descriptor that knows none of them. */
 const calls: [name: string, ...args: unknown[]][] = [
   ['reset'],
-  ['hotReset'],
+  ['hotReset', new Uint32Array(0)],
   ['hotResetInfo', 16],
   ['feature', 0x40001, new Uint8Array(0)],
   ['dmaLoggingStart', longs(4096, 0, 4096)],

@@ -31,6 +31,7 @@ const program = `
   const spec = '0000:3b:00.0';
   const token = { kind: 'dma-buffer', pid: process.pid, memory: 1, size: 4096 };
   const others = {
+    'Container.open': () => api.Container.open(),
     'DmaBuffer.allocate': () => api.DmaBuffer.allocate(4096),
     'DmaBuffer.allocateSync': () => api.DmaBuffer.allocateSync(4096),
     'Iommufd.open': () => api.Iommufd.open(),

@@ -136,6 +136,8 @@ describe('the command register around a reset', () => {
   });
 });
 
+const noClaims = { isOurs: () => false, isOpen: () => false };
+
 describe('struct vfio_pci_hot_reset_info', () => {
   it('tells addresses, and whose they are', () => {
     const words = hotResetInfo(1, [
@@ -143,22 +145,45 @@ describe('struct vfio_pci_hot_reset_info', () => {
       [0, 0, 0x3b, 0x0a],
       [0xffffffff, 0x1f, 0xff, 0xff],
     ]);
-    assert.deepEqual(decodeHotResetInfo(words), {
+    const none = { devId: undefined, group: undefined };
+    assert.deepEqual(decodeHotResetInfo(words, noClaims), {
       owned: false,
       devices: [
-        { address: '0000:3b:00.0', ownership: 'open', devId: 7 },
-        { address: '0000:3b:01.2', ownership: 'owned', devId: undefined },
-        { address: '001f:ff:1f.7', ownership: 'foreign', devId: undefined },
+        { address: '0000:3b:00.0', ownership: 'open', devId: 7, group: undefined },
+        { address: '0000:3b:01.2', ownership: 'owned', ...none },
+        { address: '001f:ff:1f.7', ownership: 'foreign', ...none },
       ],
     });
-    assert.equal(decodeHotResetInfo(hotResetInfo(3, [])).owned, true);
+    assert.equal(decodeHotResetInfo(hotResetInfo(3, []), noClaims).owned, true);
+  });
+
+  it('tells groups to a device that was opened by its group', () => {
+    const words = hotResetInfo(0, [
+      [7, 0, 0x3b, 0x00],
+      [7, 0, 0x3b, 0x01],
+      [8, 0, 0x3b, 0x02],
+    ]);
+    const claims = {
+      isOurs: (group: number) => group === 7,
+      isOpen: (address: string) => address === '0000:3b:00.0',
+    };
+    const { owned, devices } = decodeHotResetInfo(words, claims);
+    assert.equal(owned, false);
+    assert.deepEqual(
+      devices.map(({ ownership, group }) => [ownership, group]),
+      [
+        ['open', 7],
+        ['owned', 7],
+        ['foreign', 8],
+      ],
+    );
+    const all = { ...claims, isOurs: () => true };
+    assert.equal(decodeHotResetInfo(words, all).owned, true);
   });
 
   it('is refused where it contradicts itself', async () => {
-    const groups = hotResetInfo(0, [[1, 0, 0, 0]]);
-    await failure(() => decodeHotResetInfo(groups), 'ERR_VFIO_BAD_ANSWER');
     const short = hotResetInfo(3, [[1, 0, 0, 0]]).subarray(0, 4);
-    await failure(() => decodeHotResetInfo(short), 'ERR_VFIO_BAD_ANSWER');
+    await failure(() => decodeHotResetInfo(short, noClaims), 'ERR_VFIO_BAD_ANSWER');
   });
 
   it('is asked for with more room where there is too little', async () => {

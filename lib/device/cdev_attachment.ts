@@ -7,10 +7,11 @@ import { VfioError } from '../errors.ts';
 import { otherIommufd } from '../iommu/bound_device.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
-import { ioctlOf, type BoundCdev } from './bind.ts';
+import type { BoundCdev } from './bind.ts';
+import { ioctlOf, type Attachment } from './opened.ts';
 
-/** Where a device's DMA goes: the address space that it is attached to, or none. */
-export class Attachment {
+/** Of a device that was opened by its cdev, which is attached and detached at will. */
+export class CdevAttachment implements Attachment {
   readonly #bound: BoundCdev;
   #ioas: Ioas | undefined;
 

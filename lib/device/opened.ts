@@ -1,0 +1,49 @@
+import type { NativeFd } from '../binding.ts';
+import type { CallName } from '../call.ts';
+import type { Container } from '../group/container.ts';
+import type { AddressSpace } from '../iommu/address_space.ts';
+import type { Iommufd } from '../iommu/iommufd.ts';
+import type { NodeLocation } from '../locate/find_cdev.ts';
+import type { Roots } from '../locate/roots.ts';
+import type { OwnedFd } from '../owned_fd.ts';
+import type { Backend } from './backend.ts';
+
+/** Where a device's DMA goes: the address space that it is attached to, or none. */
+export interface Attachment {
+  /** Answers the id of the page table that the kernel put the device on. */
+  attach(target: unknown): Promise<number>;
+  attachSync(target: unknown): number;
+  detach(): Promise<void>;
+  detachSync(): void;
+  /** The device is closed, which detaches it. */
+  forget(): void;
+}
+
+/** An open device, whichever way it was opened: the descriptors that keep it so. */
+export interface OpenedDevice {
+  /** The device and the node by which it was opened. */
+  readonly location: NodeLocation;
+  readonly roots: Roots;
+  readonly fd: OwnedFd;
+  readonly backend: Backend;
+  /** Its id in its iommufd; the kernel tells it to those only who bind a cdev. */
+  readonly devId: number | undefined;
+  readonly iommufd: Iommufd | undefined;
+  readonly container: Container | undefined;
+  readonly attachment: Attachment;
+  /** The same for all devices that a hot reset may hit together. */
+  readonly context: object;
+  /** Whether it has that IOMMU group, so that nobody else can have its devices. */
+  hasGroup(group: number): boolean;
+  /** The descriptors of those groups, which prove to the kernel that it has them; none of a cdev's. */
+  groupFds(groups: readonly number[]): NativeFd[];
+  /** An address space that the device can be attached to. */
+  createIoas(): AddressSpace;
+  close(): Promise<void>;
+  closeSync(): void;
+}
+
+/** How an ioctl on a device is called in errors. */
+export function ioctlOf({ path, device }: NodeLocation, request?: string): CallName {
+  return { syscall: 'ioctl', request, path, device: device.address };
+}

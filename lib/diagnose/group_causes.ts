@@ -1,0 +1,47 @@
+import { basename } from 'node:path';
+import type { VfioError } from '../errors.ts';
+import type { Reading } from '../locate/folders.ts';
+import { readAttribute } from '../locate/sysfs.ts';
+import type { Cause } from '../reasons.ts';
+import { heldByCdev, heldByGroup, notViable, numbersOf, refusedGroup } from './bind_causes.ts';
+import { groupOf, membersIn } from './group.ts';
+import type { Subject } from './subject.ts';
+import type { Suspicion } from './suspicion.ts';
+import { tokenCause } from './token_cause.ts';
+
+/** What a group or its container refuses (drivers/vfio/group.c, container.c). */
+export function* groupCause(error: VfioError, subject: Subject): Reading<Suspicion | undefined> {
+  const { code, request } = error;
+  const { node, roots } = subject;
+  if (node === undefined) return undefined;
+  if (code === 'EACCES') return { cause: tokenCause(node.device) };
+  if (code !== 'EPERM' && code !== 'EBUSY' && code !== 'ERR_VFIO_GROUP_NOT_VIABLE')
+    return undefined;
+  const group = yield* groupOf(node.device);
+  if (group === undefined) return undefined;
+  if (code === 'ERR_VFIO_GROUP_NOT_VIABLE') return notViable(group);
+  const module = request === 'VFIO_SET_IOMMU' ? 'vfio_iommu_type1' : 'iommufd';
+  return refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module });
+}
+
+/** Opening `/dev/vfio/<group>` answers EBUSY where the group is open, or a cdev of it bound. */
+export function* groupNodeCause(path: string, { roots }: Subject): Reading<Suspicion | undefined> {
+  const group = /^\/vfio\/(\d+)$/.exec(path.slice(roots.devRoot.length))?.[1];
+  if (group === undefined) return undefined;
+  const members = yield* membersIn(`${roots.sysfsRoot}/kernel/iommu_groups/${group}/devices`);
+  const byCdev = heldByCdev(numbersOf(members, roots.sysfsRoot));
+  return { ...heldByGroup(Number(group), roots.sysfsRoot), otherwise: byCdev };
+}
+
+/** EPERM of a node for devices without an IOMMU. */
+export function noRawioCause(path: string): Cause | undefined {
+  if (!basename(path).startsWith('noiommu-')) return undefined;
+  return { reason: 'no-rawio', certainty: 'likely', facts: { path } };
+}
+
+/** A group's node that is not there: does sysfs know the group? */
+export function absentGroup(path: string, { roots }: Subject): string | undefined {
+  const { sysfsRoot, devRoot } = roots;
+  if (!/^\/vfio\/(?:noiommu-)?\d+$/.test(path.slice(devRoot.length))) return undefined;
+  return readAttribute(`${sysfsRoot}/class/vfio/${basename(path)}/dev`);
+}

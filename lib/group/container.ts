@@ -1,0 +1,171 @@
+import { requireObject } from '../arguments.ts';
+import { binding } from '../binding.ts';
+import { check, type CallName } from '../call.ts';
+import { callerPlace } from '../caller.ts';
+import { badAnswer } from '../device/capabilities.ts';
+import { explainSync } from '../diagnose/explain.ts';
+import { VfioError } from '../errors.ts';
+import { defineInspect } from '../inspect_handle.ts';
+import { ContainerSpace } from '../iommu/container_space.ts';
+import { Places } from '../iommu/places.ts';
+import { isNoiommu, type GroupLocation } from '../locate/find_group.ts';
+import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
+import { OwnedFd } from '../owned_fd.ts';
+import { call, type Steps } from '../steps.ts';
+import { Groups } from './groups.ts';
+
+/** VFIO_API_VERSION, VFIO_TYPE1v2_IOMMU and VFIO_NOIOMMU_IOMMU */
+const apiVersion = 0;
+const type1v2 = 3;
+const noiommu = 8;
+
+/**
+ * An open `/dev/vfio/vfio`: a container of legacy groups, with one address space for all devices in it.
+ * What an {@link Iommufd} is to cdevs: pass the same one to several opens, and they share it.
+ */
+export class Container {
+  readonly #fd: OwnedFd;
+  readonly #groups: Groups;
+  readonly #places = new Places();
+  readonly #spaces = new Set<ContainerSpace>();
+
+  static {
+    defineInspect(this, 'Container', (container) => {
+      const { path, closed } = container.#fd;
+      return { path, state: closed ? 'closed' : 'open' };
+    });
+  }
+
+  private constructor(fd: OwnedFd) {
+    this.#fd = fd;
+    this.#groups = new Groups(fd, {
+      first: (location) => this.#setIommu(location),
+      last: () => {
+        for (const space of this.#spaces) space.emptied();
+      },
+    });
+  }
+
+  /**
+   * Opens `/dev/vfio/vfio`, or `vfio/vfio` in the folder that `devRoot` names. Does not block.
+   *
+   * @throws TypeError for `options` that are no object, for roots that are no absolute paths
+   * @throws VfioError `ENOENT` (the kernel has no containers: CONFIG_VFIO_CONTAINER), `EACCES`
+   */
+  static open(options: RootOptions = {}): Container {
+    const place = callerPlace();
+    requireObject('options', options);
+    return new Container(openNode(rootsOf(options)).openedAt(place));
+  }
+
+  /** One that a device opens for itself, and closes. @internal */
+  static openFor(roots: Roots): Container {
+    return new Container(openNode(roots).asPart());
+  }
+
+  /** Whether it is one, and not only called so. @internal */
+  static isContainer(value: unknown): value is Container {
+    return typeof value === 'object' && value !== null && #fd in value;
+  }
+
+  /**
+   * The descriptor's number, for reading. The Container stays its owner.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get fd(): number {
+    return this.#fd.number;
+  }
+
+  /** @internal */
+  get owned(): OwnedFd {
+    return this.#fd;
+  }
+
+  /** @internal */
+  get groups(): Groups {
+    return this.#groups;
+  }
+
+  /**
+   * The container's address space, to map through. It is one, however often this is called; what each
+   * object maps, its `close()` unmaps. Devices are in it from the moment they are opened.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  createIoas(): ContainerSpace {
+    check(binding().fdNumber(this.#fd.native), { syscall: 'fdNumber' });
+    const space = ContainerSpace.of({
+      fd: this.#fd,
+      places: this.#places,
+      hasIommu: () => !this.#groups.empty,
+      forget: (one) => {
+        this.#spaces.delete(one);
+      },
+    });
+    this.#spaces.add(space);
+    return space;
+  }
+
+  /** Closes the descriptor. Devices that are open in it stay so. Closing twice is harmless. */
+  close(): Promise<void> {
+    return this.#fd.close();
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    this.#fd.closeSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  *#setIommu(location: GroupLocation): Steps<void> {
+    const type = isNoiommu(location) ? noiommu : type1v2;
+    const native = this.#fd.native;
+    const named = this.#call('VFIO_CHECK_EXTENSION');
+    if (check(binding().containerCheck(native, type), named) === 0) {
+      throw new VfioError({
+        ...named,
+        code: 'ERR_VFIO_UNSUPPORTED',
+        message:
+          type === noiommu
+            ? 'the kernel opens no devices without an IOMMU (enable_unsafe_noiommu_mode of the module vfio)'
+            : 'the kernel has no type1 IOMMU for this device: modprobe vfio_iommu_type1',
+      });
+    }
+    const answer = yield* call('containerSetIommu', native, type);
+    check(answer, { ...this.#call('VFIO_SET_IOMMU'), device: location.device.address });
+  }
+
+  #call(request: string): CallName {
+    return { syscall: 'ioctl', request, path: this.#fd.path };
+  }
+}
+
+function openNode(roots: Roots): OwnedFd {
+  const path = `${roots.devRoot}/vfio/vfio`;
+  try {
+    const fd = OwnedFd.open(path, 'the container');
+    checkVersion(fd, path);
+    return fd;
+  } catch (error) {
+    throw explainSync(error, () => ({ roots }));
+  }
+}
+
+function checkVersion(fd: OwnedFd, path: string): void {
+  const call = { syscall: 'ioctl', request: 'VFIO_GET_API_VERSION', path };
+  try {
+    const version = check(binding().containerVersion(fd.native), call);
+    if (version !== apiVersion) throw badAnswer(`${path} speaks version ${version} of VFIO`);
+  } catch (error) {
+    fd.closeSync();
+    throw error;
+  }
+}

@@ -1,0 +1,144 @@
+#include "container.h"
+
+#include <sys/ioctl.h>
+
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "answers.h"
+#include "arguments.h"
+#include "memory.h"
+#include "slow_call.h"
+#include "uapi/group.h"
+
+namespace {
+
+// containerVersion(container) -> VFIO_API_VERSION
+Napi::Value ContainerVersion(const Napi::CallbackInfo& info) {
+  const auto container = FdArgument(info, 0);
+  if (!container) return info.Env().Undefined();
+  const int result = RetryOnSignal([&] { return ioctl(*container, uapi::kVfioGetApiVersion); });
+  return Napi::Number::New(info.Env(), result);
+}
+
+// containerCheck(container, extension) -> above 0 where it has it
+Napi::Value ContainerCheck(const Napi::CallbackInfo& info) {
+  const auto container = FdArgument(info, 0);
+  const auto extension = Uint32Argument(info, 1);
+  if (!container || !extension) return info.Env().Undefined();
+  const unsigned long which = *extension;
+  const int result =
+      RetryOnSignal([&] { return ioctl(*container, uapi::kVfioCheckExtension, which); });
+  return Napi::Number::New(info.Env(), result);
+}
+
+// containerSetIommu(container, type): slow, since it gives the groups their page tables
+Call ContainerSetIommu(const Napi::CallbackInfo& info) {
+  auto container = LeaseArgument(info, 0);
+  const auto type = Uint32Argument(info, 1);
+  if (!container || !type) return {};
+  return [container = std::move(*container), type = *type]() -> int64_t {
+    const unsigned long which = type;
+    return RetryOnSignal([&] { return ioctl(container.number(), uapi::kVfioSetIommu, which); });
+  };
+}
+
+// containerInfo(container, room): fills the room with struct vfio_iommu_type1_info and the
+// capabilities that fit
+Napi::Value ContainerInfo(const Napi::CallbackInfo& info) {
+  constexpr size_t kWords = sizeof(uapi::VfioIommuType1Info) / sizeof(uint32_t);
+  const auto container = FdArgument(info, 0);
+  const auto room = Uint32ArrayArgument(info, 1, kWords);
+  if (!container || !room) return info.Env().Undefined();
+  uapi::VfioIommuType1Info header = {};
+  header.argsz = static_cast<uint32_t>(room->size_bytes());
+  std::memcpy(room->data(), &header, sizeof(header));
+  const int result =
+      RetryOnSignal([&] { return ioctl(*container, uapi::kVfioIommuGetInfo, room->data()); });
+  return Napi::Number::New(info.Env(), result);
+}
+
+// Where a mapping goes: (container, flags, …, length, iova)
+struct Place {
+  FdLease container;
+  uint32_t flags;
+  uint64_t length;
+  uint64_t iova;
+};
+
+std::optional<Place> PlaceArguments(const Napi::CallbackInfo& info, size_t length_at) {
+  const auto container = LeaseArgument(info, 0);
+  const auto flags = Uint32Argument(info, 1);
+  const auto length = Uint64Argument(info, length_at);
+  const auto iova = Uint64Argument(info, length_at + 1);
+  if (!container || !flags || !length || !iova) return std::nullopt;
+  return Place{*container, *flags, *length, *iova};
+}
+
+// The address that was mapped, as iommufd's calls answer it.
+Answer MapAt(const Place& place, uint64_t address) {
+  uapi::VfioIommuType1DmaMap arg = {};
+  arg.argsz = sizeof(arg);
+  arg.flags = place.flags;
+  arg.vaddr = address;
+  arg.iova = place.iova;
+  arg.size = place.length;
+  const int result =
+      RetryOnSignal([&] { return ioctl(place.container.number(), uapi::kVfioIommuMapDma, &arg); });
+  if (result < 0) return result;
+  return BigAnswer(arg.iova);
+}
+
+// containerMap(container, flags, address, length, iova) -> iova
+Call ContainerMap(const Napi::CallbackInfo& info) {
+  const auto address = Uint64Argument(info, 2);
+  const auto place = PlaceArguments(info, 3);
+  if (!place || !address) return {};
+  return [place = *place, address = *address] { return MapAt(place, address); };
+}
+
+// containerMapMemory(container, flags, memory, offset, length, iova) -> iova
+Call ContainerMapMemory(const Napi::CallbackInfo& info) {
+  std::shared_ptr<Memory> memory = MemoryArgument(info, 2);
+  const auto offset = Uint64Argument(info, 3);
+  const auto place = PlaceArguments(info, 4);
+  if (!memory || !offset || !place || !memory->Has(*offset, place->length)) return {};
+  return [place = *place, memory = std::move(memory), offset = *offset] {
+    return MapAt(place, reinterpret_cast<uintptr_t>(memory->data() + offset));
+  };
+}
+
+// containerUnmap(container, flags, iova, length) -> bytes that were mapped there
+Call ContainerUnmap(const Napi::CallbackInfo& info) {
+  auto container = LeaseArgument(info, 0);
+  const auto flags = Uint32Argument(info, 1);
+  const auto iova = Uint64Argument(info, 2);
+  const auto length = Uint64Argument(info, 3);
+  if (!container || !flags || !iova || !length) return {};
+  return [container = std::move(*container), flags = *flags, iova = *iova,
+          length = *length]() -> Answer {
+    uapi::VfioIommuType1DmaUnmap arg = {};
+    arg.argsz = sizeof(arg);
+    arg.flags = flags;
+    arg.iova = iova;
+    arg.size = length;
+    const int result =
+        RetryOnSignal([&] { return ioctl(container.number(), uapi::kVfioIommuUnmapDma, &arg); });
+    if (result < 0) return result;
+    return BigAnswer(arg.size);
+  };
+}
+
+}  // namespace
+
+void ExportContainer(Napi::Env env, Napi::Object exports) {
+  exports["containerVersion"] = Napi::Function::New(env, ContainerVersion, "containerVersion");
+  exports["containerCheck"] = Napi::Function::New(env, ContainerCheck, "containerCheck");
+  exports["containerInfo"] = Napi::Function::New(env, ContainerInfo, "containerInfo");
+  ExportSlowCall<ContainerSetIommu>(env, exports, "containerSetIommu");
+  ExportSlowCall<ContainerMap>(env, exports, "containerMap");
+  ExportSlowCall<ContainerMapMemory>(env, exports, "containerMapMemory");
+  ExportSlowCall<ContainerUnmap>(env, exports, "containerUnmap");
+}

@@ -1,0 +1,55 @@
+#include "group.h"
+
+#include <sys/ioctl.h>
+
+#include <string>
+#include <utility>
+
+#include "answers.h"
+#include "arguments.h"
+#include "slow_call.h"
+#include "uapi/group.h"
+
+namespace {
+
+// groupStatus(group) -> flags
+Napi::Value GroupStatus(const Napi::CallbackInfo& info) {
+  const auto group = FdArgument(info, 0);
+  if (!group) return info.Env().Undefined();
+  uapi::VfioGroupStatus arg = {};
+  arg.argsz = sizeof(arg);
+  const int result = RetryOnSignal([&] { return ioctl(*group, uapi::kVfioGroupGetStatus, &arg); });
+  return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.flags)));
+}
+
+// groupSetContainer(group, container or iommufd): slow, since the container's IOMMU takes the group
+Call GroupSetContainer(const Napi::CallbackInfo& info) {
+  auto group = LeaseArgument(info, 0);
+  auto container = LeaseArgument(info, 1);
+  if (!group || !container) return {};
+  return [group = std::move(*group), container = std::move(*container)]() -> int64_t {
+    int32_t number = container.number();
+    return RetryOnSignal(
+        [&] { return ioctl(group.number(), uapi::kVfioGroupSetContainer, &number); });
+  };
+}
+
+// groupGetDevice(group, name) -> handle: slow, since it opens the device, which resets it. The
+// kernel makes the descriptor close-on-exec.
+Call GroupGetDevice(const Napi::CallbackInfo& info) {
+  auto group = LeaseArgument(info, 0);
+  auto name = StringArgument(info, 1);
+  if (!group || !name) return {};
+  return [group = std::move(*group), name = std::move(*name)]() -> Answer {
+    return FdAnswer(RetryOnSignal(
+        [&] { return ioctl(group.number(), uapi::kVfioGroupGetDeviceFd, name.c_str()); }));
+  };
+}
+
+}  // namespace
+
+void ExportGroup(Napi::Env env, Napi::Object exports) {
+  exports["groupStatus"] = Napi::Function::New(env, GroupStatus, "groupStatus");
+  ExportSlowCall<GroupSetContainer>(env, exports, "groupSetContainer");
+  ExportSlowCall<GroupGetDevice>(env, exports, "groupGetDevice");
+}

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+
+#include "layout.h"
+
+// The part of the kernel's include/uapi/linux/vfio.h that is for groups and containers, of which
+// the addon's devices know nothing.
+namespace uapi {
+
+// Of a container. Requests of groups, containers and devices share numbers: the descriptor decides.
+inline constexpr unsigned long kVfioGetApiVersion = 0x3b64;
+inline constexpr unsigned long kVfioCheckExtension = 0x3b65;
+inline constexpr unsigned long kVfioSetIommu = 0x3b66;
+// Of a group.
+inline constexpr unsigned long kVfioGroupGetStatus = 0x3b67;
+inline constexpr unsigned long kVfioGroupSetContainer = 0x3b68;
+inline constexpr unsigned long kVfioGroupGetDeviceFd = 0x3b6a;
+// Of a container with an IOMMU.
+inline constexpr unsigned long kVfioIommuGetInfo = 0x3b70;
+inline constexpr unsigned long kVfioIommuMapDma = 0x3b71;
+inline constexpr unsigned long kVfioIommuUnmapDma = 0x3b72;
+
+struct VfioGroupStatus {
+  uint32_t argsz;
+  uint32_t flags;
+};
+UAPI_SIZE(VfioGroupStatus, 8);
+UAPI_FIELD(VfioGroupStatus, flags, 4);
+
+// Followed by its capabilities.
+struct VfioIommuType1Info {
+  uint32_t argsz;
+  uint32_t flags;
+  uint64_t iova_pgsizes;
+  uint32_t cap_offset;
+  uint32_t pad;
+};
+UAPI_SIZE(VfioIommuType1Info, 24);
+UAPI_FIELD(VfioIommuType1Info, flags, 4);
+UAPI_FIELD(VfioIommuType1Info, iova_pgsizes, 8);
+UAPI_FIELD(VfioIommuType1Info, cap_offset, 16);
+
+struct VfioIommuType1DmaMap {
+  uint32_t argsz;
+  uint32_t flags;
+  uint64_t vaddr;
+  uint64_t iova;
+  uint64_t size;
+};
+UAPI_SIZE(VfioIommuType1DmaMap, 32);
+UAPI_FIELD(VfioIommuType1DmaMap, flags, 4);
+UAPI_FIELD(VfioIommuType1DmaMap, vaddr, 8);
+UAPI_FIELD(VfioIommuType1DmaMap, iova, 16);
+UAPI_FIELD(VfioIommuType1DmaMap, size, 24);
+
+struct VfioIommuType1DmaUnmap {
+  uint32_t argsz;
+  uint32_t flags;
+  uint64_t iova;
+  uint64_t size;
+};
+UAPI_SIZE(VfioIommuType1DmaUnmap, 24);
+UAPI_FIELD(VfioIommuType1DmaUnmap, flags, 4);
+UAPI_FIELD(VfioIommuType1DmaUnmap, iova, 8);
+UAPI_FIELD(VfioIommuType1DmaUnmap, size, 16);
+
+}  // namespace uapi

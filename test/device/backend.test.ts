@@ -1,0 +1,327 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { it } from 'mocha';
+import {
+  Container,
+  describeDevice as factsOf,
+  DmaBuffer,
+  Iommufd,
+  VfioDevice,
+  VfioError,
+  type VfioFacts,
+} from '../../lib/index.ts';
+import { describeLab } from '../support/devices.ts';
+import { Edu } from '../support/edu.ts';
+import { failure } from '../support/errors.ts';
+import { plug, plugFunctions, unplug } from '../support/hotplug.ts';
+import { libraryFds } from '../support/proc.ts';
+import { root } from '../support/root.ts';
+
+const page = 4096;
+
+async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
+  const error = await failure(run, code);
+  assert.ok(error instanceof VfioError);
+  return error;
+}
+
+/** The addresses of what a test opens without a word about the backend. */
+describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
+  it('is the one that is asked for', async () => {
+    for (const kind of ['cdev', 'group', 'compat'] as const) {
+      await using device = await VfioDevice.open(edu, { backend: kind });
+      assert.deepEqual(device.backend, { kind, isolated: true, why: 'asked for' });
+      assert.equal(device.region('bar0').read32(0), 0x010000ed);
+      await device.close();
+      using blocking = VfioDevice.openSync(edu, { backend: kind });
+      assert.equal(blocking.backend.kind, kind);
+    }
+  });
+
+  it('is the cdev where nothing is said, or an iommufd is given; the group with a container', async () => {
+    await using device = await VfioDevice.open(edu, { backend: 'auto' });
+    assert.equal(device.backend.why, 'the kernel has a cdev for it');
+    await using iommufd = Iommufd.open();
+    await using bound = await VfioDevice.open(nvme0, { iommufd });
+    assert.deepEqual([bound.backend.kind, bound.backend.why], ['cdev', 'an iommufd was given']);
+    await bound.close();
+    await using container = Container.open();
+    await using joined = await VfioDevice.open(nvme0, { container });
+    assert.deepEqual([joined.backend.kind, joined.backend.why], ['group', 'a container was given']);
+    assert.equal(joined.container, container);
+  });
+
+  it('says what it does not have', async () => {
+    await using byGroup = await VfioDevice.open(edu, { backend: 'group' });
+    await failure(() => byGroup.devId, 'ERR_VFIO_WRONG_BACKEND');
+    await failure(() => byGroup.iommufd, 'ERR_VFIO_WRONG_BACKEND');
+    await failure(() => byGroup.share(), 'ERR_VFIO_WRONG_BACKEND');
+    await failure(() => byGroup.detach(), 'ERR_VFIO_WRONG_BACKEND');
+    await failure(() => {
+      byGroup.detachSync();
+    }, 'ERR_VFIO_WRONG_BACKEND');
+    await byGroup.close();
+    await using byCdev = await VfioDevice.open(edu);
+    await failure(() => byCdev.container, 'ERR_VFIO_WRONG_BACKEND');
+    await failure(() => VfioDevice.open(nvme0, { backend: 'noiommu' }), 'ERR_VFIO_WRONG_BACKEND');
+  });
+
+  it('takes what goes together only', async () => {
+    await using iommufd = Iommufd.open();
+    await using container = Container.open();
+    const wrong = [
+      { iommufd, container },
+      { iommufd, backend: 'group' },
+      { container, backend: 'cdev' },
+      { container, backend: 'compat' },
+    ] as const;
+    for (const options of wrong) {
+      await failure(() => VfioDevice.open(edu, options), 'ERR_INVALID_ARG_VALUE');
+    }
+  });
+
+  it('leaves nothing open when it is closed, or fails', async () => {
+    const before = libraryFds();
+    for (const kind of ['group', 'compat'] as const) {
+      await (await VfioDevice.open(edu, { backend: kind })).close();
+      VfioDevice.openSync(edu, { backend: kind }).closeSync();
+    }
+    await using other = await VfioDevice.open(edu);
+    await failure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
+    await failure(() => VfioDevice.openSync(edu, { backend: 'compat' }), 'EBUSY');
+    await other.close();
+    assert.deepEqual(libraryFds(), before);
+  });
+});
+
+describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
+  it('is the bound cdev', async () => {
+    await using _device = await VfioDevice.open(edu);
+    const error = await reasonOf(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
+    assert.deepEqual([error.reason, error.certainty], ['held-by-cdev', 'certain']);
+    assert.match(error.message, /by this process$/);
+  });
+
+  it('is the group, open in another container', async () => {
+    await using _device = await VfioDevice.open(edu, { backend: 'group' });
+    const error = await reasonOf(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
+    assert.equal(error.reason, 'held-by-group');
+    const { group, holders } = error.facts as VfioFacts['held-by-group'];
+    assert.deepEqual([group, holders[0]?.pid], [factsOf(edu).iommuGroup, process.pid]);
+    const cdev = await reasonOf(() => VfioDevice.open(edu, { backend: 'cdev' }), 'EBUSY');
+    assert.equal(cdev.reason, 'held-by-group');
+  });
+
+  it('is a sibling on its host driver, which is named, and no bridge', async () => {
+    const smbus = '0000:00:1f.3';
+    const sata = '0000:00:1f.2';
+    writeFileSync(`/sys/bus/pci/devices/${smbus}/driver_override`, 'vfio-pci');
+    writeFileSync('/sys/bus/pci/drivers_probe', smbus);
+    execFileSync('modprobe', ['ahci']);
+    try {
+      for (const kind of ['group', 'compat'] as const) {
+        const error = await reasonOf(
+          () => VfioDevice.open(smbus, { backend: kind }),
+          'ERR_VFIO_GROUP_NOT_VIABLE',
+        );
+        assert.equal(error.reason, 'group-not-viable');
+        const { members } = error.facts as VfioFacts['group-not-viable'];
+        const blocking = members.filter(({ verdict }) => verdict === 'host-driver');
+        assert.deepEqual(
+          blocking.map(({ address, driver }) => [address, driver]),
+          [[sata, 'ahci']],
+        );
+        assert.ok(error.message.includes(`${sata} (ahci)`), error.message);
+      }
+    } finally {
+      writeFileSync('/sys/bus/pci/drivers/ahci/unbind', sata);
+      writeFileSync(`/sys/bus/pci/devices/${smbus}/driver_override`, '\n');
+      writeFileSync('/sys/bus/pci/drivers/vfio-pci/unbind', smbus);
+    }
+  });
+
+  it('is a node that is not there, or not to be opened', async () => {
+    const error = await reasonOf(
+      () => VfioDevice.open(edu, { backend: 'group', devRoot: '/tmp', timeout: 0 }),
+      'ENOENT',
+    );
+    assert.equal(error.path, '/tmp/vfio/vfio');
+    const library = new URL('build-test/lib/index.js', root).href;
+    const program = `
+      const { VfioDevice } = await import(${JSON.stringify(library)});
+      const opening = VfioDevice.open(${JSON.stringify(edu)}, { backend: 'group', timeout: 0 });
+      opening.catch(({ code, reason, path }) => console.log(code, reason, path));`;
+    const args = ['--input-type=module', '-e', program];
+    const child = spawnSync(process.execPath, args, { uid: 65534, gid: 65534, encoding: 'utf8' });
+    const node = `/dev/vfio/${factsOf(edu).iommuGroup}`;
+    assert.equal(child.stdout, `EACCES no-permission ${node}\n`, child.stderr);
+  });
+});
+
+describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
+  it('has an address space while a device is open in it', async () => {
+    await using container = Container.open();
+    await using space = container.createIoas();
+    await using buffer = await DmaBuffer.allocate(2 * page);
+    const empty = await reasonOf(() => space.map(buffer), 'EINVAL');
+    assert.equal(empty.reason, 'container-empty');
+
+    const devices = await Promise.all([
+      VfioDevice.open(lab.edu, { container }),
+      VfioDevice.open(lab.nvme0, { container }),
+    ]);
+    const mapping = await space.map(buffer);
+    assert.deepEqual([mapping.iova, mapping.size, mapping.mapped], [4096n, 2 * page, true]);
+    const edu = new Edu(devices[0]);
+    new Uint8Array(buffer.buffer).fill(0x5a, 0, 64);
+    await edu.load(mapping.iova, 64);
+    await edu.store(mapping.iova + BigInt(page), 64);
+    assert.equal(new Uint8Array(buffer.buffer)[page + 63], 0x5a);
+
+    await devices[0].close();
+    assert.equal(mapping.mapped, true);
+    await devices[1].close();
+    assert.deepEqual([mapping.mapped, space.mappings], [false, []]);
+    assert.equal((await reasonOf(() => space.iovaRanges(), 'EINVAL')).reason, 'container-empty');
+    await using _again = await VfioDevice.open(lab.edu, { container });
+    assert.equal((await space.map(buffer)).iova, 4096n);
+  });
+
+  it('says why it does not map', async () => {
+    await using device = await VfioDevice.open(lab.edu, { backend: 'group' });
+    await using space = device.createIoas();
+    await using buffer = await DmaBuffer.allocate(2 * page);
+    const one = await space.map(buffer, { iova: 0x100000n });
+    const wrong = async (iova: bigint, code: string): Promise<VfioError> => {
+      const error = await reasonOf(() => space.map(buffer, { iova }), code);
+      assert.equal(error.request, 'VFIO_IOMMU_MAP_DMA');
+      return error;
+    };
+    const twice = await wrong(0x101000n, 'EEXIST');
+    assert.equal(twice.reason, 'iova-mapped');
+    assert.deepEqual((twice.facts as VfioFacts['iova-mapped']).mapped, [
+      { iova: 0x100000n, length: 8192n },
+    ]);
+    assert.equal((await wrong(0x100800n, 'EINVAL')).reason, 'iova-misaligned');
+    assert.equal((await wrong(0xfee00000n, 'EINVAL')).reason, 'iova-not-allowed');
+    assert.equal((await wrong(1n << 60n, 'EINVAL')).reason, 'iova-not-allowed');
+    const nowhere = await reasonOf(() => space.unsafeMapAddress(0x1000n, page), 'EFAULT');
+    assert.equal(nowhere.reason, 'memory-not-pinnable');
+    const cut = await reasonOf(() => space.unmap(0x100000n, 4096n), 'ENOENT');
+    assert.deepEqual((cut.facts as VfioFacts['not-mapped']).cut, [
+      { iova: 0x100000n, length: 8192n },
+    ]);
+    assert.equal((await reasonOf(() => space.unmap(0n, 4096n), 'ENOENT')).reason, 'not-mapped');
+    assert.equal(await space.unmap(0n, 0x200000n), 8192n);
+    assert.equal(one.mapped, false);
+    await one.unmap();
+    const [first, second] = [space.mapSync(buffer), await space.map(buffer)];
+    assert.deepEqual([first.iova, second.iova], [0x1000n, 0x3000n]);
+    first.unmapSync();
+    assert.equal(space.mapSync(buffer, { length: page }).iova, 0x1000n);
+    assert.equal(space.unmapAllSync(), 12288n);
+    assert.equal(await space.unmapAll(), 0n);
+    assert.deepEqual(space.mappings, []);
+  });
+
+  it('says that it takes no more maps', async () => {
+    const parameter = '/sys/module/vfio_iommu_type1/parameters/dma_entry_limit';
+    writeFileSync(parameter, '2');
+    try {
+      await using device = await VfioDevice.open(lab.edu, { backend: 'group' });
+      await using space = device.createIoas();
+      await using buffer = await DmaBuffer.allocate(page);
+      await space.map(buffer);
+      await space.map(buffer);
+      const error = await reasonOf(() => space.map(buffer), 'ENOSPC');
+      assert.deepEqual([error.reason, error.facts], ['too-many-maps', { parameter }]);
+    } finally {
+      writeFileSync(parameter, '65535');
+    }
+  });
+
+  it('says how much this process may pin', () => {
+    const library = new URL('build-test/lib/index.js', root).href;
+    const program = `
+      process.setgroups([]);
+      process.setgid(65534);
+      const { DmaBuffer, VfioDevice } = await import(${JSON.stringify(library)});
+      const device = await VfioDevice.open(${JSON.stringify(lab.edu)}, { backend: 'group' });
+      const ioas = device.createIoas();
+      process.setuid(65534);
+      const small = await ioas.map(await DmaBuffer.allocate(4096));
+      await ioas.map(await DmaBuffer.allocate(1 << 20)).catch((error) => {
+        const { code, reason, facts } = error;
+        console.log(code, reason, facts.needed, facts.limit, facts.pinned, facts.counted);
+      });
+      await small.unmap();`;
+    const shell = 'ulimit -l 64; exec "$0" --input-type=module -e "$1"';
+    const child = spawnSync('sh', ['-c', shell, process.execPath, program], { encoding: 'utf8' });
+    const expected = 'ENOMEM memlock-limit 1048576n 65536n 4096n process\n';
+    assert.equal(child.stdout, expected, child.stderr);
+  });
+
+  it('closes what one of its users mapped, and leaves the rest', async () => {
+    await using device = await VfioDevice.open(lab.edu, { backend: 'group' });
+    await using space = device.createIoas();
+    await using buffer = await DmaBuffer.allocate(page);
+    const stays = await space.map(buffer);
+    const other = device.createIoas();
+    const goes = await other.map(buffer);
+    assert.notEqual(goes.iova, stays.iova);
+    await other.close();
+    assert.deepEqual([goes.mapped, stays.mapped], [false, true]);
+    await failure(() => other.map(buffer), 'ERR_VFIO_CLOSED');
+    await device.attach(space);
+    await using foreign = await VfioDevice.open(lab['edu-port'], { backend: 'group' });
+    const error = await reasonOf(() => foreign.attach(space), 'ERR_VFIO_WRONG_BACKEND');
+    assert.equal(error.reason, 'other-container');
+    await stays.unmap();
+    await device.close();
+    await failure(() => space.map(buffer), 'ERR_VFIO_CLOSED');
+  });
+
+  it('has several devices of one group, opened and closed in any order', async () => {
+    await unplug(lab['edu-port']);
+    const [other, self] = await plugFunctions(lab['edu-port'], [1, 0]);
+    assert.ok(other && self);
+    try {
+      for (const backend of ['group', 'compat'] as const) {
+        await using host = backend === 'group' ? Container.open() : Iommufd.open();
+        const options =
+          host instanceof Container ? { backend, container: host } : { backend, iommufd: host };
+        const [one, two]: [VfioDevice, VfioDevice] = await Promise.all([
+          VfioDevice.open(self, options),
+          VfioDevice.open(other, options),
+        ]);
+        assert.equal(one.path, two.path);
+        await one.close();
+        assert.equal(two.region('bar0').read32(0), 0x010000ed);
+        const three = VfioDevice.openSync(self, options);
+        await two.close();
+        assert.equal(three.region('bar0').read32(0), 0x010000ed);
+        const busy = await reasonOf(() => VfioDevice.open(other, { backend }), 'EBUSY');
+        assert.equal(busy.reason, 'held-by-group');
+        await Promise.all([three.close(), three.close()]);
+        await (await VfioDevice.open(other, { backend })).close();
+      }
+    } finally {
+      await unplug(self);
+      await plug(lab['edu-port']);
+    }
+  });
+
+  it('closes in any order with its devices', async () => {
+    const container = Container.open();
+    const device = await VfioDevice.open(lab.edu, { container });
+    await using space = container.createIoas();
+    await container.close();
+    assert.equal(device.region('bar0').read32(0), 0x010000ed);
+    await failure(() => space.iovaRanges(), 'ERR_VFIO_CLOSED');
+    await failure(() => container.createIoas(), 'ERR_VFIO_CLOSED');
+    await failure(() => VfioDevice.open(lab.nvme0, { container }), 'ERR_VFIO_CLOSED');
+    await device.close();
+    await (await VfioDevice.open(lab.edu)).close();
+  });
+});

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import { describe, it } from 'mocha';
+import { DmaBuffer, findCdev, VfioDevice, VfioError } from '../../lib/index.ts';
+import { describeDevice } from '../../lib/locate/describe.ts';
+import { devices } from '../support/devices.ts';
+import { Edu } from '../support/edu.ts';
+import { failure } from '../support/errors.ts';
+import { libraryFds } from '../support/proc.ts';
+
+// Run by test/lab/backends.test.ts, in a VM without an IOMMU.
+
+const page = 4096;
+const edu = devices.find(({ name }) => name === 'edu');
+const hasIommu = !edu || !existsSync(`/sys/class/vfio/noiommu-${groupOf(edu.address)}`);
+
+function groupOf(address: string): number {
+  return describeDevice(address).iommuGroup ?? -1;
+}
+
+/** Physical pages of memory that this process shows at the name of DMA memory. */
+function* pagesOf(bytes: Uint8Array): Generator<{ at: number; physical: bigint }> {
+  const line = readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .find((text) => text.includes('memfd:vfio-dma'));
+  const start = BigInt(`0x${line?.split('-')[0]}`);
+  const map = openSync('/proc/self/pagemap', 'r');
+  const entry = Buffer.alloc(8);
+  for (let at = 0; at < bytes.length; at += page) {
+    readSync(map, entry, 0, 8, Number(((start + BigInt(at)) / BigInt(page)) * 8n));
+    const physical = (entry.readBigUInt64LE() & ((1n << 55n) - 1n)) * BigInt(page);
+    yield { at, physical };
+  }
+  closeSync(map);
+}
+
+/** The first two pages that edu reaches: it has 28 address lines. */
+function reachable(bytes: Uint8Array): { at: number; physical: bigint }[] {
+  const found = [];
+  for (const one of pagesOf(bytes)) {
+    if (one.physical + BigInt(page) <= Edu.lastIova) found.push(one);
+    if (found.length === 2) return found;
+  }
+  return assert.fail('no memory below 256 MiB is left');
+}
+
+async function copies(device: VfioDevice, bytes: Buffer): Promise<void> {
+  const [from, to] = reachable(bytes);
+  assert.ok(from && to);
+  bytes.write('by physical addresses', from.at, 'latin1');
+  const engine = new Edu(device);
+  await engine.load(from.physical, 64);
+  await engine.store(to.physical, 64);
+  assert.equal(bytes.toString('latin1', to.at, to.at + 21), 'by physical addresses');
+}
+
+(hasIommu ? describe.skip : describe)('without an IOMMU', () => {
+  const spec = edu ?? assert.fail('no edu');
+
+  it('a device is opened by who says so only', async () => {
+    for (const backend of ['auto', 'group', 'compat'] as const) {
+      const error = await failure(
+        () => VfioDevice.open(spec, { backend, timeout: 0 }),
+        'ERR_VFIO_WRONG_BACKEND',
+      );
+      assert.ok(error instanceof VfioError);
+      assert.equal(error.reason, 'no-iommu');
+      assert.match(error.hint ?? '', /backend: 'noiommu'/);
+    }
+  });
+
+  it('it warns, is not isolated, and works', async () => {
+    const before = libraryFds();
+    const warned = once(process, 'warning') as Promise<[Error & { code: string }]>;
+    const device = await VfioDevice.open(spec, { backend: 'noiommu' });
+    const [warning] = await warned;
+    assert.equal(warning.code, 'VFIO_NOIOMMU');
+    assert.deepEqual([device.backend.kind, device.backend.isolated], ['noiommu', false]);
+    assert.match(device.name, /^noiommu-/);
+    assert.equal(device.region('bar0').read32(0), 0x010000ed);
+    const [vector] = await device.interrupt('msi').enable();
+    const fired = once(vector ?? assert.fail(), 'interrupt');
+    device.interrupt('msi').trigger();
+    await fired;
+    await device.close();
+    using again = VfioDevice.openSync(spec, { backend: 'noiommu' });
+    again.closeSync();
+    assert.deepEqual(libraryFds(), before);
+  });
+
+  it('its DMA is by physical addresses', async () => {
+    await using device = await VfioDevice.open(spec, { backend: 'noiommu' });
+    await using buffer = await DmaBuffer.allocate(256 * 2 ** 20, { populate: true });
+    const bytes = Buffer.from(buffer.buffer);
+    await copies(device, bytes);
+    if (device.name.startsWith('noiommu-vfio')) {
+      // By its cdev, the kernel pins what is mapped, and tells where it is.
+      await using ioas = device.iommufd.createIoas();
+      await device.attach(ioas);
+      await using mapping = await ioas.map(buffer);
+      const [first] = pagesOf(bytes);
+      const { address, length } = ioas.physicalAddress(mapping.iova, page);
+      assert.deepEqual([address, length], [first?.physical, page]);
+      await copies(device, bytes);
+      await failure(
+        () => ioas.physicalAddress(mapping.iova + BigInt(mapping.size), page),
+        'ENOENT',
+      );
+      await device.detach();
+    } else {
+      await failure(() => device.createIoas(), 'ERR_VFIO_WRONG_BACKEND');
+      await failure(() => findCdev(spec), 'ERR_VFIO_NO_CDEV');
+    }
+  });
+});

@@ -1,0 +1,4 @@
+import { openByBackend } from './backend.ts';
+
+// Loaded before the tests that run over every backend.
+openByBackend();
