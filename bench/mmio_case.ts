@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { measure } from 'mitata';
+import { PeerMaps } from '../lib/iommu/peer_maps.ts';
 import { OwnedFd } from '../lib/owned_fd.ts';
 import { OpenMappings } from '../lib/region/owner.ts';
 import { Region } from '../lib/region/region.ts';
@@ -21,6 +22,7 @@ const owner = {
   fd: OwnedFd.open(path, 'the file'),
   location: { device, name: 'vfio0', major: 0, minor: 0, path },
   mappings: new OpenMappings(),
+  peers: new PeerMaps(),
   config: undefined,
 };
 const info = { index: 0, name: 'bar0', size, offset: 0n, capabilities: [] };

@@ -1,8 +1,8 @@
-// Drives QEMU's teaching device `edu` by its registers: who it is, whether it is alive, and how much
-// 12! is. QEMU's docs/specs/edu.rst says what the registers do.
+// Drives QEMU's teaching device `edu` by its registers: who it is, whether it is alive, how much 12! is;
+// and has its engine copy memory by DMA. QEMU's docs/specs/edu.rst says what the registers do.
 //
 //   npm run lab -- node build-test/examples/edu.js 00:02.0
-import { VfioDevice } from 'vfio';
+import { DmaBuffer, VfioDevice } from 'vfio';
 
 const [address = '00:02.0'] = process.argv.slice(2);
 
@@ -20,6 +20,11 @@ const regs = bar.registers({
   // Writing a number starts the computation, reading gives its result.
   factorial: { offset: 0x08 },
   status: { offset: 0x20, fields: { computing: 0x01, raiseInterrupt: 0x80 } },
+  // The engine's: from where, to where, how many bytes. Writing the last starts it.
+  from: { offset: 0x80, width: 64 },
+  to: { offset: 0x88, width: 64 },
+  count: { offset: 0x90, width: 64 },
+  command: { offset: 0x98, fields: { run: 0x01, toMemory: 0x02 } },
 });
 
 const { major, minor, magic } = regs.id.readFields();
@@ -36,3 +41,34 @@ const number = 12;
 regs.factorial.write(number);
 await bar.poll32(regs.status.offset, 0x01, 0, { timeout: 10_000 });
 console.log(`${number}! = ${regs.factorial.read()}`);
+
+// The engine reaches addresses of 28 bits: the kernel shall choose among them.
+const ioas = device.iommufd.createIoas();
+ioas.allowIovas([{ start: 0n, last: 2n ** 28n - 1n }]);
+await device.attach(ioas);
+device.pci.setBusMaster(true);
+
+const half = 4096;
+await using memory = await DmaBuffer.allocate(2 * half);
+const { iova } = await ioas.map(memory);
+const first = new Uint8Array(memory.buffer, 0, half);
+const second = new Uint8Array(memory.buffer, half);
+
+// Out of the first half into the device's own buffer, and from there into the second half.
+const size = 4000;
+const own = 0x40000n;
+for (let at = 0; at < size; at++) first[at] = (at * 7) % 251;
+await copy(iova, own, 0);
+await copy(own, iova + BigInt(half), 1);
+
+const same = first.subarray(0, size).every((byte, at) => second[at] === byte);
+if (!same) throw new Error('what came back is not what was sent');
+console.log(`${size} bytes went there and came back`);
+
+async function copy(from: bigint, to: bigint, toMemory: 0 | 1): Promise<void> {
+  regs.from.write(from);
+  regs.to.write(to);
+  regs.count.write(BigInt(size));
+  regs.command.writeFields({ run: 1, toMemory });
+  await bar.poll32(regs.command.offset, 0x01, 0, { timeout: 10_000 });
+}

@@ -138,6 +138,12 @@ export type Binding = {
    * answer of `eventfdRead`. Closing the eventfd ends it.
    */
   eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
+  /**
+   * As `eventfdWatch`, for any descriptor that can be polled, which is not read: the callback gets 0 in
+   * every turn of the loop in which there is something to read, or `-errno`, after which it is over. Ended
+   * by `eventfdUnwatch`, and by closing.
+   */
+  fdWatch: (fd: NativeFd, callback: (answer: number) => void) => Answer;
   /** 1, or 0 where it was not watched. */
   eventfdUnwatch: (event: NativeFd) => Answer;
   /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */

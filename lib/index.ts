@@ -39,7 +39,7 @@ export { VfioError, type VfioErrorCode, type VfioErrorDetails } from './errors.t
 export type { DirtyPages } from './iommu/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
 export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';
-export type { FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
+export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
 export type { HardwareInfo } from './iommu/hardware_info.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';
 export type { DirtyRange, Hwpt, HwptOptions } from './iommu/hwpt.ts';
@@ -53,6 +53,7 @@ export { Iommufd, type RlimitMode } from './iommu/iommufd.ts';
 export type { IovaRange } from './iommu/iova.ts';
 export { IovaAllocator, type IovaAllocateOptions } from './iommu/iova_allocator.ts';
 export type { DmaMapping } from './iommu/mapping.ts';
+export type { PeerMapping, PeerMappingEvents } from './iommu/peer_mapping.ts';
 export { scatterList, type DmaSegment, type ScatterOptions } from './iommu/scatter_list.ts';
 export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';

@@ -81,8 +81,10 @@ export interface VfioFacts {
   'maps-not-pinnable': { maps: IovaExtent[] };
   /** The device is in one container, the address space is of another, or of an iommufd. */
   'other-container': { device: string };
-  /** The device is bound to one iommufd, the address space is of another. */
+  /** The device is bound to one iommufd; the address space is of another, or another was asked. */
   'other-iommufd': { device: string };
+  /** A region's memory does not answer, so the kernel lets no device reach it. */
+  'region-unreachable': { device: string; region: string };
 }
 
 /** A range of I/O virtual addresses. */

@@ -37,6 +37,11 @@ export function* call<Name extends SlowName>(
   return answer as AnswerOf<Name>;
 }
 
+/** Does what has a promise and a form that blocks. */
+export function* either<T>(start: () => Promise<T>, block: () => T): Steps<T> {
+  return (yield { start, block }) as T;
+}
+
 /** Waits so many milliseconds. */
 export function* pause(milliseconds: number): Steps<void> {
   yield {

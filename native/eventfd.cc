@@ -35,11 +35,12 @@ EventfdPolls* EventfdPolls::Start(Napi::Env env) {
   return nullptr;
 }
 
-int EventfdPolls::Add(uint32_t handle, std::shared_ptr<Fd> fd, Napi::Function callback) {
+int EventfdPolls::Add(uint32_t handle, std::shared_ptr<Fd> fd, Napi::Function callback, What what) {
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return -ECANCELED;
   if (polls_.contains(handle)) return -EEXIST;
-  std::unique_ptr<Poll> poll(new Poll{this, handle, std::move(fd), Napi::Persistent(callback)});
+  std::unique_ptr<Poll> poll(
+      new Poll{this, handle, std::move(fd), Napi::Persistent(callback), what});
   const int error = uv_poll_init(loop, &poll->uv, poll->fd->number());
   if (error != 0) return error;
   poll->uv.data = poll.get();
@@ -76,7 +77,8 @@ bool EventfdPolls::SetRef(uint32_t handle, bool ref) {
 
 // One read for a wake: it takes all that was counted so far.
 void EventfdPolls::Ready(Poll* poll, int status) {
-  const double answer = status < 0 ? status : Read(poll->fd->number());
+  double answer = status;
+  if (status >= 0) answer = poll->what == What::kEventfd ? Read(poll->fd->number()) : 0;
   if (answer == -EAGAIN) return;  // somebody else has read it
   if (answer < 0) Close(poll);
   CallBack(poll, answer);
@@ -163,16 +165,26 @@ Napi::Value EventfdWrite(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), result);
 }
 
-// eventfdWatch(handle, callback)
-Napi::Value EventfdWatch(const Napi::CallbackInfo& info) {
+Napi::Value Watch(const Napi::CallbackInfo& info, EventfdPolls::What what) {
   auto* addon = info.Env().GetInstanceData<Addon>();
   const auto handle = Uint32Argument(info, 0);
   std::shared_ptr<Fd> fd = handle ? addon->fds.Find(*handle) : nullptr;
   if (!fd || !info[1].IsFunction()) return info.Env().Undefined();
   if (addon->eventfd_polls == nullptr) addon->eventfd_polls = EventfdPolls::Start(info.Env());
   if (addon->eventfd_polls == nullptr) return info.Env().Undefined();
-  const int result = addon->eventfd_polls->Add(*handle, fd, info[1].As<Napi::Function>());
+  const auto callback = info[1].As<Napi::Function>();
+  const int result = addon->eventfd_polls->Add(*handle, fd, callback, what);
   return Napi::Number::New(info.Env(), result);
+}
+
+// eventfdWatch(handle, callback)
+Napi::Value EventfdWatch(const Napi::CallbackInfo& info) {
+  return Watch(info, EventfdPolls::What::kEventfd);
+}
+
+// fdWatch(handle, callback): of any descriptor that can be polled
+Napi::Value FdWatch(const Napi::CallbackInfo& info) {
+  return Watch(info, EventfdPolls::What::kOther);
 }
 
 // eventfdUnwatch(handle) -> 1, or 0 where it was not watched
@@ -200,6 +212,7 @@ void ExportEventfd(Napi::Env env, Napi::Object exports) {
   exports["eventfdRead"] = Napi::Function::New(env, EventfdRead, "eventfdRead");
   exports["eventfdWrite"] = Napi::Function::New(env, EventfdWrite, "eventfdWrite");
   exports["eventfdWatch"] = Napi::Function::New(env, EventfdWatch, "eventfdWatch");
+  exports["fdWatch"] = Napi::Function::New(env, FdWatch, "fdWatch");
   exports["eventfdUnwatch"] = Napi::Function::New(env, EventfdUnwatch, "eventfdUnwatch");
   exports["eventfdRef"] = Napi::Function::New(env, EventfdRef, "eventfdRef");
 }

@@ -9,8 +9,8 @@
 
 #include "fd.h"
 
-// The eventfds that one environment's own loop polls, by the handles of its FdTable. Each is told
-// to JavaScript by a callback of its own.
+// The eventfds, and other descriptors, that one environment's own loop polls, by the handles of its
+// FdTable. Each is told to JavaScript by a callback of its own.
 class EventfdPolls {
  public:
   // Frees itself when the environment ends. Null when the environment ends already.
@@ -19,8 +19,10 @@ class EventfdPolls {
   EventfdPolls& operator=(const EventfdPolls&) = delete;
 
   // 0 or -errno. The callback gets what a read of the eventfd answered: the count, or -errno, after
-  // which the eventfd is polled no more.
-  int Add(uint32_t handle, std::shared_ptr<Fd> fd, Napi::Function callback);
+  // which the eventfd is polled no more. Other descriptors are not read: the callback gets 0 for as
+  // long as there is something to read.
+  enum class What { kEventfd, kOther };
+  int Add(uint32_t handle, std::shared_ptr<Fd> fd, Napi::Function callback, What what);
   // False where the eventfd is not polled. When it returns, the descriptor may be closed.
   bool Remove(uint32_t handle);
   // Whether polling it keeps the loop alive.
@@ -32,6 +34,7 @@ class EventfdPolls {
     uint32_t handle;
     std::shared_ptr<Fd> fd;
     Napi::FunctionReference callback;
+    What what;
     uv_poll_t uv = {};
   };
 

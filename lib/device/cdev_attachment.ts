@@ -3,7 +3,8 @@ import { binding, type Answer } from '../binding.ts';
 import { check } from '../call.ts';
 import { explained } from '../diagnose/explained.ts';
 import { attachCause } from '../diagnose/map_causes.ts';
-import { systemError, VfioError } from '../errors.ts';
+import { VfioError } from '../errors.ts';
+import { otherIommufd } from '../iommu/bound_device.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import type { BoundCdev } from './bind.ts';
@@ -68,9 +69,7 @@ export class CdevAttachment implements Attachment {
     const { iommufd, location } = this.#bound;
     if (found.ioas.context === iommufd.context) return found;
     const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
-    const error = systemError({ errno: -2, ...call });
-    const facts = { device: location.device.address };
-    throw explained(error, { reason: 'other-iommufd', certainty: 'certain', facts });
+    throw otherIommufd(location.device.address, call);
   }
 }
 

@@ -12,6 +12,7 @@ import { setIoeventfd, type IoeventfdOptions } from '../feature/ioeventfd.ts';
 import type { Interrupt } from '../interrupt/interrupt.ts';
 import { Interrupts } from '../interrupt/interrupts.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
+import { PeerMaps } from '../iommu/peer_maps.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
 import {
@@ -100,6 +101,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   #info: DeviceInfo | undefined;
   #ended = false;
   readonly #mappings = new OpenMappings();
+  readonly #peers = new PeerMaps();
 
   static {
     defineInspect(this, 'VfioDevice', (opened) => {
@@ -114,7 +116,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     this.#bound = bound;
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
     this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
-    this.#resettable = new Resettable(bound, this.#interrupts, () => this.#config());
+    this.#resettable = new Resettable(bound, this.#interrupts, this.#peers, () => this.#config());
+    this.#mappings.add(this.#peers);
     enrol(this.#resettable);
     if (notices) armNotices(this.#interrupts, this.#notified);
   }
@@ -368,8 +371,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /**
    * Resets the device (VFIO_DEVICE_RESET), then establishes again what it had: the bits of its Command
-   * register, and the interrupts that are enabled; what happens in between is lost. Takes 100 ms and
-   * more. A lock that somebody holds for a moment is waited for, 0.2 s at most.
+   * register, the interrupts that are enabled, and where other devices reach its memory; what happens in
+   * between is lost. Takes 100 ms and more. A lock that somebody holds for a moment is waited for, 0.2 s at most.
    *
    * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`: the
    *   lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
@@ -416,7 +419,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /** The device's features: VF token, migration, dirty pages, low power, displays, and any other. */
   get feature(): Features {
-    this.#features ??= Features.of(this.#bound);
+    this.#features ??= Features.of(this.#bound, this.#peers);
     return this.#features;
   }
 
@@ -464,9 +467,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     this.#bound.attachment.forget();
     try {
       this.#mappings.closeSync();
-      this.#bound.closeSync();
     } finally {
-      this.#end();
+      this.#closeBoundSync();
     }
   }
 
@@ -476,6 +478,14 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #closeBoundSync(): void {
+    try {
+      this.#bound.closeSync();
+    } finally {
+      this.#end();
+    }
   }
 
   /** What only some backends have. */
@@ -501,7 +511,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   #owner(): RegionOwner {
     const { fd, location } = this.#bound;
     const config = this.info.regions.find(({ name }) => name === 'config');
-    return { fd, location, config, mappings: this.#mappings };
+    return { fd, location, config, mappings: this.#mappings, peers: this.#peers };
   }
 
   #end(): void {

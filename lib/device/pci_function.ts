@@ -10,6 +10,7 @@ import { findRegion } from '../region/find.ts';
 import type { RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
 import { placeOf, writeBytes, type RegionPlace } from '../region/transfer.ts';
+import { run, runSync, type Steps } from '../steps.ts';
 import type { DeviceInfo } from './decode.ts';
 
 /** States that a device can be put into; D3cold takes its power away and is the platform's. */
@@ -87,12 +88,16 @@ export class PciFunction {
 
   /**
    * Switches memory decoding. While it is off, reading and writing the device's memory is `EIO`, by
-   * regions and in mappings.
+   * regions and in mappings, and other devices do not reach it; where they did, they do when it is on
+   * again.
    *
-   * @throws as {@link setBusMaster}
+   * @throws as {@link setBusMaster}; what {@link PeerMapping.remap} throws
    */
   setMemory(on: boolean): void {
     this.#setCommand(MEMORY, 'memory decoding', on);
+    const { peers } = this.#place.owner;
+    if (on) runSync(peers.unblock('decoding'));
+    else peers.block('decoding');
   }
 
   /**
@@ -107,16 +112,19 @@ export class PciFunction {
   }
 
   /**
-   * Puts the device into a power state. In D3hot its memory does not answer (`EIO`); leaving it may
-   * take 10 ms and more, and reset the device. The kernel saves and restores the configuration space.
+   * Puts the device into a power state. In D3hot its memory does not answer (`EIO`), not to other devices
+   * either; leaving it may take 10 ms and more, and reset the device. The kernel saves and restores the
+   * configuration space.
    *
    * @throws TypeError for what is no power state
-   * @throws VfioError `ERR_VFIO_NO_CAPABILITY`, `ERR_VFIO_NOT_TAKEN` where the device has no such state
+   * @throws VfioError `ERR_VFIO_NO_CAPABILITY`, `ERR_VFIO_NOT_TAKEN` where the device has no such state;
+   *   what {@link PeerMapping.remap} throws
    */
   async setPowerState(state: PciPowerState): Promise<void> {
     const { offset, bytes } = this.#powerWrite(state);
     await writeBytes(this.#place, offset, bytes);
     this.#checkPowerState(state);
+    await run(this.#powered(state));
   }
 
   /** As {@link setPowerState}, blocking. */
@@ -124,6 +132,7 @@ export class PciFunction {
     const { offset, bytes } = this.#powerWrite(state);
     this.#config.write(offset, bytes);
     this.#checkPowerState(state);
+    runSync(this.#powered(state));
   }
 
   #setCommand(bit: number, what: string, on: unknown): void {
@@ -141,6 +150,12 @@ export class PciFunction {
     const kept = this.#config.read16(offset) & ~(PM_STATE | PM_STATUS);
     const control = kept | bits;
     return { offset, bytes: Uint8Array.of(control & 0xff, control >> 8) };
+  }
+
+  *#powered(state: PciPowerState): Steps<void> {
+    const { peers } = this.#place.owner;
+    if (state === 'D3hot') peers.block('power');
+    else yield* peers.unblock('power');
   }
 
   #checkPowerState(wanted: PciPowerState): void {

@@ -176,8 +176,12 @@ const words: WordsOf = {
     hint: 'map through device.createIoas(), or open the device with the container whose address space it is',
   }),
   'other-iommufd': ({ device }) => ({
-    why: `the address space is of another iommufd than ${device}`,
-    hint: 'make it with device.iommufd.createIoas(), or open the device with that iommufd',
+    why: `${device} is bound to another iommufd`,
+    hint: 'use device.iommufd and its address spaces, or open the device with this iommufd',
+  }),
+  'region-unreachable': ({ device, region }) => ({
+    why: `${region} of ${device} does not answer: memory decoding is off, or the device sleeps or is closed`,
+    hint: 'pci.setMemory(true), pci.setPowerState("D0") or feature.lowPower.exit() first, then map it',
   }),
 };
 

@@ -17,9 +17,9 @@ export const noData: Uint8Array = new Uint8Array(0);
 
 /** VFIO_DEVICE_FEATURE on one device: errors that say what is lacking, and since when it is there. */
 export class FeatureCalls {
-  readonly #bound: OpenedDevice;
+  readonly #bound: Pick<OpenedDevice, 'fd' | 'location'>;
 
-  constructor(bound: OpenedDevice) {
+  constructor(bound: Pick<OpenedDevice, 'fd' | 'location'>) {
     this.#bound = bound;
   }
 

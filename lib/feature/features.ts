@@ -2,6 +2,7 @@ import { invalidType, invalidValue, outOfRange, requireBytes } from '../argument
 import type { OpenedDevice } from '../device/opened.ts';
 import { littleEndian } from '../device/capabilities.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import type { PeerMaps } from '../iommu/peer_maps.ts';
 import { call, run, runSync, type Steps } from '../steps.ts';
 import { FeatureCalls, noData, operation } from './call.ts';
 import { Display } from './display.ts';
@@ -52,17 +53,17 @@ export class Features {
     defineInspect(this, 'Features', (features) => features.#calls.shown);
   }
 
-  private constructor(bound: OpenedDevice) {
+  private constructor(bound: OpenedDevice, peers: PeerMaps) {
     this.#calls = new FeatureCalls(bound);
     this.migration = Migration.of(this.#calls);
     this.dmaLogging = DmaLogging.of(this.#calls);
-    this.lowPower = LowPower.of(this.#calls);
+    this.lowPower = LowPower.of(this.#calls, peers);
     this.display = Display.of(this.#calls);
   }
 
   /** @internal */
-  static of(bound: OpenedDevice): Features {
-    return new Features(bound);
+  static of(bound: OpenedDevice, peers: PeerMaps): Features {
+    return new Features(bound, peers);
   }
 
   /**
@@ -149,8 +150,8 @@ export class Features {
   }
 
   /**
-   * Exports ranges of a region as a dma-buf, for other devices' DMA. It dies with a reset, low power,
-   * and memory decoding that goes off.
+   * Exports ranges of a region as a dma-buf, for other devices' DMA: {@link Ioas.mapRegion} does that for
+   * devices of VFIO. A reset, low power, and memory decoding that goes off take it from whoever has it.
    *
    * @param region index of a BAR
    * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`

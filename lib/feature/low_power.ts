@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { requireBoolean, requireObject } from '../arguments.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import type { PeerMaps } from '../iommu/peer_maps.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import { call, run, runSync, type Steps } from '../steps.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
@@ -15,24 +16,26 @@ export interface LowPowerEvents {
 /**
  * Low power while nobody uses the device. What the kernel has to do with it, a read of a region or an
  * ioctl, wakes it for that time. Mapped regions do not: from the entry on, each access of one is `EIO`,
- * until low power is left.
+ * and no other device reaches its memory, until low power is left.
  */
 export class LowPower extends EventEmitter<LowPowerEvents> {
   readonly #calls: FeatureCalls;
+  readonly #peers: PeerMaps;
   #event: Eventfd | undefined;
 
   static {
     defineInspect(this, 'LowPower', (one) => one.#calls.shown);
   }
 
-  private constructor(calls: FeatureCalls) {
+  private constructor(calls: FeatureCalls, peers: PeerMaps) {
     super();
     this.#calls = calls;
+    this.#peers = peers;
   }
 
   /** @internal */
-  static of(calls: FeatureCalls): LowPower {
-    return new LowPower(calls);
+  static of(calls: FeatureCalls, peers: PeerMaps): LowPower {
+    return new LowPower(calls, peers);
   }
 
   /**
@@ -75,6 +78,7 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
   *#enter(wakeup: boolean): Steps<void> {
     if (!wakeup) {
       yield* this.#calls.bytesOf(feature.lowPowerEntry | operation.set, noData);
+      this.#peers.block('low-power');
       return;
     }
     const event = Eventfd.open('the wake-up eventfd');
@@ -83,6 +87,7 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
       this.#calls.check(answer, feature.lowPowerEntryWithWakeup);
       event.watch(() => {
         this.end();
+        this.#peers.unblockLater('low-power');
         this.emit('wakeup');
       }, true);
     } catch (error) {
@@ -90,12 +95,14 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
       throw error;
     }
     this.#event = event;
+    this.#peers.block('low-power');
   }
 
   *#exit(): Steps<void> {
     yield* this.#calls.bytesOf(feature.lowPowerExit | operation.set, noData);
     if (this.#event !== undefined && this.#event.read() > 0) this.emit('wakeup');
     this.end();
+    yield* this.#peers.unblock('low-power');
   }
 }
 

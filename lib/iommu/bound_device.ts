@@ -1,18 +1,48 @@
 import { invalidType, outOfRange } from '../arguments.ts';
+import type { CallName } from '../call.ts';
+import { explained } from '../diagnose/explained.ts';
+import { systemError, type VfioError } from '../errors.ts';
+import type { Iommufd } from './iommufd.ts';
 
 /** A device that is bound to an iommufd, such as a VfioDevice. */
 export interface BoundDevice {
   /** Its id in the iommufd. */
   readonly devId: number;
+  /** The iommufd; one that does not say so is taken to be bound to the one that is asked. */
+  readonly iommufd?: Iommufd | undefined;
+  /** For errors. */
+  readonly device?: { readonly address: string } | undefined;
 }
 
-/** The device's id in its iommufd. @throws TypeError, RangeError */
-export function devIdOf(device: unknown): number {
+/**
+ * The device's id in the iommufd of this context, for a request to that.
+ *
+ * @throws TypeError, RangeError
+ * @throws VfioError `ENOENT`, reason `other-iommufd`: the id may be another device's there
+ */
+export function devIdOf(device: unknown, context: string, call: CallName): number {
   if (typeof device !== 'object' || device === null || !('devId' in device)) {
     throw invalidType('device', 'a VfioDevice, or { devId }', device);
   }
-  const { devId } = device;
+  const { devId, iommufd, device: facts } = device as Record<keyof BoundDevice, unknown>;
   if (typeof devId !== 'number') throw invalidType('device.devId', 'a number', devId);
-  if (Number.isInteger(devId) && devId >= 0 && devId < 2 ** 32) return devId;
-  throw outOfRange('device.devId', 'an integer from 0 to 2 ** 32 - 1', devId);
+  if (!(Number.isInteger(devId) && devId >= 0 && devId < 2 ** 32)) {
+    throw outOfRange('device.devId', 'an integer from 0 to 2 ** 32 - 1', devId);
+  }
+  if (iommufd === undefined) return devId;
+  if (!hasContext(iommufd)) throw invalidType('device.iommufd', 'an Iommufd', iommufd);
+  if (iommufd.context === context) return devId;
+  const address = (facts as BoundDevice['device'])?.address;
+  throw otherIommufd(address ?? `device ${devId}`, call);
+}
+
+/** Iommufd's own file knows this one. */
+function hasContext(iommufd: unknown): iommufd is Pick<Iommufd, 'context'> {
+  return typeof iommufd === 'object' && iommufd !== null && 'context' in iommufd;
+}
+
+/** The kernel is not asked: it knows devices and address spaces by ids, which repeat in each iommufd. */
+export function otherIommufd(device: string, call: CallName): VfioError {
+  const cause = { reason: 'other-iommufd', certainty: 'certain', facts: { device } } as const;
+  return explained(systemError({ errno: -2, ...call }), cause);
 }

@@ -1,10 +1,12 @@
 import { defineInspect } from '../inspect_handle.ts';
 import { readSync, writeSync } from 'node:fs';
 import { endianness } from 'node:os';
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
+import { checkSignal } from '../device/open_options.ts';
 import { OwnedFd } from '../owned_fd.ts';
+import { Readiness } from './readiness.ts';
 
 /** A page that a device asked for (struct iommu_hwpt_pgfault). */
 export interface IoPageFault {
@@ -27,6 +29,12 @@ export interface IoPageFault {
   cookie: number;
 }
 
+/** How to wait for faults. */
+export interface FaultOptions {
+  /** Aborting throws the signal's reason. */
+  signal?: AbortSignal | undefined;
+}
+
 /** The kernel's structs have the machine's order of bytes. */
 const littleEndian = endianness() === 'LE';
 
@@ -42,6 +50,7 @@ const most = 64;
 export class FaultQueue {
   readonly #fd: OwnedFd;
   readonly #id: number;
+  readonly #readiness: Readiness;
 
   static {
     defineInspect(this, 'FaultQueue', (queue) => ({
@@ -53,6 +62,7 @@ export class FaultQueue {
   private constructor(fd: OwnedFd, id: number) {
     this.#fd = fd;
     this.#id = id;
+    this.#readiness = new Readiness(fd);
   }
 
   /** @internal */
@@ -94,6 +104,30 @@ export class FaultQueue {
   }
 
   /**
+   * Resolves when `read()` has something; the event loop polls the queue, and is kept alive meanwhile.
+   *
+   * @throws TypeError; VfioError `ERR_VFIO_CLOSED`, also where it is closed meanwhile
+   * @throws the signal's reason
+   */
+  async wait(options: FaultOptions = {}): Promise<void> {
+    await this.#readiness.wait(signalOf(options));
+  }
+
+  /**
+   * The faults, for `for await`: each time all that `read()` answers. The loop is over when the queue is
+   * closed; aborting throws the signal's reason into it. Of several loops each fault is in one.
+   *
+   * @throws TypeError
+   */
+  faults(options: FaultOptions = {}): AsyncIterableIterator<IoPageFault[]> {
+    return this.#faults(signalOf(options));
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<IoPageFault[]> {
+    return this.faults();
+  }
+
+  /**
    * Answers a group of faults by the cookie of its last: `true` once the pages are mapped, `false`
    * where there are none.
    *
@@ -107,11 +141,13 @@ export class FaultQueue {
 
   /** Closes the queue; it lives on while a page table uses it. Closing twice is harmless. */
   close(): Promise<void> {
+    this.#readiness.end();
     return this.#fd.close();
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
+    this.#readiness.end();
     this.#fd.closeSync();
   }
 
@@ -122,6 +158,28 @@ export class FaultQueue {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
+  async *#faults(signal: AbortSignal | undefined): AsyncGenerator<IoPageFault[], undefined> {
+    const isOpen = (): boolean => !this.#fd.closed;
+    while (isOpen()) {
+      try {
+        await this.#readiness.wait(signal);
+      } catch (error) {
+        if (isOpen()) throw error;
+        return;
+      }
+      // Another thread may have been faster.
+      const faults = this.read();
+      if (faults.length > 0) yield faults;
+    }
+  }
+}
+
+function signalOf(options: FaultOptions): AbortSignal | undefined {
+  requireObject('options', options);
+  const { signal } = options;
+  checkSignal(signal);
+  return signal;
 }
 
 /** Structs iommu_hwpt_pgfault, one after the other. */

@@ -63,7 +63,8 @@ export class Hwpt {
     device: BoundDevice,
     options: HwptOptions,
   ): Promise<Hwpt> {
-    const devId = devIdOf(device);
+    const call = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
+    const devId = devIdOf(device, ioas.context, call);
     requireObject('options', options);
     const { dirtyTracking = false, nestParent = false, faultQueue } = options;
     requireBoolean('dirtyTracking', dirtyTracking);
@@ -82,7 +83,6 @@ export class Hwpt {
       flags,
       faultQueue?.id ?? 0,
     );
-    const call = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
     return new Hwpt(iommufd, ioas, check(answer, call));
   }
 

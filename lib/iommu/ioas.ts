@@ -5,7 +5,9 @@ import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import type { Region } from '../region/region.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { run, runSync, type Steps } from '../steps.ts';
 import type { AddressSpace } from './address_space.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
 import type { BoundDevice } from './bound_device.ts';
@@ -14,6 +16,8 @@ import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from '.
 import { readMapOptions, type MapOptions } from './map_options.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Maps, type MapPlan } from './maps.ts';
+import { PeerMapping } from './peer_mapping.ts';
+import { regionSource } from './region_source.ts';
 import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
 import { ioasCalls } from './space_calls.ts';
 
@@ -178,6 +182,25 @@ export class Ioas implements AddressSpace {
   }
 
   /**
+   * Lets devices reach another device's memory: a BAR, or a part of it (Linux 6.19). It may be of any
+   * device that is open, and is unmapped when that is closed. {@link PeerMapping} says what takes it away
+   * meanwhile and brings it back. `mappings` has it as well, each time that it is mapped.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError as {@link map}; `ERR_VFIO_UNSUPPORTED` on older kernels; `ERR_VFIO_NOT_MAPPABLE` for
+   *   what is no memory, such as I/O ports; `ENODEV`, reason `region-unreachable`, where the memory does
+   *   not answer now
+   */
+  async mapRegion(region: Region, options: MapOptions = {}): Promise<PeerMapping> {
+    return await run(this.#mapRegion(region, options));
+  }
+
+  /** As {@link mapRegion}, blocking. */
+  mapRegionSync(region: Region, options: MapOptions = {}): PeerMapping {
+    return runSync(this.#mapRegion(region, options));
+  }
+
+  /**
    * Maps what is mapped already, here or in another address space of the same iommufd, without pinning
    * and counting its pages again (IOMMU_IOAS_COPY).
    *
@@ -315,7 +338,8 @@ export class Ioas implements AddressSpace {
    * address space makes one by itself: this is for dirty tracking, page faults and nesting.
    *
    * @throws TypeError, RangeError
-   * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev; `ERR_VFIO_CLOSED`
+   * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev, and with the reason
+   *   `other-iommufd`; `ERR_VFIO_CLOSED`
    */
   createHwpt(device: BoundDevice, options: HwptOptions = {}): Promise<Hwpt> {
     return Hwpt.create(this.#iommufd, this, device, options);
@@ -389,6 +413,11 @@ export class Ioas implements AddressSpace {
     return sourceOf(source, options, this.#parent.mapsFiles);
   }
 
+  #mapRegion(region: Region, options: MapOptions): Steps<PeerMapping> {
+    const plan = this.#plan(options, () => regionSource(region, options, this.#parent.mapsFiles));
+    return PeerMapping.make(this.#maps, plan);
+  }
+
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
     const iova = checkIova('iova', from);
     const length = BigInt(checkLength('length', size));
@@ -401,7 +430,7 @@ export class Ioas implements AddressSpace {
   }
 
   /** All options are checked before the source may make anything. */
-  #plan(options: MapOptions, makeSource: () => Source): MapPlan {
+  #plan<Of extends Source>(options: MapOptions, makeSource: () => Of): MapPlan & { source: Of } {
     const { iova, read, write } = readMapOptions(options);
     const fixed = iova !== undefined;
     const flags =

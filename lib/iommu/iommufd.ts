@@ -160,10 +160,12 @@ export class Iommufd {
    * What the IOMMU in front of a device can do (IOMMU_GET_HW_INFO). Does not block.
    *
    * @throws TypeError, RangeError
-   * @throws VfioError `ENOENT` for an mdev, which has none; `ERR_VFIO_CLOSED`
+   * @throws VfioError `ENOENT` for an mdev, which has none, and with the reason `other-iommufd`;
+   *   `ERR_VFIO_CLOSED`
    */
   hardwareInfo(device: BoundDevice): HardwareInfo {
-    return readHardwareInfo(this.#fd, devIdOf(device));
+    const call = this.#call('IOMMU_GET_HW_INFO');
+    return readHardwareInfo(this.#fd, devIdOf(device, this.#context, call));
   }
 
   /**

@@ -11,9 +11,9 @@ export interface MapOptions {
   read?: boolean | undefined;
   /** Whether devices may write it; true by default. */
   write?: boolean | undefined;
-  /** Of a DmaBuffer, the first byte to map; 0 by default. A multiple of the page size. */
+  /** Of a DmaBuffer or a region, the first byte to map; 0 by default. A multiple of the page size. */
   offset?: number | undefined;
-  /** Of a DmaBuffer, how many bytes to map; all that follow by default. */
+  /** Of a DmaBuffer or a region, how many bytes to map; all that follow by default. */
   length?: number | undefined;
 }
 

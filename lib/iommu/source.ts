@@ -25,7 +25,7 @@ export interface Source {
   readonly length: bigint;
   /** Where it begins, in its file or in this process. */
   readonly offset: bigint;
-  readonly what: 'buffer' | 'file' | 'address';
+  readonly what: 'buffer' | 'file' | 'address' | 'region';
   /** What must stay while it is mapped. */
   readonly memory: Memory | undefined;
   readonly buffer: DmaBuffer | undefined;

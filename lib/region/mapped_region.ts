@@ -1,15 +1,15 @@
-import { types } from 'node:util';
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding, type Answer, type Binding, type NativeMapping } from '../binding.ts';
 import { check } from '../call.ts';
 import { checkSignal, checkTimeout } from '../device/open_options.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
-import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
+import { checkAccess } from './checks.ts';
+import { AccessErrors } from './access_errors.ts';
 import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
-import type { Area } from './mappable.ts';
-import type { Mapped, RegionOwner } from './owner.ts';
+import type { MappedArea } from './mapped_area.ts';
+import type { Mapped } from './owner.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
 /** Elements of one width: each is one access. */
@@ -27,20 +27,12 @@ export interface PollSyncOptions {
   timeout?: number | undefined;
 }
 
-/** What a mapping is of. @internal */
-export interface MappedArea extends Area {
-  owner: RegionOwner;
-  /** The region's name. */
-  name: string;
-  readOnly: { start: number; end: number };
-}
-
 const defaultTimeout = 1000;
 
 /** Milliseconds that one poll is in the addon: an abort, and the end of a worker, wait so long. */
 const slice = 10;
 
-const [ETIMEDOUT, ECANCELED] = [-110, -125];
+const ETIMEDOUT = -110;
 
 /**
  * A part of a region, mapped: registers at the cost of a memory access.
@@ -58,6 +50,7 @@ export class MappedRegion implements Mapped {
   readonly #native: Binding = binding();
   readonly #box = new Mailbox(this.#native.mailbox());
   readonly #area: MappedArea;
+  readonly #errors: AccessErrors;
   /** 0, which names nothing, when closed. */
   #mapping: NativeMapping;
   #closed: Promise<void> | undefined;
@@ -73,6 +66,7 @@ export class MappedRegion implements Mapped {
 
   private constructor(area: MappedArea, mapping: NativeMapping) {
     this.#area = area;
+    this.#errors = new AccessErrors(area, () => this.closed);
     this.#mapping = mapping;
     area.owner.mappings.add(this);
     dropped.register(this, mapping, this);
@@ -113,7 +107,7 @@ export class MappedRegion implements Mapped {
     const box = this.#box;
     box.aim(this.#mapping, offset);
     this.#native.read8();
-    if (box.status !== done) throw this.#readError('read8', offset, 1, box.status);
+    if (box.status !== done) throw this.#errors.read('read8', offset, 1, box.status);
     return box.value;
   }
 
@@ -122,7 +116,7 @@ export class MappedRegion implements Mapped {
     const box = this.#box;
     box.aim(this.#mapping, offset);
     this.#native.read16();
-    if (box.status !== done) throw this.#readError('read16', offset, 2, box.status);
+    if (box.status !== done) throw this.#errors.read('read16', offset, 2, box.status);
     return box.value;
   }
 
@@ -131,7 +125,7 @@ export class MappedRegion implements Mapped {
     const box = this.#box;
     box.aim(this.#mapping, offset);
     this.#native.read32();
-    if (box.status !== done) throw this.#readError('read32', offset, 4, box.status);
+    if (box.status !== done) throw this.#errors.read('read32', offset, 4, box.status);
     return box.value;
   }
 
@@ -140,7 +134,7 @@ export class MappedRegion implements Mapped {
     const box = this.#box;
     box.aim(this.#mapping, offset);
     this.#native.read64();
-    if (box.status !== done) throw this.#readError('read64', offset, 8, box.status);
+    if (box.status !== done) throw this.#errors.read('read64', offset, 8, box.status);
     return box.value64;
   }
 
@@ -159,42 +153,42 @@ export class MappedRegion implements Mapped {
    * @throws VfioError `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
    */
   write8(offset: number, value: number): void {
-    if (!fits(value, 0xff)) throw this.#writeError('write8', offset, 1, value, refused);
+    if (!fits(value, 0xff)) throw this.#errors.write('write8', offset, 1, value, refused);
     const box = this.#box;
     box.aim(this.#mapping, offset);
     box.value = value;
     this.#native.write8();
-    if (box.status !== done) throw this.#writeError('write8', offset, 1, value, box.status);
+    if (box.status !== done) throw this.#errors.write('write8', offset, 1, value, box.status);
   }
 
   /** As {@link write8}, two bytes. */
   write16(offset: number, value: number): void {
-    if (!fits(value, 0xffff)) throw this.#writeError('write16', offset, 2, value, refused);
+    if (!fits(value, 0xffff)) throw this.#errors.write('write16', offset, 2, value, refused);
     const box = this.#box;
     box.aim(this.#mapping, offset);
     box.value = value;
     this.#native.write16();
-    if (box.status !== done) throw this.#writeError('write16', offset, 2, value, box.status);
+    if (box.status !== done) throw this.#errors.write('write16', offset, 2, value, box.status);
   }
 
   /** As {@link write8}, four bytes. */
   write32(offset: number, value: number): void {
-    if (!fits(value, 0xffffffff)) throw this.#writeError('write32', offset, 4, value, refused);
+    if (!fits(value, 0xffffffff)) throw this.#errors.write('write32', offset, 4, value, refused);
     const box = this.#box;
     box.aim(this.#mapping, offset);
     box.value = value;
     this.#native.write32();
-    if (box.status !== done) throw this.#writeError('write32', offset, 4, value, box.status);
+    if (box.status !== done) throw this.#errors.write('write32', offset, 4, value, box.status);
   }
 
   /** As {@link write8}, eight bytes in one access. */
   write64(offset: number, value: bigint): void {
-    if (!fits64(value)) throw this.#writeError('write64', offset, 8, value, refused);
+    if (!fits64(value)) throw this.#errors.write('write64', offset, 8, value, refused);
     const box = this.#box;
     box.aim(this.#mapping, offset);
     box.value64 = value;
     this.#native.write64();
-    if (box.status !== done) throw this.#writeError('write64', offset, 8, value, box.status);
+    if (box.status !== done) throw this.#errors.write('write64', offset, 8, value, box.status);
   }
 
   /**
@@ -213,7 +207,7 @@ export class MappedRegion implements Mapped {
    */
   readBlock<Target extends Block>(offset: number, target: Target): Target {
     const answer = this.#native.readBlock(this.#mapping, offset, target);
-    if (answer !== 0) throw this.#blockError('readBlock', offset, target, answer);
+    if (answer !== 0) throw this.#errors.block('readBlock', offset, target, answer);
     return target;
   }
 
@@ -224,7 +218,7 @@ export class MappedRegion implements Mapped {
    */
   writeBlock(offset: number, values: Block): void {
     const answer = this.#native.writeBlock(this.#mapping, offset, values);
-    if (answer !== 0) throw this.#blockError('writeBlock', offset, values, answer);
+    if (answer !== 0) throw this.#errors.block('writeBlock', offset, values, answer);
   }
 
   /**
@@ -236,7 +230,7 @@ export class MappedRegion implements Mapped {
    */
   readBatch32(offsets: Uint32Array, values: Uint32Array): Uint32Array {
     const answer = this.#native.readBatch32(this.#mapping, offsets, values);
-    if (answer !== 0) throw this.#batchError('readBatch32', offsets, values, answer);
+    if (answer !== 0) throw this.#errors.batch('readBatch32', offsets, values, answer);
     return values;
   }
 
@@ -247,7 +241,7 @@ export class MappedRegion implements Mapped {
    */
   writeBatch32(offsets: Uint32Array, values: Uint32Array): void {
     const answer = this.#native.writeBatch32(this.#mapping, offsets, values);
-    if (answer !== 0) throw this.#batchError('writeBatch32', offsets, values, answer);
+    if (answer !== 0) throw this.#errors.batch('writeBatch32', offsets, values, answer);
   }
 
   /**
@@ -277,7 +271,7 @@ export class MappedRegion implements Mapped {
       const answer = await this.#native.poll32(this.#mapping, offset, mask, value, time);
       if (answer !== undefined && answer >= 0) return answer;
       if (answer === ETIMEDOUT && left > slice) continue;
-      throw this.#pollError(offset, mask, value, timeout, answer);
+      throw this.#errors.poll(offset, mask, value, timeout, answer);
     }
   }
 
@@ -289,7 +283,7 @@ export class MappedRegion implements Mapped {
     const time = Math.ceil(timeout);
     const answer = this.#native.poll32Sync(this.#mapping, offset, mask, value, time);
     if (answer !== undefined && answer >= 0) return answer;
-    throw this.#pollError(offset, mask, value, timeout, answer);
+    throw this.#errors.poll(offset, mask, value, timeout, answer);
   }
 
   /**
@@ -323,7 +317,7 @@ export class MappedRegion implements Mapped {
    *   `ENOTSUP` where the engine takes no memory from outside; `ERR_VFIO_CLOSED`
    */
   unsafeArrayBuffer(): ArrayBuffer {
-    this.#requireOpen();
+    this.#errors.requireOpen();
     this.#buffer ??= this.#expose();
     return this.#buffer;
   }
@@ -386,112 +380,9 @@ export class MappedRegion implements Mapped {
     if (buffer instanceof ArrayBuffer) return buffer;
     throw faultError(this.#area, 'unsafeArrayBuffer', 0, buffer);
   }
-
-  #requireOpen(): void {
-    if (!this.closed) return;
-    const message = `the mapping of ${this.name} is closed`;
-    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
-  }
-
-  // What follows finds out why the addon refused, or what a fault is called: off the way of an access.
-
-  #readError(call: string, offset: number, width: Width, status: number): Error {
-    this.#requireOpen();
-    if (status === refused) checkAccess(offset, width, this.size);
-    return faultError(this.#area, call, offset, status);
-  }
-
-  #writeError(
-    call: string,
-    offset: number,
-    width: Width,
-    value: number | bigint,
-    status: number,
-  ): Error {
-    this.#requireOpen();
-    if (status === refused) {
-      checkAccess(offset, width, this.size);
-      this.#checkWritable(offset, width);
-      checkValue(value, width);
-    }
-    return faultError(this.#area, call, offset, status);
-  }
-
-  #blockError(
-    call: 'readBlock' | 'writeBlock',
-    offset: number,
-    values: unknown,
-    answer: Answer,
-  ): Error {
-    this.#requireOpen();
-    const name = call === 'readBlock' ? 'target' : 'values';
-    if (answer === undefined) {
-      if (!isBlock(values)) {
-        const expected = 'a Uint8Array, Uint16Array, Uint32Array or BigUint64Array';
-        throw invalidType(name, expected, values);
-      }
-      checkLength(`${name}.byteLength`, values.byteLength, 0, this.size);
-      checkRange(offset, values.byteLength, this.size);
-      const width = values.BYTES_PER_ELEMENT;
-      if (offset % width !== 0) throw outOfRange('offset', `a multiple of ${width}`, offset);
-      if (call === 'writeBlock') this.#checkWritable(offset, values.byteLength);
-    }
-    return faultError(this.#area, call, offset, answer);
-  }
-
-  #batchError(call: string, offsets: unknown, values: unknown, answer: Answer): Error {
-    this.#requireOpen();
-    if (answer !== undefined) return faultError(this.#area, call, undefined, answer);
-    if (!types.isUint32Array(offsets)) throw invalidType('offsets', 'a Uint32Array', offsets);
-    if (!types.isUint32Array(values)) throw invalidType('values', 'a Uint32Array', values);
-    if (values.length < offsets.length) {
-      const expected = `of ${offsets.length} elements at least, one for each offset`;
-      throw outOfRange('values.length', expected, values.length);
-    }
-    for (const offset of offsets) {
-      checkAccess(offset, 4, this.size);
-      if (call === 'writeBatch32') this.#checkWritable(offset, 4);
-    }
-    return faultError(this.#area, call, undefined, answer);
-  }
-
-  #pollError(offset: number, mask: number, value: number, timeout: number, answer: Answer): Error {
-    if (answer === undefined || answer === ECANCELED) this.#requireOpen();
-    if (answer === undefined) checkAccess(offset, 4, this.size);
-    if (answer !== ETIMEDOUT) return faultError(this.#area, 'poll32', offset, answer);
-    const [at, bits, wanted] = [offset + this.offset, mask, value].map(
-      (n) => `0x${n.toString(16)}`,
-    );
-    const register = `${this.name}+${at ?? ''}`;
-    return new VfioError({
-      code: 'ERR_VFIO_TIMEOUT',
-      message: `the bits ${bits ?? ''} of ${register} of ${this.#area.owner.location.device.address} were not ${wanted ?? ''} within ${timeout} ms`,
-      device: this.#area.owner.location.device.address,
-      region: register,
-    });
-  }
-
-  #checkWritable(offset: number, length: number): void {
-    const { start, end } = this.#area.readOnly;
-    if (offset >= end || offset + length <= start) return;
-    const isAll = start === 0 && end === this.size;
-    const expected = isAll
-      ? 'in a region that can be written'
-      : `outside of the MSI-X table (0x${start.toString(16)} to 0x${end.toString(16)}), which the kernel alone writes`;
-    throw outOfRange('offset', expected, offset);
-  }
 }
 
 const closedMapping = 0 as NativeMapping;
-
-function isBlock(values: unknown): values is Block {
-  return (
-    types.isUint8Array(values) ||
-    types.isUint16Array(values) ||
-    types.isUint32Array(values) ||
-    types.isBigUint64Array(values)
-  );
-}
 
 function checkPoll(mask: unknown, value: unknown, timeout: unknown): void {
   checkBits('mask', mask, 0xffff_ffff);

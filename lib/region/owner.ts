@@ -1,5 +1,6 @@
 import type { RegionInfo } from '../device/decode.ts';
 import type { DeviceNode } from '../device/node.ts';
+import type { PeerMaps } from '../iommu/peer_maps.ts';
 
 /** What a device closes before itself. */
 export interface Mapped {
@@ -31,6 +32,8 @@ export class OpenMappings {
 /** The bound device that a region is of. */
 export interface RegionOwner extends Pick<DeviceNode, 'fd' | 'location'> {
   mappings: OpenMappings;
+  /** Where other devices reach its memory. */
+  peers: PeerMaps;
   /** Its configuration space, where it is a PCI device. */
   config: RegionInfo | undefined;
 }

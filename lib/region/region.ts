@@ -49,6 +49,12 @@ export class Region {
     return new Region(owner, info);
   }
 
+  /** Whose and which it is; undefined for what is no Region. @internal */
+  static identify(value: unknown): { owner: RegionOwner; info: RegionInfo } | undefined {
+    if (typeof value !== 'object' || value === null || !(#place in value)) return undefined;
+    return { owner: value.#place.owner, info: value.#info };
+  }
+
   /** In `device.info.regions`. */
   get index(): number {
     return this.#info.index;

@@ -5,7 +5,7 @@ import { describeDevice } from '../locate/describe.ts';
 import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
 import { peerOf } from './peers.ts';
 import { call, run, runSync, type Steps } from '../steps.ts';
-import { checkHeld } from './reset.ts';
+import { checkHeld, restorePeersAfter } from './reset.ts';
 import type { Resettable } from './resettable.ts';
 import { withRetries } from './retry.ts';
 
@@ -100,8 +100,12 @@ function* reset(device: Resettable, plan: HotResetPlan, ours: Resettable[]): Ste
     isHopeless,
   );
   const named = ioctlOf(device.bound.location, 'VFIO_DEVICE_PCI_HOT_RESET');
-  checkHeld(device, answer, named);
-  check(answer, named);
+  try {
+    checkHeld(device, answer, named);
+    check(answer, named);
+  } catch (error) {
+    return yield* restorePeersAfter(error, ours);
+  }
   const errors: unknown[] = [];
   for (const restore of restores) {
     try {

@@ -26,8 +26,28 @@ function* reset(device: Resettable): Steps<void> {
     () => call('reset', device.bound.fd.native),
     () => device.removal !== undefined,
   );
-  checkReset(device, answer);
+  try {
+    checkReset(device, answer);
+  } catch (error) {
+    // One that has no reset was not touched.
+    return yield* restorePeersAfter(error, answer === EINVAL ? [] : [device]);
+  }
   yield* restore();
+}
+
+/** Throws the error of a reset, and with it what failed in making good what it did. */
+export function* restorePeersAfter(error: unknown, devices: readonly Resettable[]): Steps<never> {
+  const errors = [error];
+  for (const device of devices) {
+    try {
+      yield* device.restorePeers();
+    } catch (other) {
+      errors.push(other);
+    }
+  }
+  if (errors.length === 1) throw error;
+  const message = 'a reset failed, and so did mapping regions again for other devices';
+  throw new AggregateError(errors, message, { cause: error });
 }
 
 function checkReset(device: Resettable, answer: Answer): void {

@@ -1,5 +1,6 @@
 import type { OpenedDevice } from '../device/opened.ts';
 import { removalCause } from '../diagnose/removal.ts';
+import type { PeerMaps } from '../iommu/peer_maps.ts';
 import type { Interrupts } from '../interrupt/interrupts.ts';
 import type { Cause } from '../reasons.ts';
 import type { Region } from '../region/region.ts';
@@ -12,12 +13,20 @@ const PCI_COMMAND = 4;
 export class Resettable {
   readonly bound: OpenedDevice;
   readonly interrupts: Interrupts;
+  /** Where other devices reach its memory. */
+  readonly #peers: PeerMaps;
   readonly #config: () => Region | undefined;
 
   /** @param config its configuration space, where it is a PCI device */
-  constructor(bound: OpenedDevice, interrupts: Interrupts, config: () => Region | undefined) {
+  constructor(
+    bound: OpenedDevice,
+    interrupts: Interrupts,
+    peers: PeerMaps,
+    config: () => Region | undefined,
+  ) {
     this.bound = bound;
     this.interrupts = interrupts;
+    this.#peers = peers;
     this.#config = config;
   }
 
@@ -27,17 +36,28 @@ export class Resettable {
   }
 
   /**
+   * A reset failed, and may have gone part of the way: before all else the kernel takes away where other
+   * devices reach the memory.
+   */
+  *restorePeers(): Steps<void> {
+    yield* this.#peers.reset();
+  }
+
+  /**
    * What the device has before a reset. Calling the answer establishes it again: the bits of the
-   * Command register, of which bus mastering is one, and the interrupts that are enabled.
+   * Command register, of which bus mastering is one, the interrupts that are enabled, and where other
+   * devices reach its memory.
    */
   remember(): () => Steps<void> {
     const config = this.#config();
     const command = config?.read16(PCI_COMMAND);
     const { interrupts } = this;
+    const restorePeers = this.restorePeers.bind(this);
     return function* () {
       if (command !== undefined && config?.read16(PCI_COMMAND) !== command) {
         config?.write16(PCI_COMMAND, command);
       }
+      yield* restorePeers();
       yield* interrupts.restore();
     };
   }

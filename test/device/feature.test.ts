@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { readFileSync, readSync, writeSync } from 'node:fs';
 import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { pipeline } from 'node:stream/promises';
 import { it } from 'mocha';
 import { binding, type NativeFd } from '../../lib/binding.ts';
-import { Iommufd, listDevices, VfioDevice, type DeviceInfo } from '../../lib/index.ts';
+import { VfioDevice, type DeviceInfo } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { makeMdev } from '../support/mdev.ts';
@@ -326,47 +326,5 @@ describeLab('dma-bufs of regions', ['nvme0'], (lab) => {
     assert.match(info, /size:\s+4096/);
     assert.match(info, /exp_name:\s+vfio/);
     await failure(() => device.feature.exportDmabuf(0, [{ offset: 1, length: 4096 }]), 'EINVAL');
-  });
-});
-
-describeLab('VF tokens', ['nvme-sriov'], (lab) => {
-  it('open virtual functions, or the kernel is said not to check them', async () => {
-    const token = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
-    const other = 'a2b5e27e-4c70-4b33-9a02-1f6a8ce0ab17';
-    const spec = lab['nvme-sriov'];
-    const numVfs = `/sys/bus/pci/devices/${spec.address}/sriov_numvfs`;
-    await using iommufd = Iommufd.open();
-    await using pf = await VfioDevice.open(spec, { iommufd });
-    writeFileSync(numVfs, '4');
-    try {
-      await pf.feature.setVfToken(token);
-      const found = await listDevices();
-      const vfs = found.find(({ address }) => address === spec.address)?.virtfns ?? [];
-      assert.equal(vfs.length, 4);
-      const warnings: unknown[] = [];
-      const note = (warning: Error): unknown => warnings.push('code' in warning && warning.code);
-      process.on('warning', note);
-      const [first = ''] = vfs;
-      const vf = await VfioDevice.open(first, { iommufd, vfToken: token });
-      await setImmediate();
-      process.off('warning', note);
-      await vf.close();
-      const isChecked = await VfioDevice.open(first, { iommufd }).then(
-        async (device) => {
-          await device.close();
-          return false;
-        },
-        (error: unknown) => {
-          assert.equal((error as { code: string }).code, 'EACCES');
-          return true;
-        },
-      );
-      assert.deepEqual(warnings, isChecked ? [] : ['VFIO_VF_TOKEN_NOT_CHECKED']);
-      if (isChecked) {
-        await failure(() => VfioDevice.open(first, { iommufd, vfToken: other }), 'EACCES');
-      }
-    } finally {
-      writeFileSync(numVfs, '0');
-    }
   });
 });

@@ -192,10 +192,17 @@ describeDevice('an address space', (spec) => {
   it('is one of the device’s own iommufd, whatever number it has', async () => {
     await using device = await VfioDevice.open(spec);
     await using other = Iommufd.open();
+    const asked = await refusal(() => other.hardwareInfo(device), 'ENOENT', 'other-iommufd');
+    assert.match(
+      asked.message,
+      new RegExp(`${device.device.address} is bound to another iommufd$`),
+    );
+    assert.equal(device.iommufd.hardwareInfo(device).type, 'intel-vtd');
     const numbers = Array.from({ length: 4 }, () => device.iommufd.createIoas().id);
     for (let at = 0; at < 6; at++) {
       const foreign = other.createIoas();
       await refusal(() => device.attach(foreign), 'ENOENT', 'other-iommufd');
+      await refusal(() => foreign.createHwpt(device), 'ENOENT', 'other-iommufd');
       if (!numbers.includes(foreign.id)) continue;
       const own = device.iommufd.createIoas();
       await failure(() => own.copy(0n, page, { from: foreign }), 'ERR_INVALID_ARG_VALUE');

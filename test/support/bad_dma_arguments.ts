@@ -1,6 +1,7 @@
 import { DmaBuffer } from '../../lib/iommu/dma_buffer.ts';
 import { FaultQueue } from '../../lib/iommu/fault_queue.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
+import { Region } from '../../lib/region/region.ts';
 import {
   boolean,
   codeOf,
@@ -79,6 +80,11 @@ export const map: Parameter = options({
   offset: whole('offset', 0, 4095),
   length: whole('length', 1, 4096),
 });
+export const region: Parameter = {
+  name: named('region'),
+  bad: [undefined, ...notStrings, 'bar0', 0, Region, Object.create(Region.prototype)],
+  good: ({ handles }) => handles.Region,
+};
 export const copy: Parameter = options({
   ...mapTarget,
   from: {
@@ -153,7 +159,10 @@ export const block: Parameter = {
 export const device: Parameter = {
   name: named('device'),
   bad: [undefined, ...notStrings, 'x', 7],
-  properties: { devId: required(whole('device.devId', 0, 2 ** 32 - 1)) },
+  properties: {
+    devId: required(whole('device.devId', 0, 2 ** 32 - 1)),
+    iommufd: { name: named('device.iommufd'), bad: [...notStrings, 'x'] },
+  },
   good: () => ({ devId: 1 }),
 };
 export const hwpt: Parameter = options({

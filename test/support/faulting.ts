@@ -2,6 +2,7 @@
 // does what argv names.
 import { truncateSync } from 'node:fs';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
+import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
 import { OwnedFd } from '../../lib/owned_fd.ts';
 import { OpenMappings } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
@@ -13,7 +14,13 @@ function mapVanished(): ReturnType<Region['map']> {
   const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: '' };
   const location = { device, name: 'vfio7', major: 511, minor: 7, path };
   const fd = OwnedFd.open(path, 'the test file');
-  const owner = { fd, location, mappings: new OpenMappings(), config: undefined };
+  const owner = {
+    fd,
+    location,
+    mappings: new OpenMappings(),
+    peers: new PeerMaps(),
+    config: undefined,
+  };
   const flags = ['read', 'write', 'mmap'];
   const info = { index: 0, name: 'bar0', size: 0x1000, offset: 0n, flags, capabilities: [] };
   truncateSync(path, 0x1000);

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RegionInfo } from '../../lib/device/decode.ts';
+import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
 import { OwnedFd } from '../../lib/owned_fd.ts';
 import { OpenMappings, type RegionOwner } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
@@ -11,7 +12,7 @@ export function fileOwner(path: string): RegionOwner {
   const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: '/sys/none' };
   const location = { device, name: 'vfio7', major: 511, minor: 7, path };
   const fd = OwnedFd.open(path, 'the test file');
-  return { fd, location, mappings: new OpenMappings(), config: undefined };
+  return { fd, location, mappings: new OpenMappings(), peers: new PeerMaps(), config: undefined };
 }
 
 /** A region that is a part of a file. */

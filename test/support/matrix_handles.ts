@@ -31,6 +31,7 @@ export interface Handles {
   MigrationSink: api.MigrationSink;
   MigrationSource: api.MigrationSource;
   PciFunction: api.PciFunction;
+  PeerMapping: api.PeerMapping;
   Region: api.Region;
   VfioCdev: api.VfioCdev;
   VfioDevice: api.VfioDevice;
@@ -79,6 +80,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       MigrationSink: await migration.setState('resuming'),
       MigrationSource: await migration.setState('stop-copy'),
       PciFunction: device.pci,
+      PeerMapping: await ioas.mapRegion(region),
       Region: region,
       VfioCdev: await api.openCdev(fakeAddress, roots),
       VfioDevice: device,
@@ -92,9 +94,10 @@ export function closeHandles(handles: Handles): void {
   handles.MigrationSink.destroy();
   handles.MigrationSource.destroy();
   handles.VfioCdev.closeSync();
-  handles.VfioDevice.closeSync();
   handles.FaultQueue.closeSync();
+  // First, since with it goes what is mapped, of which no kernel knows.
   handles.Iommufd.closeSync();
+  handles.VfioDevice.closeSync();
   handles.Container.closeSync();
   // Its mapping went with the iommufd.
   handles.DmaBuffer.disposeSync();

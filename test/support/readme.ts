@@ -3,7 +3,12 @@ import { root } from './root.ts';
 
 /** The blocks of this language in README.md, in their order. */
 export function readmeBlocks(language: string): string[] {
-  const text = readFileSync(new URL('README.md', root), 'utf8');
+  return blocksOf('README.md', language);
+}
+
+/** The blocks of this language in a file of Markdown, in their order. */
+export function blocksOf(file: string, language: string): string[] {
+  const text = readFileSync(new URL(file, root), 'utf8');
   const blocks = text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'));
   return [...blocks].map(([, code = '']) => code);
 }

@@ -117,6 +117,8 @@ describe('eventfds', () => {
         ['eventfdWrite', [wrong, 1]],
         ['eventfdWatch', [wrong, () => undefined]],
         ['eventfdWatch', [event, wrong]],
+        ['fdWatch', [wrong, () => undefined]],
+        ['fdWatch', [event, wrong]],
         ['eventfdRef', [event, wrong]],
         ['setIrqsSync', [wrong, trigger, 0, 0, 0]],
         ['setIrqsSync', [event, wrong, 0, 0, 0]],

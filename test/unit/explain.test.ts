@@ -344,6 +344,7 @@ describe('every reason', () => {
     'maps-not-pinnable': { maps: [extent] },
     'other-container': { device: 'a' },
     'other-iommufd': { device: 'a' },
+    'region-unreachable': { device: 'a', region: 'bar0' },
   };
   const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 

@@ -9,6 +9,7 @@ import { decodePlane } from '../../lib/feature/display.ts';
 import { LoggedPages } from '../../lib/feature/dma_logging.ts';
 import { Features } from '../../lib/feature/features.ts';
 import { featureNames } from '../../lib/feature/names.ts';
+import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
 import { parseUuid } from '../../lib/feature/uuid.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -17,7 +18,7 @@ const { EINVAL, ENOMSG, ENOTTY, EOPNOTSUPP } = os.errno;
 
 function fakeFeatures(): Features {
   const location = { path: '/dev/vfio/devices/vfio0', device: { address: '0000:3b:00.0' } };
-  return Features.of({ fd: { native: 1 }, location } as unknown as BoundCdev);
+  return Features.of({ fd: { native: 1 }, location } as unknown as BoundCdev, new PeerMaps());
 }
 
 /** What stands in for the kernel's descriptor of migration data. */

@@ -5,6 +5,7 @@ import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/device/bind.ts';
 import { VfioError } from '../../lib/errors.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
+import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
 import { Region } from '../../lib/region/region.ts';
 import { planHotReset } from '../../lib/reset/hot_reset.ts';
 import { decodeHotResetInfo } from '../../lib/reset/hot_reset_info.ts';
@@ -24,7 +25,7 @@ function fakeDevice(files: Record<string, Entry> = {}): Resettable {
   const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: tree(files) };
   const location = { path: '/dev/vfio/devices/vfio0', device };
   const bound = { fd: { native: 1 }, location, devId: 1, iommufd: {} } as unknown as BoundCdev;
-  return new Resettable(bound, new Interrupts(bound, () => []), () => undefined);
+  return new Resettable(bound, new Interrupts(bound, () => []), new PeerMaps(), () => undefined);
 }
 
 /** struct vfio_pci_hot_reset_info: [device id, segment, bus, devfn] for each. */
@@ -88,7 +89,7 @@ describe('the command register around a reset', () => {
 
   function pciDevice(config: Region): Resettable {
     const { bound, interrupts } = fakeDevice();
-    return new Resettable(bound, interrupts, () => config);
+    return new Resettable(bound, interrupts, new PeerMaps(), () => config);
   }
 
   /** A configuration space after a reset, and the calls that were made. */

@@ -1,0 +1,82 @@
+import type { Mapped } from '../region/owner.ts';
+import { either, type Steps } from '../steps.ts';
+import type { PeerMapping } from './peer_mapping.ts';
+
+/** What keeps a device's memory from answering, until it is switched back. */
+export type Obstacle = 'decoding' | 'power' | 'low-power';
+
+/** Where other devices reach the memory of one device: taken away and brought back with it. */
+export class PeerMaps implements Mapped {
+  readonly #all = new Set<PeerMapping>();
+  readonly #obstacles = new Set<Obstacle>();
+
+  add(mapping: PeerMapping): void {
+    for (const each of this.#all) if (!each.mapped) this.#all.delete(each);
+    this.#all.add(mapping);
+  }
+
+  /** Whether something keeps the memory from answering. */
+  get blocked(): boolean {
+    return this.#obstacles.size > 0;
+  }
+
+  /** The memory answers no more. */
+  block(obstacle: Obstacle): void {
+    this.#obstacles.add(obstacle);
+    this.#revoke();
+  }
+
+  /** It answers again, as far as this obstacle is concerned. */
+  *unblock(obstacle: Obstacle): Steps<void> {
+    this.#obstacles.delete(obstacle);
+    yield* this.#restore();
+  }
+
+  /** The device was reset, which ends sleep. */
+  *reset(): Steps<void> {
+    this.#obstacles.delete('power');
+    this.#revoke();
+    yield* this.#restore();
+  }
+
+  /** As {@link unblock}, for whoever cannot wait: the mappings tell of what fails. */
+  unblockLater(obstacle: Obstacle): void {
+    this.#obstacles.delete(obstacle);
+    for (const each of this.#all) {
+      each.restore().catch((error: unknown) => each.emit('error', error as Error));
+    }
+  }
+
+  /** The device is closed. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#all].map((each) => each.unmap()));
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    for (const each of this.#all) each.endSync();
+  }
+
+  #revoke(): void {
+    for (const each of this.#all) each.revoke();
+  }
+
+  /** All are tried, whatever becomes of the ones before. */
+  *#restore(): Steps<void> {
+    const errors: unknown[] = [];
+    for (const each of this.#all) {
+      try {
+        yield* either(
+          () => each.restore(),
+          () => {
+            each.restoreSync();
+          },
+        );
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length === 1) throw errors[0];
+    if (errors.length > 1) throw new AggregateError(errors, 'regions were not mapped again');
+  }
+}

@@ -1,0 +1,119 @@
+import { types } from 'node:util';
+import { invalidType, outOfRange } from '../arguments.ts';
+import type { Answer } from '../binding.ts';
+import { VfioError } from '../errors.ts';
+import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
+import { faultError } from './failure.ts';
+import { refused } from './mailbox.ts';
+import type { MappedArea } from './mapped_area.ts';
+
+const [ETIMEDOUT, ECANCELED] = [-110, -125];
+
+/**
+ * Why the addon refused an access of mapped memory, or what a fault is called: found out afterwards, off the
+ * way of an access. Each method answers the error, or throws one that says more.
+ */
+export class AccessErrors {
+  readonly #area: MappedArea;
+  readonly #isClosed: () => boolean;
+
+  constructor(area: MappedArea, isClosed: () => boolean) {
+    this.#area = area;
+    this.#isClosed = isClosed;
+  }
+
+  /** @throws VfioError `ERR_VFIO_CLOSED` */
+  requireOpen(): void {
+    if (!this.#isClosed()) return;
+    const message = `the mapping of ${this.#area.name} is closed`;
+    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
+  }
+
+  read(call: string, offset: number, width: Width, status: number): Error {
+    this.requireOpen();
+    if (status === refused) checkAccess(offset, width, this.#area.size);
+    return faultError(this.#area, call, offset, status);
+  }
+
+  write(call: string, offset: number, width: Width, value: number | bigint, status: number): Error {
+    this.requireOpen();
+    if (status === refused) {
+      checkAccess(offset, width, this.#area.size);
+      this.#checkWritable(offset, width);
+      checkValue(value, width);
+    }
+    return faultError(this.#area, call, offset, status);
+  }
+
+  block(call: 'readBlock' | 'writeBlock', offset: number, values: unknown, answer: Answer): Error {
+    this.requireOpen();
+    const name = call === 'readBlock' ? 'target' : 'values';
+    if (answer === undefined) {
+      const { size } = this.#area;
+      if (!isBlock(values)) {
+        const expected = 'a Uint8Array, Uint16Array, Uint32Array or BigUint64Array';
+        throw invalidType(name, expected, values);
+      }
+      checkLength(`${name}.byteLength`, values.byteLength, 0, size);
+      checkRange(offset, values.byteLength, size);
+      const width = values.BYTES_PER_ELEMENT;
+      if (offset % width !== 0) throw outOfRange('offset', `a multiple of ${width}`, offset);
+      if (call === 'writeBlock') this.#checkWritable(offset, values.byteLength);
+    }
+    return faultError(this.#area, call, offset, answer);
+  }
+
+  batch(call: string, offsets: unknown, values: unknown, answer: Answer): Error {
+    this.requireOpen();
+    if (answer !== undefined) return faultError(this.#area, call, undefined, answer);
+    if (!types.isUint32Array(offsets)) throw invalidType('offsets', 'a Uint32Array', offsets);
+    if (!types.isUint32Array(values)) throw invalidType('values', 'a Uint32Array', values);
+    if (values.length < offsets.length) {
+      const expected = `of ${offsets.length} elements at least, one for each offset`;
+      throw outOfRange('values.length', expected, values.length);
+    }
+    for (const offset of offsets) {
+      checkAccess(offset, 4, this.#area.size);
+      if (call === 'writeBatch32') this.#checkWritable(offset, 4);
+    }
+    return faultError(this.#area, call, undefined, answer);
+  }
+
+  poll(offset: number, mask: number, value: number, timeout: number, answer: Answer): Error {
+    const { name, size, offset: start, owner } = this.#area;
+    if (answer === undefined || answer === ECANCELED) this.requireOpen();
+    if (answer === undefined) checkAccess(offset, 4, size);
+    if (answer !== ETIMEDOUT) return faultError(this.#area, 'poll32', offset, answer);
+    const [at, bits, wanted] = [offset + start, mask, value].map((n) => `0x${n.toString(16)}`);
+    const register = `${name}+${at ?? ''}`;
+    const { address } = owner.location.device;
+    return new VfioError({
+      code: 'ERR_VFIO_TIMEOUT',
+      message: `the bits ${bits ?? ''} of ${register} of ${address} were not ${wanted ?? ''} within ${timeout} ms`,
+      device: address,
+      region: register,
+    });
+  }
+
+  #checkWritable(offset: number, length: number): void {
+    const { readOnly, size } = this.#area;
+    const { start, end } = readOnly;
+    if (offset >= end || offset + length <= start) return;
+    const isAll = start === 0 && end === size;
+    const expected = isAll
+      ? 'in a region that can be written'
+      : `outside of the MSI-X table (0x${start.toString(16)} to 0x${end.toString(16)}), which the kernel alone writes`;
+    throw outOfRange('offset', expected, offset);
+  }
+}
+
+function isBlock(
+  values: unknown,
+): values is Uint8Array | Uint16Array | Uint32Array | BigUint64Array {
+  return (
+    types.isUint8Array(values) ||
+    types.isUint16Array(values) ||
+    types.isUint32Array(values) ||
+    types.isBigUint64Array(values)
+  );
+}

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'mocha';
+import { CHECKOUT, lab } from './vm.ts';
+
+// `npm run test:lab` runs them on 6.12, which has no regions for other devices, maps addresses only, and
+// checks no tokens.
+
+describe('the device tests', () => {
+  it('pass on Linux 7.3', async function () {
+    if (process.env['VFIO_LAB_TEST_7_3'] !== '1') this.skip();
+    const files = join(CHECKOUT, 'build-test/test/device/*.test.js');
+    const mocha = ['npx', 'mocha', '--no-config', '--timeout', '60000', '--reporter', 'dot', files];
+    const { stdout, status } = await lab([
+      '--kernel',
+      '7.3',
+      '--nvme',
+      '2',
+      '--deadline',
+      '1100',
+      '--',
+      ...mocha,
+    ]);
+    assert.equal(status, 0, stdout.toString());
+    assert.match(stdout.toString(), /\d{3} passing/);
+  }).timeout(1_200_000);
+});
