@@ -1,0 +1,124 @@
+import {
+  Iommufd,
+  VfioDevice,
+  VfioError,
+  type DeviceAddress,
+  type OpenDeviceOptions,
+} from '../../index.ts';
+import type { Round, Stopwatch, Watches } from './steps.ts';
+
+/** The ways that a kernel may have to a device. */
+export const backends = ['cdev', 'group', 'compat'] as const;
+
+export type Backend = (typeof backends)[number];
+
+/** What each is made of. */
+export const backendText: Readonly<Record<Backend, string>> = {
+  cdev: 'device cdev, iommufd',
+  group: 'group, type1 container',
+  compat: 'group, iommufd as its container',
+};
+
+export const forms = ['sync', 'async'] as const;
+
+export type Form = (typeof forms)[number];
+
+/** Opens and closes a device once. */
+export async function openAndClose(
+  backend: Backend,
+  form: Form,
+  device: DeviceAddress,
+  watches: Watches,
+): Promise<Round> {
+  const watch = watches.start(device.address);
+  if (form === 'sync') roundSync(backend, device, watch);
+  else await roundAsync(backend, device, watch);
+  return watch.round;
+}
+
+/** Nothing else of the program's own: who wants the device back waits until it is closed anyway. */
+export function openOptions(backend: Backend): OpenDeviceOptions {
+  const options = { backend, requestEvents: false };
+  return options;
+}
+
+function roundSync(backend: Backend, spec: DeviceAddress, watch: Stopwatch): void {
+  const iommufd = openIommufd(backend, watch);
+  const device = VfioDevice.openSync(spec, { ...openOptions(backend), iommufd });
+  watch.lap('info');
+  const ioas = iommufd?.createIoas();
+  if (ioas) {
+    device.attachSync(ioas);
+    watch.lap('attach');
+  }
+  device.closeSync();
+  watch.lap('close');
+  if (ioas) {
+    ioas.closeSync();
+    iommufd?.closeSync();
+    watch.lap('release');
+  }
+}
+
+async function roundAsync(backend: Backend, spec: DeviceAddress, watch: Stopwatch): Promise<void> {
+  const iommufd = openIommufd(backend, watch);
+  const device = await VfioDevice.open(spec, { ...openOptions(backend), iommufd });
+  watch.lap('info');
+  const ioas = iommufd?.createIoas();
+  if (ioas) {
+    await device.attach(ioas);
+    watch.lap('attach');
+  }
+  await device.close();
+  watch.lap('close');
+  if (ioas) {
+    await ioas.close();
+    await iommufd?.close();
+    watch.lap('release');
+  }
+}
+
+/** Of a group, opening attaches the device to its container. */
+function openIommufd(backend: Backend, watch: Stopwatch): Iommufd | undefined {
+  if (backend !== 'cdev') return undefined;
+  const iommufd = Iommufd.open();
+  watch.lap('open');
+  return iommufd;
+}
+
+/** A backend that does not open the device, and why. */
+export interface Missing {
+  backend: Backend;
+  why: string;
+}
+
+/** Tries each backend on the devices. Throws where none opens them, for the reason of the first. */
+export async function probe(
+  wanted: readonly Backend[],
+  devices: readonly DeviceAddress[],
+): Promise<{ found: Backend[]; missing: Missing[] }> {
+  const found: Backend[] = [];
+  const missing: Missing[] = [];
+  let first: VfioError | undefined;
+  for (const backend of wanted) {
+    try {
+      for (const spec of devices) await openOnce(backend, spec);
+      found.push(backend);
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      first ??= error;
+      missing.push({ backend, why: error.message });
+    }
+  }
+  if (found.length === 0 && first) throw first;
+  return { found, missing };
+}
+
+async function openOnce(backend: Backend, spec: DeviceAddress): Promise<void> {
+  const device = await VfioDevice.open(spec, openOptions(backend));
+  const kind = (device as { backend?: { kind: string } }).backend?.kind ?? 'cdev';
+  await device.close();
+  if (kind === backend) return;
+  const message = 'this version of the package does not have it';
+  throw new VfioError({ code: 'ERR_VFIO_UNSUPPORTED', message });
+}

@@ -1,0 +1,39 @@
+import type { Round } from './steps.ts';
+
+/** One way to do the work, with what its rounds took. */
+export interface Way<Result = Round> {
+  /** Makes so many rounds, in a row. */
+  run: (count: number) => Promise<Result[]>;
+  rounds: Result[];
+}
+
+export interface Plan {
+  /** Rounds of each way before those that count. */
+  warmUp: number;
+  rounds: number;
+  /** Rounds in a row before it is another's turn. */
+  turn: number;
+}
+
+/**
+ * Makes the rounds of all ways in turns, so that what slows the machine down for a while slows down
+ * all of them.
+ */
+export async function interleave<Result>(
+  ways: readonly Way<Result>[],
+  { warmUp, rounds, turn }: Plan,
+  onProgress?: (done: number, total: number) => void,
+): Promise<void> {
+  const total = ways.length * (warmUp + rounds);
+  let done = 0;
+  for (const phase of [warmUp, rounds]) {
+    for (let made = 0; made < phase; made += turn) {
+      const count = Math.min(turn, phase - made);
+      for (const way of ways) {
+        way.rounds.push(...(await way.run(count)));
+        onProgress?.((done += count), total);
+      }
+    }
+    if (phase === warmUp) for (const way of ways) way.rounds.length = 0;
+  }
+}
