@@ -35,7 +35,7 @@ const now = (): bigint => process.hrtime.bigint();
 const since = (start: bigint): number => Number(now() - start);
 
 async function compare(kind: string, ways: Record<string, Round>, rounds: number): Promise<void> {
-  const baseline = new BaselineRounds<Time>('dma', [kind, baselineDevice]);
+  const baseline = BaselineRounds.inC<Time>('dma', [kind, baselineDevice]);
   const turn = Math.max(1, Math.floor(rounds / 10));
   const times: Record<string, number[]> = { c: [] };
   // The first tenth warms up.

@@ -49,7 +49,7 @@ interface Measured {
 
 async function measure(specs: readonly DeviceAddress[], rounds: number): Promise<Measured> {
   const folders = specs.map((spec) => locateDevice(spec).sysfsPath);
-  const baseline = new BaselineRounds<Fleet>('fleet', folders);
+  const baseline = BaselineRounds.inC<Fleet>('fleet', folders);
   const measured: Measured = { c: [], ours: [] };
   for (let at = -2; at < rounds; at++) {
     const [c] = await baseline.rounds(1);

@@ -57,7 +57,7 @@ async function delaysDuring(run: () => Promise<unknown>): Promise<IntervalHistog
 
 async function compare(count: number, rounds: number): Promise<void> {
   const sysfsRoot = makeTree(count);
-  const baseline = new BaselineRounds<Listed>('list', [sysfsRoot]);
+  const baseline = BaselineRounds.inC<Listed>('list', [sysfsRoot]);
   const times = { c: [] as number[], sync: [] as number[], async: [] as number[] };
   const warmUp = 10;
   for (let at = -warmUp; at < rounds; at++) {

@@ -11,7 +11,7 @@ const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror'];
 const include = systemHeadersSuffice() ? [] : ['-isystem', await labHeaders('6.12')];
 mkdirSync(`${root}build-baseline`, { recursive: true });
 for (const program of programs) {
-  const sources = [`bench/baseline/${program}.c`, 'bench/baseline/cdev.c'];
+  const sources = [program, 'cdev', 'group'].map((name) => `bench/baseline/${name}.c`);
   gcc([...flags, ...include, ...sources, '-pthread', '-o', `build-baseline/${program}`]);
 }
 

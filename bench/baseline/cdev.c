@@ -118,3 +118,12 @@ int get_irq_info(int device, uint32_t index, union info* info) {
   return get_info(device, VFIO_DEVICE_GET_IRQ_INFO, info, sizeof(info->irq),
                   "VFIO_DEVICE_GET_IRQ_INFO");
 }
+
+void read_all_info(int device, union info* info) {
+  get_device_info(device, info);
+  const struct vfio_device_info head = info->device;
+  for (uint32_t index = 0; index < head.num_regions; index++) {
+    get_region_info(device, index, info);
+  }
+  for (uint32_t index = 0; index < head.num_irqs; index++) get_irq_info(device, index, info);
+}

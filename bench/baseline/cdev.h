@@ -35,3 +35,5 @@ union info {
 void get_device_info(int device, union info* info);
 int get_region_info(int device, uint32_t index, union info* info);
 int get_irq_info(int device, uint32_t index, union info* info);
+// All three, of every index; the answers are not kept.
+void read_all_info(int device, union info* info);

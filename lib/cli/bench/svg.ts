@@ -65,7 +65,7 @@ text { font: 12px sans-serif; fill: black }
 .hatched { fill: url(#hatched) }
 .dotted { fill: url(#dotted) }
 .median { stroke: black; stroke-width: 2 }
-.halo { stroke: white; stroke-width: 5 }
+.halo { stroke: white; stroke-width: 4 }
 .p99 { stroke: black; stroke-width: 1; fill: none }
 </style>
 <defs>
@@ -179,10 +179,10 @@ function drawLegend(y: number): string[] {
     `<rect class="bar hollow" x="${left}" y="${y - 9}" width="8" height="10"/>`,
     `<rect class="bar hollow" x="${left + 8}" y="${y - 4}" width="8" height="5"/>`,
     text(left + 22, y, 'how many rounds took that long'),
-    `<line class="median" x1="${left + 220}" y1="${y - 12}" x2="${left + 220}" y2="${y + 3}"/>`,
-    text(left + 228, y, 'median, and in numbers on the right'),
-    `<path class="p99" d="M${left + 450} ${y - 10}v12m-3 -12h6"/>`,
-    text(left + 460, y, '99th percentile; the axis is logarithmic'),
+    `<line class="median" x1="${left + 240}" y1="${y - 12}" x2="${left + 240}" y2="${y + 3}"/>`,
+    text(left + 248, y, 'median, and in numbers on the right'),
+    `<path class="p99" d="M${left + 500} ${y - 10}v12m-3 -12h6"/>`,
+    text(left + 510, y, '99th percentile; the axis is logarithmic'),
   ];
 }
 
