@@ -78,11 +78,6 @@ uint32_t attach_ioas(int device, uint32_t ioas) {
   return arg.pt_id;
 }
 
-void destroy(int iommufd, uint32_t id) {
-  struct iommu_destroy arg = {.size = sizeof(arg), .id = id};
-  ioctl_or_exit(iommufd, IOMMU_DESTROY, &arg, "IOMMU_DESTROY");
-}
-
 // argsz is the first field of all three. Answers 0 where the kernel does not know the index.
 static int get_info(int device, unsigned long request, union info* info, uint32_t room,
                     const char* name) {

@@ -21,7 +21,6 @@ int open_iommufd(void);
 uint32_t bind_iommufd(int device, int iommufd);
 uint32_t alloc_ioas(int iommufd);
 uint32_t attach_ioas(int device, uint32_t ioas);
-void destroy(int iommufd, uint32_t id);
 
 // The info structs with room for their capabilities. The index forms return 0 where the kernel does
 // not know the index.

@@ -15,6 +15,7 @@ import type { Backend } from './backend.ts';
 import { CdevAttachment } from './cdev_attachment.ts';
 import { warnOfNoiommu } from './isolation.ts';
 import type { DeviceNode } from './node.ts';
+import { tellStep } from './open_steps.ts';
 import { ioctlOf, type Attachment, type OpenedDevice } from './opened.ts';
 import { isSriov, warnOfToken } from './vf_token.ts';
 
@@ -152,9 +153,10 @@ interface Target {
   own: Iommufd | undefined;
 }
 
-function chooseIommufd({ roots }: DeviceNode, given: Iommufd | undefined): Target {
+function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefined): Target {
   if (given !== undefined) return { iommufd: given, own: undefined };
   const own = Iommufd.openFor(roots);
+  tellStep('open', location.device.address);
   return { iommufd: own, own };
 }
 

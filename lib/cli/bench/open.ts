@@ -31,7 +31,7 @@ can be reset: 0.2 s and more. Nobody else may have it meanwhile.
 
   lookup  the device's node, in sysfs           info     what the kernel says of it
   open    open and fstat, and the iommufd       attach   an address space, attached
-  bind    open in the kernel's sense            close    the device; release: the rest
+  bind    open in the kernel's sense            close    all of it
 
 Ways take turns, a tenth of their rounds each, after a tenth that does not count. p99 is the value
 that 99 of 100 rounds do not exceed; of few rounds it is the longest.`,

@@ -1,10 +1,4 @@
-import {
-  Iommufd,
-  VfioDevice,
-  VfioError,
-  type DeviceAddress,
-  type OpenDeviceOptions,
-} from '../../index.ts';
+import { VfioDevice, VfioError, type DeviceAddress, type OpenDeviceOptions } from '../../index.ts';
 import type { Round, Stopwatch, Watches } from './steps.ts';
 
 /** The ways that a kernel may have to a device. */
@@ -43,47 +37,30 @@ export function openOptions(backend: Backend): OpenDeviceOptions {
 }
 
 function roundSync(backend: Backend, spec: DeviceAddress, watch: Stopwatch): void {
-  const iommufd = openIommufd(backend, watch);
-  const device = VfioDevice.openSync(spec, { ...openOptions(backend), iommufd });
+  const device = VfioDevice.openSync(spec, openOptions(backend));
   watch.lap('info');
-  const ioas = iommufd?.createIoas();
-  if (ioas) {
-    device.attachSync(ioas);
+  if (attaches(backend)) {
+    device.attachSync(device.iommufd.createIoas());
     watch.lap('attach');
   }
   device.closeSync();
   watch.lap('close');
-  if (ioas) {
-    ioas.closeSync();
-    iommufd?.closeSync();
-    watch.lap('release');
-  }
 }
 
 async function roundAsync(backend: Backend, spec: DeviceAddress, watch: Stopwatch): Promise<void> {
-  const iommufd = openIommufd(backend, watch);
-  const device = await VfioDevice.open(spec, { ...openOptions(backend), iommufd });
+  const device = await VfioDevice.open(spec, openOptions(backend));
   watch.lap('info');
-  const ioas = iommufd?.createIoas();
-  if (ioas) {
-    await device.attach(ioas);
+  if (attaches(backend)) {
+    await device.attach(device.iommufd.createIoas());
     watch.lap('attach');
   }
   await device.close();
   watch.lap('close');
-  if (ioas) {
-    await ioas.close();
-    await iommufd?.close();
-    watch.lap('release');
-  }
 }
 
-/** Of a group, opening attaches the device to its container. */
-function openIommufd(backend: Backend, watch: Stopwatch): Iommufd | undefined {
-  if (backend !== 'cdev') return undefined;
-  const iommufd = Iommufd.open();
-  watch.lap('open');
-  return iommufd;
+/** A group is attached to its container by opening the device. */
+function attaches(backend: Backend): boolean {
+  return backend === 'cdev';
 }
 
 /** A backend that does not open the device, and why. */

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { OpenStep } from '../../index.ts';
 
 /** The steps from an address to closed descriptors. */
-export const steps = ['lookup', 'open', 'bind', 'info', 'attach', 'close', 'release'] as const;
+export const steps = ['lookup', 'open', 'bind', 'info', 'attach', 'close'] as const;
 
 export type Step = (typeof steps)[number];
 

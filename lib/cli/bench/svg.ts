@@ -123,8 +123,7 @@ const titles: Readonly<Record<Row, string>> = {
   bind: 'bind: open in the kernel’s sense',
   info: 'info: regions and interrupts',
   attach: 'attach: an address space',
-  close: 'close: the device',
-  release: 'release: the address space, the iommufd',
+  close: 'close: all of it',
   total: 'total',
   'outside bind, close': 'total without bind and close',
 };
