@@ -54,8 +54,8 @@ int SlowCalls::Enqueue(std::unique_ptr<Job> job) {
   if (unsettled_++ == 0) uv_ref(reinterpret_cast<uv_handle_t*>(&settled_));
   uv_mutex_lock(&mutex_);
   waiting_.push_back(std::move(job));
-  uv_cond_signal(&wake_);
   uv_mutex_unlock(&mutex_);
+  uv_cond_signal(&wake_);  // outside: the thread that wakes needs the mutex
   return 0;
 }
 
@@ -87,7 +87,9 @@ void SlowCalls::Work() {
     job->call = nullptr;  // gives its leases back: a close may wait for them
     uv_mutex_lock(&mutex_);
     done_.push_back(std::move(job));
-    uv_async_send(&settled_);
+    uv_mutex_unlock(&mutex_);
+    uv_async_send(&settled_);  // outside too; Stop joins this thread before the handle is closed
+    uv_mutex_lock(&mutex_);
   }
   uv_mutex_unlock(&mutex_);
 }
