@@ -16,12 +16,12 @@ for (let round = 0; round < Number(rounds); round++) {
   mark('begin');
   if (form === 'sync') {
     const device = VfioDevice.openSync(address, options);
-    device.attachSync(device.iommufd.createIoas());
+    device.attachSync(device.createIoas());
     mark('opened');
     device.closeSync();
   } else {
     const device = await VfioDevice.open(address, options);
-    await device.attach(device.iommufd.createIoas());
+    await device.attach(device.createIoas());
     mark('opened');
     await device.close();
   }

@@ -96,6 +96,20 @@ export class OwnedFd {
     return this.#closed;
   }
 
+  /** Closes this, then `next`: with one change of threads for both, where neither is closed yet. */
+  async closeBefore(next: OwnedFd): Promise<void> {
+    if (this.#closed ?? next.#closed) {
+      try {
+        await this.close();
+      } finally {
+        await next.close();
+      }
+    } else {
+      this.#closed = next.#closed = this.#close(next);
+      await this.#closed;
+    }
+  }
+
   /** Closes here and now, unless it is closed or `close()` is doing so already. */
   closeSync(): void {
     const fd = this.#take();
@@ -106,11 +120,12 @@ export class OwnedFd {
     check(answer, { syscall: 'close', path: this.path });
   }
 
-  async #close(): Promise<void> {
+  async #close(next?: OwnedFd): Promise<void> {
     const fd = this.#take();
     if (fd === undefined) return;
-    const answer = await binding().close(fd);
+    const answer = await binding().close(fd, next === undefined ? undefined : next.#take());
     this.#kept.clear();
+    if (next !== undefined) next.#kept.clear();
     check(answer, { syscall: 'close', path: this.path });
   }
 

@@ -114,16 +114,26 @@ Napi::Value FdNumber(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), *fd);
 }
 
-// close(handle): forgets the handle at once
-Call Close(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
-  if (!handle) return {};
+std::shared_ptr<Fd> TakeArgument(const Napi::CallbackInfo& info, size_t index) {
+  const auto handle = Uint32Argument(info, index);
+  if (!handle) return nullptr;
   auto* addon = info.Env().GetInstanceData<Addon>();
   // First: libuv must not poll a number that the kernel gives to somebody else.
   if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(*handle);
-  std::shared_ptr<Fd> fd = addon->fds.Take(*handle);
-  if (!fd) return {};
-  return [fd = std::move(fd)] { return fd->Close(); };
+  return addon->fds.Take(*handle);
+}
+
+// close(handle, next or undefined): forgets the handles at once; closes the one, then the other
+// whatever came of the first, and answers the first -errno
+Call Close(const Napi::CallbackInfo& info) {
+  std::shared_ptr<Fd> fd = TakeArgument(info, 0);
+  std::shared_ptr<Fd> next = TakeArgument(info, 1);
+  if (!fd || (!next && !info[1].IsUndefined())) return {};
+  return [fd = std::move(fd), next = std::move(next)] {
+    const int result = fd->Close();
+    const int after = next ? next->Close() : 0;
+    return result != 0 ? result : after;
+  };
 }
 
 }  // namespace

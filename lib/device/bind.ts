@@ -67,11 +67,7 @@ export class BoundCdev implements OpenedDevice {
   }
 
   async close(): Promise<void> {
-    try {
-      await this.fd.close();
-    } finally {
-      await this.#ownIommufd?.close();
-    }
+    await (this.#ownIommufd ? this.fd.closeBefore(this.#ownIommufd.owned) : this.fd.close());
   }
 
   closeSync(): void {

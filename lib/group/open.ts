@@ -1,9 +1,11 @@
 import type { NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
+import type { CallerPlace } from '../caller.ts';
 import type { Backend, BackendKind } from '../device/backend.ts';
 import { requireIsolation, warnOfNoiommu } from '../device/isolation.ts';
 import { openNodeOf, openNodeOfSync, type NodeKind } from '../device/late_node.ts';
 import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
+import { tellStep } from '../device/open_steps.ts';
 import type { OpenOptions, OpenSyncOptions } from '../device/open_options.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
 import { subjectOf } from '../diagnose/subject.ts';
@@ -27,7 +29,7 @@ export interface GroupWay {
   iommufd: Iommufd | undefined;
   vfToken: string | undefined;
   /** Where the program asked for it. */
-  place: string | undefined;
+  place: CallerPlace;
 }
 
 /**
@@ -43,8 +45,10 @@ export async function openByGroup(
   const kind = nodesFor(way);
   let host: Host | undefined;
   try {
-    const { group: number } = kind.find(spec, roots);
+    const { group: number, device } = kind.find(spec, roots);
+    tellStep('lookup', device.address);
     host = hostOf(roots, way);
+    tellStep('open', device.address);
     const { groups } = host;
     const group = await groups.join(number, () => openNodeOf(kind, spec, options));
     try {
@@ -69,8 +73,10 @@ export function openByGroupSync(
   const kind = nodesFor(way);
   let host: Host | undefined;
   try {
-    const { group: number } = kind.find(spec, roots);
+    const { group: number, device } = kind.find(spec, roots);
+    tellStep('lookup', device.address);
     host = hostOf(roots, way);
+    tellStep('open', device.address);
     const { groups } = host;
     const group = groups.joinSync(number, () => openNodeOfSync(kind, spec, options));
     try {

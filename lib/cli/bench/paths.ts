@@ -32,15 +32,14 @@ export async function openAndClose(
 
 /** Nothing else of the program's own: who wants the device back waits until it is closed anyway. */
 export function openOptions(backend: Backend): OpenDeviceOptions {
-  const options = { backend, requestEvents: false };
-  return options;
+  return { backend, requestEvents: false };
 }
 
 function roundSync(backend: Backend, spec: DeviceAddress, watch: Stopwatch): void {
   const device = VfioDevice.openSync(spec, openOptions(backend));
   watch.lap('info');
   if (attaches(backend)) {
-    device.attachSync(device.iommufd.createIoas());
+    device.attachSync(device.createIoas());
     watch.lap('attach');
   }
   device.closeSync();
@@ -51,7 +50,7 @@ async function roundAsync(backend: Backend, spec: DeviceAddress, watch: Stopwatc
   const device = await VfioDevice.open(spec, openOptions(backend));
   watch.lap('info');
   if (attaches(backend)) {
-    await device.attach(device.iommufd.createIoas());
+    await device.attach(device.createIoas());
     watch.lap('attach');
   }
   await device.close();
@@ -79,7 +78,10 @@ export async function probe(
   let first: VfioError | undefined;
   for (const backend of wanted) {
     try {
-      for (const spec of devices) await openOnce(backend, spec);
+      for (const spec of devices) {
+        const device = await VfioDevice.open(spec, openOptions(backend));
+        await device.close();
+      }
       found.push(backend);
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
@@ -89,13 +91,4 @@ export async function probe(
   }
   if (found.length === 0 && first) throw first;
   return { found, missing };
-}
-
-async function openOnce(backend: Backend, spec: DeviceAddress): Promise<void> {
-  const device = await VfioDevice.open(spec, openOptions(backend));
-  const kind = (device as { backend?: { kind: string } }).backend?.kind ?? 'cdev';
-  await device.close();
-  if (kind === backend) return;
-  const message = 'this version of the package does not have it';
-  throw new VfioError({ code: 'ERR_VFIO_UNSUPPORTED', message });
 }

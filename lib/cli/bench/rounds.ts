@@ -26,14 +26,14 @@ export async function interleave<Result>(
 ): Promise<void> {
   const total = ways.length * (warmUp + rounds);
   let done = 0;
-  for (const phase of [warmUp, rounds]) {
-    for (let made = 0; made < phase; made += turn) {
-      const count = Math.min(turn, phase - made);
+  for (const phase of [{ length: warmUp, counts: false }, { length: rounds, counts: true }]) {
+    for (let made = 0; made < phase.length; made += turn) {
+      const count = Math.min(turn, phase.length - made);
       for (const way of ways) {
-        way.rounds.push(...(await way.run(count)));
+        const results = await way.run(count);
+        if (phase.counts) way.rounds.push(...results);
         onProgress?.((done += count), total);
       }
     }
-    if (phase === warmUp) for (const way of ways) way.rounds.length = 0;
   }
 }
