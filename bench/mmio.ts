@@ -3,8 +3,6 @@
 //
 //   npm run bench:mmio [-- <path of another node> …]
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { root } from '../test/support/root.ts';
 
 const path = (name: string): string => new URL(name, root).pathname;
@@ -25,18 +23,6 @@ const rounds = 5;
 
 type Case = keyof typeof cases;
 const names = Object.keys(cases) as Case[];
-
-function compileNoop(): void {
-  const headers = createRequire(import.meta.url)('node-api-headers') as { include_dir: string };
-  mkdirSync(path('build-baseline'), { recursive: true });
-  const flags = ['-std=gnu17', '-O2', '-shared', '-fPIC', '-I', headers.include_dir];
-  execFileSync('gcc', [
-    ...flags,
-    path('bench/baseline/noop.c'),
-    '-o',
-    path('build-baseline/noop.node'),
-  ]);
-}
 
 function measure(node: string, name: string): number {
   const program = path('build-test/bench/mmio_case.js');
@@ -71,5 +57,4 @@ function compare(node: string): void {
   console.log(`heap after 10 million read32: ${measure(node, 'heap')} bytes more`);
 }
 
-compileNoop();
 for (const node of [process.execPath, ...process.argv.slice(2)]) compare(node);

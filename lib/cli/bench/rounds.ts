@@ -26,7 +26,10 @@ export async function interleave<Result>(
 ): Promise<void> {
   const total = ways.length * (warmUp + rounds);
   let done = 0;
-  for (const phase of [{ length: warmUp, counts: false }, { length: rounds, counts: true }]) {
+  for (const phase of [
+    { length: warmUp, counts: false },
+    { length: rounds, counts: true },
+  ]) {
     for (let made = 0; made < phase.length; made += turn) {
       const count = Math.min(turn, phase.length - made);
       for (const way of ways) {
