@@ -28,25 +28,34 @@ struct cdev find_cdev(const char* sysfs_device) {
   if (!cdev.name[0]) errx(1, "%s: no cdev", path);
   char file[8192];
   snprintf(file, sizeof(file), "%s/%s/dev", path, cdev.name);
+  cdev.numbers = read_numbers(file);
+  return cdev;
+}
+
+dev_t read_numbers(const char* file) {
   const int fd = open(file, O_RDONLY | O_CLOEXEC);
   if (fd < 0) err(1, "%s", file);
   char text[64] = {};
   if (read(fd, text, sizeof(text) - 1) < 0) err(1, "%s", file);
   close(fd);
-  if (sscanf(text, "%u:%u", &cdev.major, &cdev.minor) != 2) errx(1, "%s: '%s'", file, text);
-  return cdev;
+  unsigned major;
+  unsigned minor;
+  if (sscanf(text, "%u:%u", &major, &minor) != 2) errx(1, "%s: '%s'", file, text);
+  return makedev(major, minor);
 }
 
 int open_cdev(const struct cdev* cdev) {
   char path[128];
   snprintf(path, sizeof(path), "/dev/vfio/devices/%s", cdev->name);
+  return open_node(path, cdev->numbers);
+}
+
+int open_node(const char* path, dev_t numbers) {
   const int fd = open(path, O_RDWR | O_CLOEXEC);
   if (fd < 0) err(1, "%s", path);
   struct stat st;
   if (fstat(fd, &st)) err(1, "%s", path);
-  if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(cdev->major, cdev->minor)) {
-    errx(1, "%s is another device", path);
-  }
+  if (!S_ISCHR(st.st_mode) || st.st_rdev != numbers) errx(1, "%s is another device", path);
   return fd;
 }
 

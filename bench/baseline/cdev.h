@@ -6,16 +6,21 @@
 #include <linux/iommufd.h>
 #include <linux/vfio.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 // The device's one entry in <sysfs device>/vfio-dev, and the numbers in its `dev`.
 struct cdev {
   char name[64];
-  unsigned major;
-  unsigned minor;
+  dev_t numbers;
 };
 
+// The device numbers that a file of sysfs holds.
+dev_t read_numbers(const char* file);
+// Opens a node and checks its numbers by fstat.
+int open_node(const char* path, dev_t numbers);
+
 struct cdev find_cdev(const char* sysfs_device);
-// Opens /dev/vfio/devices/<name> and checks its numbers by fstat.
+// Opens /dev/vfio/devices/<name>.
 int open_cdev(const struct cdev* cdev);
 int open_iommufd(void);
 uint32_t bind_iommufd(int device, int iommufd);

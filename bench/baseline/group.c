@@ -11,14 +11,18 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cdev.h"
+
 static const char* last_part(const char* path) { return strrchr(path, '/') + 1; }
 
-int find_group(const char* sysfs_device) {
+struct group_node find_group(const char* sysfs_device) {
   char path[PATH_MAX];
   char target[PATH_MAX] = {};
   snprintf(path, sizeof(path), "%.3000s/iommu_group", sysfs_device);
   if (readlink(path, target, sizeof(target) - 1) < 0) err(1, "%s", path);
-  return atoi(last_part(target));
+  const int group = atoi(last_part(target));
+  snprintf(path, sizeof(path), "/sys/class/vfio/%d/dev", group);
+  return (struct group_node){group, read_numbers(path)};
 }
 
 static int open_or_exit(const char* path) {
@@ -27,10 +31,10 @@ static int open_or_exit(const char* path) {
   return fd;
 }
 
-struct group open_group(int number, const char* container) {
+struct group open_group(const struct group_node* node, const char* container) {
   char path[64];
-  snprintf(path, sizeof(path), "/dev/vfio/%d", number);
-  const struct group group = {number, open_or_exit(path), open_or_exit(container)};
+  snprintf(path, sizeof(path), "/dev/vfio/%d", node->group);
+  const struct group group = {open_node(path, node->numbers), open_or_exit(container)};
   struct vfio_group_status status = {.argsz = sizeof(status)};
   if (ioctl(group.fd, VFIO_GROUP_GET_STATUS, &status)) err(1, "VFIO_GROUP_GET_STATUS");
   if (!(status.flags & VFIO_GROUP_FLAGS_VIABLE)) errx(1, "%s is not viable", path);

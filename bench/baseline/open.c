@@ -48,9 +48,9 @@ static void cdev_round(const char* sysfs_device, uint64_t at[STEPS + 1]) {
 static void any_group_round(const char* sysfs_device, const char* container,
                             uint64_t at[STEPS + 1]) {
   at[LOOKUP] = now();
-  const int number = find_group(sysfs_device);
+  const struct group_node node = find_group(sysfs_device);
   at[OPEN] = now();
-  const struct group group = open_group(number, container);
+  const struct group group = open_group(&node, container);
   at[BIND] = now();
   const int device = open_group_device(&group, sysfs_device);
   at[INFO] = now();

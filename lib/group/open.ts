@@ -52,7 +52,7 @@ export async function openByGroup(
     const { groups } = host;
     const group = await groups.join(number, () => openNodeOf(kind, spec, options));
     try {
-      const location = kind.find(spec, roots);
+      const location = { ...group.node.location, device };
       return opened(await run(deviceOf(group, location, way)), { location, group, host, way });
     } catch (error) {
       return await closeAndThrow(error, () => groups.leave(group));
@@ -80,7 +80,7 @@ export function openByGroupSync(
     const { groups } = host;
     const group = groups.joinSync(number, () => openNodeOfSync(kind, spec, options));
     try {
-      const location = kind.find(spec, roots);
+      const location = { ...group.node.location, device };
       return opened(runSync(deviceOf(group, location, way)), { location, group, host, way });
     } catch (error) {
       return closeSyncAndThrow(error, () => {
