@@ -4,6 +4,7 @@
 //   npm run bench:mmio [-- <path of another node> …]
 import { execFileSync } from 'node:child_process';
 import { root } from '../test/support/root.ts';
+import { positionals, ratio, showTables } from './table.ts';
 
 const path = (name: string): string => new URL(name, root).pathname;
 
@@ -33,28 +34,41 @@ function median(values: number[]): number {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
-function compare(node: string): void {
-  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
-  const times: Record<string, number[]> = {};
-  for (let round = 0; round < rounds; round++) {
-    for (const name of names) (times[name] ??= []).push(measure(node, name));
-  }
-  const noop = median(times['noop'] ?? []);
-  console.log(`\nNode ${version}: medians of ${rounds} processes`);
-  console.log(
-    `${'case'.padEnd(14)}${'ns'.padStart(9)}${'÷ noop'.padStart(9)}${'ns/access'.padStart(11)}`,
-  );
-  for (const name of names) {
-    const time = median(times[name] ?? []);
-    const each = (time / cases[name]).toFixed(2);
-    const cells = [
-      time.toFixed(1).padStart(9),
-      (time / noop).toFixed(2).padStart(9),
-      each.padStart(11),
-    ];
-    console.log(name.padEnd(14) + cells.join(''));
-  }
-  console.log(`heap after 10 million read32: ${measure(node, 'heap')} bytes more`);
+interface Column {
+  version: string;
+  /** Nanoseconds of each case, and the growth of the heap in bytes. */
+  times: Record<Case, number>;
+  heap: number;
 }
 
-for (const node of [process.execPath, ...process.argv.slice(2)]) compare(node);
+function compare(node: string): Column {
+  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
+  const all: Partial<Record<Case, number[]>> = {};
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) (all[name] ??= []).push(measure(node, name));
+  }
+  const medians = names.map((name) => [name, median(all[name] ?? [])]);
+  const times = Object.fromEntries(medians) as Record<Case, number>;
+  return { version, times, heap: measure(node, 'heap') };
+}
+
+const columns = [process.execPath, ...positionals()].map(compare);
+const rows = names.map((name) => {
+  const cells = columns.map(({ times }) => {
+    if (name === 'noop') return `${times.noop.toFixed(1)} ns`;
+    const each = times[name] / cases[name];
+    return cases[name] === 1 ? ratio(times[name], times.noop) : `${each.toFixed(2)} ns an access`;
+  });
+  return [
+    name === 'noop' ? name : cases[name] === 1 ? `${name} ÷ noop` : `${name} of 64`,
+    ...cells,
+  ];
+});
+const heap = columns.map((column) => String(column.heap));
+showTables(`accesses of registers, medians of ${rounds} processes`, [
+  {
+    name: 'mmio',
+    header: ['', ...columns.map(({ version }) => version)],
+    rows: [...rows, ['heap after 10 million read32, bytes', ...heap]],
+  },
+]);
