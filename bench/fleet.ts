@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
 import { closeDevices, Iommufd, openDevices, type DeviceAddress } from '../lib/index.ts';
-import { interleave, type Way } from '../lib/cli/bench/rounds.ts';
+import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
 import { quantile } from '../lib/cli/bench/statistics.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
@@ -32,12 +32,6 @@ async function fleetRound(specs: readonly DeviceAddress[], concurrency = 64): Pr
   else for (const device of opened) await device.close();
   const end = process.hrtime.bigint();
   return { open: Number(middle - start), close: Number(end - middle) };
-}
-
-async function repeat<Result>(count: number, make: () => Promise<Result>): Promise<Result[]> {
-  const results: Result[] = [];
-  while (results.length < count) results.push(await make());
-  return results;
 }
 
 function median(rounds: readonly Fleet[], of: keyof Fleet): number {

@@ -3,12 +3,12 @@
 // form and the promise form, some rounds each in turn.
 //
 //   npm run bench                                  in the lab, its edu
-//   node build-test/bench/open.js [<device>] [--rounds=N] [--svg=FILE] [--json]
+//   node build-test/bench/open.js [<device>] [--backend=…] [--rounds=N] [--svg=FILE] [--json]
 //                                                  a device of the lab by name, or by address
 import { writeFileSync } from 'node:fs';
 import { backends, forms, openAndClose, probe, type Backend } from '../lib/cli/bench/paths.ts';
 import { machineText, thisMachine } from '../lib/cli/bench/machine.ts';
-import { interleave, type Way } from '../lib/cli/bench/rounds.ts';
+import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
 import { summary, timesOf, type Row } from '../lib/cli/bench/statistics.ts';
 import { Watches, type Round } from '../lib/cli/bench/steps.ts';
 import { openSvg, type Fill } from '../lib/cli/bench/svg.ts';
@@ -41,28 +41,28 @@ function baseline(backend: Backend, name: string, fill: Fill, program: BaselineR
 
 function ours(backend: Backend): NamedWay[] {
   return forms.map((form): NamedWay => {
-    const run = async (count: number): Promise<Round[]> => {
-      const made: Round[] = [];
-      while (made.length < count) made.push(await openAndClose(backend, form, spec, watches));
-      return made;
-    };
+    const run = (count: number): Promise<Round[]> =>
+      repeat(count, () => openAndClose(backend, form, spec, watches));
     return { backend, name: form, fill: form === 'sync' ? 'solid' : 'hollow', rounds: [], run };
   });
 }
 
-const { found, missing } = await probe(backends, [spec]);
+const wanted = backends.filter((backend) => (option('backend') ?? backend) === backend);
+const { found, missing } = await probe(wanted, [spec]);
 const ways = [
   ...found.flatMap((backend) => [
     baseline(backend, 'C', 'hatched', BaselineRounds.inC('open', [backend, sysfsPath])),
     ...ours(backend),
   ]),
-  baseline('cdev', 'Python', 'dotted', BaselineRounds.inPython('open', [sysfsPath])),
+  ...(found.includes('cdev')
+    ? [baseline('cdev', 'Python', 'dotted', BaselineRounds.inPython('open', [sysfsPath]))]
+    : []),
 ];
 // Until the engine has optimised everything: in the lab's emulated machine every new piece of
 // machine code costs much more than it would elsewhere.
 if (known?.kind === 'edu') {
   for (const backend of found) {
-    for (let at = 0; at < 1500; at++) await openAndClose(backend, 'sync', spec, watches);
+    await repeat(1500, () => openAndClose(backend, 'sync', spec, watches));
   }
 }
 await interleave(ways, { warmUp: Math.min(300, rounds), rounds, turn });

@@ -1,10 +1,14 @@
 import { channel } from 'node:diagnostics_channel';
 
 /**
- * A step of an opening that is done, as the channel `vfio:open` of node:diagnostics_channel tells it:
- * `lookup`: the device's node is found in sysfs; `open`: it, or its group's, is open and proved by fstat;
- * told again for the iommufd that the device opens for itself; `bind`: the device is open in the kernel's sense; `info`: what the kernel says of it was read.
- * A step that is tried again, while a node is waited for, is told again.
+ * A step of an opening that is done, as the channel `vfio:open` of `node:diagnostics_channel` tells it:
+ *
+ * - `lookup`: the device's node, or its group's, is found in sysfs
+ * - `open`: that is open, and proved by fstat, and the iommufd or the container
+ * - `bind`: the device is open in the kernel's sense
+ * - `info`: what the kernel says of it was read
+ *
+ * A step that has several parts, or is tried again while a node is waited for, is told again.
  */
 export interface OpenStep {
   step: 'lookup' | 'open' | 'bind' | 'info';

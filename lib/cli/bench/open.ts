@@ -7,7 +7,7 @@ import { openText } from './open_text.ts';
 import { backends, forms, openAndClose, probe, type Backend } from './paths.ts';
 import { progressBar } from './progress_bar.ts';
 import { openJson, type Measured, type MeasuredFleet, type OpenReport } from './report.ts';
-import { interleave, type Plan, type Way } from './rounds.ts';
+import { interleave, repeat, type Plan, type Way } from './rounds.ts';
 import { Watches } from './steps.ts';
 import { openSvg } from './svg.ts';
 
@@ -92,12 +92,6 @@ async function measureFleets(
   }));
   await interleave(ways, plan, progressBar(out, `${concurrency} at once`));
   return ways;
-}
-
-async function repeat<Result>(count: number, make: () => Promise<Result>): Promise<Result[]> {
-  const results: Result[] = [];
-  while (results.length < count) results.push(await make());
-  return results;
 }
 
 function svgOf({ machine, rounds, measured }: OpenReport): string {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Round } from './steps.ts';
 
 /** One way to do the work, with what its rounds took. */
@@ -39,4 +40,20 @@ export async function interleave<Result>(
       }
     }
   }
+}
+
+/**
+ * Makes so many rounds, each in a turn of the event loop of its own: until a turn ends, the engine keeps
+ * all that was referred to weakly, which devices are.
+ */
+export async function repeat<Result>(
+  count: number,
+  make: () => Result | Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  while (results.length < count) {
+    results.push(await make());
+    await nextTurn();
+  }
+  return results;
 }
