@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { invalidType, outOfRange, requireBoolean } from '../arguments.ts';
 import { callerPlace, type CallerPlace } from '../caller.ts';
 import type { DeviceSpec } from '../locate/address.ts';
@@ -112,13 +111,9 @@ async function openAll(
   const outcome: Outcome = { results: [] };
   const progress = { done: 0, failed: 0, total: specs.length };
   const entries = specs.entries();
-  // What an opening does before it waits for the kernel keeps the event loop: not all of them at once.
-  let begun: Promise<unknown> = Promise.resolve();
   const openNext = async (): Promise<void> => {
     // Every one of these loops takes from the same iterator.
     for (const [at, spec] of entries) {
-      begun = begun.then(() => nextTurn());
-      await begun;
       const [result] = await Promise.allSettled([VfioDevice.openAt(place, spec, options)]);
       outcome.results[at] = result;
       progress.done++;
