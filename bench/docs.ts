@@ -18,6 +18,7 @@ const openSvg = `--svg=${docs}/open.svg`;
 
 const benchmarks: Record<string, Benchmark> = {
   open: { lab: ['--results', docs], program: ['node', 'build-test/bench/open.js', openSvg] },
+  path: { program: ['node', 'build-test/bench/path.js'] },
   syscalls: { lab: [], program: ['node', 'build-test/bench/syscalls.js'] },
   fleet: { lab: ['--nvme', '24'], program: ['node', 'build-test/bench/fleet.js'] },
   memory: {
