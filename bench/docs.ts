@@ -70,4 +70,4 @@ for (const [name, benchmark] of Object.entries(benchmarks)) {
   const tables = tablesOf(benchmark);
   writeFileSync(file, tables.reduce(placed, readFileSync(file, 'utf8')));
 }
-spawnSync('npx', ['prettier', '--write', file, `${docs}/open.svg`], { cwd: root });
+spawnSync('npx', ['prettier', '--write', file], { cwd: root });

@@ -6,7 +6,14 @@
 //   node build-test/bench/open.js [<device>] [--backend=…] [--rounds=N] [--svg=FILE] [--json]
 //                                                  a device of the lab by name, or by address
 import { writeFileSync } from 'node:fs';
-import { backends, forms, openAndClose, probe, type Backend } from '../lib/cli/bench/paths.ts';
+import {
+  backends,
+  backendText,
+  forms,
+  openAndClose,
+  probe,
+  type Backend,
+} from '../lib/cli/bench/paths.ts';
 import { machineText, thisMachine } from '../lib/cli/bench/machine.ts';
 import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
 import { summary, timesOf, type Row } from '../lib/cli/bench/statistics.ts';
@@ -101,7 +108,10 @@ function totalsTable(): Table {
 const svg = option('svg');
 const machine = thisMachine();
 if (svg !== undefined) {
-  const series = ways.map((way) => ({ ...way, group: way.backend }));
+  const series = ways.map((way) => ({
+    ...way,
+    group: `${way.backend}: ${backendText[way.backend]}`,
+  }));
   writeFileSync(svg, openSvg(machine, rounds, series));
 }
 const title = [

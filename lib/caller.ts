@@ -4,12 +4,11 @@ const frames = 3;
 /** Frames of the program's own code have a place; those of the engine and of Node are no help. */
 const frameOfProgram = /^ +at (?!.*\(?node:)(.+:\d+:\d+\)?)$/m;
 
-const soon = Promise.resolve();
-
 /**
  * Where the program called the function of this package that calls {@link callerPlace}. Only the stack is
- * taken at once; a microtask makes a text of it, which takes as long again. Until then the stack holds the
- * receivers of its frames, so that what a method opens keeps its object: but no finalizer runs before.
+ * taken at once; the text of it, which takes as long again, is made at the end of the loop's turn: a
+ * microtask would come before the kernel has begun to bind. Until then the stack holds the receivers of its
+ * frames, so that what a method opens keeps its object; no longer.
  */
 export class CallerPlace {
   #stack: { stack?: unknown } | undefined;
@@ -17,7 +16,7 @@ export class CallerPlace {
 
   constructor(stack: { stack?: unknown }) {
     this.#stack = stack;
-    void soon.then(() => this.text);
+    setImmediate(() => this.text);
   }
 
   /**

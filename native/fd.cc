@@ -114,21 +114,29 @@ Napi::Value FdNumber(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), *fd);
 }
 
-std::shared_ptr<Fd> TakeArgument(const Napi::CallbackInfo& info, size_t index) {
+// A handle that is known.
+std::optional<uint32_t> HandleArgument(const Napi::CallbackInfo& info, size_t index) {
   const auto handle = Uint32Argument(info, index);
-  if (!handle) return nullptr;
-  auto* addon = info.Env().GetInstanceData<Addon>();
+  if (!handle || !info.Env().GetInstanceData<Addon>()->fds.Find(*handle)) return std::nullopt;
+  return handle;
+}
+
+std::shared_ptr<Fd> Forget(Napi::Env env, uint32_t handle) {
+  auto* addon = env.GetInstanceData<Addon>();
   // First: libuv must not poll a number that the kernel gives to somebody else.
-  if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(*handle);
-  return addon->fds.Take(*handle);
+  if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(handle);
+  return addon->fds.Take(handle);
 }
 
 // close(handle, next or undefined): forgets the handles at once; closes the one, then the other
 // whatever came of the first, and answers the first -errno
 Call Close(const Napi::CallbackInfo& info) {
-  std::shared_ptr<Fd> fd = TakeArgument(info, 0);
-  std::shared_ptr<Fd> next = TakeArgument(info, 1);
-  if (!fd || (!next && !info[1].IsUndefined())) return {};
+  const bool has_next = !info[1].IsUndefined();
+  const auto handle = HandleArgument(info, 0);
+  const auto next_handle = has_next ? HandleArgument(info, 1) : std::nullopt;
+  if (!handle || has_next != next_handle.has_value()) return {};
+  auto fd = Forget(info.Env(), *handle);
+  auto next = has_next ? Forget(info.Env(), *next_handle) : nullptr;
   return [fd = std::move(fd), next = std::move(next)] {
     const int result = fd->Close();
     const int after = next ? next->Close() : 0;

@@ -30,7 +30,7 @@ can be reset: 0.2 s and more. Nobody else may have it meanwhile.
   compat  the group with /dev/iommu as its container
 
   lookup  the device's node, in sysfs           info     what the kernel says of it
-  open    open and fstat, and the iommufd       attach   an address space, attached
+  open    that, and the iommufd or container    attach   an address space, attached
   bind    open in the kernel's sense            close    all of it
 
 Ways take turns, a tenth of their rounds each, after a tenth that does not count. p99 is the value

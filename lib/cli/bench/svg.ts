@@ -119,7 +119,7 @@ function drawGroup(
 
 const titles: Readonly<Record<Row, string>> = {
   lookup: 'lookup: the node, in sysfs',
-  open: 'open: open and fstat, and the iommufd',
+  open: 'open: open and fstat, and the iommufd or container',
   bind: 'bind: open in the kernel’s sense',
   info: 'info: regions and interrupts',
   attach: 'attach: an address space',
