@@ -166,7 +166,7 @@ describeDevice('the end in the middle of an open', (spec) => {
     assert.equal(warnings.length, 1, stderr);
     assert.match(
       warnings[0] ?? '',
-      /the cdev of .*, opened at Object\.drop \(.*lives\.[jt]s:\d+:\d+\),/,
+      /the cdev of .*, opened at open \(.*lives\.[jt]s:\d+:\d+\),/,
     );
     opensAtOnce(spec);
   });

@@ -75,7 +75,7 @@ describe('vfio', () => {
     const { status, out } = await vfio(['--help']);
     assert.equal(status, 0);
     for (const { name, summary } of commands)
-      assert.ok(out.includes(`${name.padEnd(10)}${summary}`));
+      assert.ok(out.includes(`${name.padEnd(12)}${summary}`));
   });
 
   it('says what a command does, and that opening resets', async () => {
