@@ -1,10 +1,14 @@
 import { binding, type NativeFd, type NativeMemory, type NativeTally } from './binding.ts';
 import { BoundCdev } from './device/bind.ts';
 import { VfioDevice } from './device/device.ts';
+import { Container } from './group/container.ts';
+import { GroupDevice } from './group/group_device.ts';
+import { compatHost, containerHost, noiommuHost, type Host } from './group/host.ts';
 import { DmaBuffer } from './iommu/dma_buffer.ts';
 import { Ioas } from './iommu/ioas.ts';
 import { Iommufd } from './iommu/iommufd.ts';
 import { Memory } from './iommu/memory.ts';
+import type { Roots } from './locate/roots.ts';
 import { OwnedFd } from './owned_fd.ts';
 import { checkToken, taken, type SharedToken } from './shared_token.ts';
 
@@ -14,6 +18,7 @@ export interface SharedObjects {
   ioas: Ioas;
   'dma-buffer': DmaBuffer;
   device: VfioDevice;
+  'group-device': VfioDevice;
 }
 
 /**
@@ -38,6 +43,8 @@ export function fromShared(token: SharedToken): SharedObjects[keyof SharedObject
       return bufferOf(token);
     case 'device':
       return deviceOf(token);
+    case 'group-device':
+      return groupDeviceOf(token);
   }
 }
 
@@ -72,6 +79,44 @@ function deviceOf(token: SharedToken<'device'>): VfioDevice {
     fd.closeSync();
     throw error;
   }
+}
+
+function groupDeviceOf(token: SharedToken<'group-device'>): VfioDevice {
+  const { location, sysfsRoot, devRoot, backend, group } = token;
+  const roots = { sysfsRoot, devRoot };
+  const opened: Closable[] = [];
+  const take = (offer: number, what: string): OwnedFd => {
+    const fd = takeFd(offer, what, location.path);
+    opened.unshift(fd);
+    return fd;
+  };
+  try {
+    const fd = take(token.fd, `the device ${location.device.address}`);
+    const groupFd = take(group.fd, `the group ${group.location.group}`);
+    const host = hostOf(token, roots);
+    opened.push(...(host.own ? [host.own] : []));
+    const joined = host.groups.adopt({ location: group.location, fd: groupFd, roots });
+    return VfioDevice.adoptSync(new GroupDevice({ location, fd, roots }, joined, host, backend));
+  } catch (error) {
+    for (const one of opened) one.closeSync();
+    throw error;
+  }
+}
+
+/** It is this thread's own: closed with the device. */
+function hostOf({ host, backend }: SharedToken<'group-device'>, roots: Roots): Host {
+  if ('iommufd' in host) {
+    const iommufd = iommufdOf(host.iommufd);
+    return { ...compatHost(roots, iommufd), own: iommufd };
+  }
+  const { fd, path } = host.container;
+  const container = Container.adopt(takeFd(fd, 'the container', path).asPart());
+  const make = backend.isolated ? containerHost : noiommuHost;
+  return { ...make(roots, container), own: container };
+}
+
+interface Closable {
+  closeSync: () => void;
 }
 
 function takeFd(offer: number, what: string, path: string): OwnedFd {

@@ -2,7 +2,9 @@ import type { Answer } from './binding.ts';
 import { invalidType } from './arguments.ts';
 import { check } from './call.ts';
 import { VfioError } from './errors.ts';
+import type { Backend } from './device/backend.ts';
 import type { CdevLocation } from './locate/find_cdev.ts';
+import type { GroupLocation } from './locate/find_group.ts';
 
 /** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
 export interface SharedTokens {
@@ -16,6 +18,16 @@ export interface SharedTokens {
     sysfsRoot: string;
     devRoot: string;
     iommufd: SharedToken<'iommufd'>;
+  };
+  /** One that was opened by its group; `container` or `iommufd` is where the group is. */
+  'group-device': {
+    fd: number;
+    location: CdevLocation;
+    sysfsRoot: string;
+    devRoot: string;
+    backend: Backend;
+    group: { fd: number; location: GroupLocation };
+    host: { container: { fd: number; path: string } } | { iommufd: SharedToken<'iommufd'> };
   };
 }
 
@@ -55,6 +67,15 @@ const contents: Record<string, Record<string, string>> = {
     sysfsRoot: 'string',
     devRoot: 'string',
     iommufd: 'object',
+  },
+  'group-device': {
+    fd: 'number',
+    location: 'object',
+    sysfsRoot: 'string',
+    devRoot: 'string',
+    backend: 'object',
+    group: 'object',
+    host: 'object',
   },
 };
 

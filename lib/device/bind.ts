@@ -9,6 +9,7 @@ import type { NodeLocation } from '../locate/find_cdev.ts';
 import { isNoiommu } from '../locate/find_group.ts';
 import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { parseUuid } from '../feature/uuid.ts';
 import type { Backend } from './backend.ts';
@@ -62,6 +63,12 @@ export class BoundCdev implements OpenedDevice {
     return [];
   }
 
+  share(): SharedToken<'device'> {
+    const { fd, devId, location, roots, iommufd } = this;
+    const content = { devId, location, ...roots, iommufd: iommufd.share() };
+    return tokenOf('device', { fd: fd.offer(), ...content });
+  }
+
   createIoas(): Ioas {
     return this.iommufd.createIoas();
   }
@@ -95,7 +102,7 @@ export async function bindNode(
   node: DeviceNode,
   { iommufd: given, vfToken, why = 'asked for' }: BindWay = {},
 ): Promise<BoundCdev> {
-  const token = tokenOf(vfToken);
+  const token = uuidOf(vfToken);
   const target = chooseIommufd(node, given);
   try {
     const { native } = target.iommufd.owned;
@@ -116,7 +123,7 @@ export function bindNodeSync(
   node: DeviceNode,
   { iommufd: given, vfToken, why = 'asked for' }: BindWay = {},
 ): BoundCdev {
-  const token = tokenOf(vfToken);
+  const token = uuidOf(vfToken);
   const target = chooseIommufd(node, given);
   try {
     const { native } = target.iommufd.owned;
@@ -134,7 +141,7 @@ export function bindNodeSync(
 
 const EINVAL = -22;
 
-function tokenOf(vfToken: string | undefined): Uint8Array | undefined {
+function uuidOf(vfToken: string | undefined): Uint8Array | undefined {
   return vfToken === undefined ? undefined : parseUuid('vfToken', vfToken);
 }
 

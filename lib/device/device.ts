@@ -24,7 +24,7 @@ import {
 import { dismiss, enrol } from '../reset/peers.ts';
 import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
 import { Resettable } from '../reset/resettable.ts';
-import { tokenOf, type SharedToken } from '../shared_token.ts';
+import type { SharedToken } from '../shared_token.ts';
 import { run, runSync } from '../steps.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import type { Backend, BackendKind } from './backend.ts';
@@ -315,13 +315,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * A token by which another thread of this process becomes one more owner: {@link fromShared}. The
    * device is closed when the last closes it; attaching it in one thread attaches it for all.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_WRONG_BACKEND` where it was opened by its group
+   * @throws VfioError `ERR_VFIO_CLOSED`
    */
-  share(): SharedToken<'device'> {
-    const { fd, location, roots } = this.#bound;
-    const { devId, iommufd } = this;
-    const content = { devId, location, ...roots, iommufd: iommufd.share() };
-    return tokenOf('device', { fd: fd.offer(), ...content });
+  share(): SharedToken<'device' | 'group-device'> {
+    return this.#bound.share();
   }
 
   /**

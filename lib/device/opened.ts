@@ -6,6 +6,7 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import type { NodeLocation } from '../locate/find_cdev.ts';
 import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import type { SharedToken } from '../shared_token.ts';
 import type { Backend } from './backend.ts';
 
 /** Where a device's DMA goes: the address space that it is attached to, or none. */
@@ -39,6 +40,8 @@ export interface OpenedDevice {
   groupFds(groups: readonly number[]): NativeFd[];
   /** An address space that the device can be attached to. */
   createIoas(): AddressSpace;
+  /** For another thread; the descriptor is offered to it. @throws VfioError `ERR_VFIO_CLOSED` */
+  share(): SharedToken<'device' | 'group-device'>;
   close(): Promise<void>;
   closeSync(): void;
 }

@@ -63,6 +63,11 @@ export class Container {
     return new Container(openNode(roots).asPart());
   }
 
+  /** @internal */
+  static adopt(fd: OwnedFd): Container {
+    return new Container(fd);
+  }
+
   /** Whether it is one, and not only called so. @internal */
   static isContainer(value: unknown): value is Container {
     return typeof value === 'object' && value !== null && #fd in value;

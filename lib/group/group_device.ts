@@ -7,6 +7,7 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import type { NodeLocation } from '../locate/find_cdev.ts';
 import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import type { Container } from './container.ts';
 import type { Groups, JoinedGroup } from './groups.ts';
 import { JoinedAttachment } from './joined_attachment.ts';
@@ -59,6 +60,17 @@ export class GroupDevice implements OpenedDevice {
 
   groupFds(groups: readonly number[]): NativeFd[] {
     return groups.flatMap((group) => this.context.fdOf(group) ?? []);
+  }
+
+  share(): SharedToken<'group-device'> {
+    const { fd, location, roots, backend } = this;
+    const { fd: groupFd, location: group } = this.#group.node;
+    return tokenOf('group-device', {
+      fd: fd.offer(),
+      ...{ location, ...roots, backend },
+      group: { fd: groupFd.offer(), location: group },
+      host: this.#host.share(),
+    });
   }
 
   createIoas(): AddressSpace {

@@ -65,6 +65,11 @@ export class Groups {
     });
   }
 
+  /** Counts a group that another thread put into the same container. */
+  adopt(node: GroupNode): JoinedGroup {
+    return this.#add(node);
+  }
+
   /** As {@link join}, blocking. @throws VfioError `ERR_VFIO_BUSY` while another joins */
   joinSync(group: number, openNode: () => GroupNode): JoinedGroup {
     this.#requireNoTurn();

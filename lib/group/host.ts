@@ -5,6 +5,7 @@ import type { AddressSpace } from '../iommu/address_space.ts';
 import { ContainerSpace } from '../iommu/container_space.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
+import type { SharedTokens } from '../shared_token.ts';
 import type { Roots } from '../locate/roots.ts';
 import { Container } from './container.ts';
 import { Groups } from './groups.ts';
@@ -17,6 +18,8 @@ export interface Host {
   /** The same, where the device opened it and is to close it. */
   readonly own: Container | Iommufd | undefined;
   createIoas: () => AddressSpace;
+  /** For another thread's {@link sharedHost}. */
+  share: () => SharedTokens['group-device']['host'];
   /** Whether that is the address space which its devices are in. */
   isOwn: (target: Ioas | ContainerSpace) => boolean;
 }
@@ -32,6 +35,7 @@ export function containerHost(roots: Roots, given: Container | undefined): Host 
     iommufd: undefined,
     own,
     createIoas: () => container.createIoas(),
+    share: () => ({ container: { fd: owned.offer(), path: owned.path } }),
     isOwn: (target) => ContainerSpace.isContainerSpace(target) && target.container === owned,
   };
 }
@@ -59,6 +63,7 @@ export function compatHost(roots: Roots, given: Iommufd | undefined): Host {
     container: undefined,
     iommufd,
     own,
+    share: () => ({ iommufd: iommufd.share() }),
     createIoas: () => {
       const counted = binding().tallyTake(check(binding().tallyOffer(tally), { syscall: 'tally' }));
       const ioas = Ioas.adoptShared(iommufd.parent, compatId(iommufd), counted as NativeTally);

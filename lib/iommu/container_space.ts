@@ -97,12 +97,12 @@ export class ContainerSpace implements AddressSpace {
    *   `ENOMEM` (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.#maps.map(this.#plan(options, () => sourceOf(source, options, () => false)));
+    return this.#map(options, () => sourceOf(source, options, () => false));
   }
 
   /** As {@link map}, blocking. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.#maps.mapSync(this.#plan(options, () => sourceOf(source, options, () => false)));
+    return this.#mapSync(options, () => sourceOf(source, options, () => false));
   }
 
   /**
@@ -119,7 +119,7 @@ export class ContainerSpace implements AddressSpace {
   ): Promise<DmaMapping> {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
-    return this.#maps.map(this.#plan(options, () => source));
+    return this.#map(options, () => source);
   }
 
   /**
@@ -224,6 +224,34 @@ export class ContainerSpace implements AddressSpace {
     if (iova !== undefined) return { iova, fixed: true, flags, source };
     const chosen = this.#choose(source.length, info);
     return { iova: chosen, fixed: true, chosen: true, flags, source };
+  }
+
+  async #map(options: MapOptions, makeSource: () => Source): Promise<DmaMapping> {
+    for (;;) {
+      const plan = this.#plan(options, makeSource);
+      try {
+        return await this.#maps.map(plan);
+      } catch (error) {
+        this.#avoid(plan, error);
+      }
+    }
+  }
+
+  #mapSync(options: MapOptions, makeSource: () => Source): DmaMapping {
+    for (;;) {
+      const plan = this.#plan(options, makeSource);
+      try {
+        return this.#maps.mapSync(plan);
+      } catch (error) {
+        this.#avoid(plan, error);
+      }
+    }
+  }
+
+  /** Another thread has something at the address that was chosen: it is left alone from now on. */
+  #avoid({ chosen, iova, source: { length } }: MapPlan, error: unknown): void {
+    if (!chosen || !(error instanceof VfioError) || error.code !== 'EEXIST') throw error;
+    this.#parent.places.take({ iova, length });
   }
 
   /** As large pages as fit are worth an address that is a multiple of them. */

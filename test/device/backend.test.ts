@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
 import { it } from 'mocha';
 import {
   Container,
   describeDevice as factsOf,
   DmaBuffer,
+  fromShared,
   Iommufd,
   VfioDevice,
   VfioError,
@@ -57,7 +59,6 @@ describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     await using byGroup = await VfioDevice.open(edu, { backend: 'group' });
     await failure(() => byGroup.devId, 'ERR_VFIO_WRONG_BACKEND');
     await failure(() => byGroup.iommufd, 'ERR_VFIO_WRONG_BACKEND');
-    await failure(() => byGroup.share(), 'ERR_VFIO_WRONG_BACKEND');
     await failure(() => byGroup.detach(), 'ERR_VFIO_WRONG_BACKEND');
     await failure(() => {
       byGroup.detachSync();
@@ -325,6 +326,55 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
     await device.close();
     await (await VfioDevice.open(lab.edu)).close();
   });
+});
+
+describeLab('a device of a group that threads share', ['edu'], ({ edu }) => {
+  const library = new URL('build-test/lib/index.js', root).href;
+  const driver = new URL('build-test/test/support/edu.js', root).href;
+  const program = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    (async () => {
+      const { fromShared } = await import(${JSON.stringify(library)});
+      const { Edu } = await import(${JSON.stringify(driver)});
+      const [device, buffer] = workerData.map((token) => fromShared(token));
+      const ioas = device.createIoas();
+      const mapping = await ioas.map(buffer);
+      new Uint8Array(buffer.buffer).set([1, 2, 3]);
+      const dma = new Edu(device);
+      await dma.load(mapping.iova, 16);
+      await dma.store(mapping.iova + 64n, 16);
+      await ioas.close();
+      await device.close();
+      parentPort.postMessage([device.backend.kind, mapping.iova]);
+    })();`;
+
+  for (const backend of ['group', 'compat'] as const) {
+    it(`is driven by a worker, and then by this thread: ${backend}`, async () => {
+      const before = libraryFds();
+      const device = await VfioDevice.open(edu, { backend });
+      const ioas = device.createIoas();
+      await using buffer = await DmaBuffer.allocate(page);
+      const mapping = await ioas.map(buffer, { iova: 0x1000n });
+      const workerData = [device.share(), buffer.share()];
+      const worker = new Worker(program, { eval: true, workerData });
+      const [[kind, iova]] = (await once(worker, 'message')) as [[string, bigint]];
+      await once(worker, 'exit');
+      // The lowest address that nothing has, whichever thread mapped there.
+      assert.equal(kind, backend);
+      assert.ok(iova > 0x1000n);
+      const bytes = new Uint8Array(buffer.buffer);
+      assert.deepEqual([...bytes.subarray(64, 67)], [1, 2, 3]);
+      await new Edu(device).store(mapping.iova + 128n, 16);
+      assert.deepEqual([...bytes.subarray(128, 131)], [1, 2, 3]);
+      const second = fromShared(device.share());
+      await device.close();
+      await failure(() => VfioDevice.open(edu, { backend, timeout: 0 }), 'EBUSY');
+      assert.equal(second.region('bar0').read32(0), 0x010000ed);
+      await second.close();
+      await (await VfioDevice.open(edu)).close();
+      assert.deepEqual(libraryFds(), before);
+    });
+  }
 });
 
 describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
