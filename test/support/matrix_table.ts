@@ -298,6 +298,7 @@ export const internal: readonly string[] = [
   'DmaMapping#proved',
   'DmaMapping#settle',
   'Container#groups',
+  'Container.adopt',
   'Container#owned',
   'Container.isContainer',
   'Container.openFor',

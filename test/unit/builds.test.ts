@@ -41,5 +41,5 @@ describe('the two builds', () => {
     const gyp = built('build/Release/vfio.node');
     assert.ok(gyp.names.includes('bindSync') && gyp.symbols.includes('napi_register_module_v1'));
     assert.deepEqual(built('build-cmake/Release/vfio.node'), gyp);
-  }).timeout(120_000);
+  }).timeout(300_000);
 });
