@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { it } from 'mocha';
 import {
@@ -11,11 +12,12 @@ import {
   VfioError,
   type VfioFacts,
 } from '../../lib/index.ts';
+import { abortAtEachStep } from '../support/abort_steps.ts';
 import { describeLab } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure } from '../support/errors.ts';
 import { plug, plugFunctions, unplug } from '../support/hotplug.ts';
-import { libraryFds } from '../support/proc.ts';
+import { libraryFds, vfioFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
 const page = 4096;
@@ -26,7 +28,6 @@ async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
   return error;
 }
 
-/** The addresses of what a test opens without a word about the backend. */
 describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
   it('is the one that is asked for', async () => {
     for (const kind of ['cdev', 'group', 'compat'] as const) {
@@ -324,4 +325,50 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
     await device.close();
     await (await VfioDevice.open(lab.edu)).close();
   });
+});
+
+describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
+  const backends = ['group', 'compat'] as const;
+  const program = new URL('../../programs/lives.js', import.meta.url).pathname;
+
+  for (const backend of backends) {
+    it(`leaves nothing where it is aborted at any step: ${backend}`, async () => {
+      for (const spec of [lab.edu, lab.mtty]) {
+        const fds = vfioFds();
+        const steps = await abortAtEachStep({
+          open: (signal) => VfioDevice.open(spec, { backend, signal }),
+          check: () => {
+            assert.deepEqual(vfioFds(), fds);
+            VfioDevice.openSync(spec, { backend }).closeSync();
+          },
+        });
+        assert.ok(steps.includes('groupGetDevice') && steps.includes('getIrqInfos'), steps.join());
+      }
+    });
+
+    it(`ends with its process: ${backend}`, async () => {
+      const orders = JSON.stringify({ ...lab.edu, backend, life: 'hold' });
+      const child = spawn(process.execPath, [program, orders], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(child.stdout, 'data');
+      const error = await reasonOf(() => VfioDevice.open(lab.edu, { backend }), 'EBUSY');
+      assert.equal((error.facts as VfioFacts['held-by-group']).holders[0]?.pid, child.pid);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+      await (await VfioDevice.open(lab.edu, { backend, timeout: 0 })).close();
+    });
+
+    it(`is closed with one warning where it is dropped: ${backend}`, () => {
+      const orders = JSON.stringify({ ...lab.edu, backend, life: 'drop' });
+      const { stdout, stderr } = spawnSync(process.execPath, ['--expose-gc', program, orders], {
+        encoding: 'utf8',
+      });
+      assert.equal(stdout, 'gone\n', stderr);
+      const warnings = stderr.split('\n').filter((line) => line.includes('VFIO_NOT_CLOSED'));
+      assert.equal(warnings.length, 1, stderr);
+      assert.match(warnings[0] ?? '', /the device 0000:00:02\.0 \(.*\), opened at /);
+      VfioDevice.openSync(lab.edu, { backend }).closeSync();
+    });
+  }
 });

@@ -49,10 +49,12 @@ export async function detach(device: VfioDevice): Promise<void> {
 /** Opens by the backend what a test opens without saying how. */
 export function openByBackend(): void {
   if (backend === 'cdev') return;
-  const { open, openSync } = VfioDevice;
-  const withBackend = <Options extends OpenDeviceOptions>(options: Options): Options =>
-    options.iommufd || options.container ? options : { backend, ...options };
-  VfioDevice.open = (spec, options = {}) => open.call(VfioDevice, spec, withBackend(options));
-  VfioDevice.openSync = (spec, options = {}) =>
-    openSync.call(VfioDevice, spec, withBackend(options));
+  const open = VfioDevice.open.bind(VfioDevice);
+  const openSync = VfioDevice.openSync.bind(VfioDevice);
+  const withBackend = <Options extends OpenDeviceOptions>(options?: Options): Options => {
+    const given = { ...options } as Options;
+    return given.iommufd || given.container ? given : { backend, ...given };
+  };
+  VfioDevice.open = (spec, options?) => open(spec, withBackend(options));
+  VfioDevice.openSync = (spec, options?) => openSync(spec, withBackend(options));
 }

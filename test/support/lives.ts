@@ -3,12 +3,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { binding, replaceBinding } from '../../lib/binding.ts';
-import { VfioDevice } from '../../lib/index.ts';
+import { VfioDevice, type BackendKind } from '../../lib/index.ts';
 import type { DeviceAddress } from '../../lib/locate/address.ts';
 import { vfioFds } from './proc.ts';
 import { tracedBinding } from './traced_binding.ts';
 
 interface Orders extends DeviceAddress {
+  /** How it opens the device; by its cdev unless this says otherwise. */
+  backend?: BackendKind;
   /** What it does with the device. */
   life: 'open and close' | 'open for ever' | 'hold' | 'drop' | 'exit';
   /** Turns of the event loop between the open and the exit. */
@@ -17,37 +19,40 @@ interface Orders extends DeviceAddress {
 
 const orders = (workerData ?? JSON.parse(process.argv[2] ?? '')) as Orders;
 
+const open = (): Promise<VfioDevice> =>
+  VfioDevice.open(orders, { backend: orders.backend ?? 'cdev' });
+
 const tell = (text: string): void => {
   if (parentPort) parentPort.postMessage(text);
   else process.stdout.write(`${text}\n`);
 };
 
-/** Tells when a bind is on its way into the kernel. */
+/** Tells when a bind, or what a group does in its place, is on its way into the kernel. */
 async function openForEver(): Promise<never> {
   const telling = tracedBinding((name, call) => {
     const answer = call();
-    if (name === 'bind') tell('binding');
+    if (name === 'bind' || name === 'groupGetDevice') tell('binding');
     return answer;
   }, binding());
   replaceBinding(telling);
-  for (;;) await (await VfioDevice.open(orders)).close();
+  for (;;) await (await open()).close();
 }
 
 async function exitInMidOpen(): Promise<never> {
-  void VfioDevice.open(orders);
+  void open();
   for (let at = 0; at < (orders.turns ?? 0); at++) await turn();
   process.exit(7);
 }
 
 async function hold(): Promise<void> {
-  const device = await VfioDevice.open(orders);
+  const device = await open();
   tell('holding');
   setInterval(() => device.fd, 60_000);
 }
 
 /** Forgets the device, and waits for its end. */
 async function drop(): Promise<void> {
-  await VfioDevice.open(orders);
+  await open();
   while (vfioFds().length > 0) {
     globalThis.gc?.();
     await turn();
@@ -56,7 +61,7 @@ async function drop(): Promise<void> {
 }
 
 async function openAndClose(): Promise<void> {
-  const device = await VfioDevice.open(orders);
+  const device = await open();
   const { regions } = device.info;
   await device.close();
   tell(`closed ${regions.length}`);
