@@ -112,14 +112,18 @@ describeLab('virtual functions', ['nvme-sriov'], (lab) => {
       }
     }));
 
-  it('keep their physical function to who has the token, while one is open', () =>
-    make(async (pf, [first = ''], { options }) => {
+  it('keep their physical function to who has the token, while one is open', function () {
+    // On 6.12 they are gone when closing it resets it, until they are made again: then closing one takes a
+    // minute, in which the kernel waits for it to answer.
+    if (major < 7) this.skip();
+    return make(async (pf, [first = ''], { options }) => {
       const withToken = { ...options, vfToken: token };
       await using _vf = await VfioDevice.open(first, withToken);
       await pf.close();
-      if (checks) await failure(() => VfioDevice.open(spec, options), 'EACCES');
+      await failure(() => VfioDevice.open(spec, options), 'EACCES');
       await (await VfioDevice.open(spec, withToken)).close();
-    }));
+    });
+  });
 
   it('are opened together, and each does DMA in an address space of its own', () =>
     make(async (pf, vfs, ofPhysical) => {
