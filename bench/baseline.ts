@@ -1,18 +1,28 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import type { Round } from '../lib/cli/bench/steps.ts';
 import { root } from '../test/support/root.ts';
-import type { Round } from './steps.ts';
 
-/** A C program of bench/baseline that makes rounds when it is told how many. */
+/** A program of bench/baseline that makes rounds when it is told how many. */
 export class BaselineRounds<Result = Round> {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(program: string, args: string[]) {
-    const file = new URL(`build-baseline/${program}`, root).pathname;
+  private constructor(file: string, args: string[]) {
     const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#child = child;
     this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** One in C, compiled by `npm run build:baseline`. */
+  static inC<Result = Round>(program: string, args: string[]): BaselineRounds<Result> {
+    return new BaselineRounds(new URL(`build-baseline/${program}`, root).pathname, args);
+  }
+
+  /** One in Python. */
+  static inPython<Result = Round>(program: string, args: string[]): BaselineRounds<Result> {
+    const file = new URL(`bench/baseline/${program}.py`, root).pathname;
+    return new BaselineRounds('python3', [file, ...args]);
   }
 
   async rounds(count: number): Promise<Result[]> {

@@ -9,6 +9,7 @@ import { VfioDevice } from '../lib/device/device.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices, type TestDevice } from '../test/support/devices.ts';
 import { BaselineRounds } from './baseline.ts';
+import { microseconds, ratio, showTables, type Table } from './table.ts';
 
 const mebibyte = 2 ** 20;
 const gibibyte = 2 ** 30;
@@ -34,8 +35,20 @@ type Round = () => number | Promise<number>;
 const now = (): bigint => process.hrtime.bigint();
 const since = (start: bigint): number => Number(now() - start);
 
-async function compare(kind: string, ways: Record<string, Round>, rounds: number): Promise<void> {
-  const baseline = new BaselineRounds<Time>('dma', [kind, baselineDevice]);
+const titles = {
+  page: 'map and unmap 4 KiB',
+  threads: 'map 64 buffers of 1 MiB at once; C with a new thread for each',
+  large: '1 GiB populated, allocated and mapped',
+  huge: '1 GiB in pages of 2 MiB, the same',
+};
+const rows: string[][] = [];
+
+async function compare(
+  kind: keyof typeof titles,
+  ways: Record<string, Round>,
+  rounds: number,
+): Promise<void> {
+  const baseline = BaselineRounds.inC<Time>('dma', [kind, baselineDevice]);
   const turn = Math.max(1, Math.floor(rounds / 10));
   const times: Record<string, number[]> = { c: [] };
   // The first tenth warms up.
@@ -52,14 +65,9 @@ async function compare(kind: string, ways: Record<string, Round>, rounds: number
   baseline.end();
   const c = median(times['c']);
   for (const name of Object.keys(ways)) {
-    const ours = median(times[name]);
-    console.log(
-      `${kind} ${name}: ${micro(ours)} µs, C ${micro(c)} µs, ratio ${(ours / c).toFixed(2)}`,
-    );
+    rows.push([`${titles[kind]}, ${name}`, microseconds(c), ratio(median(times[name]), c)]);
   }
 }
-
-const micro = (ns: number): string => (ns / 1000).toFixed(1);
 
 function quantile(numbers: number[] = [], part = 0.5): number {
   return numbers.sort((a, b) => a - b)[Math.floor(numbers.length * part)] ?? NaN;
@@ -137,10 +145,14 @@ for (let at = 0; at < 7; at++) {
   idle.push(await gapWhile(setTimeout(1500)));
   busy.push(await gapWhile(large(false)));
 }
-const ratio = (median(busy) / median(idle)).toFixed(2);
-console.log(
-  `p99 gap of the loop: ${micro(median(busy))} µs, idle ${micro(median(idle))} µs, ratio ${ratio}`,
-);
+const gap: Table = {
+  name: 'dma-loop',
+  header: ['', 'p99 gap of the loop, µs', '÷ idle'],
+  rows: [
+    ['idle', microseconds(median(idle)), '1.00'],
+    ['while 1 GiB is mapped', microseconds(median(busy)), ratio(median(busy), median(idle))],
+  ],
+};
 
 writeFileSync('/proc/sys/vm/nr_hugepages', '1100');
 await compare('huge', { async: () => large('2M') }, 5);
@@ -149,3 +161,4 @@ await device.detach();
 await ioas.close();
 await device.close();
 await iommufd.close();
+showTables('mapping for DMA, medians', [{ name: 'dma', header: ['', 'C, µs', '÷ C'], rows }, gap]);

@@ -1,18 +1,19 @@
 // Times opening and closing many NVMe controllers at once, openDevices() against a C program with a
 // thread for each device, some rounds each in turn; and what the event loop and a reader of files
-// lose meanwhile.
+// lose meanwhile, beside what they lose while the C program does the same.
 //
 //   npm run bench:fleet              in the lab, 24 controllers
-//   node build-test/bench/fleet.js [rounds]
+//   node build-test/bench/fleet.js [rounds] [--json]
 import { readFile } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
-import { closeDevices, openDevices } from '../lib/device/fleet.ts';
-import { Iommufd } from '../lib/iommu/iommufd.ts';
-import type { DeviceAddress } from '../lib/locate/address.ts';
+import { closeDevices, Iommufd, openDevices, type DeviceAddress } from '../lib/index.ts';
+import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
+import { quantile } from '../lib/cli/bench/statistics.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
 import { BaselineRounds } from './baseline.ts';
+import { milliseconds, positionals, ratio, showTables, type Table } from './table.ts';
 
 /** Nanoseconds. */
 interface Fleet {
@@ -34,32 +35,67 @@ async function fleetRound(specs: readonly DeviceAddress[], concurrency = 64): Pr
 }
 
 function median(rounds: readonly Fleet[], of: keyof Fleet): number {
-  const times = rounds.map((round) => round[of]).sort((a, b) => a - b);
-  return times[Math.floor(times.length / 2)] ?? NaN;
+  return quantile(
+    rounds.map((round) => round[of]),
+    0.5,
+  );
 }
 
-const ms = (nanoseconds: number): string => (nanoseconds / 1e6).toFixed(1);
-const row = (cells: readonly (string | number)[]): string =>
-  cells.map((cell) => String(cell).padStart(11)).join('');
-
-interface Measured {
-  c: Fleet[];
-  ours: Fleet[];
+interface FleetWays {
+  count: number;
+  c: Way<Fleet>;
+  ours: Way<Fleet>;
 }
 
-async function measure(specs: readonly DeviceAddress[], rounds: number): Promise<Measured> {
+const baselines: BaselineRounds<Fleet>[] = [];
+
+function baselineOf(specs: readonly DeviceAddress[]): BaselineRounds<Fleet> {
   const folders = specs.map((spec) => locateDevice(spec).sysfsPath);
-  const baseline = new BaselineRounds<Fleet>('fleet', folders);
-  const measured: Measured = { c: [], ours: [] };
-  for (let at = -2; at < rounds; at++) {
-    const [c] = await baseline.rounds(1);
-    const ours = await fleetRound(specs);
-    if (at < 0 || c === undefined) continue;
-    measured.c.push(c);
-    measured.ours.push(ours);
+  const program = BaselineRounds.inC<Fleet>('fleet', folders);
+  baselines.push(program);
+  return program;
+}
+
+function waysOf(specs: readonly DeviceAddress[]): FleetWays {
+  const program = baselineOf(specs);
+  return {
+    count: specs.length,
+    c: { run: (count) => program.rounds(count), rounds: [] },
+    ours: { run: (count) => repeat(count, () => fleetRound(specs)), rounds: [] },
+  };
+}
+
+function fleetTable(measured: readonly FleetWays[]): Table {
+  const rows = measured.map(({ count, c, ours }) => {
+    const cells = (['open', 'close'] as const).flatMap((of) => {
+      const [theirs, mine] = [median(c.rounds, of), median(ours.rounds, of)];
+      return [milliseconds(theirs), milliseconds(mine), ratio(mine, theirs)];
+    });
+    return [String(count), ...cells];
+  });
+  const header = ['devices', 'C open, ms', 'open, ms', '÷ C', 'C close, ms', 'close, ms', '÷ C'];
+  return { name: 'fleet', header, rows };
+}
+
+/** How opening and closing grow with the number, and what doing it at once gains. */
+function growthTable(measured: readonly FleetWays[], serial: readonly Fleet[]): Table {
+  const [one] = measured;
+  const rows = measured.slice(1).flatMap(({ count, c, ours }) =>
+    (['open', 'close'] as const).map((of) => {
+      const [mine, theirs] = [ours, c].map((way, at) => {
+        const single = at === 0 ? one?.ours : one?.c;
+        return ratio(median(way.rounds, of), median(single?.rounds ?? [], of));
+      });
+      return [`${of}, ${count} ÷ 1`, mine ?? '', theirs ?? ''];
+    }),
+  );
+  const eight = measured.find(({ count }) => count === 8);
+  if (eight) {
+    const both = (rounds: readonly Fleet[]): number =>
+      median(rounds, 'open') + median(rounds, 'close');
+    rows.push(['8 one after another ÷ at once', ratio(both(serial), both(eight.ours.rounds)), '']);
   }
-  baseline.end();
-  return measured;
+  return { name: 'fleet-growth', header: ['', 'here', 'C'], rows };
 }
 
 async function countReads(end: AbortSignal): Promise<number> {
@@ -79,52 +115,61 @@ async function readsDuring(body: () => Promise<unknown>): Promise<number> {
   return (await reader) / seconds;
 }
 
-/** The 99th percentile of the time between ticks of a timer of a millisecond, in milliseconds. */
+/** The 99th percentile of the time between ticks of a timer of a millisecond, in nanoseconds. */
 async function gapDuring(body: () => Promise<unknown>): Promise<number> {
   const delays = monitorEventLoopDelay({ resolution: 1 });
   delays.enable();
   await body();
   delays.disable();
-  return delays.percentile(99) / 1e6;
+  return delays.percentile(99);
 }
 
-async function printLoop(specs: readonly DeviceAddress[], rounds: number): Promise<void> {
-  const opening = async (): Promise<void> => {
-    for (let at = 0; at < rounds; at++) await fleetRound(specs);
+/** What the loop and a reader have while nothing else happens, while C works, and while we do. */
+async function loopTable(specs: readonly DeviceAddress[], turns: number): Promise<Table> {
+  const program = baselineOf(specs);
+  const bodies = {
+    idle: () => setTimeout(1500),
+    C: () => program.rounds(5),
+    here: () => repeat(5, () => fleetRound(specs)),
   };
-  const idle = (): Promise<unknown> => setTimeout(5000);
-  const gaps = [await gapDuring(opening), await gapDuring(idle)];
-  const reads = [await readsDuring(opening), await readsDuring(idle)];
-  const ratio = ([busy = NaN, still = NaN]: number[]): string => (busy / still).toFixed(2);
-  console.log(`\nwhile ${specs.length} are opened and closed, against idle`);
-  console.log(`p99 between ticks of a timer of 1 ms: ${gaps.map((gap) => gap.toFixed(2)).join(' ms, ')} ms, ratio ${ratio(gaps)}`); // prettier-ignore
-  console.log(`files read in a second: ${reads.map(Math.round).join(', ')}, ratio ${ratio(reads)}`);
+  const names = Object.keys(bodies) as (keyof typeof bodies)[];
+  const gaps: Record<string, number[]> = {};
+  const reads: Record<string, number[]> = {};
+  for (let turn = 0; turn < turns; turn++) {
+    for (const name of names) {
+      (gaps[name] ??= []).push(await gapDuring(bodies[name]));
+      (reads[name] ??= []).push(await readsDuring(bodies[name]));
+    }
+  }
+  const middle = (of: Record<string, number[]>, name: string): number =>
+    quantile(of[name] ?? [], 0.5);
+  const rows = names.map((name) => [
+    name,
+    milliseconds(middle(gaps, name)),
+    ratio(middle(gaps, name), middle(gaps, 'idle')),
+    String(Math.round(middle(reads, name))),
+    ratio(middle(reads, name), middle(reads, 'idle')),
+  ]);
+  const header = [`while ${specs.length} open and close`, 'p99 gap, ms', '÷ idle', 'reads/s', '÷ idle']; // prettier-ignore
+  return { name: 'fleet-loop', header, rows };
 }
 
-const rounds = Number(process.argv[2] ?? 15);
+const rounds = Number(positionals()[0] ?? 10);
 const nvme = devices.filter(({ name }) => /^nvme\d+$/.test(name));
 if (nvme.length === 0) throw new Error('no NVMe controllers here: npm run bench:fleet');
 const counts = [1, 8, 16, 24].filter((count) => count <= nvme.length);
-console.log(`fleet, ${rounds} rounds, medians in ms`);
-console.log(row(['devices', 'C open', 'open', '÷ C', 'C close', 'close', '÷ C']));
-const medians = new Map<number, Fleet>();
-for (const count of counts) {
-  const { c, ours } = await measure(nvme.slice(0, count), rounds);
-  const [open, close] = [median(ours, 'open'), median(ours, 'close')];
-  const [cOpen, cClose] = [median(c, 'open'), median(c, 'close')];
-  medians.set(count, { open, close });
-  const cells = [ms(cOpen), ms(open), (open / cOpen).toFixed(2)];
-  console.log(row([count, ...cells, ms(cClose), ms(close), (close / cClose).toFixed(2)]));
-}
-const [one, eight] = [medians.get(1), medians.get(8)];
-if (one && eight) {
-  const specs = nvme.slice(0, 8);
-  const serial: Fleet[] = [];
-  for (let at = 0; at < 3; at++) serial.push(await fleetRound(specs, 1));
-  const after = median(serial, 'open') + median(serial, 'close');
-  console.log(`\neight ÷ one: open ${(eight.open / one.open).toFixed(2)}, close ${(eight.close / one.close).toFixed(2)}`); // prettier-ignore
-  console.log(
-    `eight one after another ÷ at once: ${(after / (eight.open + eight.close)).toFixed(1)}`,
-  );
-  await printLoop(specs, rounds);
-}
+const measured = counts.map((count) => waysOf(nvme.slice(0, count)));
+const plan = { warmUp: 2, rounds, turn: 1 };
+await interleave(
+  measured.flatMap(({ c, ours }) => [c, ours]),
+  plan,
+);
+const eight = nvme.slice(0, 8);
+const serial = await repeat(3, () => fleetRound(eight, 1));
+const loop = await loopTable(eight, 5);
+for (const each of baselines) each.end();
+showTables(`fleets of NVMe controllers, ${rounds} rounds of each, in turns`, [
+  fleetTable(measured),
+  growthTable(measured, serial),
+  loop,
+]);

@@ -11,6 +11,7 @@ import { binding, type NativeFd } from '../lib/binding.ts';
 import { Eventfd } from '../lib/interrupt/eventfd.ts';
 import { InterruptVector } from '../lib/interrupt/vector.ts';
 import { root } from '../test/support/root.ts';
+import { positionals, ratio, showTables } from './table.ts';
 
 const program = new URL('build-baseline/eventfd', root).pathname;
 const gap = 1000;
@@ -114,15 +115,16 @@ function quantile(values: number[], at: number): number {
   return sorted[Math.floor(sorted.length * at)] ?? NaN;
 }
 
-const us = (nanoseconds: number): string => `${(nanoseconds / 1000).toFixed(2)} µs`;
+const us = (nanoseconds: number): string => (nanoseconds / 1000).toFixed(2);
 
-const rounds = Number(process.argv[2] ?? '500');
+const rounds = Number(positionals()[0] ?? '500');
 const c: number[] = [];
 const node: number[] = [];
 for (let turn = 0; turn < 20; turn++) {
   c.push(...(await inC(rounds)));
   node.push(...(await here(rounds)));
 }
+const rows: string[][] = [];
 for (const [name, at] of [
   // Where nobody else wanted the processor.
   ['p10', 0.1],
@@ -130,8 +132,7 @@ for (const [name, at] of [
   ['p99', 0.99],
 ] as const) {
   const [inLoop, inHandler] = [quantile(c, at), quantile(node, at)];
-  const ratio = (inHandler / inLoop).toFixed(2);
-  console.log(`${name}: C epoll loop ${us(inLoop)}, handler ${us(inHandler)}, ratio ${ratio}`);
+  rows.push([name, us(inLoop), us(inHandler), ratio(inHandler, inLoop)]);
 }
 const ways = { 'C epoll loop': costInC, handlers: costOfEvent };
 const costs = Object.keys(ways).map((name) => ({
@@ -145,8 +146,13 @@ for (let turn = 0; turn < 7; turn++) {
     costs[at]?.many.push(await cost(4096, 64_000));
   }
 }
-for (const { name, few, many } of costs) {
-  const ratio = (median(many) / median(few)).toFixed(2);
-  const [one, other] = [us(median(few)), us(median(many))];
-  console.log(`an event, ${name}: of 16 ${one}, of 4,096 ${other}, ratio ${ratio}`);
-}
+const [inC16, inC4096] = [median(costs[0]?.few ?? []), median(costs[0]?.many ?? [])];
+const [here16, here4096] = [median(costs[1]?.few ?? []), median(costs[1]?.many ?? [])];
+rows.push(
+  ['an event of 16 eventfds', us(inC16), us(here16), ratio(here16, inC16)],
+  ['an event of 4,096', us(inC4096), us(here4096), ratio(here4096, inC4096)],
+  ['the second ÷ the first', ratio(inC4096, inC16), ratio(here4096, here16), ''],
+);
+showTables(`an eventfd's way to a handler, 20 × ${rounds} signals of each, in turns`, [
+  { name: 'interrupt', header: ['', 'C epoll loop, µs', 'handler, µs', '÷ C'], rows },
+]);

@@ -2,7 +2,7 @@
 // program bench/baseline/list.c that reads the same files, some rounds each in turn; and how long
 // the event loop waits meanwhile.
 //
-//   npm run -s build:native && npm run -s build:baseline && npx tsx bench/list.ts [rounds]
+//   npm run bench:list [-- rounds]
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -10,7 +10,9 @@ import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
 import { listDevices, listDevicesSync } from '../lib/index.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../test/support/sysfs.ts';
+import { quantile } from '../lib/cli/bench/statistics.ts';
 import { BaselineRounds } from './baseline.ts';
+import { positionals, ratio, showTables, type Table } from './table.ts';
 
 /** A round of the C program. */
 interface Listed {
@@ -41,11 +43,6 @@ async function timed(run: () => unknown): Promise<number> {
   return Number(process.hrtime.bigint() - start);
 }
 
-function quantile(values: number[], at: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * at))] ?? NaN;
-}
-
 /** How late a timer of every millisecond is while `run` runs. */
 async function delaysDuring(run: () => Promise<unknown>): Promise<IntervalHistogram> {
   const delays = monitorEventLoopDelay({ resolution: 1 });
@@ -55,9 +52,9 @@ async function delaysDuring(run: () => Promise<unknown>): Promise<IntervalHistog
   return delays;
 }
 
-async function compare(count: number, rounds: number): Promise<void> {
+async function compare(count: number, rounds: number): Promise<string[]> {
   const sysfsRoot = makeTree(count);
-  const baseline = new BaselineRounds<Listed>('list', [sysfsRoot]);
+  const baseline = BaselineRounds.inC<Listed>('list', [sysfsRoot]);
   const times = { c: [] as number[], sync: [] as number[], async: [] as number[] };
   const warmUp = 10;
   for (let at = -warmUp; at < rounds; at++) {
@@ -71,13 +68,14 @@ async function compare(count: number, rounds: number): Promise<void> {
     times.async.push(async);
   }
   baseline.end();
-  const [c, sync, async] = [times.c, times.sync, times.async].map((all) => quantile(all, 0.5));
-  console.log(row(count, [ms(c), ms(sync), ratio(sync, c), ms(async), ratio(async, c)]));
-  if (count === 1000) await printDelays(sysfsRoot, rounds);
+  if (count === 1000) delays = await delaysTable(sysfsRoot, rounds);
   rmSync(sysfsRoot, { recursive: true });
+  const c = quantile(times.c, 0.5);
+  const ratios = [times.sync, times.async].map((all) => ratio(quantile(all, 0.5), c));
+  return [count.toLocaleString('en'), ms(c), ...ratios];
 }
 
-async function printDelays(sysfsRoot: string, rounds: number): Promise<void> {
+async function delaysTable(sysfsRoot: string, rounds: number): Promise<Table> {
   const during = {
     listing: await delaysDuring(async () => {
       for (let at = 0; at < rounds; at++) await listDevices({ sysfsRoot });
@@ -87,23 +85,23 @@ async function printDelays(sysfsRoot: string, rounds: number): Promise<void> {
       for (let at = 0; at < rounds; at++) await setTimeout(1, listDevicesSync({ sysfsRoot }));
     }),
   };
-  console.log('\ntime between ticks of a timer of 1 ms while 1,000 devices are listed, in ms');
-  for (const [name, delays] of Object.entries(during)) {
-    const [p50, p99, most] = [50, 99, 100].map((at) => ms(delays.percentile(at)));
-    console.log(
-      `${name.padEnd(9)} p50 ${p50}  p99 ${p99}  longest ${most}  (${delays.count} ticks)`,
-    );
-  }
+  const idle = during.idle.percentile(99);
+  const rows = Object.entries(during).map(([name, gaps]) => [
+    name,
+    ...[50, 99, 100].map((at) => ms(gaps.percentile(at))),
+    ratio(gaps.percentile(99), idle),
+  ]);
+  const header = ['ticks of 1 ms, 1,000 listed', 'p50, ms', 'p99, ms', 'longest, ms', 'p99 ÷ idle'];
+  return { name: 'list-loop', header, rows };
 }
 
-function row(count: number, cells: string[]): string {
-  return [String(count).padStart(8), ...cells.map((cell) => cell.padStart(9))].join('');
-}
+const ms = (nanoseconds: number): string => (nanoseconds / 1e6).toFixed(2);
 
-const ms = (nanoseconds = NaN): string => (nanoseconds / 1e6).toFixed(3);
-const ratio = (ours = NaN, theirs = NaN): string => (ours / theirs).toFixed(2);
-
-const rounds = Number(process.argv[2] ?? 50);
-console.log(`list, ${rounds} rounds, medians in ms`);
-console.log(' devices        C     sync      ÷ C    async      ÷ C');
-for (const count of [10, 100, 1000]) await compare(count, rounds);
+const rounds = Number(positionals()[0] ?? 50);
+let delays: Table | undefined;
+const rows: string[][] = [];
+for (const count of [10, 100, 1000]) rows.push(await compare(count, rounds));
+showTables(`list, ${rounds} rounds, medians`, [
+  { name: 'list', header: ['devices', 'C, ms', 'sync ÷ C', 'async ÷ C'], rows },
+  ...(delays ? [delays] : []),
+]);

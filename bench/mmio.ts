@@ -3,9 +3,8 @@
 //
 //   npm run bench:mmio [-- <path of another node> …]
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { root } from '../test/support/root.ts';
+import { positionals, ratio, showTables } from './table.ts';
 
 const path = (name: string): string => new URL(name, root).pathname;
 
@@ -26,18 +25,6 @@ const rounds = 5;
 type Case = keyof typeof cases;
 const names = Object.keys(cases) as Case[];
 
-function compileNoop(): void {
-  const headers = createRequire(import.meta.url)('node-api-headers') as { include_dir: string };
-  mkdirSync(path('build-baseline'), { recursive: true });
-  const flags = ['-std=gnu17', '-O2', '-shared', '-fPIC', '-I', headers.include_dir];
-  execFileSync('gcc', [
-    ...flags,
-    path('bench/baseline/noop.c'),
-    '-o',
-    path('build-baseline/noop.node'),
-  ]);
-}
-
 function measure(node: string, name: string): number {
   const program = path('build-test/bench/mmio_case.js');
   return Number(execFileSync(node, ['--expose-gc', program, name], { encoding: 'utf8' }));
@@ -47,29 +34,41 @@ function median(values: number[]): number {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
-function compare(node: string): void {
-  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
-  const times: Record<string, number[]> = {};
-  for (let round = 0; round < rounds; round++) {
-    for (const name of names) (times[name] ??= []).push(measure(node, name));
-  }
-  const noop = median(times['noop'] ?? []);
-  console.log(`\nNode ${version}: medians of ${rounds} processes`);
-  console.log(
-    `${'case'.padEnd(14)}${'ns'.padStart(9)}${'÷ noop'.padStart(9)}${'ns/access'.padStart(11)}`,
-  );
-  for (const name of names) {
-    const time = median(times[name] ?? []);
-    const each = (time / cases[name]).toFixed(2);
-    const cells = [
-      time.toFixed(1).padStart(9),
-      (time / noop).toFixed(2).padStart(9),
-      each.padStart(11),
-    ];
-    console.log(name.padEnd(14) + cells.join(''));
-  }
-  console.log(`heap after 10 million read32: ${measure(node, 'heap')} bytes more`);
+interface Column {
+  version: string;
+  /** Nanoseconds of each case, and the growth of the heap in bytes. */
+  times: Record<Case, number>;
+  heap: number;
 }
 
-compileNoop();
-for (const node of [process.execPath, ...process.argv.slice(2)]) compare(node);
+function compare(node: string): Column {
+  const version = execFileSync(node, ['--version'], { encoding: 'utf8' }).trim();
+  const all: Partial<Record<Case, number[]>> = {};
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) (all[name] ??= []).push(measure(node, name));
+  }
+  const medians = names.map((name) => [name, median(all[name] ?? [])]);
+  const times = Object.fromEntries(medians) as Record<Case, number>;
+  return { version, times, heap: measure(node, 'heap') };
+}
+
+const columns = [process.execPath, ...positionals()].map(compare);
+const rows = names.map((name) => {
+  const cells = columns.map(({ times }) => {
+    if (name === 'noop') return `${times.noop.toFixed(1)} ns`;
+    const each = times[name] / cases[name];
+    return cases[name] === 1 ? ratio(times[name], times.noop) : `${each.toFixed(2)} ns an access`;
+  });
+  return [
+    name === 'noop' ? name : cases[name] === 1 ? `${name} ÷ noop` : `${name} of 64`,
+    ...cells,
+  ];
+});
+const heap = columns.map((column) => String(column.heap));
+showTables(`accesses of registers, medians of ${rounds} processes`, [
+  {
+    name: 'mmio',
+    header: ['', ...columns.map(({ version }) => version)],
+    rows: [...rows, ['heap after 10 million read32, bytes', ...heap]],
+  },
+]);

@@ -1,89 +1,121 @@
-// Times the way from the sysfs lookup to the closed descriptors, step by step: the C program
-// bench/baseline/open.c, the blocking form and the promise form, some rounds each in turn.
+// Times the way from the sysfs lookup to the closed descriptors, step by step, by every backend that
+// the kernel has: the C program bench/baseline/open.c, its like in Python (cdev only), the blocking
+// form and the promise form, some rounds each in turn.
 //
-//   npm run bench:open                            in the lab, its edu
-//   node build-test/bench/open.js <device> [rounds]   a device of the lab by name, or by address
-import { BaselineRounds } from './baseline.ts';
-import { bindNode, bindNodeSync } from '../lib/device/bind.ts';
-import { VfioDevice } from '../lib/device/device.ts';
-import { openNode } from '../lib/device/node.ts';
-import { Iommufd } from '../lib/iommu/iommufd.ts';
-import { parseAddress, type DeviceAddress } from '../lib/locate/address.ts';
-import { findCdev, locateDevice } from '../lib/locate/find_cdev.ts';
+//   npm run bench                                  in the lab, its edu
+//   node build-test/bench/open.js [<device>] [--backend=…] [--rounds=N] [--svg=FILE] [--json]
+//                                                  a device of the lab by name, or by address
+import { writeFileSync } from 'node:fs';
+import {
+  backends,
+  backendText,
+  forms,
+  openAndClose,
+  probe,
+  type Backend,
+} from '../lib/cli/bench/paths.ts';
+import { machineText, thisMachine } from '../lib/cli/bench/machine.ts';
+import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
+import { summary, timesOf, type Row } from '../lib/cli/bench/statistics.ts';
+import { Watches, type Round } from '../lib/cli/bench/steps.ts';
+import { openSvg, type Fill } from '../lib/cli/bench/svg.ts';
+import { parseAddress } from '../lib/locate/address.ts';
+import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
-import { report } from './report.ts';
-import { Stopwatch, type Round } from './steps.ts';
+import { BaselineRounds } from './baseline.ts';
+import { microseconds, option, positionals, ratio, showTables, type Table } from './table.ts';
 
-function roundSync(spec: DeviceAddress): Round {
-  const watch = new Stopwatch();
-  const location = findCdev(spec);
-  watch.lap('lookup');
-  const node = openNode(location);
-  const iommufd = Iommufd.open();
-  watch.lap('open');
-  const bound = bindNodeSync(node, { iommufd });
-  watch.lap('bind');
-  const device = VfioDevice.adoptSync(bound);
-  watch.lap('info');
-  const ioas = iommufd.createIoas();
-  device.attachSync(ioas);
-  watch.lap('attach');
-  device.closeSync();
-  watch.lap('close');
-  ioas.closeSync();
-  iommufd.closeSync();
-  watch.lap('release');
-  return watch.round;
+interface NamedWay extends Way {
+  backend: Backend;
+  name: string;
+  fill: Fill;
 }
 
-async function roundAsync(spec: DeviceAddress): Promise<Round> {
-  const watch = new Stopwatch();
-  const location = findCdev(spec);
-  watch.lap('lookup');
-  const node = openNode(location);
-  const iommufd = Iommufd.open();
-  watch.lap('open');
-  const bound = await bindNode(node, { iommufd });
-  watch.lap('bind');
-  const device = await VfioDevice.adopt(bound);
-  watch.lap('info');
-  const ioas = iommufd.createIoas();
-  await device.attach(ioas);
-  watch.lap('attach');
-  await device.close();
-  watch.lap('close');
-  await ioas.close();
-  await iommufd.close();
-  watch.lap('release');
-  return watch.round;
+const [name = 'edu'] = positionals();
+const known = devices.find((device) => device.name === name);
+const spec = known ?? parseAddress(name);
+const { sysfsPath } = locateDevice(spec);
+const rounds = Number(option('rounds') ?? '400');
+/** Rounds in a row before it is another's turn: in between, caches are somebody else's. */
+const turn = Math.min(100, rounds);
+using watches = new Watches();
+const baselines: BaselineRounds[] = [];
+
+function baseline(backend: Backend, name: string, fill: Fill, program: BaselineRounds): NamedWay {
+  baselines.push(program);
+  return { backend, name, fill, rounds: [], run: (count) => program.rounds(count) };
 }
 
-/** Rounds of one way before it is another's turn: in between, caches are somebody else's. */
-const turn = 100;
+function ours(backend: Backend): NamedWay[] {
+  return forms.map((form): NamedWay => {
+    const run = (count: number): Promise<Round[]> =>
+      repeat(count, () => openAndClose(backend, form, spec, watches));
+    return { backend, name: form, fill: form === 'sync' ? 'solid' : 'hollow', rounds: [], run };
+  });
+}
 
-const [name = 'edu', wanted = '400'] = process.argv.slice(2);
-const spec = devices.find((device) => device.name === name) ?? parseAddress(name);
-const baseline = new BaselineRounds('open', [locateDevice(spec).sysfsPath]);
-const ways = {
-  c: (): Promise<Round[]> => baseline.rounds(turn),
-  sync: (): Round[] => Array.from({ length: turn }, () => roundSync(spec)),
-  async: async (): Promise<Round[]> => {
-    const rounds: Round[] = [];
-    for (let at = 0; at < turn; at++) rounds.push(await roundAsync(spec));
-    return rounds;
-  },
-};
-const times: Record<keyof typeof ways, Round[]> = { c: [], sync: [], async: [] };
+const wanted = backends.filter((backend) => (option('backend') ?? backend) === backend);
+const { found, missing } = await probe(wanted, [spec]);
+const ways = [
+  ...found.flatMap((backend) => [
+    baseline(backend, 'C', 'hatched', BaselineRounds.inC('open', [backend, sysfsPath])),
+    ...ours(backend),
+  ]),
+  ...(found.includes('cdev')
+    ? [baseline('cdev', 'Python', 'dotted', BaselineRounds.inPython('open', [sysfsPath]))]
+    : []),
+];
 // Until the engine has optimised everything: in the lab's emulated machine every new piece of
 // machine code costs much more than it would elsewhere.
-for (let at = 0; at < 1500; at++) roundSync(spec);
-const warmUp = 300;
-for (let at = -warmUp; at < Number(wanted); at += turn) {
-  const rounds = { c: await ways.c(), sync: ways.sync(), async: await ways.async() };
-  if (at < 0) continue;
-  times.c.push(...rounds.c);
-  times.sync.push(...rounds.sync);
-  times.async.push(...rounds.async);
+if (known?.kind === 'edu') {
+  for (const backend of found) {
+    await repeat(1500, () => openAndClose(backend, 'sync', spec, watches));
+  }
 }
-baseline.end();
-console.log(report(`open to close of ${spec.address}, ${wanted} rounds, medians in µs`, times));
+await interleave(ways, { warmUp: Math.min(300, rounds), rounds, turn });
+for (const each of baselines) each.end();
+
+/** Medians of the steps by one backend, of C in µs, of the others as parts of C's. */
+function stepsTable(backend: Backend): Table {
+  const [c, ...others] = ways
+    .filter((way) => way.backend === backend)
+    .map((way) => ({ name: way.name, times: timesOf(way.rounds) }));
+  const median = (times: Map<Row, number[]> | undefined, row: Row): number =>
+    summary(times?.get(row) ?? []).median;
+  const rows = [...(c?.times.keys() ?? [])].map((row) => {
+    const base = median(c?.times, row);
+    return [row, microseconds(base), ...others.map(({ times }) => ratio(median(times, row), base))];
+  });
+  const header = ['step', 'C, µs', ...others.map((way) => `${way.name} ÷ C`)];
+  return { name: `open-${backend}`, header, rows };
+}
+
+/** The whole of each way against that of C by the same backend. */
+function totalsTable(): Table {
+  const totals = ways.map((way) => {
+    const total = timesOf(way.rounds).get('total') ?? [];
+    return { ...way, ...summary(total) };
+  });
+  const rows = totals.map(({ backend, name, median, p99, min }) => {
+    const c = totals.find((way) => way.backend === backend && way.name === 'C');
+    if (c === undefined) throw new Error(`nothing in C by ${backend}`);
+    const ratios = [ratio(median, c.median), ratio(p99, c.p99), ratio(min, c.min)];
+    return [`${backend} ${name}`, microseconds(median), ...ratios];
+  });
+  return { name: 'open-total', header: ['way', 'µs', 'median ÷ C', 'p99 ÷ C', 'min ÷ C'], rows };
+}
+
+const svg = option('svg');
+const machine = thisMachine();
+if (svg !== undefined) {
+  const series = ways.map((way) => ({
+    ...way,
+    group: `${way.backend}: ${backendText[way.backend]}`,
+  }));
+  writeFileSync(svg, openSvg(machine, rounds, series));
+}
+const title = [
+  `open to close of ${spec.address}, ${rounds} rounds of each way; ${machineText(machine)}`,
+  ...missing.map(({ backend, why }) => `no ${backend}: ${why}`),
+].join('\n');
+showTables(title, [...found.map(stepsTable), totalsTable()]);

@@ -12,13 +12,14 @@ import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
 import { spawnSync } from 'node:child_process';
 import { root } from '../test/support/root.ts';
+import { positionals, ratio, showTables } from './table.ts';
 
 interface Times {
   info: number;
   pread: number;
 }
 
-const [name = 'edu', turns = '9'] = process.argv.slice(2);
+const [name = 'edu', turns = '9'] = positionals();
 const spec = devices.find((device) => device.name === name) ?? parseAddress(name);
 /** Calls in a row; before the first turn that counts, the engine has seen them all. */
 const count = 3000;
@@ -62,11 +63,15 @@ for (let at = -warmUp; at < Number(turns); at++) {
   times.c.push(turn.c);
   times.node.push(turn.node);
 }
-console.log(`BAR 0 of ${spec.address}, medians of ${turns} turns of ${count}, in ns`);
-console.log('            C     node      ÷ C');
-for (const what of ['info', 'pread'] as const) {
+const names = {
+  info: '`GET_REGION_INFO`, not cached',
+  pread: '`Region.read32` (pread of 4 bytes)',
+};
+const rows = (['info', 'pread'] as const).map((what) => {
   const c = median(times.c.map((one) => one[what]));
   const node = median(times.node.map((one) => one[what]));
-  const cells = [c.toFixed(0), node.toFixed(0), (node / c).toFixed(2)];
-  console.log(what.padEnd(5) + cells.map((cell) => cell.padStart(9)).join(''));
-}
+  return [names[what], c.toFixed(0), ratio(node, c)];
+});
+showTables(`BAR 0 of ${spec.address}, medians of ${turns} turns of ${count}`, [
+  { name: 'region', header: ['', 'C, ns', '÷ C'], rows },
+]);

@@ -224,7 +224,7 @@ export type Binding = {
   tallyTake: (offer: number) => Answer;
   /** Forgets the handle; 1 where it was the last of its kind. */
   tallyDrop: (tally: NativeTally) => Answer;
-} & Slow<'close', [fd: NativeFd]> &
+} & Slow<'close', [fd: NativeFd, next?: NativeFd]> &
   Slow<'bind', [device: NativeFd, iommufd: NativeFd, token?: Uint8Array]> &
   /** Answers how many bytes were written. */
   Slow<'pwrite', Transfer> &

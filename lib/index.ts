@@ -22,6 +22,7 @@ export {
 } from './device/fleet.ts';
 export type { DeviceEvents } from './device/notices.ts';
 export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
+export type { OpenStep } from './device/open_steps.ts';
 export type { RawCapability } from './device/capabilities.ts';
 export type { EnableOptions } from './interrupt/arguments.ts';
 export type { Interrupt } from './interrupt/interrupt.ts';

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { binding, type NativeFd } from './binding.ts';
 import { check } from './call.ts';
+import type { CallerPlace } from './caller.ts';
 import { VfioError } from './errors.ts';
 
 /** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
@@ -41,7 +42,7 @@ export class OwnedFd {
   }
 
   /** Where the program opened it, as `callerPlace` says: to find the owner who forgot to close it. */
-  openedAt(place: string | undefined): this {
+  openedAt(place: CallerPlace | undefined): this {
     this.#ifDropped.place = place;
     return this;
   }
@@ -95,6 +96,20 @@ export class OwnedFd {
     return this.#closed;
   }
 
+  /** Closes this, then `next`: with one change of threads for both, where neither is closed yet. */
+  async closeBefore(next: OwnedFd): Promise<void> {
+    if (this.#closed ?? next.#closed) {
+      try {
+        await this.close();
+      } finally {
+        await next.close();
+      }
+    } else {
+      this.#closed = next.#closed = this.#close(next);
+      await this.#closed;
+    }
+  }
+
   /** Closes here and now, unless it is closed or `close()` is doing so already. */
   closeSync(): void {
     const fd = this.#take();
@@ -105,11 +120,12 @@ export class OwnedFd {
     check(answer, { syscall: 'close', path: this.path });
   }
 
-  async #close(): Promise<void> {
+  async #close(next?: OwnedFd): Promise<void> {
     const fd = this.#take();
     if (fd === undefined) return;
-    const answer = await binding().close(fd);
+    const answer = await binding().close(fd, next === undefined ? undefined : next.#take());
     this.#kept.clear();
+    if (next !== undefined) next.#kept.clear();
     check(answer, { syscall: 'close', path: this.path });
   }
 
@@ -126,7 +142,7 @@ interface Dropped {
   readonly fd: NativeFd;
   readonly what: string;
   readonly path: string;
-  place: string | undefined;
+  place: CallerPlace | undefined;
   isPart: boolean;
   /** What the kernel's side of the descriptor needs, until that is closed. */
   readonly kept: Map<object, number>;
@@ -135,7 +151,8 @@ interface Dropped {
 /** Closes what its owner forgot to close, and says so. */
 const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPart, kept }) => {
   if (!isPart) {
-    const from = place === undefined ? '' : `, opened at ${place},`;
+    const at = place?.text;
+    const from = at === undefined ? '' : `, opened at ${at},`;
     const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
     process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
   }

@@ -114,16 +114,34 @@ Napi::Value FdNumber(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), *fd);
 }
 
-// close(handle): forgets the handle at once
-Call Close(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
-  if (!handle) return {};
-  auto* addon = info.Env().GetInstanceData<Addon>();
+// A handle that is known.
+std::optional<uint32_t> HandleArgument(const Napi::CallbackInfo& info, size_t index) {
+  const auto handle = Uint32Argument(info, index);
+  if (!handle || !info.Env().GetInstanceData<Addon>()->fds.Find(*handle)) return std::nullopt;
+  return handle;
+}
+
+std::shared_ptr<Fd> Forget(Napi::Env env, uint32_t handle) {
+  auto* addon = env.GetInstanceData<Addon>();
   // First: libuv must not poll a number that the kernel gives to somebody else.
-  if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(*handle);
-  std::shared_ptr<Fd> fd = addon->fds.Take(*handle);
-  if (!fd) return {};
-  return [fd = std::move(fd)] { return fd->Close(); };
+  if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(handle);
+  return addon->fds.Take(handle);
+}
+
+// close(handle, next or undefined): forgets the handles at once; closes the one, then the other
+// whatever came of the first, and answers the first -errno
+Call Close(const Napi::CallbackInfo& info) {
+  const bool has_next = !info[1].IsUndefined();
+  const auto handle = HandleArgument(info, 0);
+  const auto next_handle = has_next ? HandleArgument(info, 1) : std::nullopt;
+  if (!handle || has_next != next_handle.has_value()) return {};
+  auto fd = Forget(info.Env(), *handle);
+  auto next = has_next ? Forget(info.Env(), *next_handle) : nullptr;
+  return [fd = std::move(fd), next = std::move(next)] {
+    const int result = fd->Close();
+    const int after = next ? next->Close() : 0;
+    return result != 0 ? result : after;
+  };
 }
 
 }  // namespace

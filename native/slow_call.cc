@@ -4,11 +4,11 @@
 
 SlowCalls::SlowCalls(Napi::Env env) : env_(env), context_(env, "vfio") {
   uv_mutex_init(&mutex_);
-  uv_cond_init(&wake_);
+  uv_sem_init(&wake_, 0);
 }
 
 SlowCalls::~SlowCalls() {
-  uv_cond_destroy(&wake_);
+  uv_sem_destroy(&wake_);
   uv_mutex_destroy(&mutex_);
 }
 
@@ -54,8 +54,8 @@ int SlowCalls::Enqueue(std::unique_ptr<Job> job) {
   if (unsettled_++ == 0) uv_ref(reinterpret_cast<uv_handle_t*>(&settled_));
   uv_mutex_lock(&mutex_);
   waiting_.push_back(std::move(job));
-  uv_cond_signal(&wake_);
   uv_mutex_unlock(&mutex_);
+  uv_sem_post(&wake_);  // outside: the thread that wakes needs the mutex
   return 0;
 }
 
@@ -66,30 +66,40 @@ int SlowCalls::AddThread() {
   uv_thread_t thread;
   const auto work = [](void* self) { static_cast<SlowCalls*>(self)->Work(); };
   const int error = uv_thread_create_ex(&thread, &options, work, this);
-  if (error == 0) threads_.push_back(thread);
-  return error;
+  if (error != 0) return error;
+  threads_.push_back(thread);
+  uv_mutex_lock(&mutex_);
+  idle_++;
+  uv_mutex_unlock(&mutex_);
+  return 0;
 }
 
 // One thread: takes jobs until the environment ends.
 void SlowCalls::Work() {
-  uv_mutex_lock(&mutex_);
-  while (!stopping_) {
-    if (waiting_.empty()) {
-      idle_++;
-      uv_cond_wait(&wake_, &mutex_);
-      idle_--;
-      continue;
-    }
-    std::unique_ptr<Job> job = std::move(waiting_.front());
-    waiting_.pop_front();
-    uv_mutex_unlock(&mutex_);
+  while (std::unique_ptr<Job> job = NextJob()) {
     job->answer = job->call();
     job->call = nullptr;  // gives its leases back: a close may wait for them
     uv_mutex_lock(&mutex_);
     done_.push_back(std::move(job));
-    uv_async_send(&settled_);
+    idle_++;
+    uv_mutex_unlock(&mutex_);
+    uv_async_send(&settled_);  // outside too; Stop joins this thread before the handle is closed
+  }
+}
+
+// Waits for one; null where the environment ends. A semaphore, since who wakes from a condition has
+// to get the mutex again, which is a system call more.
+std::unique_ptr<SlowCalls::Job> SlowCalls::NextJob() {
+  uv_sem_wait(&wake_);
+  uv_mutex_lock(&mutex_);
+  std::unique_ptr<Job> job;
+  if (!stopping_) {
+    idle_--;
+    job = std::move(waiting_.front());
+    waiting_.pop_front();
   }
   uv_mutex_unlock(&mutex_);
+  return job;
 }
 
 // On the JavaScript thread, in a turn of the loop.
@@ -114,8 +124,8 @@ void SlowCalls::Stop() {
   uv_mutex_lock(&mutex_);
   stopping_ = true;
   waiting_.clear();
-  uv_cond_broadcast(&wake_);
   uv_mutex_unlock(&mutex_);
+  for (size_t at = 0; at < threads_.size(); at++) uv_sem_post(&wake_);
   for (uv_thread_t& thread : threads_) uv_thread_join(&thread);
   uv_close(reinterpret_cast<uv_handle_t*>(&settled_), [](uv_handle_t* handle) {
     auto* self = static_cast<SlowCalls*>(handle->data);

@@ -65,6 +65,7 @@ class SlowCalls {
   int Enqueue(std::unique_ptr<Job> job);
   int AddThread();
   void Work();
+  std::unique_ptr<Job> NextJob();
   void Settle();
   void Stop();
 
@@ -79,11 +80,11 @@ class SlowCalls {
   std::vector<uv_thread_t> threads_;
 
   uv_mutex_t mutex_;
-  uv_cond_t wake_;
+  uv_sem_t wake_;  // posted for every job that waits, and for every thread that is to end
   // Under mutex_:
   Jobs waiting_;
   Jobs done_;
-  size_t idle_ = 0;
+  size_t idle_ = 0;  // threads without a job
   bool stopping_ = false;
 };
 

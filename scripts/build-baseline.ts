@@ -2,17 +2,27 @@
 // device cdev: the system's where they do, else those of the lab.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { labHeaders } from '../lab/headers.ts';
 
 const root = new URL('../', import.meta.url).pathname;
-const programs = ['dma', 'eventfd', 'fleet', 'info', 'list', 'open', 'region'];
+const programs = ['dma', 'eventfd', 'fleet', 'info', 'list', 'open', 'path', 'region'];
 const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror'];
 
 const include = systemHeadersSuffice() ? [] : ['-isystem', await labHeaders('6.12')];
 mkdirSync(`${root}build-baseline`, { recursive: true });
 for (const program of programs) {
-  const sources = [`bench/baseline/${program}.c`, 'bench/baseline/cdev.c'];
+  const sources = [program, 'cdev', 'group'].map((name) => `bench/baseline/${name}.c`);
   gcc([...flags, ...include, ...sources, '-pthread', '-o', `build-baseline/${program}`]);
+}
+
+// Addons in C.
+const { include_dir: nodeApi } = createRequire(import.meta.url)('node-api-headers') as {
+  include_dir: string;
+};
+for (const addon of ['malloc', 'noop']) {
+  const output = `build-baseline/${addon}.node`;
+  gcc([...flags, '-shared', '-fPIC', '-I', nodeApi, `bench/baseline/${addon}.c`, '-o', output]);
 }
 
 function systemHeadersSuffice(): boolean {

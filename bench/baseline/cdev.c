@@ -28,25 +28,34 @@ struct cdev find_cdev(const char* sysfs_device) {
   if (!cdev.name[0]) errx(1, "%s: no cdev", path);
   char file[8192];
   snprintf(file, sizeof(file), "%s/%s/dev", path, cdev.name);
+  cdev.numbers = read_numbers(file);
+  return cdev;
+}
+
+dev_t read_numbers(const char* file) {
   const int fd = open(file, O_RDONLY | O_CLOEXEC);
   if (fd < 0) err(1, "%s", file);
   char text[64] = {};
   if (read(fd, text, sizeof(text) - 1) < 0) err(1, "%s", file);
   close(fd);
-  if (sscanf(text, "%u:%u", &cdev.major, &cdev.minor) != 2) errx(1, "%s: '%s'", file, text);
-  return cdev;
+  unsigned major;
+  unsigned minor;
+  if (sscanf(text, "%u:%u", &major, &minor) != 2) errx(1, "%s: '%s'", file, text);
+  return makedev(major, minor);
 }
 
 int open_cdev(const struct cdev* cdev) {
   char path[128];
   snprintf(path, sizeof(path), "/dev/vfio/devices/%s", cdev->name);
+  return open_node(path, cdev->numbers);
+}
+
+int open_node(const char* path, dev_t numbers) {
   const int fd = open(path, O_RDWR | O_CLOEXEC);
   if (fd < 0) err(1, "%s", path);
   struct stat st;
   if (fstat(fd, &st)) err(1, "%s", path);
-  if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(cdev->major, cdev->minor)) {
-    errx(1, "%s is another device", path);
-  }
+  if (!S_ISCHR(st.st_mode) || st.st_rdev != numbers) errx(1, "%s is another device", path);
   return fd;
 }
 
@@ -76,11 +85,6 @@ uint32_t attach_ioas(int device, uint32_t ioas) {
   struct vfio_device_attach_iommufd_pt arg = {.argsz = sizeof(arg), .pt_id = ioas};
   ioctl_or_exit(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &arg, "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
   return arg.pt_id;
-}
-
-void destroy(int iommufd, uint32_t id) {
-  struct iommu_destroy arg = {.size = sizeof(arg), .id = id};
-  ioctl_or_exit(iommufd, IOMMU_DESTROY, &arg, "IOMMU_DESTROY");
 }
 
 // argsz is the first field of all three. Answers 0 where the kernel does not know the index.
@@ -117,4 +121,13 @@ int get_irq_info(int device, uint32_t index, union info* info) {
   info->irq.index = index;
   return get_info(device, VFIO_DEVICE_GET_IRQ_INFO, info, sizeof(info->irq),
                   "VFIO_DEVICE_GET_IRQ_INFO");
+}
+
+void read_all_info(int device, union info* info) {
+  get_device_info(device, info);
+  const struct vfio_device_info head = info->device;
+  for (uint32_t index = 0; index < head.num_regions; index++) {
+    get_region_info(device, index, info);
+  }
+  for (uint32_t index = 0; index < head.num_irqs; index++) get_irq_info(device, index, info);
 }

@@ -31,12 +31,7 @@ static void* open_one(void* argument) {
   const struct cdev cdev = find_cdev(job->sysfs_device);
   job->device = open_cdev(&cdev);
   bind_iommufd(job->device, job->iommufd);
-  get_device_info(job->device, info);
-  const struct vfio_device_info head = info->device;
-  for (uint32_t index = 0; index < head.num_regions; index++) {
-    get_region_info(job->device, index, info);
-  }
-  for (uint32_t index = 0; index < head.num_irqs; index++) get_irq_info(job->device, index, info);
+  read_all_info(job->device, info);
   return NULL;
 }
 

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "cdev.h"
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
   static union info info;
   get_device_info(device, &info);
   const struct vfio_device_info head = info.device;
-  printf("{\"name\": \"%s\", \"major\": %u, \"minor\": %u,\n", cdev.name, cdev.major, cdev.minor);
+  printf("{\"name\": \"%s\", \"major\": %u, \"minor\": %u,\n", cdev.name, major(cdev.numbers),
+         minor(cdev.numbers));
   printf("\"flags\": %u, \"num_regions\": %u, \"num_irqs\": %u,\n", head.flags, head.num_regions,
          head.num_irqs);
   print_capabilities(info.bytes, head.flags & VFIO_DEVICE_FLAGS_CAPS ? head.cap_offset : 0);

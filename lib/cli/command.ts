@@ -24,13 +24,16 @@ export interface Output {
   colour: boolean;
   /** The terminal's columns; undefined where there is none, and lines may be of any length. */
   width?: number | undefined;
+  /** Shows a line in place of the last one shown, or removes it; undefined without a terminal. */
+  progress?: ((text: string) => void) | undefined;
 }
 
 /** An entry of the table of commands. */
 export interface Command {
+  /** One word, or several. */
   name: string;
   summary: string;
-  /** The positional arguments, all required. */
+  /** The positional arguments, all required; of a last one that ends with `…` there may be more. */
   positionals: string[];
   options: Options;
   /** What `--help` says after the options. */

@@ -1,3 +1,4 @@
+import { benchOpen } from './bench/open.ts';
 import type { Command } from './command.ts';
 import { config } from './config.ts';
 import { features } from './features.ts';
@@ -7,4 +8,13 @@ import { read, write } from './region.ts';
 import { reset } from './reset.ts';
 
 /** Every command of `vfio`. */
-export const commands: readonly Command[] = [info, list, config, read, write, features, reset];
+export const commands: readonly Command[] = [
+  info,
+  list,
+  config,
+  read,
+  write,
+  features,
+  reset,
+  benchOpen,
+];

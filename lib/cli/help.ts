@@ -2,7 +2,7 @@ import type { Command } from './command.ts';
 
 /** `vfio --help` */
 export function overview(commands: readonly Command[]): string {
-  const list = commands.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`);
+  const list = commands.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`);
   return [
     'Usage: vfio <command> [arguments] [options]',
     '',
@@ -21,7 +21,7 @@ export function overview(commands: readonly Command[]): string {
 /** `vfio <command> --help` */
 export function commandHelp({ name, summary, positionals, options, details }: Command): string {
   const list = Object.entries(options).map(
-    ([option, { description }]) => `  ${`--${option}`.padEnd(11)}${description}`,
+    ([option, { description }]) => `  ${`--${option}`.padEnd(15)}${description}`,
   );
   return [
     ['Usage: vfio', name, ...positionals.map((part) => `<${part}>`), '[options]'].join(' '),
@@ -30,7 +30,7 @@ export function commandHelp({ name, summary, positionals, options, details }: Co
     '',
     'Options:',
     ...list,
-    `  ${'--help'.padEnd(11)}Say this`,
+    `  ${'--help'.padEnd(15)}Say this`,
     '',
     details,
   ].join('\n');

@@ -26,13 +26,14 @@ async function printInfo({ positionals, flags, out }: Invocation): Promise<numbe
   const device = describeDevice(spec);
   const found = flags['no-open'] ? look(spec) : await open(spec);
   for (const note of found.notes) out.note(note);
-  const report: InfoReport = { device, cdev: found.cdev, info: found.info };
+  const { cdev, group, info } = found;
+  const report: InfoReport = { device, cdev, group, info };
   out.print(flags['json'] ? infoJson(report) : infoText(report, out.colour));
   return found.status;
 }
 
 /** What a look at the device, or its opening, found out. */
-interface Found extends Pick<InfoReport, 'cdev' | 'info'> {
+interface Found extends Pick<InfoReport, 'cdev' | 'group' | 'info'> {
   notes: string[];
   status: number;
 }
@@ -40,12 +41,15 @@ interface Found extends Pick<InfoReport, 'cdev' | 'info'> {
 async function open(spec: string): Promise<Found> {
   try {
     await using device = await VfioDevice.open(spec);
-    const { name, path, major, minor, info } = device;
-    return { cdev: { name, path, major, minor }, info, notes: [], status: exitStatus.ok };
+    const { name, path, major, minor, info, backend } = device;
+    const node = { name, path, major, minor };
+    const found = { info, notes: [], status: exitStatus.ok };
+    if (backend.kind === 'cdev') return { ...found, cdev: node };
+    return { ...found, cdev: null, group: { ...node, why: backend.why } };
   } catch (error) {
     if (!isHeld(error)) throw error;
     const notes = notesOf(`the device is in use (${error.message})`, error);
-    return { cdev: findCdev(spec), info: null, notes, status: exitStatus.held };
+    return { ...look(spec), notes, status: exitStatus.held };
   }
 }
 
@@ -64,11 +68,10 @@ function notesOf(what: string, { hint }: VfioError): string[] {
   return [`vfio info: ${what}`, ...(hint === undefined ? [] : [`hint: ${hint}`])];
 }
 
-/** Binding answers EINVAL to the second cdev descriptor, EBUSY where the group is open. */
+/** By what it was found to be, or would be if it were looked for longer. */
 function isHeld(error: unknown): error is VfioError {
   return (
     error instanceof VfioError &&
-    error.request === 'VFIO_DEVICE_BIND_IOMMUFD' &&
-    (error.code === 'EINVAL' || error.code === 'EBUSY')
+    (error.reason === 'held-by-cdev' || error.reason === 'held-by-group')
   );
 }

@@ -4,11 +4,12 @@ import { lossless } from './json.ts';
 import { hex } from './text.ts';
 
 /** The report as JSON. Sizes and offsets are hex strings: a JSON number would lose bits of 64. */
-export function infoJson({ device, cdev, info }: InfoReport): string {
+export function infoJson({ device, cdev, group, info }: InfoReport): string {
   const { name, path, major, minor } = cdev ?? {};
   const report = {
     device,
     cdev: cdev && { name, path, major, minor },
+    ...(group && { group }),
     ...(info && {
       flags: info.flags,
       capabilities: info.capabilities,

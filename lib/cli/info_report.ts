@@ -5,6 +5,8 @@ export interface InfoReport {
   device: DeviceFacts;
   /** null where the device has no VFIO driver or the kernel no cdevs. */
   cdev: Omit<CdevLocation, 'device'> | null;
+  /** The node of its legacy group, where it was opened by that. */
+  group?: (Omit<CdevLocation, 'device'> & { why: string }) | undefined;
   /** null where the device was not opened. */
   info: DeviceInfo | null;
 }

@@ -4,7 +4,7 @@ import type { InfoReport } from './info_report.ts';
 import { bytes, columns, hex } from './text.ts';
 
 /** The report for a person. */
-export function infoText({ device, cdev, info }: InfoReport, colour: boolean): string {
+export function infoText({ device, cdev, group, info }: InfoReport, colour: boolean): string {
   const bold = (text: string): string =>
     colour ? styleText('bold', text, { validateStream: false }) : text;
   const ids = device.vendor === null ? '' : `  [${bare(device.vendor)}:${bare(device.device)}]`;
@@ -15,6 +15,7 @@ export function infoText({ device, cdev, info }: InfoReport, colour: boolean): s
     ['IOMMU group', device.iommuGroup],
     ['NUMA node', device.numaNode],
     ['cdev', cdev && `${cdev.path} (${cdev.major}:${cdev.minor})`],
+    ['group', group && `${group.path} (${group.major}:${group.minor}): ${group.why}`],
     ['flags', info?.flags.join(' ')],
     ['capabilities', info?.capabilities.map(capabilityText).join(', ')],
   ];

@@ -1,9 +1,9 @@
 import {
-  Iommufd,
   VfioDevice,
   VfioError,
   type AffectedDevice,
   type HotResetPlan,
+  type OpenDeviceOptions,
 } from '../index.ts';
 import { exitStatus, type Command, type Invocation, type Output } from './command.ts';
 import { columns } from './text.ts';
@@ -28,8 +28,7 @@ nobody else's; those without a VFIO driver, or held by another program, forbid t
 async function resetCommand({ positionals, flags, out }: Invocation): Promise<number> {
   const [spec = ''] = positionals;
   const dryRun = flags['dry-run'] === true;
-  await using iommufd = Iommufd.open();
-  await using device = await VfioDevice.open(spec, { iommufd });
+  await using device = await VfioDevice.open(spec);
   if (flags['hot'] !== true) return await resetAlone(device, dryRun, out);
   return dryRun ? tellPlan(await device.planHotReset(), out) : await resetAll(device, out);
 }
@@ -49,7 +48,7 @@ async function resetAll(device: VfioDevice, out: Output): Promise<number> {
   const others: VfioDevice[] = [];
   try {
     for (const one of devices) {
-      const opened = await openOther(one, device.iommufd, out);
+      const opened = await openOther(one, device, out);
       if (opened) others.push(opened);
     }
     const plan = await device.planHotReset();
@@ -65,17 +64,24 @@ async function resetAll(device: VfioDevice, out: Output): Promise<number> {
 /** Opens what is in the way and can be opened; why it cannot be is told. */
 async function openOther(
   { address, ownership, driver }: AffectedDevice,
-  iommufd: Iommufd,
+  beside: VfioDevice,
   out: Output,
 ): Promise<VfioDevice | undefined> {
   if (ownership !== 'foreign' || driver === null) return undefined;
   try {
-    return await VfioDevice.open(address, { iommufd });
+    return await VfioDevice.open(address, sharedWith(beside));
   } catch (error) {
     if (!(error instanceof VfioError)) throw error;
     out.note(`vfio reset: ${error.message}`);
     return undefined;
   }
+}
+
+/** What makes a device one of ours to the kernel: the iommufd, or the container, of the first. */
+function sharedWith(device: VfioDevice): OpenDeviceOptions {
+  return device.backend.kind === 'cdev'
+    ? { iommufd: device.iommufd }
+    : { container: device.container };
 }
 
 function tellPlan({ devices, possible, reason = '' }: HotResetPlan, out: Output): number {

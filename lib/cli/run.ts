@@ -10,7 +10,7 @@ export async function run(
   commands: readonly Command[],
   out: Output,
 ): Promise<number> {
-  const [name, ...rest] = argv;
+  const [name] = argv;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     out.print(overview(commands));
     return name === undefined ? exitStatus.usage : exitStatus.ok;
@@ -19,13 +19,22 @@ export async function run(
     out.print(packageVersion());
     return exitStatus.ok;
   }
-  const command = commands.find((entry) => entry.name === name);
+  const command = commands.find((entry) => begins(argv, entry.name));
   if (command === undefined) return refuse(out, `vfio: there is no command '${name}'`, 'vfio');
+  const rest = argv.slice(wordsOf(command.name).length);
   if (rest.includes('--help') || rest.includes('-h')) {
     out.print(commandHelp(command));
     return exitStatus.ok;
   }
   return runCommand(command, rest, out);
+}
+
+function begins(argv: readonly string[], name: string): boolean {
+  return wordsOf(name).every((word, at) => argv[at] === word);
+}
+
+function wordsOf(name: string): string[] {
+  return name.split(' ');
 }
 
 async function runCommand(command: Command, argv: string[], out: Output): Promise<number> {
@@ -53,7 +62,9 @@ function parse(command: Command, argv: string[], out: Output): Invocation {
     options: command.options,
     allowPositionals: true,
   });
-  if (positionals.length !== command.positionals.length) {
+  const { length } = command.positionals;
+  const mayBeMore = command.positionals.at(-1)?.endsWith('…') ?? false;
+  if (positionals.length < length || (positionals.length > length && !mayBeMore)) {
     const wanted = command.positionals.map((part) => `<${part}>`).join(' ');
     throw new Error(`expected ${wanted}, got ${positionals.length} arguments`);
   }

@@ -15,6 +15,7 @@ import type { Backend } from './backend.ts';
 import { CdevAttachment } from './cdev_attachment.ts';
 import { warnOfNoiommu } from './isolation.ts';
 import type { DeviceNode } from './node.ts';
+import { tellStep } from './open_steps.ts';
 import { ioctlOf, type Attachment, type OpenedDevice } from './opened.ts';
 import { isSriov, warnOfToken } from './vf_token.ts';
 
@@ -66,11 +67,7 @@ export class BoundCdev implements OpenedDevice {
   }
 
   async close(): Promise<void> {
-    try {
-      await this.fd.close();
-    } finally {
-      await this.#ownIommufd?.close();
-    }
+    await (this.#ownIommufd ? this.fd.closeBefore(this.#ownIommufd.owned) : this.fd.close());
   }
 
   closeSync(): void {
@@ -152,9 +149,10 @@ interface Target {
   own: Iommufd | undefined;
 }
 
-function chooseIommufd({ roots }: DeviceNode, given: Iommufd | undefined): Target {
+function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefined): Target {
   if (given !== undefined) return { iommufd: given, own: undefined };
   const own = Iommufd.openFor(roots);
+  tellStep('open', location.device.address);
   return { iommufd: own, own };
 }
 

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { requireBoolean, requireObject } from '../arguments.ts';
-import { callerPlace } from '../caller.ts';
+import { callerPlace, type CallerPlace } from '../caller.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { Hwpt } from '../iommu/hwpt.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
@@ -143,7 +143,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /** Opens it for who called at `place`. @internal */
   static async openAt(
-    place: string | undefined,
+    place: CallerPlace,
     spec: DeviceSpec,
     options: OpenDeviceOptions,
   ): Promise<VfioDevice> {

@@ -1,5 +1,5 @@
 import { invalidType, outOfRange, requireBoolean } from '../arguments.ts';
-import { callerPlace } from '../caller.ts';
+import { callerPlace, type CallerPlace } from '../caller.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
@@ -106,7 +106,7 @@ interface Outcome {
 async function openAll(
   specs: readonly DeviceSpec[],
   { concurrency = mostAtOnce, onProgress, ...options }: OpenDevicesOptions,
-  place: string | undefined,
+  place: CallerPlace,
 ): Promise<Outcome> {
   const outcome: Outcome = { results: [] };
   const progress = { done: 0, failed: 0, total: specs.length };

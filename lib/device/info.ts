@@ -14,6 +14,7 @@ import {
   type DeviceInfo,
   type IrqInfo,
 } from './decode.ts';
+import { tellStep } from './open_steps.ts';
 
 /** What the kernel answered, in its own structs: decoded when somebody asks. */
 export interface RawDeviceInfo {
@@ -30,16 +31,16 @@ type Struct = readonly number[];
  * every index. An index that the device does not have (EINVAL) is left out; the others keep theirs.
  */
 export function readDeviceInfo(device: NativeFd, call: CallName): RawDeviceInfo {
+  tellStep('bind', call.device);
   const native = binding();
   const head = askWithRoom(deviceInfoSize, (bytes) =>
     check(native.getDeviceInfo(device, bytes, room), call, 'VFIO_DEVICE_GET_INFO'),
   );
   const { 2: regionCount = 0, 3: irqCount = 0 } = head;
-  return {
-    device: head,
-    regions: readRegions(device, call, regionCount),
-    irqs: readIrqs(device, call, irqCount),
-  };
+  const regions = readRegions(device, call, regionCount);
+  const irqs = readIrqs(device, call, irqCount);
+  tellStep('info', call.device);
+  return { device: head, regions, irqs };
 }
 
 /** The kernel's structs in words that people use. */

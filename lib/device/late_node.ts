@@ -14,6 +14,7 @@ import {
   type OpenOptions,
   type OpenSyncOptions,
 } from './open_options.ts';
+import { tellStep } from './open_steps.ts';
 
 const defaultTimeout = 1000;
 
@@ -189,7 +190,11 @@ class Attempt<Location extends NodeLocation> {
     const { find, what } = this.#kind;
     try {
       const location = find(this.#spec, this.#roots);
-      return openNode(location, this.#roots, what(location));
+      const { address } = location.device;
+      tellStep('lookup', address);
+      const node = openNode(location, this.#roots, what(location));
+      tellStep('open', address);
+      return node;
     } catch (error) {
       if (error instanceof VfioError && this.#isLate(error)) return error;
       throw error;

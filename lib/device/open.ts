@@ -1,4 +1,5 @@
 import { invalidType, invalidValue } from '../arguments.ts';
+import type { CallerPlace } from '../caller.ts';
 import { VfioError } from '../errors.ts';
 import { Container } from '../group/container.ts';
 import { openByGroup, openByGroupSync } from '../group/open.ts';
@@ -50,7 +51,7 @@ export function checkWay({ backend, iommufd, container }: WayOptions): void {
 export async function openDevice(
   spec: DeviceSpec,
   options: OpenOptions & WayOptions,
-  place: string | undefined,
+  place: CallerPlace,
 ): Promise<OpenedDevice> {
   const [first, second] = waysOf(options);
   try {
@@ -66,7 +67,7 @@ export async function openDevice(
 export function openDeviceSync(
   spec: DeviceSpec,
   options: OpenSyncOptions & WayOptions,
-  place: string | undefined,
+  place: CallerPlace,
 ): OpenedDevice {
   const [first, second] = waysOf(options);
   try {
@@ -102,7 +103,7 @@ async function openOneWay(
   way: Way,
   spec: DeviceSpec,
   options: OpenOptions & WayOptions,
-  place: string | undefined,
+  place: CallerPlace,
 ): Promise<OpenedDevice> {
   const { container, iommufd, vfToken } = options;
   const { why } = way;
@@ -123,7 +124,7 @@ function openOneWaySync(
   way: Way,
   spec: DeviceSpec,
   options: OpenSyncOptions & WayOptions,
-  place: string | undefined,
+  place: CallerPlace,
 ): OpenedDevice {
   const { container, iommufd, vfToken } = options;
   const { why } = way;

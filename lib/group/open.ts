@@ -1,9 +1,11 @@
 import type { NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
+import type { CallerPlace } from '../caller.ts';
 import type { Backend, BackendKind } from '../device/backend.ts';
 import { requireIsolation, warnOfNoiommu } from '../device/isolation.ts';
 import { openNodeOf, openNodeOfSync, type NodeKind } from '../device/late_node.ts';
 import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
+import { tellStep } from '../device/open_steps.ts';
 import type { OpenOptions, OpenSyncOptions } from '../device/open_options.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
 import { subjectOf } from '../diagnose/subject.ts';
@@ -27,7 +29,7 @@ export interface GroupWay {
   iommufd: Iommufd | undefined;
   vfToken: string | undefined;
   /** Where the program asked for it. */
-  place: string | undefined;
+  place: CallerPlace;
 }
 
 /**
@@ -43,12 +45,14 @@ export async function openByGroup(
   const kind = nodesFor(way);
   let host: Host | undefined;
   try {
-    const { group: number } = kind.find(spec, roots);
+    const { group: number, device } = kind.find(spec, roots);
+    tellStep('lookup', device.address);
     host = hostOf(roots, way);
+    tellStep('open', device.address);
     const { groups } = host;
     const group = await groups.join(number, () => openNodeOf(kind, spec, options));
     try {
-      const location = kind.find(spec, roots);
+      const location = { ...group.node.location, device };
       return opened(await run(deviceOf(group, location, way)), { location, group, host, way });
     } catch (error) {
       return await closeAndThrow(error, () => groups.leave(group));
@@ -69,12 +73,14 @@ export function openByGroupSync(
   const kind = nodesFor(way);
   let host: Host | undefined;
   try {
-    const { group: number } = kind.find(spec, roots);
+    const { group: number, device } = kind.find(spec, roots);
+    tellStep('lookup', device.address);
     host = hostOf(roots, way);
+    tellStep('open', device.address);
     const { groups } = host;
     const group = groups.joinSync(number, () => openNodeOfSync(kind, spec, options));
     try {
-      const location = kind.find(spec, roots);
+      const location = { ...group.node.location, device };
       return opened(runSync(deviceOf(group, location, way)), { location, group, host, way });
     } catch (error) {
       return closeSyncAndThrow(error, () => {

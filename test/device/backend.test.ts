@@ -136,7 +136,7 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
         assert.ok(error.message.includes(`${sata} (ahci)`), error.message);
       }
     } finally {
-      writeFileSync('/sys/bus/pci/drivers/ahci/unbind', sata);
+      execFileSync('modprobe', ['-r', 'ahci']);
       writeFileSync(`/sys/bus/pci/devices/${smbus}/driver_override`, '\n');
       writeFileSync('/sys/bus/pci/drivers/vfio-pci/unbind', smbus);
     }

@@ -75,7 +75,7 @@ describe('vfio', () => {
     const { status, out } = await vfio(['--help']);
     assert.equal(status, 0);
     for (const { name, summary } of commands)
-      assert.ok(out.includes(`${name.padEnd(10)}${summary}`));
+      assert.ok(out.includes(`${name.padEnd(12)}${summary}`));
   });
 
   it('says what a command does, and that opening resets', async () => {
@@ -190,6 +190,15 @@ Interrupts
         capabilities: [],
       },
     ]);
+  });
+
+  it('prints the group and why, where the device was opened by that', () => {
+    const why = 'the kernel makes no cdev for it';
+    const group = { name: '12', path: '/dev/vfio/12', major: 244, minor: 2, why };
+    const report = { ...nvme, cdev: null, group };
+    assert.match(infoText(report, false), /group +\/dev\/vfio\/12 \(244:2\): the kernel makes/);
+    const printed = JSON.parse(infoJson(report)) as Record<string, unknown>;
+    assert.deepEqual([printed['cdev'], printed['group']], [null, group]);
   });
 
   it('prints what sysfs says where the device was not opened', () => {

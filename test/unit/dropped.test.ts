@@ -134,6 +134,7 @@ describe('an owner that is dropped', () => {
       const { prepareStackTrace } = Error;
       Error.prepareStackTrace = (_error, frames) => frames;
       (() => void Iommufd.open(roots))();
+      await new Promise((done) => setImmediate(done));
       Error.prepareStackTrace = prepareStackTrace;
       await untilClosed();
     `;

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { chmodSync, closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
@@ -52,6 +60,19 @@ describe('the addon', () => {
     assert.equal(binding().fdNumber(fd), undefined);
     assert.equal(binding().bindSync(fd, fd), undefined);
     closeSync(other); // throws EBADF had it been closed
+  });
+
+  it('closes two in one call; where one is none, neither', async () => {
+    const native = binding();
+    const [first, second] = [open('/dev/null'), open('/dev/null')];
+    const none = (second + 1) as NativeFd;
+    assert.equal(native.close(first, none), undefined);
+    assert.equal(native.closeSync(none, first), undefined);
+    const numbers = [first, second].map((fd) => native.fdNumber(fd) ?? -1);
+    assert.ok(numbers.every((number) => existsSync(`/proc/self/fd/${number}`)));
+    assert.equal(await native.close(first, second), 0);
+    assert.ok(!numbers.some((number) => existsSync(`/proc/self/fd/${number}`)));
+    assert.deepEqual([native.fdNumber(first), native.fdNumber(second)], [undefined, undefined]);
   });
 
   it('answers the kernel’s errno from every ioctl', async () => {

@@ -1,0 +1,94 @@
+import { VfioDevice, VfioError, type DeviceAddress, type OpenDeviceOptions } from '../../index.ts';
+import type { Round, Stopwatch, Watches } from './steps.ts';
+
+/** The ways that a kernel may have to a device. */
+export const backends = ['cdev', 'group', 'compat'] as const;
+
+export type Backend = (typeof backends)[number];
+
+/** What each is made of. */
+export const backendText: Readonly<Record<Backend, string>> = {
+  cdev: 'device cdev, iommufd',
+  group: 'group, type1 container',
+  compat: 'group, iommufd as its container',
+};
+
+export const forms = ['sync', 'async'] as const;
+
+export type Form = (typeof forms)[number];
+
+/** Opens and closes a device once. */
+export async function openAndClose(
+  backend: Backend,
+  form: Form,
+  device: DeviceAddress,
+  watches: Watches,
+): Promise<Round> {
+  const watch = watches.start(device.address);
+  if (form === 'sync') roundSync(backend, device, watch);
+  else await roundAsync(backend, device, watch);
+  return watch.round;
+}
+
+/** Nothing else of the program's own: who wants the device back waits until it is closed anyway. */
+export function openOptions(backend: Backend): OpenDeviceOptions {
+  return { backend, requestEvents: false };
+}
+
+function roundSync(backend: Backend, spec: DeviceAddress, watch: Stopwatch): void {
+  const device = VfioDevice.openSync(spec, openOptions(backend));
+  watch.lap('info');
+  if (attaches(backend)) {
+    device.attachSync(device.createIoas());
+    watch.lap('attach');
+  }
+  device.closeSync();
+  watch.lap('close');
+}
+
+async function roundAsync(backend: Backend, spec: DeviceAddress, watch: Stopwatch): Promise<void> {
+  const device = await VfioDevice.open(spec, openOptions(backend));
+  watch.lap('info');
+  if (attaches(backend)) {
+    await device.attach(device.createIoas());
+    watch.lap('attach');
+  }
+  await device.close();
+  watch.lap('close');
+}
+
+/** A group is attached to its container by opening the device. */
+function attaches(backend: Backend): boolean {
+  return backend === 'cdev';
+}
+
+/** A backend that does not open the device, and why. */
+export interface Missing {
+  backend: Backend;
+  why: string;
+}
+
+/** Tries each backend on the devices. Throws where none opens them, for the reason of the first. */
+export async function probe(
+  wanted: readonly Backend[],
+  devices: readonly DeviceAddress[],
+): Promise<{ found: Backend[]; missing: Missing[] }> {
+  const found: Backend[] = [];
+  const missing: Missing[] = [];
+  let first: VfioError | undefined;
+  for (const backend of wanted) {
+    try {
+      for (const spec of devices) {
+        const device = await VfioDevice.open(spec, openOptions(backend));
+        await device.close();
+      }
+      found.push(backend);
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      first ??= error;
+      missing.push({ backend, why: error.message });
+    }
+  }
+  if (found.length === 0 && first) throw first;
+  return { found, missing };
+}

@@ -1,0 +1,59 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Round } from './steps.ts';
+
+/** One way to do the work, with what its rounds took. */
+export interface Way<Result = Round> {
+  /** Makes so many rounds, in a row. */
+  run: (count: number) => Promise<Result[]>;
+  rounds: Result[];
+}
+
+export interface Plan {
+  /** Rounds of each way before those that count. */
+  warmUp: number;
+  rounds: number;
+  /** Rounds in a row before it is another's turn. */
+  turn: number;
+}
+
+/**
+ * Makes the rounds of all ways in turns, so that what slows the machine down for a while slows down
+ * all of them.
+ */
+export async function interleave<Result>(
+  ways: readonly Way<Result>[],
+  { warmUp, rounds, turn }: Plan,
+  onProgress?: (done: number, total: number) => void,
+): Promise<void> {
+  const total = ways.length * (warmUp + rounds);
+  let done = 0;
+  for (const phase of [
+    { length: warmUp, counts: false },
+    { length: rounds, counts: true },
+  ]) {
+    for (let made = 0; made < phase.length; made += turn) {
+      const count = Math.min(turn, phase.length - made);
+      for (const way of ways) {
+        const results = await way.run(count);
+        if (phase.counts) way.rounds.push(...results);
+        onProgress?.((done += count), total);
+      }
+    }
+  }
+}
+
+/**
+ * Makes so many rounds, each in a turn of the event loop of its own: until a turn ends, the engine keeps
+ * all that was referred to weakly, which devices are.
+ */
+export async function repeat<Result>(
+  count: number,
+  make: () => Result | Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  while (results.length < count) {
+    results.push(await make());
+    await nextTurn();
+  }
+  return results;
+}
