@@ -182,7 +182,7 @@ export class Ioas implements AddressSpace {
   }
 
   /**
-   * Lets devices reach another device's memory: a BAR, or a part of it (Linux 6.19). It may be of any
+   * Lets devices reach another device's memory: a BAR, or a part of it (Linux 6.19, not in a container). It may be of any
    * device that is open, and is unmapped when that is closed. {@link PeerMapping} says what takes it away
    * meanwhile and brings it back. `mappings` has it as well, each time that it is mapped.
    *

@@ -18,7 +18,7 @@ import { abortAtEachStep } from '../support/abort_steps.ts';
 import { describeLab } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure } from '../support/errors.ts';
-import { plug, plugFunctions, unplug } from '../support/hotplug.ts';
+import { hasModule, plug, plugFunctions, unplug } from '../support/hotplug.ts';
 import { libraryFds, vfioFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
@@ -115,7 +115,8 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
     assert.equal(cdev.reason, 'held-by-group');
   });
 
-  it('is a sibling on its host driver, which is named, and no bridge', async () => {
+  it('is a sibling on its host driver, which is named, and no bridge', async function () {
+    if (!hasModule('ahci')) this.skip();
     const smbus = '0000:00:1f.3';
     const sata = '0000:00:1f.2';
     writeFileSync(`/sys/bus/pci/devices/${smbus}/driver_override`, 'vfio-pci');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
@@ -31,6 +31,7 @@ import { systemError } from '../../lib/errors.ts';
 import { systemRoots } from '../../lib/locate/roots.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
+import { hasModule } from '../support/hotplug.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
 
 async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
@@ -214,10 +215,6 @@ describeLab('the reason why a group is refused', ['edu'], () => {
     await using _two = await VfioDevice.open(sata, { iommufd });
   });
 });
-
-function hasModule(name: string): boolean {
-  return spawnSync('modprobe', ['--dry-run', name]).status === 0;
-}
 
 function bindTo(address: string, driver: string): void {
   writeFileSync(`/sys/bus/pci/devices/${address}/driver_override`, driver);

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
@@ -89,4 +89,9 @@ async function rebindNew(device: TestDevice): Promise<void> {
 export function driverOf(device: TestDevice): string | undefined {
   const uevent = readFileSync(`${sysfs(device)}/uevent`, 'utf8');
   return /^DRIVER=(.*)$/m.exec(uevent)?.[1];
+}
+
+/** Whether this kernel has a driver as a module: the lab's 7.3 has few. */
+export function hasModule(name: string): boolean {
+  return spawnSync('modprobe', ['--dry-run', name]).status === 0;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { DmaBuffer, type DmaMapping, type Ioas, type VfioDevice } from '../../lib/index.ts';
+import { DmaBuffer, type AddressSpace, type DmaMapping, type VfioDevice } from '../../lib/index.ts';
 import type { MappedRegion } from '../../lib/region/mapped_region.ts';
 
 const page = 4096;
@@ -32,10 +32,10 @@ export class NvmeAdmin implements Disposable {
   }
 
   /** Starts a controller: its queues and a page of data are mapped at `iova`. */
-  static async start(device: VfioDevice, ioas: Ioas, iova: bigint): Promise<NvmeAdmin> {
+  static async start(device: VfioDevice, space: AddressSpace, iova: bigint): Promise<NvmeAdmin> {
     device.pci.setBusMaster(true);
     const buffer = await DmaBuffer.allocate(3 * page);
-    const mapping = await ioas.map(buffer, { iova });
+    const mapping = await space.map(buffer, { iova });
     const bar = device.region('bar0').map();
     bar.write32(register.cc, 0);
     await bar.poll32(register.csts, 1, 0);
