@@ -35,7 +35,7 @@ const [name = 'edu'] = positionals();
 const known = devices.find((device) => device.name === name);
 const spec = known ?? parseAddress(name);
 const { sysfsPath } = locateDevice(spec);
-const rounds = Number(option('rounds') ?? '400');
+const rounds = Number(option('rounds') ?? '200');
 /** Rounds in a row before it is another's turn: in between, caches are somebody else's. */
 const turn = Math.min(100, rounds);
 using watches = new Watches();
@@ -69,10 +69,10 @@ const ways = [
 // machine code costs much more than it would elsewhere.
 if (known?.kind === 'edu') {
   for (const backend of found) {
-    await repeat(1500, () => openAndClose(backend, 'sync', spec, watches));
+    await repeat(800, () => openAndClose(backend, 'sync', spec, watches));
   }
 }
-await interleave(ways, { warmUp: Math.min(300, rounds), rounds, turn });
+await interleave(ways, { warmUp: Math.min(100, rounds), rounds, turn });
 for (const each of baselines) each.end();
 
 /** Medians of the steps by one backend, of C in µs, of the others as parts of C's. */

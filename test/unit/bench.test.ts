@@ -91,19 +91,30 @@ describe('vfio bench open', () => {
 2 rounds of each way after 1 to warm up, in turns; µs
 no compat (group, iommufd as its container): there is none
 
-0000:3b:00.0
-                     cdev sync                group async
-                        median    p99    min       median     p99     min
-lookup                     3.0    3.0    1.0          1.5     1.5     1.5
-open                       2.0    2.0    2.0          2.5     2.5     2.5
-bind                     300.0  300.0  100.0        400.0   400.0   400.0
-info                       4.0    4.0    4.0          4.0     4.0     4.0
-attach                     5.0    5.0    5.0            -       -       -
-close                    600.0  600.0  600.0        700.0   700.0   700.0
-total                    912.0  912.0  714.0       1108.0  1108.0  1108.0
-outside bind, close       14.0   14.0   12.0          8.0     8.0     8.0
+0000:3b:00.0: device cdev, iommufd
+                       sync
+                     median    p99    min
+lookup                  3.0    3.0    1.0
+open                    2.0    2.0    2.0
+bind                  300.0  300.0  100.0
+info                    4.0    4.0    4.0
+attach                  5.0    5.0    5.0
+close                 600.0  600.0  600.0
+total                 912.0  912.0  714.0
+outside bind, close    14.0   14.0   12.0
 
-1 devices, 2 at once
+0000:3b:00.0: group, type1 container
+                      async
+                     median     p99     min
+lookup                  1.5     1.5     1.5
+open                    2.5     2.5     2.5
+bind                  400.0   400.0   400.0
+info                    4.0     4.0     4.0
+close                 700.0   700.0   700.0
+total                1108.0  1108.0  1108.0
+outside bind, close     8.0     8.0     8.0
+
+1 together, 2 at once
       open all                  close all
         median     p99     min     median     p99     min
 cdev    1000.0  1000.0  1000.0     2000.0  2000.0  2000.0`,

@@ -55,8 +55,8 @@ async function bench({ positionals, values, flags, out }: Invocation): Promise<n
     ...{ machine, rounds, warmUp, concurrency, devices: addresses },
     ...{ missing, measured, fleets },
   };
-  if (values['svg'] !== undefined) writeFileSync(values['svg'], svgOf(report));
   out.print(flags['json'] ? openJson(report) : openText(report));
+  if (values['svg'] !== undefined) writeFileSync(values['svg'], svgOf(report));
   return exitStatus.ok;
 }
 

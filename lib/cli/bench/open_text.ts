@@ -6,14 +6,15 @@ import { summary, timesOf, type Summary } from './statistics.ts';
 
 const statistics = ['median', 'p99', 'min'] as const;
 
-/** The report for a person: a table for each device. */
+/** The report for a person: a table for each device and backend. */
 export function openText(report: OpenReport): string {
   const { machine, rounds, warmUp, devices, missing, measured, fleets } = report;
-  const tables = devices.map((device) =>
-    deviceTable(
-      device,
-      measured.filter((each) => each.device === device),
-    ),
+  const found = [...new Set(measured.map(({ backend }) => backend))];
+  const tables = devices.flatMap((device) =>
+    found.map((backend) => {
+      const ways = measured.filter((way) => way.device === device && way.backend === backend);
+      return waysTable(`${device}: ${backendText[backend]}`, ways);
+    }),
   );
   const parts = [
     [
@@ -27,8 +28,8 @@ export function openText(report: OpenReport): string {
   return parts.join('\n\n');
 }
 
-function deviceTable(device: string, measured: readonly Measured[]): string {
-  const names = measured.map(({ backend, form }) => `${backend} ${form}`);
+function waysTable(title: string, measured: readonly Measured[]): string {
+  const names = measured.map(({ form }) => form);
   const times = measured.map(({ rounds }) => timesOf(rounds));
   const rows = [...new Set(times.flatMap((each) => [...each.keys()]))];
   const cells = rows.map((row) => [
@@ -37,7 +38,7 @@ function deviceTable(device: string, measured: readonly Measured[]): string {
   ]);
   const header = ['', ...names.flatMap((name) => [name, '', ''])];
   const below = ['', ...names.flatMap(() => statistics)];
-  return [device, ...columns([header, below, ...cells], numbered(names.length * 3))].join('\n');
+  return [title, ...columns([header, below, ...cells], numbered(names.length * 3))].join('\n');
 }
 
 function fleetTable({ devices, concurrency, fleets }: OpenReport): string {
@@ -48,7 +49,7 @@ function fleetTable({ devices, concurrency, fleets }: OpenReport): string {
   ]);
   const header = ['', 'open all', '', '', 'close all', '', ''];
   const table = columns([header, ['', ...statistics, ...statistics], ...rows], numbered(6));
-  return [`${devices.length} devices, ${concurrency} at once`, ...table].join('\n');
+  return [`${devices.length} together, ${concurrency} at once`, ...table].join('\n');
 }
 
 type Fleets = readonly { open: number; close: number }[];

@@ -102,7 +102,7 @@ function drawGroup(
   const times = series.map((each) => ({ ...each, times: timesOf(each.rounds) }));
   const rows = [...new Set(times.flatMap((each) => [...each.times.keys()]))];
   const parts = [text(12, top + 10, group, 'class="step"')];
-  let y = top + 22;
+  let y = top + 38;
   const first = y;
   for (const row of rows) {
     y += stepGap;
