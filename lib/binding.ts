@@ -148,6 +148,36 @@ export type Binding = {
   eventfdUnwatch: (event: NativeFd) => Answer;
   /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
   eventfdRef: (event: NativeFd, ref: boolean) => Answer;
+  /**
+   * Unix sockets whose messages keep their bounds (SOCK_SEQPACKET). None of these blocks: -EAGAIN says
+   * that `socketPoll` will tell when to try again. `socketPair` fills the handles of both ends.
+   */
+  socketPair: (out: Uint32Array) => Answer;
+  /** Its file is open to this user alone. */
+  socketListen: (path: string, backlog: number) => Answer;
+  socketConnect: (path: string) => Answer;
+  socketAccept: (listener: NativeFd) => Answer;
+  /** 1 of such a socket that does not listen, 0 of another. */
+  socketKind: (socket: NativeFd) => Answer;
+  /** Fills `[pid, uid, gid]`. */
+  socketPeer: (socket: NativeFd, out: Int32Array) => Answer;
+  /** `numbers` are those of descriptors. */
+  socketSend: (socket: NativeFd, bytes: Uint8Array, numbers: Int32Array) => Answer;
+  /**
+   * Fills the room with a message, `handles` with those of its descriptors, of which no more come than
+   * fit, and `out` with `[MSG_… flags, descriptors]`. Answers its bytes; 0 at the end.
+   */
+  socketReceive: (
+    socket: NativeFd,
+    room: Uint8Array,
+    handles: Uint32Array,
+    out: Int32Array,
+  ) => Answer;
+  /**
+   * Has the environment's loop tell, again and again, when the socket is readable (1) or writable (2),
+   * and keeps the loop alive; 0 ends it. An answer below 0 is the last.
+   */
+  socketPoll: (socket: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** An inotify descriptor. */
   watchOpen: () => Answer;
   /** Watches a folder's names and their rights; answers the watch's number. */

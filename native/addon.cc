@@ -20,6 +20,7 @@
 #include "reset.h"
 #include "shared.h"
 #include "small_file.h"
+#include "socket.h"
 #include "vfio_device.h"
 #include "watch.h"
 
@@ -46,6 +47,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);
   ExportEventfd(env, exports);
+  ExportSocket(env, exports);
   ExportIrqs(env, exports);
   ExportReset(env, exports);
   ExportFeature(env, exports);

@@ -1,6 +1,7 @@
 import * as args from './bad_arguments.ts';
 import type { Parameter } from './bad_arguments.ts';
 import * as dma from './bad_dma_arguments.ts';
+import * as handover from './bad_handover_arguments.ts';
 import * as feature from './bad_feature_arguments.ts';
 import * as region from './bad_region_arguments.ts';
 
@@ -28,6 +29,7 @@ function accesses(name: string): Record<string, Parameter[]> {
  * the library, fails a test: a new method needs a line, and with it is tried with every bad argument.
  */
 export const table: Record<string, Parameter[]> = {
+  cloudHypervisorArguments: [handover.vmmDevices, handover.vmm],
   closeDevices: [args.devices],
   decodePciConfig: [region.space],
   describeDevice: [args.spec, args.roots],
@@ -42,7 +44,10 @@ export const table: Record<string, Parameter[]> = {
   openCdev: [args.spec, args.open],
   openCdevSync: [args.spec, args.openSync],
   openDevices: [args.specs, args.openDevices],
+  packDevice: [handover.vfioDevice, handover.ioases],
+  qemuArguments: [handover.vmmDevices, handover.qemu],
   scatterList: [dma.parts, dma.scatter],
+  unpackDevice: [handover.description, handover.descriptors, handover.unpack],
   'DirtyPages#has': [dma.iova],
   'Display#getDmabuf': [feature.planeId],
   'Display#getDmabufSync': [feature.planeId],
@@ -85,6 +90,25 @@ export const table: Record<string, Parameter[]> = {
   'FaultQueue#read': none,
   'FaultQueue#wait': [args.counts],
   'FaultQueue#respond': [dma.cookie, dma.mapped],
+  'FdChannel.connect': [handover.path, handover.channel],
+  'FdChannel.fromFd': [handover.fd, handover.channel],
+  'FdChannel.pair': [handover.channel],
+  'FdChannel#close': none,
+  'FdChannel#closeSync': none,
+  'FdChannel#fd': none,
+  'FdChannel#peer': none,
+  'FdChannel#receive': [handover.wait],
+  'FdChannel#send': [handover.data, handover.fds, handover.wait],
+  'FdListener.listen': [handover.path, handover.listen],
+  'FdListener#accept': [handover.wait],
+  'FdListener#close': none,
+  'FdListener#closeSync': none,
+  'FdListener#path': none,
+  'FdMessage#close': none,
+  'FdMessage#closeSync': none,
+  'FileDescriptor#close': none,
+  'FileDescriptor#closeSync': none,
+  'FileDescriptor#fd': none,
   'Features#exportDmabuf': [feature.regionIndex, feature.ranges],
   'Features#exportDmabufSync': [feature.regionIndex, feature.ranges],
   'Features#get': [feature.plain, feature.length],
@@ -168,13 +192,16 @@ export const table: Record<string, Parameter[]> = {
   'Ioas#unmapAllSync': none,
   'Ioas#unmapSync': [dma.iova, dma.range],
   'Ioas#unsafeMapAddress': [dma.address, dma.length, dma.target],
+  'Iommufd.fromFd': [handover.fd, args.roots],
   'Iommufd.open': [args.onlyDev],
   'Iommufd#changeProcess': none,
   'Iommufd#close': none,
   'Iommufd#closeSync': none,
   'Iommufd#createFaultQueue': none,
   'Iommufd#createIoas': none,
+  'Iommufd#dup': none,
   'Iommufd#fd': none,
+  'Iommufd#openIoas': [handover.ioasId],
   'Iommufd#hardwareInfo': [dma.device],
   'Iommufd#mapsFiles': none,
   'Iommufd#rlimitMode': none,
@@ -238,16 +265,19 @@ export const table: Record<string, Parameter[]> = {
   'Region#map': [region.map],
   'Region#read': [region.offset(1), region.target],
   'Region#write': [region.offset(1), region.bytes],
+  'VfioCdev.fromFd': [handover.fd, handover.fromFd],
   'VfioCdev#bind': [args.iommufd, args.bind],
   'VfioCdev#bindSync': [args.iommufd, args.bind],
   'VfioCdev#close': none,
   'VfioCdev#closeSync': none,
   'VfioCdev#device': none,
+  'VfioCdev#dup': none,
   'VfioCdev#fd': none,
   'VfioCdev#major': none,
   'VfioCdev#minor': none,
   'VfioCdev#name': none,
   'VfioCdev#path': none,
+  'VfioDevice.fromFd': [handover.fd, handover.deviceFromFd],
   'VfioDevice.open': [args.spec, args.openDevice],
   'VfioDevice.openSync': [args.spec, args.openDeviceSync],
   'VfioDevice#attach': [args.ioas],
@@ -261,6 +291,7 @@ export const table: Record<string, Parameter[]> = {
   'VfioDevice#detachSync': none,
   'VfioDevice#devId': none,
   'VfioDevice#device': none,
+  'VfioDevice#dup': none,
   'VfioDevice#fd': none,
   'VfioDevice#feature': none,
   'VfioDevice#features': none,
@@ -288,6 +319,10 @@ export const table: Record<string, Parameter[]> = {
 
 /** Not in the public types, though JavaScript could call them. */
 export const internal: readonly string[] = [
+  'FdChannel.adopt',
+  'FileDescriptor#openedAt',
+  'VfioCdev.adopt',
+  'VfioCdev.isCdev',
   'DmaBuffer.adopt',
   'DmaBuffer.isDmaBuffer',
   'DmaBuffer#mapped',
