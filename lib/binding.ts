@@ -153,8 +153,7 @@ export type Binding = {
    * that `socketPoll` will tell when to try again. `socketPair` fills the handles of both ends.
    */
   socketPair: (out: Uint32Array) => Answer;
-  /** Its file is open to this user alone. */
-  socketListen: (path: string, backlog: number) => Answer;
+  socketListen: (path: string, mode: number, backlog: number) => Answer;
   socketConnect: (path: string) => Answer;
   socketAccept: (listener: NativeFd) => Answer;
   /** 1 of such a socket that does not listen, 0 of another. */

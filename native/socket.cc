@@ -1,5 +1,6 @@
 #include "socket.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -63,12 +64,15 @@ Napi::Value SocketPair(const Napi::CallbackInfo& info) {
   return NumberOf(info, 0);
 }
 
-// socketListen(path, backlog) -> handle. Only this user may connect, from the first moment on: the
-// mode that a socket has when it is bound is that of its file.
+// socketListen(path, mode, backlog) -> handle. Only this user may connect before the mode says
+// otherwise: the mode that a socket has when it is bound is that of its file.
 Napi::Value SocketListen(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
-  const auto backlog = Uint32Argument(info, 1);
-  if (!path || !backlog || *backlog > INT_MAX) return info.Env().Undefined();
+  const auto mode = Uint32Argument(info, 1);
+  const auto backlog = Uint32Argument(info, 2);
+  if (!path || !mode || *mode > 0777 || !backlog || *backlog > INT_MAX) {
+    return info.Env().Undefined();
+  }
   const auto address = AddressOf(*path);
   if (!address) return NumberOf(info, -ENAMETOOLONG);
   const int fd = NewSocket();
@@ -77,7 +81,11 @@ Napi::Value SocketListen(const Napi::CallbackInfo& info) {
   if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 || bind(fd, bare, sizeof(*address)) < 0) {
     return NumberOf(info, Failed(fd));
   }
-  if (listen(fd, static_cast<int>(*backlog)) == 0) return HandleOf(info, fd);
+  // Past the umask; and never through a link that somebody put in its place.
+  if (fchmodat(AT_FDCWD, path->c_str(), *mode, AT_SYMLINK_NOFOLLOW) == 0 &&
+      listen(fd, static_cast<int>(*backlog)) == 0) {
+    return HandleOf(info, fd);
+  }
   const int error = Failed(fd);
   unlink(path->c_str());
   return NumberOf(info, error);

@@ -54,19 +54,20 @@ class Broker {
   async #answer(channel: FdChannel): Promise<void> {
     try {
       const address = await this.#asked(channel);
-      await this.#lend(address, channel);
+      if (address !== undefined) await this.#lend(address, channel);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       await channel.send(encode({ ok: false, why: error.message }), [], waiting());
     }
   }
 
-  /** The device that the client asks for, and may have. */
-  async #asked(channel: FdChannel): Promise<string> {
+  /** The device that the client asks for, and may have; undefined where it went without a word. */
+  async #asked(channel: FdChannel): Promise<string | undefined> {
     const { peer } = channel;
     if ((this.#connections.get(peer.uid) ?? 0) > mostOfUser) throw new Refusal('too many at once');
     const message = await channel.receive(waiting());
-    const request = message ? decode(message.data) : undefined;
+    if (!message) return undefined;
+    const request = decode(message.data);
     const asked = typeof request === 'object' && request !== null && 'open' in request;
     const address = asked ? request.open : undefined;
     if (typeof address !== 'string') throw new Refusal('ask for a device: { "open": address }');
@@ -135,6 +136,11 @@ async function ended(channel: FdChannel): Promise<void> {
   await message?.close();
 }
 
+/** The client went before it was answered. */
+function isGone(error: unknown): boolean {
+  return error instanceof VfioError && ['EPIPE', 'ECONNRESET'].includes(error.code);
+}
+
 function waiting(): { signal: AbortSignal } {
   return { signal: AbortSignal.timeout(patience) };
 }
@@ -151,6 +157,6 @@ console.log(`listening at ${path}`);
 for await (const channel of listener) {
   // What one client does is no other's trouble.
   broker.serve(channel).catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
+    if (!isGone(error)) console.error(error instanceof Error ? error.message : error);
   });
 }

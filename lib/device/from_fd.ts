@@ -39,42 +39,35 @@ export function cdevFromFd(
   options: FromFdOptions,
   place: string | undefined,
 ): DeviceNode {
-  const { roots, location, bound } = inspectFd(fd, options);
-  if (bound) throw alreadyBound(location);
-  return takeFd(fd, named(location), (own) => ({ location, roots, fd: own.openedAt(place) }));
+  const inspected = inspectFd(fd, options);
+  if (inspected.bound) throw alreadyBound(inspected.location);
+  return nodeOf(fd, inspected, place);
 }
 
-/**
- * The bound device behind a descriptor, in a descriptor of our own. `own` is its iommufd where closing
- * the device shall close that as well.
- */
+/** The bound device behind a descriptor, in a descriptor of our own. */
 export function boundFromFd(
   fd: number | FileDescriptor,
   options: DeviceFromFdOptions,
   place: string | undefined,
-  own?: Iommufd,
 ): BoundCdev {
   numberOfFd('fd', fd);
   requireObject('options', options);
   const { iommufd, devId } = options;
   checkIommufd(iommufd, true);
   if (devId !== undefined) checkDevId('devId', devId);
-  const { roots, location, bound } = inspectFd(fd, options);
-  if (!bound) throw notBound(location);
-  return takeFd(fd, named(location), (taken) => {
-    const node = { location, roots, fd: taken.openedAt(place) };
-    return new BoundCdev(node, devId, { iommufd, own }, boundByAnother);
-  });
+  const node = nodeOf(fd, requireBound(inspectFd(fd, options)), place);
+  return new BoundCdev(node, devId, { iommufd, own: undefined }, boundByAnother);
 }
 
-interface Inspected {
+/** What a descriptor is. */
+export interface Inspected {
   roots: Roots;
   location: NodeLocation;
   bound: boolean;
 }
 
 /** What the descriptor is, of which its name says nothing. */
-function inspectFd(fd: number | FileDescriptor, options: FromFdOptions): Inspected {
+export function inspectFd(fd: number | FileDescriptor, options: FromFdOptions): Inspected {
   const number = numberOfFd('fd', fd);
   requireObject('options', options);
   const roots = rootsOf(options);
@@ -92,6 +85,21 @@ function inspectFd(fd: number | FileDescriptor, options: FromFdOptions): Inspect
   const device = inSysfs({ bus, address }, roots);
   const path = `${roots.devRoot}/vfio/devices/${name}`;
   return { roots, bound, location: { device, name, major, minor, path } };
+}
+
+/** @throws VfioError `ERR_VFIO_NOT_BOUND` */
+export function requireBound(inspected: Inspected): Inspected {
+  if (inspected.bound) return inspected;
+  throw notBound(inspected.location);
+}
+
+/** The node of a descriptor that was inspected, with a descriptor of our own. */
+export function nodeOf(
+  fd: number | FileDescriptor,
+  { location, roots }: Inspected,
+  place: string | undefined,
+): DeviceNode {
+  return takeFd(fd, named(location), (own) => ({ location, roots, fd: own.openedAt(place) }));
 }
 
 function named({ device, path }: NodeLocation): { what: string; path: string } {

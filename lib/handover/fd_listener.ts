@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import { requireObject } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
@@ -62,18 +62,9 @@ export class FdListener implements AsyncIterable<FdChannel> {
     checkWhole('mode', mode, 0, 0o777);
     checkWhole('backlog', backlog, 1, 65_535);
     requireLinux();
-    const fd = check(binding().socketListen(path, backlog), { syscall: 'bind', path });
-    const listener = new FdListener(
-      OwnedFd.adopt(fd as NativeFd, what, path).openedAt(place),
-      limits,
-    );
-    try {
-      chmodSync(path, mode);
-    } catch (error) {
-      listener.closeSync();
-      throw error;
-    }
-    return listener;
+    const fd = check(binding().socketListen(path, mode, backlog), { syscall: 'bind', path });
+    const socket = OwnedFd.adopt(fd as NativeFd, what, path).openedAt(place);
+    return new FdListener(socket, limits);
   }
 
   /** The socket's file. */

@@ -1,16 +1,22 @@
 import { inspect } from 'node:util';
 import { invalidType, requireObject } from '../arguments.ts';
 import { callerPlace } from '../caller.ts';
-import { boundFromFd } from '../device/from_fd.ts';
+import { BoundCdev } from '../device/bind.ts';
+import {
+  boundByAnother,
+  inspectFd,
+  nodeOf,
+  requireBound,
+  type Inspected,
+} from '../device/from_fd.ts';
 import { VfioDevice } from '../device/device.ts';
 import { VfioError } from '../errors.ts';
 import { FileDescriptor } from '../file_descriptor.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceAddress, DeviceSpec } from '../locate/address.ts';
-import { identify } from '../locate/identify.ts';
 import { parseSpec } from '../locate/resolve.ts';
-import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
+import { rootsOf, type RootOptions } from '../locate/roots.ts';
 import { closeSyncAndThrow } from '../undo.ts';
 
 /**
@@ -100,14 +106,16 @@ export function unpackDevice(
     throw badMessage(`a device comes with 2 descriptors, and not with ${fds.length}`);
   }
   const { device: said, devId, ioasIds } = description;
-  checkSaid(deviceFd, said, roots);
   // By their numbers: the message keeps them until all is well.
+  const inspected = requireBound(inspectFd(deviceFd.fd, { ...roots, device: wanted }));
+  checkSaid(inspected, said);
   const iommufd = Iommufd.fromFd(iommufdFd.fd, roots);
   iommufd.owned.asPart();
   try {
     const ioases = ioasIds.map((id) => iommufd.openIoas(id));
-    const expected = { ...roots, device: wanted, iommufd, devId };
-    const device = VfioDevice.adoptSync(boundFromFd(deviceFd.fd, expected, place, iommufd));
+    const node = nodeOf(deviceFd.fd, inspected, place);
+    const target = { iommufd, own: iommufd };
+    const device = VfioDevice.adoptSync(new BoundCdev(node, devId, target, boundByAnother));
     for (const fd of fds as readonly FileDescriptor[]) fd.closeSync();
     return { device, ioases };
   } catch (error) {
@@ -118,10 +126,10 @@ export function unpackDevice(
 }
 
 /** Who says another device than it sends is not to be trusted with the rest. */
-function checkSaid({ fd }: FileDescriptor, said: DeviceAddress, { sysfsRoot }: Roots): void {
-  const found = identify(fd, { sysfsRoot });
-  if (found.kind !== 'cdev' || (found.bus === said.bus && found.address === said.address)) return;
-  throw badMessage(`it is said to be ${inspect(said.address)}, and is ${found.address}`);
+function checkSaid({ location }: Inspected, said: DeviceAddress): void {
+  const { bus, address } = location.device;
+  if (bus === said.bus && address === said.address) return;
+  throw badMessage(`it is said to be ${inspect(said.address)}, and is ${address}`);
 }
 
 function isDescription(value: unknown): value is DeviceDescription {

@@ -80,7 +80,8 @@ function resolveFolder(path: string, roots: Roots): DeviceAddress {
  * it leads to none.
  */
 export function deviceAt(path: string, { sysfsRoot }: Roots): DeviceAddress | { why: string } {
-  const real = (at: string): string | undefined => undefinedIfMissing(at, () => realpathSync(at));
+  const real = (at: string): string | undefined =>
+    undefinedIfMissing(at, () => realpathSync.native(at));
   const folder = real(path);
   const root = real(sysfsRoot || '/');
   if (folder === undefined || root === undefined) return { why: 'does not exist' };

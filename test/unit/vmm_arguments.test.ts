@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'mocha';
+import { beforeEach, describe, it } from 'mocha';
 import {
   cloudHypervisorArguments,
   Iommufd,
@@ -7,15 +7,19 @@ import {
   qemuArguments,
   VfioError,
 } from '../../lib/index.ts';
+import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 
 describe('the arguments of a VMM', () => {
-  const roots = fakeVfio();
-  putNode(roots, fakeNode, '/dev/null');
-  putNode(roots, 'iommu', '/dev/full');
+  let roots: Roots;
+  beforeEach(() => {
+    roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/full');
+  });
 
   it('name the descriptors by the numbers that they have there', () => {
     using iommufd = Iommufd.open(roots);
