@@ -99,7 +99,7 @@ async function compare(broker: Broker, spec: TestDevice, count: number): Promise
   const closes: number[] = [];
   const brokered: number[] = [];
   // Until the engine has optimised both sides.
-  const warmUp = count;
+  const warmUp = Math.max(count, 150);
   for (let at = -warmUp; at < count; at++) {
     const { open, close } = await timeDirect(spec);
     const { asked, usable } = await broker.open(spec);

@@ -109,7 +109,7 @@ export function unpackDevice(
   // By their numbers: the message keeps them until all is well.
   const inspected = requireBound(inspectFd(deviceFd.fd, { ...roots, device: wanted }));
   checkSaid(inspected, said);
-  const iommufd = Iommufd.fromFd(iommufdFd.fd, roots);
+  const iommufd = Iommufd.taken(iommufdFd.fd, roots);
   iommufd.owned.asPart();
   try {
     const ioases = ioasIds.map((id) => iommufd.openIoas(id));

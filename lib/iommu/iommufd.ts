@@ -66,12 +66,19 @@ export class Iommufd {
    */
   static fromFd(fd: number | FileDescriptor, options: RootOptions = {}): Iommufd {
     const place = callerPlace();
-    const number = numberOfFd('fd', fd);
+    numberOfFd('fd', fd);
     requireObject('options', options);
-    const { sysfsRoot, devRoot } = rootsOf(options);
+    const iommufd = Iommufd.taken(fd, rootsOf(options));
+    iommufd.#fd.openedAt(place);
+    return iommufd;
+  }
+
+  /** One of another program's, checked. @internal */
+  static taken(fd: number | FileDescriptor, { sysfsRoot, devRoot }: Roots): Iommufd {
+    const number = numberOfFd('fd', fd);
     if (identify(number, { sysfsRoot }).kind !== 'iommufd') throw notIommufd(number);
     const named = { what: 'the iommufd', path: `${devRoot}/iommu` };
-    return takeFd(fd, named, (own) => new Iommufd(own.openedAt(place)));
+    return takeFd(fd, named, (own) => new Iommufd(own));
   }
 
   /** One that a device opens for itself, and closes. @internal */

@@ -7,7 +7,7 @@ import { inSysfs, type SysfsDevice } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
 import { rootsOf, type RootOptions, type Roots } from './roots.ts';
-import { readAttribute, readLinkName, readLinkText } from './sysfs.ts';
+import { readAttribute, readLinkText } from './sysfs.ts';
 
 /** What a descriptor is. */
 export type FdIdentity =
@@ -54,10 +54,10 @@ function identifyNode(fd: number, stat: BigIntStats, roots: Roots): FdIdentity |
   const cdev = cdevOf(stat, roots);
   const numbers = numbersOf(stat);
   if (cdev !== undefined) {
-    const device = deviceIn(`${cdev}/device`, roots);
-    const name = readLinkName(cdev);
+    const { folder, name } = cdev;
+    const device = deviceIn(`${folder}/device`, roots);
     const parsed = parseNumbers(numbers);
-    if (!device || !name || !parsed) return undefined;
+    if (!device || !parsed) return undefined;
     return { kind: 'cdev', ...device, name, ...parsed, bound: isBound(fd) };
   }
   const iommufd = readAttribute(`${roots.sysfsRoot}/class/misc/iommu/dev`);

@@ -352,6 +352,7 @@ export const internal: readonly string[] = [
   'InterruptVector#end',
   'Iommufd.isIommufd',
   'Iommufd.openFor',
+  'Iommufd.taken',
   'Iommufd#owned',
   'LowPower#end',
   'MigrationSink#_destroy',
