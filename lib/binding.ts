@@ -139,18 +139,17 @@ export type Binding = {
    */
   eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
   /**
-   * As `eventfdWatch`, for any descriptor that can be polled, which is not read: the callback gets 0 in
-   * every turn of the loop in which there is something to read, or `-errno`, after which it is over. Ended
-   * by `eventfdUnwatch`, and by closing.
+   * Has the environment's loop tell, again and again, when a descriptor is readable (1) or writable (2),
+   * and keeps the loop alive; 0 ends it, as closing does. An answer below 0 is the last.
    */
-  fdWatch: (fd: NativeFd, callback: (answer: number) => void) => Answer;
+  fdPoll: (fd: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** 1, or 0 where it was not watched. */
   eventfdUnwatch: (event: NativeFd) => Answer;
   /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
   eventfdRef: (event: NativeFd, ref: boolean) => Answer;
   /**
    * Unix sockets whose messages keep their bounds (SOCK_SEQPACKET). None of these blocks: -EAGAIN says
-   * that `socketPoll` will tell when to try again. `socketPair` fills the handles of both ends.
+   * that `fdPoll` will tell when to try again. `socketPair` fills the handles of both ends.
    */
   socketPair: (out: Uint32Array) => Answer;
   socketListen: (path: string, mode: number, backlog: number) => Answer;
@@ -172,11 +171,6 @@ export type Binding = {
     handles: Uint32Array,
     out: Int32Array,
   ) => Answer;
-  /**
-   * Has the environment's loop tell, again and again, when the socket is readable (1) or writable (2),
-   * and keeps the loop alive; 0 ends it. An answer below 0 is the last.
-   */
-  socketPoll: (socket: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** An inotify descriptor. */
   watchOpen: () => Answer;
   /** Watches a folder's names and their rights; answers the watch's number. */

@@ -16,6 +16,7 @@
 #include "memory.h"
 #include "migration.h"
 #include "mmio.h"
+#include "polls.h"
 #include "region.h"
 #include "reset.h"
 #include "shared.h"
@@ -47,6 +48,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);
   ExportEventfd(env, exports);
+  ExportPolls(env, exports);
   ExportSocket(env, exports);
   ExportIrqs(env, exports);
   ExportReset(env, exports);

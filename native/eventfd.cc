@@ -21,9 +21,6 @@ double Read(int fd) {
 // One read for a wake: it takes all that was counted so far. -EAGAIN: somebody else has read it.
 double TellCount(int fd, int) { return Read(fd); }
 
-// Not read: told for as long as there is something to read.
-double TellReadable(int, int) { return 0; }
-
 // eventfdOpen() -> handle
 Napi::Value EventfdOpen(const Napi::CallbackInfo& info) {
   const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -56,7 +53,8 @@ Napi::Value EventfdWrite(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), result);
 }
 
-Napi::Value Watch(const Napi::CallbackInfo& info, Polls::Tell tell) {
+// eventfdWatch(handle, callback)
+Napi::Value EventfdWatch(const Napi::CallbackInfo& info) {
   auto* addon = info.Env().GetInstanceData<Addon>();
   const auto handle = Uint32Argument(info, 0);
   std::shared_ptr<Fd> fd = handle ? addon->fds.Find(*handle) : nullptr;
@@ -64,18 +62,8 @@ Napi::Value Watch(const Napi::CallbackInfo& info, Polls::Tell tell) {
   if (addon->polls == nullptr) addon->polls = Polls::Start(info.Env());
   if (addon->polls == nullptr) return info.Env().Undefined();
   const auto callback = info[1].As<Napi::Function>();
-  const int result = addon->polls->Add(*handle, fd, UV_READABLE, tell, callback);
+  const int result = addon->polls->Add(*handle, fd, UV_READABLE, TellCount, callback);
   return Napi::Number::New(info.Env(), result);
-}
-
-// eventfdWatch(handle, callback)
-Napi::Value EventfdWatch(const Napi::CallbackInfo& info) {
-  return Watch(info, TellCount);
-}
-
-// fdWatch(handle, callback): of any descriptor that can be polled
-Napi::Value FdWatch(const Napi::CallbackInfo& info) {
-  return Watch(info, TellReadable);
 }
 
 // eventfdUnwatch(handle) -> 1, or 0 where it was not watched
@@ -103,7 +91,6 @@ void ExportEventfd(Napi::Env env, Napi::Object exports) {
   exports["eventfdRead"] = Napi::Function::New(env, EventfdRead, "eventfdRead");
   exports["eventfdWrite"] = Napi::Function::New(env, EventfdWrite, "eventfdWrite");
   exports["eventfdWatch"] = Napi::Function::New(env, EventfdWatch, "eventfdWatch");
-  exports["fdWatch"] = Napi::Function::New(env, FdWatch, "fdWatch");
   exports["eventfdUnwatch"] = Napi::Function::New(env, EventfdUnwatch, "eventfdUnwatch");
   exports["eventfdRef"] = Napi::Function::New(env, EventfdRef, "eventfdRef");
 }

@@ -3,6 +3,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "addon.h"
+#include "arguments.h"
+
 Polls::Polls(Napi::Env env) : env_(env), context_(env, "vfio.poll") {}
 
 Polls* Polls::Start(Napi::Env env) {
@@ -119,4 +122,33 @@ void Polls::End() {
   const napi_async_cleanup_hook_handle cleanup = cleanup_;
   delete this;
   napi_remove_async_cleanup_hook(cleanup);  // last: the environment may go with it
+}
+
+namespace {
+
+// The events that came.
+double TellEvents(int, int events) { return events; }
+
+// fdPoll(handle, events, callback): has the loop call back when the descriptor is readable (1) or
+// writable (2), and keep alive until then. The first callback stays; 0 ends it, as closing does.
+Napi::Value FdPoll(const Napi::CallbackInfo& info) {
+  auto* addon = info.Env().GetInstanceData<Addon>();
+  const auto handle = Uint32Argument(info, 0);
+  const auto events = Uint32Argument(info, 1);
+  std::shared_ptr<Fd> fd = handle ? addon->fds.Find(*handle) : nullptr;
+  if (!fd || !events || *events > 3 || !info[2].IsFunction()) return info.Env().Undefined();
+  if (addon->polls == nullptr) addon->polls = Polls::Start(info.Env());
+  if (addon->polls == nullptr) return info.Env().Undefined();
+  if (*events == 0) return NumberOf(info, addon->polls->Remove(*handle));
+  static_assert(UV_READABLE == 1 && UV_WRITABLE == 2);
+  const int wanted = static_cast<int>(*events);
+  if (addon->polls->Change(*handle, wanted)) return NumberOf(info, 0);
+  const auto callback = info[2].As<Napi::Function>();
+  return NumberOf(info, addon->polls->Add(*handle, fd, wanted, TellEvents, callback));
+}
+
+}  // namespace
+
+void ExportPolls(Napi::Env env, Napi::Object exports) {
+  exports["fdPoll"] = Napi::Function::New(env, FdPoll, "fdPoll");
 }

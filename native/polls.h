@@ -60,3 +60,5 @@ class Polls {
   size_t uv_handles_ = 0;
   bool stopping_ = false;
 };
+
+void ExportPolls(Napi::Env env, Napi::Object exports);

@@ -216,27 +216,6 @@ Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   return NumberOf(info, result);
 }
 
-// The events that came.
-double Tell(int, int events) { return events; }
-
-// socketPoll(handle, events, callback): has the loop call back when the socket is readable (1) or
-// writable (2), and keep alive until then. The first callback stays; 0 ends it, as closing does.
-Napi::Value SocketPoll(const Napi::CallbackInfo& info) {
-  auto* addon = info.Env().GetInstanceData<Addon>();
-  const auto handle = Uint32Argument(info, 0);
-  const auto events = Uint32Argument(info, 1);
-  std::shared_ptr<Fd> fd = handle ? addon->fds.Find(*handle) : nullptr;
-  if (!fd || !events || *events > 3 || !info[2].IsFunction()) return info.Env().Undefined();
-  if (addon->polls == nullptr) addon->polls = Polls::Start(info.Env());
-  if (addon->polls == nullptr) return info.Env().Undefined();
-  if (*events == 0) return NumberOf(info, addon->polls->Remove(*handle));
-  static_assert(UV_READABLE == 1 && UV_WRITABLE == 2);
-  const int wanted = static_cast<int>(*events);
-  if (addon->polls->Change(*handle, wanted)) return NumberOf(info, 0);
-  const auto callback = info[2].As<Napi::Function>();
-  return NumberOf(info, addon->polls->Add(*handle, fd, wanted, Tell, callback));
-}
-
 }  // namespace
 
 void ExportSocket(Napi::Env env, Napi::Object exports) {
@@ -248,5 +227,4 @@ void ExportSocket(Napi::Env env, Napi::Object exports) {
   exports["socketPeer"] = Napi::Function::New(env, SocketPeer, "socketPeer");
   exports["socketSend"] = Napi::Function::New(env, SocketSend, "socketSend");
   exports["socketReceive"] = Napi::Function::New(env, SocketReceive, "socketReceive");
-  exports["socketPoll"] = Napi::Function::New(env, SocketPoll, "socketPoll");
 }

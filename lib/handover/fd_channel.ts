@@ -10,9 +10,9 @@ import { Turns } from '../turns.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { requireLinux } from '../platform.ts';
 import { discard, FdMessage } from './fd_message.ts';
-import { Readiness, readable, writable } from './readiness.ts';
+import { Readiness, readable, writable } from '../readiness.ts';
 import { checkPath } from './socket_path.ts';
-import { untilAborted } from './until_aborted.ts';
+import { untilAborted } from '../until_aborted.ts';
 import {
   limitsOf,
   mostFds,

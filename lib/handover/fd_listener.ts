@@ -8,7 +8,7 @@ import { undefinedIfMissing } from '../locate/sysfs.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { requireLinux } from '../platform.ts';
 import { FdChannel, signalOf, type WaitOptions } from './fd_channel.ts';
-import { Readiness, readable } from './readiness.ts';
+import { Readiness, readable } from '../readiness.ts';
 import { checkPath } from './socket_path.ts';
 import { checkWhole, limitsOf, type ChannelOptions, type Limits } from './socket.ts';
 

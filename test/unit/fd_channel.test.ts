@@ -22,6 +22,7 @@ import { binding, type NativeFd } from '../../lib/binding.ts';
 import { failure } from '../support/errors.ts';
 import { openFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
+import { tsWorker } from '../support/ts_worker.ts';
 
 const bytes = (...numbers: number[]): Uint8Array => Uint8Array.from(numbers);
 
@@ -279,6 +280,17 @@ describe('FdChannel', () => {
       }
       assert.equal(await b.receive(), undefined);
     });
+  });
+
+  it('goes with the thread that waits at it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'vfio-'));
+    const file = new URL('test/support/channel_worker.ts', root);
+    for (let at = 0; at < 3; at++) {
+      const worker = tsWorker(file, { workerData: join(folder, `socket${at}`) });
+      await once(worker, 'message');
+      await worker.terminate();
+    }
+    rmSync(folder, { recursive: true });
   });
 
   it('takes a socket of the right kind only', async () => {

@@ -1,7 +1,7 @@
-import { binding } from '../binding.ts';
-import { check } from '../call.ts';
-import { VfioError } from '../errors.ts';
-import type { OwnedFd } from '../owned_fd.ts';
+import { binding } from './binding.ts';
+import { check } from './call.ts';
+import { VfioError } from './errors.ts';
+import type { OwnedFd } from './owned_fd.ts';
 import { untilAborted } from './until_aborted.ts';
 
 /** Of uv_poll_event. */
@@ -16,17 +16,17 @@ interface Waiter {
 }
 
 /**
- * Has the event loop tell when a socket is worth another try. It polls, and keeps the program alive,
- * only while somebody waits.
+ * Has the event loop tell when a descriptor is worth another try. It polls, and keeps the program
+ * alive, only while somebody waits.
  */
 export class Readiness {
-  readonly #socket: OwnedFd;
+  readonly #fd: OwnedFd;
   readonly #waiters = new Set<Waiter>();
   /** What the loop polls for now. */
   #polled = 0;
 
-  constructor(socket: OwnedFd) {
-    this.#socket = socket;
+  constructor(fd: OwnedFd) {
+    this.#fd = fd;
   }
 
   /** Resolves when it is worth another try; rejects with the signal's reason, or when it is closed. */
@@ -46,7 +46,7 @@ export class Readiness {
     }
   }
 
-  /** The socket is about to be closed. */
+  /** The descriptor is about to be closed, which ends its polling. */
   end(what: string): void {
     const waiters = [...this.#waiters];
     this.#waiters.clear();
@@ -58,7 +58,7 @@ export class Readiness {
   }
 
   readonly #told = (answer: number): void => {
-    // An error of the socket's own: it is polled no more, and trying again will say which.
+    // An error of the file's own: it is polled no more, and trying again will say which.
     if (answer < 0) this.#polled = 0;
     const now = answer < 0 ? readable | writable : answer;
     for (const waiter of [...this.#waiters]) {
@@ -73,7 +73,7 @@ export class Readiness {
     const wanted = [...this.#waiters].reduce((events, { event }) => events | event, 0);
     if (wanted === this.#polled) return;
     this.#polled = wanted;
-    const answer = binding().socketPoll(this.#socket.native, wanted, this.#told);
+    const answer = binding().fdPoll(this.#fd.native, wanted, this.#told);
     check(answer, { syscall: 'epoll_ctl' });
   }
 }
