@@ -1,4 +1,5 @@
 import { invalidType, requireFdNumber } from './arguments.ts';
+import type { CallerPlace } from './caller.ts';
 import type { NativeFd } from './binding.ts';
 import { defineInspect } from './inspect_handle.ts';
 import { OwnedFd } from './owned_fd.ts';
@@ -38,7 +39,7 @@ export class FileDescriptor {
   }
 
   /** Where the program asked for it. @internal */
-  openedAt(place: string | undefined): this {
+  openedAt(place: CallerPlace | undefined): this {
     this.#fd.openedAt(place);
     return this;
   }

@@ -1,4 +1,5 @@
 import { requireObject } from '../arguments.ts';
+import type { CallerPlace } from '../caller.ts';
 import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
 import { numberOfFd, takeFd, type FileDescriptor } from '../file_descriptor.ts';
@@ -37,7 +38,7 @@ export const boundByAnother = 'another program bound it';
 export function cdevFromFd(
   fd: number | FileDescriptor,
   options: FromFdOptions,
-  place: string | undefined,
+  place: CallerPlace | undefined,
 ): DeviceNode {
   const inspected = inspectFd(fd, options);
   if (inspected.bound) throw alreadyBound(inspected.location);
@@ -48,7 +49,7 @@ export function cdevFromFd(
 export function boundFromFd(
   fd: number | FileDescriptor,
   options: DeviceFromFdOptions,
-  place: string | undefined,
+  place: CallerPlace | undefined,
 ): BoundCdev {
   numberOfFd('fd', fd);
   requireObject('options', options);
@@ -97,7 +98,7 @@ export function requireBound(inspected: Inspected): Inspected {
 export function nodeOf(
   fd: number | FileDescriptor,
   { location, roots }: Inspected,
-  place: string | undefined,
+  place: CallerPlace | undefined,
 ): DeviceNode {
   return takeFd(fd, named(location), (own) => ({ location, roots, fd: own.openedAt(place) }));
 }

@@ -1,7 +1,7 @@
 import { invalidType, outOfRange, requireBytes, requireObject } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
-import { callerPlace } from '../caller.ts';
+import { callerPlace, type CallerPlace } from '../caller.ts';
 import { checkSignal } from '../device/open_options.ts';
 import { VfioError } from '../errors.ts';
 import { numberOfFd, takeFd, type FileDescriptor } from '../file_descriptor.ts';
@@ -61,7 +61,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
   }
 
   /** Becomes the owner of a socket that the addon has. @internal */
-  static adopt(fd: NativeFd, path: string, limits: Limits, place?: string): FdChannel {
+  static adopt(fd: NativeFd, path: string, limits: Limits, place?: CallerPlace): FdChannel {
     return new FdChannel(OwnedFd.adopt(fd, what, path).openedAt(place), limits);
   }
 
