@@ -25,11 +25,13 @@
         "native/mmio.cc",
         "native/mmio_poll.cc",
         "native/mmio_rows.cc",
+        "native/polls.cc",
         "native/region.cc",
         "native/reset.cc",
         "native/shared.cc",
         "native/slow_call.cc",
         "native/small_file.cc",
+        "native/socket.cc",
         "native/vfio_device.cc",
         "native/watch.cc"
       ],

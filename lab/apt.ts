@@ -10,6 +10,8 @@ export interface Apt {
   /** The names of the packages that match, the highest number last. */
   search(pattern: RegExp): Promise<string[]>;
   depends(name: string): Promise<string[]>;
+  /** The package with all that it depends on, as far as `wanted` says. */
+  closure(name: string, wanted: (name: string) => boolean): Promise<string[]>;
   /** Downloads the newest version of each package into `folder`. */
   download(names: readonly string[], folder: string): Promise<void>;
 }
@@ -85,6 +87,7 @@ async function privateApt(folder: string, sources: readonly Source[]): Promise<A
   return {
     search: (pattern) => search(settings, pattern),
     depends: (name) => depends(settings, name),
+    closure: (name, wanted) => closure(settings, name, wanted),
     download: (names, target) => download(settings, names, target),
   };
 }
@@ -101,10 +104,44 @@ async function search(settings: readonly string[], pattern: RegExp): Promise<str
   return names.filter((name) => pattern.test(name)).sort(byVersion);
 }
 
+const ONLY_DEPENDS = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
+  (kind) => `--no-${kind}`,
+);
+
 async function depends(settings: readonly string[], name: string): Promise<string[]> {
-  const options = [...settings, '--no-recommends', '--no-suggests', '--no-conflicts'];
-  const text = await run('apt-cache', [...options, 'depends', name]);
-  return [...text.matchAll(/^[ |]+Depends: (\S+)$/gm)].map((match) => match[1] ?? '');
+  return dependsIn(await run('apt-cache', [...settings, ...ONLY_DEPENDS, 'depends', name]));
+}
+
+async function closure(
+  settings: readonly string[],
+  name: string,
+  wanted: (name: string) => boolean,
+): Promise<string[]> {
+  const options = [...settings, ...ONLY_DEPENDS, '--recurse'];
+  return reached(await run('apt-cache', [...options, 'depends', name]), name, wanted);
+}
+
+/** The wanted packages that the first one leads to, from what `apt-cache depends --recurse` prints. */
+export function reached(
+  printed: string,
+  first: string,
+  wanted: (name: string) => boolean,
+): string[] {
+  const blocks = printed
+    .split(/^(?=\S)/m)
+    .map((block) => [block.split('\n', 1)[0], block] as const);
+  const all = new Map(blocks);
+  const found = new Set([first]);
+  // A set is iterated to what is added on the way, too.
+  for (const name of found) {
+    for (const other of dependsIn(all.get(name) ?? '')) if (wanted(other)) found.add(other);
+  }
+  return [...found];
+}
+
+function dependsIn(printed: string): string[] {
+  const lines = printed.matchAll(/^[ |]+(?:Pre)?Depends: (\S+)$/gm);
+  return [...lines].map((match) => match[1] ?? '');
 }
 
 async function download(

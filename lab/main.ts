@@ -5,6 +5,7 @@ import { prepareKernel } from './kernel/kernel.ts';
 import { parseOptions, type Options } from './options.ts';
 import { ensurePackages, RUN_NEEDS } from './packages.ts';
 import { runInVm } from './runner.ts';
+import { labVmm } from './vmm.ts';
 import { deviceTable, helpText } from './usage.ts';
 
 async function main(options: Options): Promise<number> {
@@ -17,6 +18,9 @@ async function main(options: Options): Promise<number> {
       return 0;
     case 'headers':
       process.stdout.write(`${await labHeaders(options.headers)}\n`);
+      return 0;
+    case 'vmm':
+      process.stdout.write(`${await labVmm()}\n`);
       return 0;
     case 'prepare':
     case 'run':

@@ -6,7 +6,7 @@ import { EXIT_USAGE, LabError } from './failure.ts';
 import type { Lane } from './kernel/kernel.ts';
 
 export interface Options {
-  action: 'run' | 'prepare' | 'headers' | 'list' | 'help';
+  action: 'run' | 'prepare' | 'headers' | 'vmm' | 'list' | 'help';
   command: readonly string[];
   lane: Lane;
   /** Whose headers `--headers` prints. */
@@ -34,6 +34,7 @@ const FLAGS = {
   append: { type: 'string' },
   prepare: { type: 'boolean' },
   headers: { type: 'string' },
+  vmm: { type: 'boolean' },
   list: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -61,6 +62,7 @@ export function parseOptions(args: readonly string[], host: NodeJS.ProcessEnv): 
   }
   if (values.help) return { ...options, action: 'help' };
   if (values.list) return { ...options, action: 'list' };
+  if (values.vmm) return { ...options, action: 'vmm' };
   if (values.headers !== undefined) return { ...options, action: 'headers' };
   if (values.prepare) return { ...options, action: 'prepare' };
   if (command.length === 0) throw usage('no command given');

@@ -21,6 +21,7 @@ except in the results folder. The first use prepares a kernel (about a minute).
   --append WORDS      more kernel parameters, such as intremap=off
   --prepare           only prepare the kernel
   --headers 6.12|7.3  print an include folder with that kernel's VFIO headers
+  --vmm               print a QEMU of a newer Debian, which runs in the guest, too
   --list              list the devices of the VM
   -h, --help          this text
 

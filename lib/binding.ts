@@ -139,15 +139,38 @@ export type Binding = {
    */
   eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
   /**
-   * As `eventfdWatch`, for any descriptor that can be polled, which is not read: the callback gets 0 in
-   * every turn of the loop in which there is something to read, or `-errno`, after which it is over. Ended
-   * by `eventfdUnwatch`, and by closing.
+   * Has the environment's loop tell, again and again, when a descriptor is readable (1) or writable (2),
+   * and keeps the loop alive; 0 ends it, as closing does. An answer below 0 is the last.
    */
-  fdWatch: (fd: NativeFd, callback: (answer: number) => void) => Answer;
+  fdPoll: (fd: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** 1, or 0 where it was not watched. */
   eventfdUnwatch: (event: NativeFd) => Answer;
   /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
   eventfdRef: (event: NativeFd, ref: boolean) => Answer;
+  /**
+   * Unix sockets whose messages keep their bounds (SOCK_SEQPACKET). None of these blocks: -EAGAIN says
+   * that `fdPoll` will tell when to try again. `socketPair` fills the handles of both ends.
+   */
+  socketPair: (out: Uint32Array) => Answer;
+  socketListen: (path: string, mode: number, backlog: number) => Answer;
+  socketConnect: (path: string) => Answer;
+  socketAccept: (listener: NativeFd) => Answer;
+  /** 1 of such a socket that does not listen, 0 of another. */
+  socketKind: (socket: NativeFd) => Answer;
+  /** Fills `[pid, uid, gid]`. */
+  socketPeer: (socket: NativeFd, out: Int32Array) => Answer;
+  /** `numbers` are those of descriptors. */
+  socketSend: (socket: NativeFd, bytes: Uint8Array, numbers: Int32Array) => Answer;
+  /**
+   * Fills the room with a message, `handles` with those of its descriptors, of which no more come than
+   * fit, and `out` with `[MSG_… flags, descriptors]`. Answers its bytes; 0 at the end.
+   */
+  socketReceive: (
+    socket: NativeFd,
+    room: Uint8Array,
+    handles: Uint32Array,
+    out: Int32Array,
+  ) => Answer;
   /** An inotify descriptor. */
   watchOpen: () => Answer;
   /** Watches a folder's names and their rights; answers the watch's number. */

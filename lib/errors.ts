@@ -7,6 +7,14 @@ export type VfioErrorCode =
   | 'ERR_VFIO_CLOSED'
   /** The cdev was bound: its descriptor belongs to a VfioDevice now. */
   | 'ERR_VFIO_ALREADY_BOUND'
+  /** The cdev that another program passed is not bound to an iommufd. */
+  | 'ERR_VFIO_NOT_BOUND'
+  /** The device was bound by another program, which did not tell its id in the iommufd. */
+  | 'ERR_VFIO_NO_DEV_ID'
+  /** A message was longer, or had more descriptors, than the receiver takes. */
+  | 'ERR_VFIO_MESSAGE_TRUNCATED'
+  /** A message is not what was expected of its sender. */
+  | 'ERR_VFIO_BAD_MESSAGE'
   /** No such device in sysfs. */
   | 'ERR_VFIO_NO_DEVICE'
   /** The device has no VFIO driver. */

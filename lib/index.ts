@@ -1,4 +1,4 @@
-export { openCdev, openCdevSync, type VfioCdev } from './device/cdev.ts';
+export { openCdev, openCdevSync, VfioCdev } from './device/cdev.ts';
 export {
   VfioDevice,
   type BindOptions,
@@ -13,6 +13,9 @@ export type {
   RegionInfo,
   UnknownCapability,
 } from './device/decode.ts';
+export type { UnboundNode } from './device/before_bind.ts';
+export type { DeviceFromFdOptions, FromFdOptions } from './device/from_fd.ts';
+export type { FileDescriptor } from './file_descriptor.ts';
 export { describeDevice, findCdev } from './diagnose/lookup.ts';
 export {
   closeDevices,
@@ -60,6 +63,26 @@ export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
 export type { DeviceFacts } from './locate/facts.ts';
 export type { CdevLocation, SysfsDevice } from './locate/find_cdev.ts';
+export { FdChannel, type WaitOptions } from './handover/fd_channel.ts';
+export { FdListener, type ListenOptions } from './handover/fd_listener.ts';
+export type { FdMessage } from './handover/fd_message.ts';
+export {
+  packDevice,
+  unpackDevice,
+  type DeviceDescription,
+  type PackedDevice,
+  type UnpackedDevice,
+  type UnpackOptions,
+} from './handover/pack_device.ts';
+export {
+  cloudHypervisorArguments,
+  qemuArguments,
+  type QemuOptions,
+  type VmmArguments,
+  type VmmDevices,
+  type VmmOptions,
+} from './handover/vmm_arguments.ts';
+export type { ChannelOptions, PeerCredentials } from './handover/socket.ts';
 export { fromShared, type SharedObjects } from './from_shared.ts';
 export type { SharedToken, SharedTokens } from './shared_token.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';

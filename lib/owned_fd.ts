@@ -41,6 +41,12 @@ export class OwnedFd {
     return new OwnedFd(fd, what, path);
   }
 
+  /** Another descriptor for the open file that a number of the caller's stands for. */
+  static duplicate(number: number, what: string, path: string): OwnedFd {
+    const fd = check(binding().dup(number), { syscall: 'fcntl', path });
+    return new OwnedFd(fd as NativeFd, what, path);
+  }
+
   /** Where the program opened it, as `callerPlace` says: to find the owner who forgot to close it. */
   openedAt(place: CallerPlace | undefined): this {
     this.#ifDropped.place = place;

@@ -16,10 +16,12 @@
 #include "memory.h"
 #include "migration.h"
 #include "mmio.h"
+#include "polls.h"
 #include "region.h"
 #include "reset.h"
 #include "shared.h"
 #include "small_file.h"
+#include "socket.h"
 #include "vfio_device.h"
 #include "watch.h"
 
@@ -46,6 +48,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportFindEntries(env, exports);
   ExportWatch(env, exports);
   ExportEventfd(env, exports);
+  ExportPolls(env, exports);
+  ExportSocket(env, exports);
   ExportIrqs(env, exports);
   ExportReset(env, exports);
   ExportFeature(env, exports);

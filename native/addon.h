@@ -1,10 +1,10 @@
 #pragma once
 
-#include "eventfd.h"
 #include "fd.h"
 #include "mapping.h"
 #include "memory.h"
 #include "mmio.h"
+#include "polls.h"
 #include "shared.h"
 #include "slow_call.h"
 
@@ -20,8 +20,8 @@ struct Addon {
   Napi::ObjectReference mailbox_owner;
   // Made by the first slow call, ended and freed by the environment's cleanup.
   SlowCalls* slow_calls = nullptr;
-  // Made by the first eventfd that is watched, and likewise.
-  EventfdPolls* eventfd_polls = nullptr;
+  // Made by the first descriptor that is polled, and likewise.
+  Polls* polls = nullptr;
   // An eventfd, made by the first watch and readable when the environment ends.
   std::shared_ptr<Fd> end_of_waits;
 };

@@ -124,7 +124,7 @@ std::optional<uint32_t> HandleArgument(const Napi::CallbackInfo& info, size_t in
 std::shared_ptr<Fd> Forget(Napi::Env env, uint32_t handle) {
   auto* addon = env.GetInstanceData<Addon>();
   // First: libuv must not poll a number that the kernel gives to somebody else.
-  if (addon->eventfd_polls != nullptr) addon->eventfd_polls->Remove(handle);
+  if (addon->polls != nullptr) addon->polls->Remove(handle);
   return addon->fds.Take(handle);
 }
 

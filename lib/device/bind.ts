@@ -14,6 +14,7 @@ import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { parseUuid } from '../feature/uuid.ts';
 import type { Backend } from './backend.ts';
 import { CdevAttachment } from './cdev_attachment.ts';
+import { noDevId } from './dev_id.ts';
 import { warnOfNoiommu } from './isolation.ts';
 import type { DeviceNode } from './node.ts';
 import { tellStep } from './open_steps.ts';
@@ -25,17 +26,17 @@ export class BoundCdev implements OpenedDevice {
   readonly location: NodeLocation;
   readonly roots: Roots;
   readonly fd: OwnedFd;
-  /** The device's id in the iommufd: cannot be asked of the kernel later. */
-  readonly devId: number;
+  readonly #devId: number | undefined;
   readonly iommufd: Iommufd;
   readonly container: undefined;
   readonly backend: Backend;
   readonly attachment: Attachment;
   readonly #ownIommufd: Iommufd | undefined;
 
+  /** @param devId undefined where another program bound the device, and did not tell */
   constructor(
     { location, fd, roots }: DeviceNode,
-    devId: number,
+    devId: number | undefined,
     { iommufd, own }: Target,
     why: string,
   ) {
@@ -45,9 +46,19 @@ export class BoundCdev implements OpenedDevice {
     this.location = location;
     this.roots = roots;
     this.fd = fd;
-    this.devId = devId;
+    this.#devId = devId;
     this.iommufd = iommufd;
     this.#ownIommufd = own;
+  }
+
+  /**
+   * The device's id in the iommufd, which cannot be asked of the kernel later.
+   *
+   * @throws VfioError `ERR_VFIO_NO_DEV_ID`
+   */
+  get devId(): number {
+    if (this.#devId === undefined) throw noDevId(this.location.device);
+    return this.#devId;
   }
 
   get context(): Iommufd {
@@ -164,8 +175,8 @@ function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefin
 }
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE` for what is there and no Iommufd */
-export function checkIommufd(given: unknown): void {
-  if (given === undefined || Iommufd.isIommufd(given)) return;
+export function checkIommufd(given: unknown, required = false): void {
+  if ((given === undefined && !required) || Iommufd.isIommufd(given)) return;
   throw invalidType('iommufd', 'an Iommufd', given);
 }
 

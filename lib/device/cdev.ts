@@ -2,6 +2,7 @@ import { requireObject } from '../arguments.ts';
 import { callerPlace } from '../caller.ts';
 import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
+import { FileDescriptor } from '../file_descriptor.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
@@ -9,6 +10,7 @@ import type { SysfsDevice } from '../locate/find_cdev.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { bindNode, bindNodeSync } from './bind.ts';
 import { checkDeviceOptions, VfioDevice, type BindOptions } from './device.ts';
+import { cdevFromFd, type FromFdOptions } from './from_fd.ts';
 import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
 import type { DeviceNode } from './node.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
@@ -36,6 +38,23 @@ export class VfioCdev {
   /** @internal */
   static adopt(node: DeviceNode): VfioCdev {
     return new VfioCdev(node);
+  }
+
+  /**
+   * Takes a device's node that another program opened and passed on, unbound: checks that it is one.
+   *
+   * @param fd is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @throws TypeError, RangeError for arguments that cannot be right
+   * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
+   *   `ERR_VFIO_ALREADY_BOUND`; `EBADF`
+   */
+  static fromFd(fd: number | FileDescriptor, options: FromFdOptions = {}): VfioCdev {
+    return new VfioCdev(cdevFromFd(fd, options, callerPlace()));
+  }
+
+  /** Whether it is one, and not only called so. @internal */
+  static isCdev(value: unknown): value is VfioCdev {
+    return typeof value === 'object' && value !== null && #node in value;
   }
 
   /** The device in sysfs. */
@@ -70,6 +89,16 @@ export class VfioCdev {
    */
   get fd(): number {
     return this.#unbound().number;
+  }
+
+  /**
+   * Another descriptor of the node, to hand to another program: binding one of them binds both.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`; `EMFILE`
+   */
+  dup(): FileDescriptor {
+    const what = `a duplicate of the cdev of ${this.device.address}`;
+    return FileDescriptor.duplicate(this.fd, what, this.path).openedAt(callerPlace());
   }
 
   /**

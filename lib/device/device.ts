@@ -5,6 +5,7 @@ import { defineInspect } from '../inspect_handle.ts';
 import type { Hwpt } from '../iommu/hwpt.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
 import { VfioError } from '../errors.ts';
+import { FileDescriptor } from '../file_descriptor.ts';
 import { Features, type FeatureInfo } from '../feature/features.ts';
 import { parseUuid } from '../feature/uuid.ts';
 import type { Container } from '../group/container.ts';
@@ -28,6 +29,7 @@ import type { SharedToken } from '../shared_token.ts';
 import { run, runSync } from '../steps.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import type { Backend, BackendKind } from './backend.ts';
+import type { BeforeBindOption } from './before_bind.ts';
 import type { DeviceInfo } from './decode.ts';
 import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './info.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
@@ -39,6 +41,7 @@ import {
   checkBusMaster,
   type BusMasterOption,
 } from './bus_master.ts';
+import { boundFromFd, type DeviceFromFdOptions } from './from_fd.ts';
 import { PciFunction } from './pci_function.ts';
 import { checkWay, openDevice, openDeviceSync } from './open.ts';
 import { ioctlOf, type OpenedDevice } from './opened.ts';
@@ -77,10 +80,11 @@ interface DeviceOptions extends BindOptions, BusMasterOption {
 }
 
 /** How to open a device. */
-export interface OpenDeviceOptions extends OpenOptions, DeviceOptions {}
+export interface OpenDeviceOptions extends OpenOptions, DeviceOptions, BeforeBindOption {}
 
 /** As {@link OpenDeviceOptions}, without a signal. */
-export interface OpenDeviceSyncOptions extends OpenSyncOptions, DeviceOptions {}
+export interface OpenDeviceSyncOptions
+  extends OpenSyncOptions, DeviceOptions, BeforeBindOption<void> {}
 
 /**
  * A VFIO device, bound to an iommufd or in a container: open in the kernel's sense, and this program's
@@ -195,6 +199,22 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     }
   }
 
+  /**
+   * Takes a device that another program bound and passed on: checks that the descriptor is one, and
+   * bound. Does not block, and resets nothing. It does not tell of requests and errors: who bound it
+   * may listen to them. `interrupt('req').enable()` takes them over.
+   *
+   * The device stays bound until its last descriptor is closed, here and in the other program.
+   *
+   * @param fd is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @throws TypeError, RangeError for arguments that cannot be right
+   * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
+   *   `ERR_VFIO_NOT_BOUND`; `EBADF`
+   */
+  static fromFd(fd: number | FileDescriptor, options: DeviceFromFdOptions): VfioDevice {
+    return VfioDevice.adoptSync(boundFromFd(fd, options, callerPlace()));
+  }
+
   /** The device in sysfs. */
   get device(): SysfsDevice {
     return this.#bound.location.device;
@@ -238,7 +258,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * The device's id in the iommufd.
    *
-   * @throws VfioError `ERR_VFIO_WRONG_BACKEND` where it was opened by its group
+   * @throws VfioError `ERR_VFIO_WRONG_BACKEND` where it was opened by its group; `ERR_VFIO_NO_DEV_ID`
+   *   where another program bound it, and did not tell
    */
   get devId(): number {
     return this.#require('devId');
@@ -284,6 +305,17 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     const { number } = this.#bound.fd;
     this.#interrupts.disarm();
     return number;
+  }
+
+  /**
+   * Another descriptor of the device, to hand to another program: the device stays bound until both
+   * are closed. As with {@link fd}, it tells nothing any more of requests and errors.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`, `ERR_VFIO_BUSY`; `EMFILE`
+   */
+  dup(): FileDescriptor {
+    const what = `a duplicate of the cdev of ${this.device.address}`;
+    return FileDescriptor.duplicate(this.fd, what, this.path).openedAt(callerPlace());
   }
 
   /** Whether the device tells of requests and errors. */
@@ -533,7 +565,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 }
 
 /** @throws TypeError for what no device can be opened with; the node's own options are checked there */
-export function checkDeviceOptions(options: DeviceOptions): void {
+export function checkDeviceOptions(options: DeviceOptions & { beforeBind?: unknown }): void {
   requireObject('options', options);
   const { requestEvents, vfToken } = options;
   checkWay(options);

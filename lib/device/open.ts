@@ -8,6 +8,12 @@ import type { DeviceSpec } from '../locate/address.ts';
 import { findCdev, type NodeLocation } from '../locate/find_cdev.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { checkBackend, type BackendKind } from './backend.ts';
+import {
+  callBeforeBind,
+  callBeforeBindSync,
+  checkBeforeBind,
+  type UnboundNode,
+} from './before_bind.ts';
 import { bindNode, bindNodeSync, checkIommufd } from './bind.ts';
 import { requireIsolation } from './isolation.ts';
 import { cdevs, openNodeOf, openNodeOfSync, type NodeKind } from './late_node.ts';
@@ -15,7 +21,8 @@ import type { OpenedDevice } from './opened.ts';
 import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
 /** What says which way to take to a device. */
-export interface WayOptions {
+export interface WayOptions<Result = unknown> {
+  beforeBind?: ((node: UnboundNode) => Result) | undefined;
   backend?: 'auto' | BackendKind | undefined;
   iommufd?: Iommufd | undefined;
   container?: Container | undefined;
@@ -30,11 +37,16 @@ type Way =
   | { by: 'group'; kind: Exclude<BackendKind, 'cdev'>; why: string };
 
 /** @throws TypeError for what is of the wrong type, and for what does not go together */
-export function checkWay({ backend, iommufd, container }: WayOptions): void {
+export function checkWay(options: Omit<WayOptions, 'beforeBind'> & { beforeBind?: unknown }): void {
+  const { backend, iommufd, container, beforeBind } = options;
   checkBackend(backend);
   checkIommufd(iommufd);
+  checkBeforeBind(options);
   if (container !== undefined && !Container.isContainer(container)) {
     throw invalidType('container', 'a Container', container);
+  }
+  if (beforeBind !== undefined && (container || backend === 'group' || backend === 'compat')) {
+    throw invalidValue('beforeBind', 'absent where the device is opened by its group', beforeBind);
   }
   if (iommufd && container) {
     throw invalidValue('container', 'absent where iommufd is given', container);
@@ -80,7 +92,8 @@ export function openDeviceSync(
 }
 
 /** The way to take, and the one to take where there is no cdev. */
-function waysOf({ backend = 'auto', iommufd, container }: WayOptions): [Way, Way?] {
+function waysOf(options: WayOptions): [Way, Way?] {
+  const { backend = 'auto', iommufd, container, beforeBind } = options;
   const why = backend === 'auto' ? 'the kernel has a cdev for it' : 'asked for';
   if (backend === 'compat') return [{ kind: 'compat', by: 'group', why }];
   const byCdev: Way = { kind: backend === 'noiommu' ? 'noiommu' : 'cdev', by: 'cdev', why };
@@ -88,7 +101,8 @@ function waysOf({ backend = 'auto', iommufd, container }: WayOptions): [Way, Way
   if (container) return [{ ...byGroup, why: 'a container was given' }];
   if (iommufd) return [{ ...byCdev, why: 'an iommufd was given' }];
   if (backend === 'group') return [byGroup];
-  return backend === 'cdev' ? [byCdev] : [byCdev, byGroup];
+  // A group is not bound: nothing comes before that.
+  return backend === 'cdev' || beforeBind ? [byCdev] : [byCdev, byGroup];
 }
 
 /** What leaves only the group. */
@@ -114,6 +128,7 @@ async function openOneWay(
   const node = await openNodeOf(cdevsOf(way.kind), spec, options);
   node.fd.openedAt(place);
   try {
+    await callBeforeBind(node, options);
     return await bindNode(node, { iommufd, vfToken, why });
   } catch (error) {
     return await closeAndThrow(error, () => node.fd.close());
@@ -135,6 +150,7 @@ function openOneWaySync(
   const node = openNodeOfSync(cdevsOf(way.kind), spec, options);
   node.fd.openedAt(place);
   try {
+    callBeforeBindSync(node, options);
     return bindNodeSync(node, { iommufd, vfToken, why });
   } catch (error) {
     return closeSyncAndThrow(error, () => {

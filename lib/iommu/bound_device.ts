@@ -25,15 +25,19 @@ export function devIdOf(device: unknown, context: string, call: CallName): numbe
     throw invalidType('device', 'a VfioDevice, or { devId }', device);
   }
   const { devId, iommufd, device: facts } = device as Record<keyof BoundDevice, unknown>;
-  if (typeof devId !== 'number') throw invalidType('device.devId', 'a number', devId);
-  if (!(Number.isInteger(devId) && devId >= 0 && devId < 2 ** 32)) {
-    throw outOfRange('device.devId', 'an integer from 0 to 2 ** 32 - 1', devId);
-  }
-  if (iommufd === undefined) return devId;
+  const id = checkDevId('device.devId', devId);
+  if (iommufd === undefined) return id;
   if (!hasContext(iommufd)) throw invalidType('device.iommufd', 'an Iommufd', iommufd);
-  if (iommufd.context === context) return devId;
+  if (iommufd.context === context) return id;
   const address = (facts as BoundDevice['device'])?.address;
-  throw otherIommufd(address ?? `device ${devId}`, call);
+  throw otherIommufd(address ?? `device ${id}`, call);
+}
+
+/** @throws TypeError, RangeError */
+export function checkDevId(name: string, devId: unknown): number {
+  if (typeof devId !== 'number') throw invalidType(name, 'a number', devId);
+  if (Number.isInteger(devId) && devId >= 0 && devId < 2 ** 32) return devId;
+  throw outOfRange(name, 'an integer from 0 to 2 ** 32 - 1', devId);
 }
 
 /** Iommufd's own file knows this one. */

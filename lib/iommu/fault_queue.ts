@@ -6,7 +6,7 @@ import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
 import { checkSignal } from '../device/open_options.ts';
 import { OwnedFd } from '../owned_fd.ts';
-import { Readiness } from './readiness.ts';
+import { Readiness, readable } from '../readiness.ts';
 
 /** A page that a device asked for (struct iommu_hwpt_pgfault). */
 export interface IoPageFault {
@@ -110,7 +110,7 @@ export class FaultQueue {
    * @throws the signal's reason
    */
   async wait(options: FaultOptions = {}): Promise<void> {
-    await this.#readiness.wait(signalOf(options));
+    await this.#readiness.wait(readable, signalOf(options));
   }
 
   /**
@@ -141,13 +141,13 @@ export class FaultQueue {
 
   /** Closes the queue; it lives on while a page table uses it. Closing twice is harmless. */
   close(): Promise<void> {
-    this.#readiness.end();
+    this.#readiness.end('the fault queue');
     return this.#fd.close();
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
-    this.#readiness.end();
+    this.#readiness.end('the fault queue');
     this.#fd.closeSync();
   }
 
@@ -163,7 +163,7 @@ export class FaultQueue {
     const isOpen = (): boolean => !this.#fd.closed;
     while (isOpen()) {
       try {
-        await this.#readiness.wait(signal);
+        await this.#readiness.wait(readable, signal);
       } catch (error) {
         if (isOpen()) throw error;
         return;

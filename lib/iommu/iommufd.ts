@@ -1,10 +1,13 @@
 import { threadId } from 'node:worker_threads';
-import { invalidValue, requireObject } from '../arguments.ts';
+import { invalidType, invalidValue, outOfRange, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
 import { callerPlace } from '../caller.ts';
 import { explainSync } from '../diagnose/explain.ts';
+import { VfioError } from '../errors.ts';
+import { FileDescriptor, numberOfFd, takeFd } from '../file_descriptor.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import { identify } from '../locate/identify.ts';
 import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
@@ -53,6 +56,31 @@ export class Iommufd {
     return new Iommufd(openNode(rootsOf(options)).openedAt(place));
   }
 
+  /**
+   * Takes an iommufd that another program opened and passed on: checks that it is one. Use one Iommufd
+   * for all descriptors of the same iommufd: an address space of one is refused by devices of another.
+   *
+   * @param fd is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @throws TypeError, RangeError for arguments that cannot be right
+   * @throws VfioError `ERR_VFIO_NOT_VFIO`; `EBADF`
+   */
+  static fromFd(fd: number | FileDescriptor, options: RootOptions = {}): Iommufd {
+    const place = callerPlace();
+    numberOfFd('fd', fd);
+    requireObject('options', options);
+    const iommufd = Iommufd.taken(fd, rootsOf(options));
+    iommufd.#fd.openedAt(place);
+    return iommufd;
+  }
+
+  /** One of another program's, checked. @internal */
+  static taken(fd: number | FileDescriptor, { sysfsRoot, devRoot }: Roots): Iommufd {
+    const number = numberOfFd('fd', fd);
+    if (identify(number, { sysfsRoot }).kind !== 'iommufd') throw notIommufd(number);
+    const named = { what: 'the iommufd', path: `${devRoot}/iommu` };
+    return takeFd(fd, named, (own) => new Iommufd(own));
+  }
+
   /** One that a device opens for itself, and closes. @internal */
   static openFor(roots: Roots): Iommufd {
     return new Iommufd(openNode(roots).asPart());
@@ -66,6 +94,18 @@ export class Iommufd {
   /** The descriptor's number, for reading. The Iommufd stays its owner. */
   get fd(): number {
     return this.#fd.number;
+  }
+
+  /**
+   * Another descriptor of the iommufd, to hand to another program. What is mapped stays until both are
+   * closed.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`; `EMFILE`
+   */
+  dup(): FileDescriptor {
+    const { number, path } = this.#fd;
+    const place = callerPlace();
+    return FileDescriptor.duplicate(number, 'a duplicate of the iommufd', path).openedAt(place);
   }
 
   /** @internal */
@@ -111,6 +151,20 @@ export class Iommufd {
   createIoas(): Ioas {
     const id = check(binding().ioasAlloc(this.#fd.native), this.#call('IOMMU_IOAS_ALLOC'));
     return Ioas.adopt(this.parent, id);
+  }
+
+  /**
+   * An address space of this iommufd that another program made, by its id. Closing it destroys it, for
+   * whoever has the iommufd; `mappings` has what is mapped through this object.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `ENOENT` where the id is not that of an address space; `ERR_VFIO_CLOSED`
+   */
+  openIoas(id: number): Ioas {
+    const ioas = Ioas.adopt(this.parent, checkIoasId(id));
+    // Nothing else asks for an address space and changes nothing.
+    ioas.iovaRanges();
+    return ioas;
   }
 
   /**
@@ -206,6 +260,18 @@ export class Iommufd {
   #call(request: string): CallName {
     return { syscall: 'ioctl', request, path: this.#fd.path };
   }
+}
+
+function checkIoasId(id: unknown): number {
+  const expected = 'an integer from 1 to 2 ** 32 - 1';
+  if (typeof id !== 'number') throw invalidType('id', expected, id);
+  if (Number.isInteger(id) && id >= 1 && id < 2 ** 32) return id;
+  throw outOfRange('id', expected, id);
+}
+
+function notIommufd(fd: number): VfioError {
+  const message = `the descriptor ${fd} is a VFIO device, not an iommufd`;
+  return new VfioError({ code: 'ERR_VFIO_NOT_VFIO', message });
 }
 
 /** No thread opens two in one nanosecond. */

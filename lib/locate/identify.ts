@@ -2,16 +2,17 @@ import { fstatSync, type BigIntStats } from 'node:fs';
 import { requireFdNumber, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
 import { requireLinux } from '../platform.ts';
+import { isBound } from './bound.ts';
 import { inSysfs, type SysfsDevice } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
 import { rootsOf, type RootOptions, type Roots } from './roots.ts';
-import { readAttribute, readLinkName, readLinkText } from './sysfs.ts';
+import { readAttribute, readLinkText } from './sysfs.ts';
 
 /** What a descriptor is. */
 export type FdIdentity =
-  /** A device's cdev, bound or not. */
-  | ({ kind: 'cdev'; name: string; major: number; minor: number } & SysfsDevice)
+  /** A device's cdev. `bound`: to an iommufd, by whomever. Of an mdev `bus` is 'mdev'. */
+  | ({ kind: 'cdev'; name: string; major: number; minor: number; bound: boolean } & SysfsDevice)
   /**
    * A device of a legacy group. Kernels before 6.18 do not say which: `device` is null then, and
    * where the device is gone.
@@ -27,7 +28,7 @@ export type FdIdentity =
  * @param fd the descriptor's number
  * @param options where sysfs is, if elsewhere
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; RangeError `ERR_OUT_OF_RANGE`
- * @throws VfioError `EBADF`; `ERR_VFIO_NOT_VFIO` for what is none of these, and for the cdev of a
+ * @throws VfioError `EBADF`, also for a descriptor that is only a path; `ERR_VFIO_NOT_VFIO` for what is none of these, and for the cdev of a
  *   device that is gone; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {}): FdIdentity {
@@ -37,7 +38,7 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
   requireLinux();
   const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
   const isNode = stat.isCharacterDevice();
-  const found = isNode ? identifyNode(stat, roots) : identifyAnonymous(fd, roots);
+  const found = isNode ? identifyNode(fd, stat, roots) : identifyAnonymous(fd, roots);
   if (found !== undefined) return found;
   const target = targetOf(fd) ?? 'no longer open';
   const what = isNode ? `${target}, ${numbersOf(stat)}` : target;
@@ -49,14 +50,15 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
 }
 
 /** A cdev, or /dev/iommu. */
-function identifyNode(stat: BigIntStats, roots: Roots): FdIdentity | undefined {
+function identifyNode(fd: number, stat: BigIntStats, roots: Roots): FdIdentity | undefined {
   const cdev = cdevOf(stat, roots);
   const numbers = numbersOf(stat);
   if (cdev !== undefined) {
-    const device = deviceIn(`${cdev}/device`, roots);
-    const name = readLinkName(cdev);
+    const { folder, name } = cdev;
+    const device = deviceIn(`${folder}/device`, roots);
     const parsed = parseNumbers(numbers);
-    return device && name && parsed ? { kind: 'cdev', ...device, name, ...parsed } : undefined;
+    if (!device || !parsed) return undefined;
+    return { kind: 'cdev', ...device, name, ...parsed, bound: isBound(fd) };
   }
   const iommufd = readAttribute(`${roots.sysfsRoot}/class/misc/iommu/dev`);
   return iommufd === numbers ? { kind: 'iommufd' } : undefined;

@@ -45,7 +45,7 @@ export function parseSpec(spec: DeviceSpec, roots: Roots): ParsedPath | { fd: nu
 function resolveFd(fd: number, roots: Roots): DeviceAddress {
   const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
   const cdev = cdevOf(stat, roots);
-  if (cdev !== undefined) return resolveFolder(`${cdev}/device`, roots);
+  if (cdev !== undefined) return resolveFolder(`${cdev.folder}/device`, roots);
   throw new VfioError({
     code: 'ERR_VFIO_NO_DEVICE',
     message: `the descriptor ${fd} is ${describe(stat)}, not a VFIO device`,
@@ -55,7 +55,7 @@ function resolveFd(fd: number, roots: Roots): DeviceAddress {
 function resolveNode(path: string, roots: Roots): Resolved {
   const stat = statOf({ syscall: 'stat', path }, () => statSync(path, { bigint: true }));
   const cdev = cdevOf(stat, roots);
-  if (cdev !== undefined) return { ...resolveFolder(`${cdev}/device`, roots), node: path };
+  if (cdev !== undefined) return { ...resolveFolder(`${cdev.folder}/device`, roots), node: path };
   throw new VfioError({
     code: 'ERR_VFIO_NODE_MISMATCH',
     message: `${path} is ${describe(stat)}, which no VFIO device in sysfs is`,
@@ -80,7 +80,8 @@ function resolveFolder(path: string, roots: Roots): DeviceAddress {
  * it leads to none.
  */
 export function deviceAt(path: string, { sysfsRoot }: Roots): DeviceAddress | { why: string } {
-  const real = (at: string): string | undefined => undefinedIfMissing(at, () => realpathSync(at));
+  const real = (at: string): string | undefined =>
+    undefinedIfMissing(at, () => realpathSync.native(at));
   const folder = real(path);
   const root = real(sysfsRoot || '/');
   if (folder === undefined || root === undefined) return { why: 'does not exist' };
@@ -92,11 +93,15 @@ export function deviceAt(path: string, { sysfsRoot }: Roots): DeviceAddress | { 
   return { why: 'is not the folder of a device on a bus' };
 }
 
-/** The folder in sysfs of the VFIO cdev with these numbers. */
-export function cdevOf(stat: BigIntStats, { sysfsRoot }: Roots): string | undefined {
+/** The VFIO cdev with these numbers: its folder in sysfs, and its name. */
+export function cdevOf(
+  stat: BigIntStats,
+  { sysfsRoot }: Roots,
+): { folder: string; name: string } | undefined {
   if (!stat.isCharacterDevice()) return undefined;
   const folder = `${sysfsRoot}/dev/char/${numbersOf(stat)}`;
-  return isCdevName(readLinkName(folder) ?? '') ? folder : undefined;
+  const name = readLinkName(folder) ?? '';
+  return isCdevName(name) ? { folder, name } : undefined;
 }
 
 function describe(stat: BigIntStats): string {

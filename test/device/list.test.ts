@@ -75,9 +75,9 @@ describeDevice('identify', (spec) => {
       await using cdev = await openCdev({ bus, address });
       const { name, major, minor, device } = cdev;
       const wanted = { kind: 'cdev', ...device, name, major, minor };
-      assert.deepEqual(identify(cdev.fd), wanted);
+      assert.deepEqual(identify(cdev.fd), { ...wanted, bound: false });
       await using bound = await cdev.bind();
-      assert.deepEqual(identify(bound.fd), wanted);
+      assert.deepEqual(identify(bound.fd), { ...wanted, bound: true });
     }
   });
 

@@ -31,7 +31,8 @@ export async function askedPaths(body: () => unknown): Promise<string[]> {
       paths.push(path);
       return Reflect.apply(run, undefined, [path, ...more]);
     };
-    Object.assign(fs, { [name]: traced });
+    // realpathSync has a form of its own, which asks for the same.
+    Object.assign(fs, { [name]: Object.assign(traced, { native: traced }) });
   }
   syncBuiltinESMExports();
   try {

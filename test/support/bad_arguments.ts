@@ -223,9 +223,14 @@ export const uuid: Parameter = {
 };
 const binding = { requestEvents: boolean('requestEvents'), vfToken };
 export const bind: Parameter = options(binding);
+const beforeBind: Parameter = {
+  name: named('beforeBind'),
+  bad: notStrings.filter((value) => value !== never),
+};
 export const openDeviceSync: Parameter = located({
   ...openSync.properties,
   ...binding,
+  beforeBind,
   busMaster: boolean('busMaster'),
   backend: { name: named('backend'), bad: [...notStrings, '', 'Cdev', 'type1'] },
   container: {

@@ -18,6 +18,10 @@ export interface Handles {
   DmaPool: api.DmaPool;
   Dmabuf: api.Dmabuf;
   FaultQueue: api.FaultQueue;
+  FdChannel: api.FdChannel;
+  FdListener: api.FdListener;
+  FdMessage: api.FdMessage;
+  FileDescriptor: api.FileDescriptor;
   Features: api.Features;
   Hwpt: api.Hwpt;
   Interrupt: api.Interrupt;
@@ -55,6 +59,11 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const buffer = api.DmaBuffer.allocateSync(4096);
     const mapping = await ioas.map(buffer);
     const hwpt = await ioas.createHwpt(device, { dirtyTracking: true });
+    const [channel, other] = api.FdChannel.pair();
+    await other.send(Uint8Array.of(1), [0]);
+    other.closeSync();
+    const message = await channel.receive();
+    assert.ok(message);
     return {
       Container: container,
       ContainerSpace: container.createIoas(),
@@ -67,6 +76,10 @@ export function openHandles(roots: Roots): Promise<Handles> {
       DmaPool: new api.DmaPool(ioas),
       Dmabuf: await feature.exportDmabuf(0, [{ offset: 0, length: 4096 }]),
       FaultQueue: iommufd.createFaultQueue(),
+      FdChannel: channel,
+      FdListener: api.FdListener.listen(`${roots.devRoot}/socket`),
+      FdMessage: message,
+      FileDescriptor: iommufd.dup(),
       Features: feature,
       Hwpt: hwpt,
       Interrupt: interrupt,
@@ -90,6 +103,10 @@ export function openHandles(roots: Roots): Promise<Handles> {
 }
 
 export function closeHandles(handles: Handles): void {
+  handles.FdChannel.closeSync();
+  handles.FdListener.closeSync();
+  handles.FdMessage.closeSync();
+  handles.FileDescriptor.closeSync();
   handles.Dmabuf.closeSync();
   handles.MigrationSink.destroy();
   handles.MigrationSource.destroy();

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
-/** This process's descriptors: where each points. One that goes while we look is not there. */
-export function openFds(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
+/** A process's descriptors: where each points. One that goes while we look is not there. */
+export function openFds(pid: number | string = 'self'): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
     try {
-      return [readlinkSync(`/proc/self/fd/${fd}`)];
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
     } catch {
       return [];
     }

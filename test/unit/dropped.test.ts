@@ -103,6 +103,31 @@ describe('an owner that is dropped', () => {
     });
   }
 
+  it('is closed with a warning where it is a duplicate, or came in a message', () => {
+    const program = `${waiting}
+      import { FdChannel, Iommufd } from ${libraryAt('lib/index.ts')};
+      const kept = Iommufd.open(${vfio()});
+      const [a, b] = FdChannel.pair();
+      async function main() {
+        kept.dup(); // of an iommufd
+        await a.send(Uint8Array.of(1), [kept.fd]);
+        await b.receive();
+      }
+      await main();
+      await untilClosed(1);
+      for (const each of [kept, a, b]) each.closeSync();
+    `;
+    const [message = '', duplicate = '', ...more] = warningsOf(program, 1).toReversed();
+    assert.deepEqual(more, []);
+    const dropped = 'was dropped without being closed; closing it now';
+    assert.equal(message, `a received descriptor (by socketpair) ${dropped}`);
+    const opened = place(program, 'main', '// of an iommufd');
+    assert.match(
+      duplicate,
+      new RegExp(`^a duplicate of the iommufd \\(.*/iommu\\), ${opened}, ${dropped}$`),
+    );
+  });
+
   it('gives one warning, when a device has an iommufd of its own', () => {
     const program = `${waiting}
       import { VfioDevice } from ${libraryAt('lib/index.ts')};

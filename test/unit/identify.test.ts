@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import { identify } from '../../lib/index.ts';
 import { syspathOf } from '../../lib/locate/identify.ts';
 import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeVfio } from '../support/fake_vfio.ts';
+
+const { EINVAL } = os.errno;
 
 describe('identify', () => {
   for (const path of ['/dev/null', '/proc/self/status', '/']) {
@@ -21,15 +25,26 @@ describe('identify', () => {
     mkdirSync(`${sysfsRoot}/class/misc/iommu`, { recursive: true });
     writeFileSync(`${sysfsRoot}/class/misc/iommu/dev`, '1:7\n');
     const [cdev, iommufd] = [openSync('/dev/null', 'r'), openSync('/dev/full', 'r')];
-    assert.deepEqual(identify(cdev, { sysfsRoot }), {
-      kind: 'cdev',
-      name: 'vfio7',
-      major: 1,
-      minor: 3,
-      bus: 'pci',
-      address: fakeAddress,
-      sysfsPath: `${sysfsRoot}/bus/pci/devices/${fakeAddress}`,
-    });
+    for (const [answer, bound] of [
+      [0, true],
+      [-EINVAL, false],
+    ] as const) {
+      const identity = await withBinding({ getDeviceInfo: () => answer }, () =>
+        identify(cdev, { sysfsRoot }),
+      );
+      assert.deepEqual(identity, {
+        kind: 'cdev',
+        name: 'vfio7',
+        major: 1,
+        minor: 3,
+        bus: 'pci',
+        address: fakeAddress,
+        sysfsPath: `${sysfsRoot}/bus/pci/devices/${fakeAddress}`,
+        bound,
+      });
+    }
+    // Whatever a descriptor is that has these numbers and no such ioctl.
+    await failure(() => identify(cdev, { sysfsRoot }), 'ENOTTY');
     assert.deepEqual(identify(iommufd, { sysfsRoot }), { kind: 'iommufd' });
     rmSync(`${sysfsRoot}/devices`, { recursive: true });
     await failure(() => identify(cdev, { sysfsRoot }), 'ERR_VFIO_NOT_VFIO');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { sourcesIn } from '../../lab/apt.ts';
+import { reached, sourcesIn } from '../../lab/apt.ts';
 
 describe('lab apt sources', () => {
   it('are every one that the host would fetch, also those it never fetched', () => {
@@ -13,5 +13,30 @@ describe('lab apt sources', () => {
       { uri: 'http://deb.debian.org/debian', suite: 'bookworm' },
       { uri: 'http://deb.debian.org/debian-security', suite: 'bookworm-security' },
     ]);
+  });
+});
+
+describe('what a package needs', () => {
+  it('is all that it leads to, as far as it is wanted', () => {
+    const printed = [
+      'program',
+      ' |Depends: libone',
+      '  Depends: libtwo',
+      '  PreDepends: tool',
+      '  Depends: <virtual>',
+      'libone',
+      '  Depends: libthree',
+      'libtwo',
+      '  Depends: libone',
+      'libthree',
+      '  Depends: libone',
+      'tool',
+      '  Depends: libfour',
+      'libother',
+    ].join('\n');
+    const isLibrary = (name: string): boolean => name.startsWith('lib');
+    const names = ['program', 'libone', 'libtwo', 'libthree'];
+    assert.deepEqual(reached(printed, 'program', isLibrary), names);
+    assert.deepEqual(reached(printed, 'none', isLibrary), ['none']);
   });
 });

@@ -56,6 +56,7 @@ describe('lab options', () => {
     assert.equal(parseOptions(['--prepare'], {}).action, 'prepare');
     assert.equal(parseOptions(['--list'], {}).action, 'list');
     assert.equal(parseOptions(['-h'], {}).action, 'help');
+    assert.equal(parseOptions(['--vmm'], {}).action, 'vmm');
     const headers = parseOptions(['--headers', '7.3'], {});
     assert.deepEqual([headers.action, headers.headers], ['headers', '7.3']);
   });

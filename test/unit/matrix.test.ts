@@ -124,8 +124,10 @@ async function errorOf({ name, call }: Found, given: unknown[]): Promise<unknown
 
 /** A generator does nothing before it is asked for something. */
 function begun(result: unknown): unknown {
-  const isGenerator = Object.prototype.toString.call(result) === '[object Generator]';
-  return isGenerator ? (result as Generator).next() : result;
+  const isGenerator = /^\[object (?:Async)?Generator\]$/.test(
+    Object.prototype.toString.call(result),
+  );
+  return isGenerator ? (result as Generator | AsyncGenerator).next() : result;
 }
 
 /** Of the device's memory. */

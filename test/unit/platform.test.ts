@@ -19,8 +19,15 @@ const program = `
     VfioError: () => {
       assert.equal(new api.VfioError({ code: 'ENOENT', message: 'none' }).code, 'ENOENT');
     },
+    cloudHypervisorArguments: () =>
+      assert.throws(() => api.cloudHypervisorArguments({}), { code: 'ERR_INVALID_ARG_TYPE' }),
     closeDevices: () => api.closeDevices([]),
     decodePciConfig: () => api.decodePciConfig(new Uint8Array(256)),
+    packDevice: () => assert.throws(() => api.packDevice(), { code: 'ERR_INVALID_ARG_TYPE' }),
+    qemuArguments: () =>
+      assert.throws(() => api.qemuArguments({}), { code: 'ERR_INVALID_ARG_TYPE' }),
+    unpackDevice: () =>
+      assert.throws(() => api.unpackDevice({}, []), { code: 'ERR_VFIO_BAD_MESSAGE' }),
     scatterList: () => {
       assert.deepEqual(api.scatterList([{ iova: 0n, size: 1 }]), [{ iova: 0n, size: 1 }]);
     },
@@ -34,7 +41,13 @@ const program = `
     'Container.open': () => api.Container.open(),
     'DmaBuffer.allocate': () => api.DmaBuffer.allocate(4096),
     'DmaBuffer.allocateSync': () => api.DmaBuffer.allocateSync(4096),
+    'FdChannel.connect': () => api.FdChannel.connect('/socket'),
+    'FdChannel.fromFd': () => api.FdChannel.fromFd(0),
+    'FdChannel.pair': () => api.FdChannel.pair(),
+    'FdListener.listen': () => api.FdListener.listen('/socket'),
+    'Iommufd.fromFd': () => api.Iommufd.fromFd(0),
     'Iommufd.open': () => api.Iommufd.open(),
+    'VfioCdev.fromFd': () => api.VfioCdev.fromFd(0),
     'VfioDevice.open': () => api.VfioDevice.open(spec),
     'VfioDevice.openSync': () => api.VfioDevice.openSync(spec),
     describeDevice: () => api.describeDevice(spec),

@@ -1,0 +1,143 @@
+import { lstatSync, unlinkSync } from 'node:fs';
+import { requireObject } from '../arguments.ts';
+import { binding, type NativeFd } from '../binding.ts';
+import { check } from '../call.ts';
+import { callerPlace } from '../caller.ts';
+import { defineInspect } from '../inspect_handle.ts';
+import { undefinedIfMissing } from '../locate/sysfs.ts';
+import { OwnedFd } from '../owned_fd.ts';
+import { requireLinux } from '../platform.ts';
+import { FdChannel, signalOf, type WaitOptions } from './fd_channel.ts';
+import { Readiness, readable } from '../readiness.ts';
+import { checkPath } from './socket_path.ts';
+import { checkWhole, limitsOf, type ChannelOptions, type Limits } from './socket.ts';
+
+/** How to listen. */
+export interface ListenOptions extends ChannelOptions {
+  /** Who may connect, as chmod has it: 0o600, only this user, by default; 0o666 lets everybody. */
+  mode?: number | undefined;
+  /** How many may wait to be accepted; 128 by default. */
+  backlog?: number | undefined;
+}
+
+const what = 'the listener';
+const EAGAIN = -11;
+
+/** A unix socket to which peers connect: each becomes an {@link FdChannel}. */
+export class FdListener implements AsyncIterable<FdChannel> {
+  readonly #socket: OwnedFd;
+  readonly #readiness: Readiness;
+  readonly #limits: Limits;
+  /** The file that it made: another may stand in its place later. */
+  readonly #file: bigint | undefined;
+
+  static {
+    defineInspect(this, 'FdListener', (listener) => {
+      const { path, closed } = listener.#socket;
+      return { path, state: closed ? 'closed' : 'open' };
+    });
+  }
+
+  private constructor(socket: OwnedFd, limits: Limits) {
+    this.#socket = socket;
+    this.#readiness = new Readiness(socket);
+    this.#limits = limits;
+    this.#file = fileAt(socket.path);
+  }
+
+  /**
+   * Makes a socket and listens. Its file must not be there: one that a killed program left is the
+   * caller's to remove. Nobody but this user may connect before `mode` allows it.
+   *
+   * @param path an absolute one of 107 bytes at most
+   * @throws TypeError, RangeError
+   * @throws VfioError `EADDRINUSE` (the file is there), `EACCES`, `ENOENT`
+   */
+  static listen(path: string, options: ListenOptions = {}): FdListener {
+    const place = callerPlace();
+    checkPath(path);
+    requireObject('options', options);
+    const limits = limitsOf(options);
+    const { mode = 0o600, backlog = 128 } = options;
+    checkWhole('mode', mode, 0, 0o777);
+    checkWhole('backlog', backlog, 1, 65_535);
+    requireLinux();
+    const fd = check(binding().socketListen(path, mode, backlog), { syscall: 'bind', path });
+    const socket = OwnedFd.adopt(fd as NativeFd, what, path).openedAt(place);
+    return new FdListener(socket, limits);
+  }
+
+  /** The socket's file. */
+  get path(): string {
+    return this.#socket.path;
+  }
+
+  /**
+   * Waits for a peer that connects.
+   *
+   * @throws TypeError
+   * @throws VfioError `EMFILE`: the peer waits, and the next call tries again; `ERR_VFIO_CLOSED`
+   * @throws the signal's reason
+   */
+  async accept(options: WaitOptions = {}): Promise<FdChannel> {
+    const signal = signalOf(options);
+    const place = callerPlace();
+    signal?.throwIfAborted();
+    for (;;) {
+      const answer = binding().socketAccept(this.#socket.native);
+      if (answer !== EAGAIN) {
+        const fd = check(answer, { syscall: 'accept4', path: this.path });
+        return FdChannel.adopt(fd as NativeFd, this.path, this.#limits, place);
+      }
+      await this.#readiness.wait(readable, signal);
+    }
+  }
+
+  /** The peers that connect, until the listener is closed. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<FdChannel, undefined> {
+    while (!this.#socket.closed) {
+      const channel = await this.accept().catch(this.#ifClosed);
+      if (channel === undefined) return;
+      yield channel;
+    }
+  }
+
+  /**
+   * Closes the socket and removes its file; who waits is rejected, and who was not accepted sees the
+   * end. Channels that were accepted stay. Closing twice is harmless.
+   */
+  close(): Promise<void> {
+    this.#end();
+    return this.#socket.close();
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    this.#end();
+    this.#socket.closeSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Closed from here while it waited: that is an end, and no failure. */
+  readonly #ifClosed = (error: unknown): undefined => {
+    if (!this.#socket.closed) throw error;
+  };
+
+  #end(): void {
+    if (this.#socket.closed) return;
+    this.#readiness.end(what);
+    if (this.#file !== undefined && fileAt(this.path) === this.#file) unlinkSync(this.path);
+  }
+}
+
+/** Which file stands there now. */
+function fileAt(path: string): bigint | undefined {
+  return undefinedIfMissing(path, () => lstatSync(path, { bigint: true }).ino);
+}

@@ -1,0 +1,51 @@
+import { binding, type NativeFd } from '../binding.ts';
+import { defineInspect } from '../inspect_handle.ts';
+import { FileDescriptor } from '../file_descriptor.ts';
+
+/** A message that was received: its bytes, and the descriptors that came with it. */
+export class FdMessage {
+  /** Never empty. */
+  readonly data: Uint8Array;
+  /** In the order of the sender. Nothing is known of them but that they are open: see `identify`. */
+  readonly fds: readonly FileDescriptor[];
+
+  static {
+    defineInspect(this, 'FdMessage', ({ data, fds }) => ({ bytes: data.length, fds: fds.length }));
+  }
+
+  private constructor(data: Uint8Array, fds: readonly FileDescriptor[]) {
+    this.data = data;
+    this.fds = fds;
+  }
+
+  /** @internal */
+  static of(data: Uint8Array, fds: readonly NativeFd[], from: string): FdMessage {
+    const adopt = (fd: NativeFd): FileDescriptor =>
+      FileDescriptor.adopt(fd, 'a received descriptor', from);
+    return new FdMessage(data, fds.map(adopt));
+  }
+
+  /** Closes the descriptors that nobody took over. Closing twice is harmless. */
+  async close(): Promise<void> {
+    await Promise.all(this.fds.map((fd) => fd.close()));
+  }
+
+  /** As {@link close}, blocking. A stranger's descriptor may block as long as it likes. */
+  closeSync(): void {
+    for (const fd of this.fds) fd.closeSync();
+  }
+
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Closes what came with a message that nobody gets. */
+export function discard(fds: readonly NativeFd[]): void {
+  // What a stranger's file says to its closing is nobody's business, and may take as long as it likes.
+  for (const fd of fds) void binding().close(fd);
+}

@@ -1,0 +1,155 @@
+import { inspect } from 'node:util';
+import { invalidType, requireObject } from '../arguments.ts';
+import { callerPlace } from '../caller.ts';
+import { BoundCdev } from '../device/bind.ts';
+import {
+  boundByAnother,
+  inspectFd,
+  nodeOf,
+  requireBound,
+  type Inspected,
+} from '../device/from_fd.ts';
+import { VfioDevice } from '../device/device.ts';
+import { VfioError } from '../errors.ts';
+import { FileDescriptor } from '../file_descriptor.ts';
+import { Ioas } from '../iommu/ioas.ts';
+import { Iommufd } from '../iommu/iommufd.ts';
+import type { DeviceAddress, DeviceSpec } from '../locate/address.ts';
+import { parseSpec } from '../locate/resolve.ts';
+import { rootsOf, type RootOptions } from '../locate/roots.ts';
+import { closeSyncAndThrow } from '../undo.ts';
+
+/**
+ * What another program has to be told of a bound device beside its descriptors, since the kernel does
+ * not tell it. Plain data, for JSON.
+ */
+export interface DeviceDescription {
+  /** Which device it is. */
+  device: DeviceAddress;
+  /** Its id in the iommufd. */
+  devId: number;
+  /** Address spaces of the iommufd, in an order that both sides know. */
+  ioasIds: number[];
+}
+
+/** A bound device as a message carries it. */
+export interface PackedDevice {
+  description: DeviceDescription;
+  /** Numbers, of the device and of its iommufd: they stay their owners'. */
+  fds: [device: number, iommufd: number];
+}
+
+/** A device that another program bound. */
+export interface UnpackedDevice {
+  /** Closes the iommufd when it is closed. */
+  device: VfioDevice;
+  /** Closing one destroys it. */
+  ioases: Ioas[];
+}
+
+/**
+ * What to send of a bound device. From then on it tells nothing of requests and errors, as after
+ * reading its `fd`. It stays open here, and bound until both sides have closed it.
+ *
+ * @param ioases address spaces of the same iommufd that go along
+ * @throws TypeError
+ * @throws VfioError `ERR_VFIO_CLOSED`, `ERR_VFIO_BUSY`; `ERR_VFIO_NO_DEV_ID`
+ */
+export function packDevice(device: VfioDevice, ioases: readonly Ioas[] = []): PackedDevice {
+  if (!VfioDevice.isDevice(device)) throw invalidType('device', 'a VfioDevice', device);
+  if (!Array.isArray(ioases)) throw invalidType('ioases', 'an array of Ioas', ioases);
+  const { context } = device.iommufd;
+  for (const ioas of ioases as readonly unknown[]) {
+    if (!Ioas.isIoas(ioas) || ioas.context !== context) {
+      throw invalidType('ioases', "address spaces of the device's iommufd", ioas);
+    }
+  }
+  const { bus, address } = device.device;
+  const ioasIds = (ioases as readonly Ioas[]).map(({ id }) => id);
+  const description = { device: { bus, address }, devId: device.devId, ioasIds };
+  return { description, fds: [device.fd, device.iommufd.fd] };
+}
+
+/** What a device has to be that is unpacked. */
+export interface UnpackOptions extends RootOptions {
+  /** The device that was asked for; without it, whichever was sent. */
+  device?: DeviceSpec | undefined;
+}
+
+/**
+ * Takes the device of a message that another program made with {@link packDevice}. The message may be
+ * anything: the descriptors are proved to be what they are said to be, bound, and of the device of the
+ * description. The FileDescriptors are closed where it succeeds; where it fails all of them are open.
+ *
+ * @param description what the message says; of any type
+ * @param fds what came with it, the device's first
+ * @throws TypeError, RangeError for arguments that the message has no part in
+ * @throws VfioError `ERR_VFIO_BAD_MESSAGE`; `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NOT_BOUND`,
+ *   `ERR_VFIO_NODE_MISMATCH`; `ENOENT` for an id that is no address space's
+ */
+export function unpackDevice(
+  description: unknown,
+  fds: readonly FileDescriptor[],
+  options: UnpackOptions = {},
+): UnpackedDevice {
+  const place = callerPlace();
+  if (!Array.isArray(fds) || !fds.every((fd) => FileDescriptor.isFileDescriptor(fd))) {
+    throw invalidType('fds', 'an array of FileDescriptor', fds);
+  }
+  requireObject('options', options);
+  const { device: wanted } = options;
+  const roots = rootsOf(options);
+  if (wanted !== undefined) parseSpec(wanted, roots);
+  if (!isDescription(description)) throw badMessage('it describes no device');
+  const [deviceFd, iommufdFd, ...more] = fds as readonly FileDescriptor[];
+  if (!deviceFd || !iommufdFd || more.length > 0) {
+    throw badMessage(`a device comes with 2 descriptors, and not with ${fds.length}`);
+  }
+  const { device: said, devId, ioasIds } = description;
+  // By their numbers: the message keeps them until all is well.
+  const inspected = requireBound(inspectFd(deviceFd.fd, { ...roots, device: wanted }));
+  checkSaid(inspected, said);
+  const iommufd = Iommufd.taken(iommufdFd.fd, roots);
+  iommufd.owned.asPart();
+  try {
+    const ioases = ioasIds.map((id) => iommufd.openIoas(id));
+    const node = nodeOf(deviceFd.fd, inspected, place);
+    const target = { iommufd, own: iommufd };
+    const device = VfioDevice.adoptSync(new BoundCdev(node, devId, target, boundByAnother));
+    for (const fd of fds as readonly FileDescriptor[]) fd.closeSync();
+    return { device, ioases };
+  } catch (error) {
+    return closeSyncAndThrow(error, () => {
+      iommufd.closeSync();
+    });
+  }
+}
+
+/** Who says another device than it sends is not to be trusted with the rest. */
+function checkSaid({ location }: Inspected, said: DeviceAddress): void {
+  const { bus, address } = location.device;
+  if (bus === said.bus && address === said.address) return;
+  throw badMessage(`it is said to be ${inspect(said.address)}, and is ${address}`);
+}
+
+function isDescription(value: unknown): value is DeviceDescription {
+  const { device, devId, ioasIds } = fieldsOf(value);
+  const { bus, address } = fieldsOf(device);
+  const isNamed = typeof bus === 'string' && typeof address === 'string';
+  return isNamed && isId(devId, 0) && Array.isArray(ioasIds) && ioasIds.every((id) => isId(id, 1));
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+function isId(value: unknown, least: number): boolean {
+  return Number.isInteger(value) && Number(value) >= least && Number(value) < 2 ** 32;
+}
+
+function badMessage(why: string): VfioError {
+  return new VfioError({
+    code: 'ERR_VFIO_BAD_MESSAGE',
+    message: `the message has no device: ${why}`,
+  });
+}

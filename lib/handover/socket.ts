@@ -1,0 +1,93 @@
+import { invalidType, outOfRange } from '../arguments.ts';
+import { binding, type NativeFd } from '../binding.ts';
+import { check } from '../call.ts';
+import type { OwnedFd } from '../owned_fd.ts';
+
+/** Who is at the other end of a socket, as the kernel says. */
+export interface PeerCredentials {
+  /** 0 where it is in a pid namespace that this process does not see. */
+  pid: number;
+  uid: number;
+  gid: number;
+}
+
+/** What a receiver takes: a message that has more is thrown away. */
+export interface ChannelOptions {
+  /** Bytes of a message; 65,536 by default. */
+  maxBytes?: number | undefined;
+  /** Descriptors of a message, 0 to 253; 16 by default. */
+  maxFds?: number | undefined;
+}
+
+/** As {@link ChannelOptions}, all known. */
+export interface Limits {
+  maxBytes: number;
+  maxFds: number;
+}
+
+/** SCM_MAX_FD of the kernel. */
+export const mostFds = 253;
+const mostBytes = 1 << 20;
+
+/** @throws TypeError, RangeError */
+export function limitsOf({ maxBytes = 65_536, maxFds = 16 }: ChannelOptions): Limits {
+  checkWhole('maxBytes', maxBytes, 1, mostBytes);
+  checkWhole('maxFds', maxFds, 0, mostFds);
+  return { maxBytes, maxFds };
+}
+
+/** @throws TypeError, RangeError */
+export function checkWhole(name: string, value: unknown, least: number, most: number): void {
+  const expected = `an integer from ${least} to ${most}`;
+  if (typeof value !== 'number') throw invalidType(name, expected, value);
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw outOfRange(name, expected, value);
+}
+
+export function peerOf(socket: OwnedFd): PeerCredentials {
+  const out = new Int32Array(3);
+  check(binding().socketPeer(socket.native, out), { syscall: 'getsockopt', path: socket.path });
+  const [pid = 0, uid = 0, gid = 0] = out;
+  // The kernel's are unsigned.
+  return { pid, uid: uid >>> 0, gid: gid >>> 0 };
+}
+
+/** A message as it was received, or what there is instead. */
+export type Received =
+  | { kind: 'message'; data: Uint8Array; fds: NativeFd[] }
+  | { kind: 'truncated'; fds: NativeFd[] }
+  | { kind: 'end' }
+  | { kind: 'none' };
+
+const EAGAIN = -11;
+const ECONNRESET = -104;
+/** A part of the data, or of the descriptors, did not fit. */
+const MSG_TRUNC = 0x20;
+const MSG_CTRUNC = 0x08;
+
+/** Takes a message, where there is one. */
+export function receiveFrom(socket: OwnedFd, room: Uint8Array, maxFds: number): Received {
+  const handles = new Uint32Array(maxFds);
+  const out = new Int32Array(2);
+  const receive = (): number | undefined =>
+    binding().socketReceive(socket.native, room, handles, out);
+  let answer = receive();
+  // The peer went without reading all: told once, and what it had sent is still there.
+  if (answer === ECONNRESET) answer = receive();
+  if (answer === EAGAIN) return { kind: 'none' };
+  const length = check(answer, { syscall: 'recvmsg', path: socket.path });
+  const [flags = 0, count = 0] = out;
+  const fds = [...handles.subarray(0, count)] as NativeFd[];
+  if ((flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0) return { kind: 'truncated', fds };
+  if (length > 0) return { kind: 'message', data: room.slice(0, length), fds };
+  // An empty message cannot be told from the end, unless it has descriptors.
+  return count > 0 ? { kind: 'truncated', fds } : { kind: 'end' };
+}
+
+/** Sends a message as a whole; false where the peer's queue is full. */
+export function sendTo(socket: OwnedFd, data: Uint8Array, numbers: Int32Array): boolean {
+  const answer = binding().socketSend(socket.native, data, numbers);
+  if (answer === EAGAIN) return false;
+  check(answer, { syscall: 'sendmsg', path: socket.path });
+  return true;
+}

@@ -1,0 +1,133 @@
+import { invalidType, invalidValue, requireObject } from '../arguments.ts';
+import { VfioCdev } from '../device/cdev.ts';
+import { VfioDevice } from '../device/device.ts';
+import { explained } from '../diagnose/explained.ts';
+import { VfioError } from '../errors.ts';
+import { Iommufd } from '../iommu/iommufd.ts';
+import { checkWhole } from './socket.ts';
+
+/** What a VMM is to have. It binds the device by itself, so the cdev must not be bound. */
+export interface VmmDevices {
+  /** One, or several that are to be bound to the same iommufd. */
+  cdev: VfioCdev | readonly VfioCdev[];
+  iommufd: Iommufd;
+}
+
+export interface VmmOptions {
+  /** The number that the first descriptor has in the VMM; 3 by default, behind its standard streams. */
+  firstFd?: number | undefined;
+}
+
+export interface QemuOptions extends VmmOptions {
+  /** The id of the iommufd object; `iommufd0` by default. */
+  iommufdId?: string | undefined;
+  /** More properties of each device, such as `{ bus: 'port0', id: 'nic' }`. */
+  properties?: Readonly<Record<string, string | number | boolean>> | undefined;
+}
+
+/** How to start a VMM with devices. */
+export interface VmmArguments {
+  /** For its command line, beside what the VMM needs otherwise. */
+  args: string[];
+  /** For its `stdio`, from `firstFd` on: `['inherit', 'inherit', 'inherit', ...fds]`. */
+  fds: number[];
+}
+
+/**
+ * How QEMU (9.0 and later) is given PCI devices by their descriptors: `-object iommufd` and `-device
+ * vfio-pci`. QEMU needs no right to the nodes, and its exit gives the devices back.
+ *
+ * @throws TypeError, RangeError
+ * @throws VfioError `ERR_VFIO_ALREADY_BOUND`; `ERR_VFIO_UNSUPPORTED` for another bus than PCI: QEMU
+ *   takes every descriptor for a PCI device; `ERR_VFIO_CLOSED`
+ */
+export function qemuArguments(devices: VmmDevices, options: QemuOptions = {}): VmmArguments {
+  requireObject('options', options);
+  const { iommufdId = 'iommufd0', properties = {} } = options;
+  checkWord('iommufdId', iommufdId);
+  requireObject('properties', properties);
+  const more = Object.entries(properties).map(([name, value]) => property(name, value));
+  const { fds, numbers } = prepare(devices, options);
+  const [iommufd, ...cdevs] = numbers;
+  const object = ['-object', `iommufd,id=${iommufdId},fd=${iommufd}`];
+  const args = cdevs.flatMap((fd) => [
+    '-device',
+    ['vfio-pci', `fd=${fd}`, `iommufd=${iommufdId}`, ...more].join(','),
+  ]);
+  return { args: [...object, ...args], fds };
+}
+
+/**
+ * The same for cloud-hypervisor: `--platform` and `--device`. Add what else `--platform` shall have,
+ * which is given once, to the second argument.
+ *
+ * @throws as {@link qemuArguments}
+ */
+export function cloudHypervisorArguments(
+  devices: VmmDevices,
+  options: VmmOptions = {},
+): VmmArguments {
+  const { fds, numbers } = prepare(devices, options);
+  const [iommufd, ...cdevs] = numbers;
+  const platform = ['--platform', `iommufd=on,iommufd_fd=${iommufd}`];
+  return { args: [...platform, '--device', ...cdevs.map((fd) => `fd=${fd}`)], fds };
+}
+
+/** Descriptors here, the iommufd's first, and their numbers in the VMM. */
+function prepare(devices: VmmDevices, options: VmmOptions): { fds: number[]; numbers: number[] } {
+  requireObject('devices', devices);
+  requireObject('options', options);
+  const { cdev, iommufd } = devices;
+  const { firstFd = 3 } = options;
+  if (!Iommufd.isIommufd(iommufd)) throw invalidType('devices.iommufd', 'an Iommufd', iommufd);
+  checkWhole('firstFd', firstFd, 3, 1023);
+  const cdevs: readonly unknown[] = Array.isArray(cdev) ? cdev : [cdev];
+  if (cdevs.length === 0) throw invalidType('devices.cdev', 'a VfioCdev, or several', cdev);
+  const unbound = cdevs.map(unboundCdev);
+  const fds = [iommufd.fd, ...unbound.map(({ fd }) => fd)];
+  return { fds, numbers: fds.map((_, at) => firstFd + at) };
+}
+
+function unboundCdev(cdev: unknown): VfioCdev {
+  if (VfioDevice.isDevice(cdev)) throw alreadyBound(cdev);
+  if (!VfioCdev.isCdev(cdev)) throw invalidType('devices.cdev', 'a VfioCdev, or several', cdev);
+  const { bus, address } = cdev.device;
+  if (bus === 'pci') return cdev;
+  throw new VfioError({
+    code: 'ERR_VFIO_UNSUPPORTED',
+    message: `${address} is on the bus ${bus}: a VMM that is given a descriptor takes it for a PCI device`,
+    device: address,
+  });
+}
+
+function alreadyBound({ device, path }: VfioDevice): VfioError {
+  const error = new VfioError({
+    code: 'ERR_VFIO_ALREADY_BOUND',
+    message: `${device.address} is bound, and a VMM binds by itself: close the VfioDevice, and pass what openCdev() answers`,
+    path,
+    device: device.address,
+  });
+  return explained(error, { reason: 'already-bound', certainty: 'certain', facts: { path } });
+}
+
+/** Ids and names of QEMU's. @throws TypeError */
+function checkWord(name: string, value: unknown): void {
+  if (typeof value !== 'string') throw invalidType(name, 'a string', value);
+  if (/^[A-Za-z][\w.-]*$/.test(value)) return;
+  throw invalidValue(name, 'a letter with letters, digits, -, _ and . behind it', value);
+}
+
+/** A comma would begin another property: QEMU has it written twice. */
+function property(name: string, value: unknown): string {
+  checkWord('properties', name);
+  switch (typeof value) {
+    case 'boolean':
+      return `${name}=${value ? 'on' : 'off'}`;
+    case 'number':
+      return `${name}=${value}`;
+    case 'string':
+      return `${name}=${value.replaceAll(',', ',,')}`;
+    default:
+      throw invalidType(`properties.${name}`, 'a string, a number or a boolean', value);
+  }
+}

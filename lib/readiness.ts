@@ -1,0 +1,79 @@
+import { binding } from './binding.ts';
+import { check } from './call.ts';
+import { VfioError } from './errors.ts';
+import type { OwnedFd } from './owned_fd.ts';
+import { untilAborted } from './until_aborted.ts';
+
+/** Of uv_poll_event. */
+export const readable = 1;
+export const writable = 2;
+
+interface Waiter {
+  event: number;
+  /** It is worth another try. */
+  ready: () => void;
+  fail: (reason: unknown) => void;
+}
+
+/**
+ * Has the event loop tell when a descriptor is worth another try. It polls, and keeps the program
+ * alive, only while somebody waits.
+ */
+export class Readiness {
+  readonly #fd: OwnedFd;
+  readonly #waiters = new Set<Waiter>();
+  /** What the loop polls for now. */
+  #polled = 0;
+
+  constructor(fd: OwnedFd) {
+    this.#fd = fd;
+  }
+
+  /** Resolves when it is worth another try; rejects with the signal's reason, or when it is closed. */
+  async wait(event: number, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    let waiter: Waiter | undefined;
+    const told = new Promise<void>((ready, fail) => {
+      waiter = { event, ready, fail };
+      this.#waiters.add(waiter);
+      this.#poll();
+    });
+    try {
+      await untilAborted(told, signal);
+    } finally {
+      // Aborted, where it is still there.
+      if (waiter && this.#waiters.delete(waiter)) this.#poll();
+    }
+  }
+
+  /** The descriptor is about to be closed, which ends its polling. */
+  end(what: string): void {
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    // Closing the descriptor ends its polling.
+    this.#polled = 0;
+    for (const { fail } of waiters) {
+      fail(new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${what} is closed` }));
+    }
+  }
+
+  readonly #told = (answer: number): void => {
+    // An error of the file's own: it is polled no more, and trying again will say which.
+    if (answer < 0) this.#polled = 0;
+    const now = answer < 0 ? readable | writable : answer;
+    for (const waiter of [...this.#waiters]) {
+      if ((waiter.event & now) === 0) continue;
+      this.#waiters.delete(waiter);
+      waiter.ready();
+    }
+    this.#poll();
+  };
+
+  #poll(): void {
+    const wanted = [...this.#waiters].reduce((events, { event }) => events | event, 0);
+    if (wanted === this.#polled) return;
+    this.#polled = wanted;
+    const answer = binding().fdPoll(this.#fd.native, wanted, this.#told);
+    check(answer, { syscall: 'epoll_ctl' });
+  }
+}

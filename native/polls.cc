@@ -1,0 +1,158 @@
+#include "polls.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "addon.h"
+#include "arguments.h"
+
+Polls::Polls(Napi::Env env) : env_(env), context_(env, "vfio.poll") {}
+
+Polls* Polls::Start(Napi::Env env) {
+  auto* self = new Polls(env);
+  // Asynchronous, because uv_close needs a turn of the loop that a plain hook does not get.
+  const auto stop = [](napi_async_cleanup_hook_handle, void* data) {
+    static_cast<Polls*>(data)->Stop();
+  };
+  if (napi_add_async_cleanup_hook(env, stop, self, &self->cleanup_) == napi_ok) return self;
+  delete self;
+  return nullptr;
+}
+
+int Polls::Add(uint32_t handle, std::shared_ptr<Fd> fd, int events, Tell tell,
+               Napi::Function callback) {
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return -ECANCELED;
+  if (polls_.contains(handle)) return -EEXIST;
+  std::unique_ptr<Poll> poll(
+      new Poll{this, handle, std::move(fd), tell, Napi::Persistent(callback)});
+  const int error = uv_poll_init(loop, &poll->uv, poll->fd->number());
+  if (error != 0) return error;
+  poll->uv.data = poll.get();
+  polls_.emplace(handle, poll.get());
+  uv_handles_++;
+  Start(poll.release(), events);  // libuv's until Closed
+  return 0;
+}
+
+void Polls::Start(Poll* poll, int events) {
+  const auto ready = [](uv_poll_t* uv, int status, int now) {
+    auto* ours = static_cast<Poll*>(uv->data);
+    ours->owner->Ready(ours, status, now);
+  };
+  // Fails only for a handle that is closing.
+  uv_poll_start(&poll->uv, events, ready);
+}
+
+bool Polls::Change(uint32_t handle, int events) {
+  const auto found = polls_.find(handle);
+  if (found == polls_.end()) return false;
+  Start(found->second, events);
+  return true;
+}
+
+bool Polls::Remove(uint32_t handle) {
+  const auto found = polls_.find(handle);
+  if (found == polls_.end()) return false;
+  Close(found->second);
+  return true;
+}
+
+bool Polls::SetRef(uint32_t handle, bool ref) {
+  const auto found = polls_.find(handle);
+  if (found == polls_.end()) return false;
+  auto* uv = reinterpret_cast<uv_handle_t*>(&found->second->uv);
+  if (ref) {
+    uv_ref(uv);
+  } else {
+    uv_unref(uv);
+  }
+  return true;
+}
+
+void Polls::Ready(Poll* poll, int status, int events) {
+  const double answer = status < 0 ? status : poll->tell(poll->fd->number(), events);
+  if (answer == -EAGAIN) return;
+  if (answer < 0) Close(poll);
+  CallBack(poll, answer);
+}
+
+void Polls::CallBack(Poll* poll, double answer) {
+  if (stopping_) return;
+  Napi::HandleScope handles(env_);
+  const Napi::Function callback = poll->callback.Value();
+  const napi_value argument = Napi::Number::New(env_, answer);
+  napi_value result = nullptr;
+  // Microtasks and ticks run when it ends.
+  napi_make_callback(env_, context_, callback, callback, 1, &argument, &result);
+  bool thrown = false;
+  napi_is_exception_pending(env_, &thrown);
+  if (!thrown) return;
+  // Otherwise nobody would hear of it.
+  napi_value error = nullptr;
+  if (napi_get_and_clear_last_exception(env_, &error) == napi_ok) napi_fatal_exception(env_, error);
+}
+
+// Stops polling here and now. The rest needs a turn of the loop.
+void Polls::Close(Poll* poll) {
+  if (polls_.erase(poll->handle) == 0) return;
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll->uv), [](uv_handle_t* uv) {
+    auto* ours = static_cast<Poll*>(uv->data);
+    ours->owner->Closed(ours);
+  });
+}
+
+void Polls::Closed(Poll* poll) {
+  {
+    Napi::HandleScope handles(env_);
+    delete poll;
+  }
+  uv_handles_--;
+  if (stopping_ && uv_handles_ == 0) End();
+}
+
+// The environment ends.
+void Polls::Stop() {
+  stopping_ = true;
+  while (!polls_.empty()) Close(polls_.begin()->second);
+  if (uv_handles_ == 0) End();
+}
+
+void Polls::End() {
+  const napi_async_cleanup_hook_handle cleanup = cleanup_;
+  delete this;
+  napi_remove_async_cleanup_hook(cleanup);  // last: the environment may go with it
+}
+
+namespace {
+
+// The events that came.
+double TellEvents(int, int events) { return events; }
+
+Napi::Value NumberOf(const Napi::CallbackInfo& info, double number) {
+  return Napi::Number::New(info.Env(), number);
+}
+
+// fdPoll(handle, events, callback): has the loop call back when the descriptor is readable (1) or
+// writable (2), and keep alive until then. The first callback stays; 0 ends it, as closing does.
+Napi::Value FdPoll(const Napi::CallbackInfo& info) {
+  auto* addon = info.Env().GetInstanceData<Addon>();
+  const auto handle = Uint32Argument(info, 0);
+  const auto events = Uint32Argument(info, 1);
+  std::shared_ptr<Fd> fd = handle ? addon->fds.Find(*handle) : nullptr;
+  if (!fd || !events || *events > 3 || !info[2].IsFunction()) return info.Env().Undefined();
+  if (addon->polls == nullptr) addon->polls = Polls::Start(info.Env());
+  if (addon->polls == nullptr) return info.Env().Undefined();
+  if (*events == 0) return NumberOf(info, addon->polls->Remove(*handle));
+  static_assert(UV_READABLE == 1 && UV_WRITABLE == 2);
+  const int wanted = static_cast<int>(*events);
+  if (addon->polls->Change(*handle, wanted)) return NumberOf(info, 0);
+  const auto callback = info[2].As<Napi::Function>();
+  return NumberOf(info, addon->polls->Add(*handle, fd, wanted, TellEvents, callback));
+}
+
+}  // namespace
+
+void ExportPolls(Napi::Env env, Napi::Object exports) {
+  exports["fdPoll"] = Napi::Function::New(env, FdPoll, "fdPoll");
+}

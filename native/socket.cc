@@ -1,0 +1,230 @@
+#include "socket.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
+#include <cstring>
+#include <span>
+
+#include "addon.h"
+#include "arguments.h"
+
+// Unix sockets whose messages keep their bounds and carry descriptors (SOCK_SEQPACKET, SCM_RIGHTS).
+// No call here blocks: -EAGAIN, and the environment's loop tells when it is worth trying again.
+
+namespace {
+
+Napi::Value NumberOf(const Napi::CallbackInfo& info, double number) {
+  return Napi::Number::New(info.Env(), number);
+}
+
+FdTable& FdsOf(const Napi::CallbackInfo& info) { return info.Env().GetInstanceData<Addon>()->fds; }
+
+// The handle of a descriptor that the kernel made, or -errno.
+Napi::Value HandleOf(const Napi::CallbackInfo& info, int fd) {
+  return NumberOf(info, fd < 0 ? fd : static_cast<double>(FdsOf(info).Add(fd)));
+}
+
+// Of accepting and connecting, only the socket's own mode says that it shall not wait.
+int NewSocket() {
+  constexpr int kType = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  return RetryOnSignal([] { return socket(AF_UNIX, kType, 0); });
+}
+
+// Closes what could not be made ready for use.
+int Failed(int fd) {
+  const int error = errno;
+  close(fd);
+  return -error;
+}
+
+// The address of a path; empty where it is too long for one.
+std::optional<sockaddr_un> AddressOf(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) return std::nullopt;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+// socketPair(Uint32Array [handle, handle])
+Napi::Value SocketPair(const Napi::CallbackInfo& info) {
+  const auto out = Uint32ArrayArgument(info, 0, 2);
+  if (!out) return info.Env().Undefined();
+  std::array<int, 2> ends = {};
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) < 0) {
+    return NumberOf(info, -errno);
+  }
+  for (size_t at = 0; at < ends.size(); at++) out->data()[at] = FdsOf(info).Add(ends.at(at));
+  return NumberOf(info, 0);
+}
+
+// socketListen(path, mode, backlog) -> handle. Only this user may connect before the mode says
+// otherwise: the mode that a socket has when it is bound is that of its file.
+Napi::Value SocketListen(const Napi::CallbackInfo& info) {
+  const auto path = StringArgument(info, 0);
+  const auto mode = Uint32Argument(info, 1);
+  const auto backlog = Uint32Argument(info, 2);
+  if (!path || !mode || *mode > 0777 || !backlog || *backlog > INT_MAX) {
+    return info.Env().Undefined();
+  }
+  const auto address = AddressOf(*path);
+  if (!address) return NumberOf(info, -ENAMETOOLONG);
+  const int fd = NewSocket();
+  if (fd < 0) return NumberOf(info, fd);
+  const auto* bare = reinterpret_cast<const sockaddr*>(&*address);
+  if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 || bind(fd, bare, sizeof(*address)) < 0) {
+    return NumberOf(info, Failed(fd));
+  }
+  // Past the umask; and never through a link that somebody put in its place.
+  if (fchmodat(AT_FDCWD, path->c_str(), *mode, AT_SYMLINK_NOFOLLOW) == 0 &&
+      listen(fd, static_cast<int>(*backlog)) == 0) {
+    return HandleOf(info, fd);
+  }
+  const int error = Failed(fd);
+  unlink(path->c_str());
+  return NumberOf(info, error);
+}
+
+// socketConnect(path) -> handle; -EAGAIN where too many wait to be accepted
+Napi::Value SocketConnect(const Napi::CallbackInfo& info) {
+  const auto path = StringArgument(info, 0);
+  if (!path) return info.Env().Undefined();
+  const auto address = AddressOf(*path);
+  if (!address) return NumberOf(info, -ENAMETOOLONG);
+  const int fd = NewSocket();
+  if (fd < 0) return NumberOf(info, fd);
+  const auto* bare = reinterpret_cast<const sockaddr*>(&*address);
+  if (connect(fd, bare, sizeof(*address)) < 0) return NumberOf(info, Failed(fd));
+  return HandleOf(info, fd);
+}
+
+// socketAccept(handle) -> handle; -EAGAIN where nobody waits
+Napi::Value SocketAccept(const Napi::CallbackInfo& info) {
+  const auto fd = FdArgument(info, 0);
+  if (!fd) return info.Env().Undefined();
+  return HandleOf(info,
+                  RetryOnSignal([&] { return accept4(*fd, nullptr, nullptr, SOCK_CLOEXEC); }));
+}
+
+// An option that is an integer, or -errno.
+int OptionOf(int fd, int option) {
+  int value = 0;
+  socklen_t size = sizeof(value);
+  return getsockopt(fd, SOL_SOCKET, option, &value, &size) < 0 ? -errno : value;
+}
+
+// socketKind(handle) -> 1 of such a socket that does not listen, 0 of another; -ENOTSOCK
+Napi::Value SocketKind(const Napi::CallbackInfo& info) {
+  const auto fd = FdArgument(info, 0);
+  if (!fd) return info.Env().Undefined();
+  const int type = OptionOf(*fd, SO_TYPE);
+  if (type < 0) return NumberOf(info, type);
+  return NumberOf(info, type == SOCK_SEQPACKET && OptionOf(*fd, SO_DOMAIN) == AF_UNIX &&
+                            OptionOf(*fd, SO_ACCEPTCONN) == 0);
+}
+
+// socketPeer(handle, Int32Array [pid, uid, gid]): who connected, or listened, or made the pair
+Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
+  const auto fd = FdArgument(info, 0);
+  const auto out = Int32ArrayArgument(info, 1, 3);
+  if (!fd || !out) return info.Env().Undefined();
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return NumberOf(info, -errno);
+  out->data()[0] = peer.pid;
+  out->data()[1] = static_cast<int32_t>(peer.uid);
+  out->data()[2] = static_cast<int32_t>(peer.gid);
+  return NumberOf(info, 0);
+}
+
+// SCM_MAX_FD of the kernel: it puts no more into one message.
+constexpr size_t kMostFds = 253;
+
+// Room for the descriptors of one message. A control message begins where this does.
+struct Control {
+  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMostFds * sizeof(int))> bytes;
+};
+
+// socketSend(handle, bytes, Int32Array of descriptor numbers) -> bytes sent, which are all
+Napi::Value SocketSend(const Napi::CallbackInfo& info) {
+  const auto fd = FdArgument(info, 0);
+  const auto bytes = BytesArgument(info, 1);
+  const auto numbers = Int32ArrayArgument(info, 2, 0);
+  if (!fd || !bytes || !numbers || numbers->size() > kMostFds) return info.Env().Undefined();
+  iovec data = {bytes->data(), bytes->size()};
+  Control control = {};
+  msghdr message = {};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  if (!numbers->empty()) {
+    message.msg_control = control.bytes.data();
+    message.msg_controllen = CMSG_SPACE(numbers->size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(numbers->size_bytes());
+    std::memcpy(CMSG_DATA(header), numbers->data(), numbers->size_bytes());
+  }
+  const int result = RetryOnSignal(
+      [&] { return static_cast<int>(sendmsg(*fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)); });
+  return NumberOf(info, result);
+}
+
+// The descriptors of a message that was received: the kernel has put them into this process.
+size_t FdsIn(msghdr& message, std::span<int> numbers) {
+  size_t count = 0;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t size = header->cmsg_len - CMSG_LEN(0);
+    std::memcpy(&numbers[count], CMSG_DATA(header), size);
+    count += size / sizeof(int);
+  }
+  return count;
+}
+
+// socketReceive(handle, room, Uint32Array for handles, Int32Array [flags, descriptors]) -> bytes,
+// 0 at the end. No more descriptors come than there is room for their handles.
+Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
+  const auto fd = FdArgument(info, 0);
+  const auto room = BytesArgument(info, 1);
+  const auto handles = Uint32ArrayArgument(info, 2, 0);
+  const auto out = Int32ArrayArgument(info, 3, 2);
+  if (!fd || !room || !handles || !out || handles->size() > kMostFds) return info.Env().Undefined();
+  iovec data = {room->data(), room->size()};
+  Control control = {};
+  msghdr message = {};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.bytes.data();
+  // CMSG_LEN and not CMSG_SPACE: the kernel would use the padding for one descriptor more.
+  message.msg_controllen = handles->empty() ? 0 : CMSG_LEN(handles->size() * sizeof(int));
+  const int result = RetryOnSignal(
+      [&] { return static_cast<int>(recvmsg(*fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)); });
+  if (result < 0) return NumberOf(info, result);
+  std::array<int, kMostFds> numbers = {};
+  const size_t count = FdsIn(message, numbers);
+  for (size_t at = 0; at < count; at++) handles->data()[at] = FdsOf(info).Add(numbers.at(at));
+  out->data()[0] = message.msg_flags;
+  out->data()[1] = static_cast<int32_t>(count);
+  return NumberOf(info, result);
+}
+
+}  // namespace
+
+void ExportSocket(Napi::Env env, Napi::Object exports) {
+  exports["socketPair"] = Napi::Function::New(env, SocketPair, "socketPair");
+  exports["socketListen"] = Napi::Function::New(env, SocketListen, "socketListen");
+  exports["socketConnect"] = Napi::Function::New(env, SocketConnect, "socketConnect");
+  exports["socketAccept"] = Napi::Function::New(env, SocketAccept, "socketAccept");
+  exports["socketKind"] = Napi::Function::New(env, SocketKind, "socketKind");
+  exports["socketPeer"] = Napi::Function::New(env, SocketPeer, "socketPeer");
+  exports["socketSend"] = Napi::Function::New(env, SocketSend, "socketSend");
+  exports["socketReceive"] = Napi::Function::New(env, SocketReceive, "socketReceive");
+}

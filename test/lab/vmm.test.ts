@@ -1,0 +1,18 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, it } from 'mocha';
+import { labVmm } from '../../lab/vmm.ts';
+import { CHECKOUT, lab } from './vm.ts';
+
+// Debian 12's QEMU takes no device by its descriptor; that of Debian 13 runs in the guest from the cache.
+
+describe('a VMM in the lab', () => {
+  it('is handed devices by their descriptors, and gives them back', async () => {
+    const qemu = await labVmm();
+    const file = join(CHECKOUT, 'build-test/test/device/vmm_qemu.test.js');
+    const mocha = ['npx', 'mocha', '--no-config', '--timeout', '60000', '--reporter', 'min', file];
+    const { stdout, status } = await lab(['--env', `VFIO_TEST_QEMU=${qemu}`, '--', ...mocha]);
+    assert.equal(status, 0, stdout.toString());
+    assert.match(stdout.toString(), /3 passing/);
+  }).timeout(300_000);
+});

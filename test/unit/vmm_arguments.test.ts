@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'mocha';
+import {
+  cloudHypervisorArguments,
+  Iommufd,
+  openCdevSync,
+  qemuArguments,
+  VfioError,
+} from '../../lib/index.ts';
+import type { Roots } from '../../lib/locate/roots.ts';
+import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { fakeIoctls } from '../support/fake_kernel.ts';
+import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
+
+describe('the arguments of a VMM', () => {
+  let roots: Roots;
+  beforeEach(() => {
+    roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/full');
+  });
+
+  it('name the descriptors by the numbers that they have there', () => {
+    using iommufd = Iommufd.open(roots);
+    using cdev = openCdevSync(fakeAddress, roots);
+    const { args, fds } = qemuArguments({ cdev, iommufd });
+    assert.deepEqual(fds, [iommufd.fd, cdev.fd]);
+    assert.deepEqual(args, [
+      ...['-object', 'iommufd,id=iommufd0,fd=3'],
+      ...['-device', 'vfio-pci,fd=4,iommufd=iommufd0'],
+    ]);
+    assert.deepEqual(cloudHypervisorArguments({ cdev, iommufd }), {
+      args: ['--platform', 'iommufd=on,iommufd_fd=3', '--device', 'fd=4'],
+      fds,
+    });
+  });
+
+  it('have one iommufd for several devices, and more properties', () => {
+    using iommufd = Iommufd.open(roots);
+    using first = openCdevSync(fakeAddress, roots);
+    using second = openCdevSync(fakeAddress, roots);
+    const devices = { cdev: [first, second], iommufd };
+    const properties = { bus: 'a,b', 'x-igd-opregion': true, rombar: 0 };
+    const options = { firstFd: 20, iommufdId: 'shared', properties };
+    const { args, fds } = qemuArguments(devices, options);
+    assert.deepEqual(fds, [iommufd.fd, first.fd, second.fd]);
+    const more = 'iommufd=shared,bus=a,,b,x-igd-opregion=on,rombar=0';
+    assert.deepEqual(args, [
+      ...['-object', 'iommufd,id=shared,fd=20'],
+      ...['-device', `vfio-pci,fd=21,${more}`],
+      ...['-device', `vfio-pci,fd=22,${more}`],
+    ]);
+    const platform = ['--platform', 'iommufd=on,iommufd_fd=20'];
+    assert.deepEqual(cloudHypervisorArguments(devices, { firstFd: 20 }).args, [
+      ...platform,
+      ...['--device', 'fd=21', 'fd=22'],
+    ]);
+  });
+
+  it('are refused for a bound device, with the way out', async () => {
+    await withBinding(fakeIoctls, async () => {
+      using iommufd = Iommufd.open(roots);
+      const cdev = openCdevSync(fakeAddress, roots);
+      await using device = await cdev.bind(iommufd);
+      for (const bound of [cdev, device as never, [device as never]]) {
+        for (const of of [qemuArguments, cloudHypervisorArguments]) {
+          const refused = (): unknown => of({ cdev: bound, iommufd });
+          const error = await failure(refused, 'ERR_VFIO_ALREADY_BOUND');
+          assert.ok(error instanceof VfioError && error.reason === 'already-bound');
+          assert.match(`${error.message} ${error.hint}`, /openCdev|another VfioCdev/);
+        }
+      }
+    });
+  });
+
+  it('are refused for what is closed, and for no devices', async () => {
+    using iommufd = Iommufd.open(roots);
+    const cdev = openCdevSync(fakeAddress, roots);
+    cdev.closeSync();
+    await failure(() => qemuArguments({ cdev, iommufd }), 'ERR_VFIO_CLOSED');
+    await failure(() => qemuArguments({ cdev: [], iommufd }), 'ERR_INVALID_ARG_TYPE');
+  });
+});
