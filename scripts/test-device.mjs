@@ -11,7 +11,7 @@ const noiommu = 'intel_iommu=off vfio.enable_unsafe_noiommu_mode=1';
 
 /** Those of a row run side by side: what a lane prints is shown when it has ended. */
 const rows = [
-  [['cdev', ['--nvme', '2', 'npm', 'run', 'test:device']]],
+  [['cdev', ['--deadline', '1800', '--nvme', '2', 'npm', 'run', 'test:device']]],
   [
     ['group', [...byBackend('group'), 'npm', 'run', 'test:backend']],
     ['compat', [...byBackend('compat'), 'npm', 'run', 'test:backend']],
@@ -26,7 +26,7 @@ const rows = [
 ];
 
 function byBackend(backend) {
-  return ['--nvme', '2', '--env', `VFIO_TEST_BACKEND=${backend}`];
+  return ['--deadline', '1800', '--nvme', '2', '--env', `VFIO_TEST_BACKEND=${backend}`];
 }
 
 for (const row of rows) {
