@@ -115,7 +115,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     });
   }
 
-  private constructor(bound: OpenedDevice, notices: boolean) {
+  private constructor(bound: OpenedDevice) {
     super();
     this.#bound = bound;
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
@@ -123,7 +123,6 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     this.#resettable = new Resettable(bound, this.#interrupts, this.#peers, () => this.#config());
     this.#mappings.add(this.#peers);
     enrol(this.#resettable);
-    if (notices) armNotices(this.#interrupts, this.#notified);
   }
 
   /**
@@ -178,23 +177,28 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     notices = false,
     signal?: AbortSignal,
   ): Promise<VfioDevice> {
+    let opened: OpenedDevice | VfioDevice = bound;
     try {
       signal?.throwIfAborted();
-      const device = new VfioDevice(bound, notices);
+      opened = new VfioDevice(bound);
+      if (notices) armNotices(opened.#interrupts, opened.#notified);
       signal?.throwIfAborted();
-      return device;
+      return opened;
     } catch (error) {
-      return await closeAndThrow(error, () => bound.close());
+      return await closeAndThrow(error, () => opened.close());
     }
   }
 
   /** As {@link adopt}, blocking. @internal */
   static adoptSync(bound: OpenedDevice, notices = false): VfioDevice {
+    let opened: OpenedDevice | VfioDevice = bound;
     try {
-      return new VfioDevice(bound, notices);
+      opened = new VfioDevice(bound);
+      if (notices) armNotices(opened.#interrupts, opened.#notified);
+      return opened;
     } catch (error) {
       return closeSyncAndThrow(error, () => {
-        bound.closeSync();
+        opened.closeSync();
       });
     }
   }
