@@ -1,4 +1,11 @@
-import { binding, type NativeFd, type NativeMemory, type NativeTally } from './binding.ts';
+import {
+  binding,
+  type NativeFd,
+  type NativeMapping,
+  type NativeMemory,
+  type NativeTally,
+} from './binding.ts';
+import { check } from './call.ts';
 import { BoundCdev } from './device/bind.ts';
 import { VfioDevice } from './device/device.ts';
 import { Container } from './group/container.ts';
@@ -10,6 +17,8 @@ import { Iommufd } from './iommu/iommufd.ts';
 import { Memory } from './iommu/memory.ts';
 import type { Roots } from './locate/roots.ts';
 import { OwnedFd } from './owned_fd.ts';
+import { MappedRegion } from './region/mapped_region.ts';
+import { OpenMappings } from './region/owner.ts';
 import { checkToken, taken, type SharedToken } from './shared_token.ts';
 
 /** What a token of each kind becomes. */
@@ -17,6 +26,7 @@ export interface SharedObjects {
   iommufd: Iommufd;
   ioas: Ioas;
   'dma-buffer': DmaBuffer;
+  region: MappedRegion;
   device: VfioDevice;
   'group-device': VfioDevice;
 }
@@ -41,6 +51,8 @@ export function fromShared(token: SharedToken): SharedObjects[keyof SharedObject
       return ioasOf(token);
     case 'dma-buffer':
       return bufferOf(token);
+    case 'region':
+      return regionOf(token);
     case 'device':
       return deviceOf(token);
     case 'group-device':
@@ -66,6 +78,24 @@ function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
 function bufferOf({ memory, size }: SharedToken<'dma-buffer'>): DmaBuffer {
   const handle = taken(binding().memoryTake(memory), 'DMA memory') as NativeMemory;
   return DmaBuffer.adopt(new Memory(handle, size));
+}
+
+/** Mapped memory keeps the device by itself: the descriptor goes at once. */
+function regionOf(token: SharedToken<'region'>): MappedRegion {
+  const { location, name, offset, size, high, low, readOnlyStart, readOnlyEnd } = token;
+  const { path, device } = location;
+  const fd = takeFd(token.fd, `the device ${device.address}`, path);
+  try {
+    const part = [offset, size, readOnlyStart, readOnlyEnd] as const;
+    const answer = binding().map(fd.native, high, low, ...part);
+    const call = { syscall: 'mmap', device: device.address, region: name, path };
+    const owner = { fd, location, mappings: new OpenMappings() };
+    const readOnly = { start: readOnlyStart, end: readOnlyEnd };
+    const area = { offset, size, owner, name, readOnly, high, low };
+    return MappedRegion.adopt(area, check(answer, call) as NativeMapping);
+  } finally {
+    fd.closeSync();
+  }
 }
 
 function deviceOf(token: SharedToken<'device'>): VfioDevice {

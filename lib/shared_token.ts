@@ -11,6 +11,17 @@ export interface SharedTokens {
   iommufd: { fd: number; path: string; context: string };
   ioas: { iommufd: SharedToken<'iommufd'>; id: number; tally: number };
   'dma-buffer': { memory: number; size: number };
+  region: {
+    fd: number;
+    location: CdevLocation;
+    name: string;
+    offset: number;
+    size: number;
+    high: number;
+    low: number;
+    readOnlyStart: number;
+    readOnlyEnd: number;
+  };
   device: {
     fd: number;
     devId: number;
@@ -60,6 +71,17 @@ const contents: Record<string, Record<string, string>> = {
   iommufd: { fd: 'number', path: 'string', context: 'string' },
   ioas: { iommufd: 'object', id: 'number', tally: 'number' },
   'dma-buffer': { memory: 'number', size: 'number' },
+  region: {
+    fd: 'number',
+    location: 'object',
+    name: 'string',
+    offset: 'number',
+    size: 'number',
+    high: 'number',
+    low: 'number',
+    readOnlyStart: 'number',
+    readOnlyEnd: 'number',
+  },
   device: {
     fd: 'number',
     devId: 'number',

@@ -14,7 +14,7 @@ export function transferError(call: FailedCall): VfioError {
 
 /** Where an access went: the part of a region that is mapped. */
 interface Place {
-  owner: RegionOwner;
+  owner: Pick<RegionOwner, 'location'>;
   name: string;
   offset: number;
 }

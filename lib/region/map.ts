@@ -38,7 +38,7 @@ export function mapRegion(
   const { start, end } = readOnly;
   const answer = native.map(owner.fd.native, high, low, area.offset, area.size, start, end);
   const handle = check(answer, call) as NativeMapping;
-  return MappedRegion.adopt({ ...area, owner, name: info.name, readOnly }, handle);
+  return MappedRegion.adopt({ ...area, owner, name: info.name, readOnly, high, low }, handle);
 }
 
 /** The part that is wanted; where nothing is said and one area alone may be mapped, that one. */

@@ -10,6 +10,7 @@ import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { MappedArea } from './mapped_area.ts';
 import type { Mapped } from './owner.ts';
+import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
 /** Elements of one width: each is one access. */
@@ -95,6 +96,23 @@ export class MappedRegion implements Mapped {
   /** Whether it is unmapped: it, or its device, was closed. */
   get closed(): boolean {
     return this.#mapping === closedMapping;
+  }
+
+  /**
+   * A token by which another thread of this process maps the same part: {@link fromShared}. The device
+   * stays bound until the last mapping of it is closed. What {@link fromShared} answered shares no
+   * further: share it where its device is open.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'region'> {
+    const { owner, name, offset, size, readOnly, high, low } = this.#area;
+    this.#errors.requireOpen();
+    const part = { name, offset, size, high, low };
+    const { start: readOnlyStart, end: readOnlyEnd } = readOnly;
+    const { location } = owner;
+    const fd = owner.fd.offer();
+    return tokenOf('region', { fd, location, ...part, readOnlyStart, readOnlyEnd });
   }
 
   /**

@@ -72,4 +72,30 @@ describeLab('objects that threads share', ['edu'], (lab) => {
     await second.close();
     await (await VfioDevice.open(lab.edu)).close();
   });
+
+  it('are registers, that a worker reads while the device is open and when it is closed here', async () => {
+    const device = await VfioDevice.open(lab.edu);
+    const registers = `
+      const { parentPort, workerData } = require('node:worker_threads');
+      (async () => {
+        const { fromShared } = await import(${JSON.stringify(library)});
+        const bar = fromShared(workerData);
+        parentPort.postMessage(bar.read32(0));
+        parentPort.once('message', () => {
+          bar.write32(4, 0x12345678);
+          parentPort.postMessage(bar.read32(4));
+          bar.closeSync();
+        });
+      })();`;
+    const workerData = device.region('bar0').map({ size: 4096 }).share();
+    const worker = new Worker(registers, { eval: true, workerData });
+    assert.deepEqual(await once(worker, 'message'), [0x010000ed]);
+    await device.close();
+    await failure(() => VfioDevice.open(lab.edu, { timeout: 0 }), 'EINVAL');
+    worker.postMessage('go on');
+    // edu answers with the inverse: its liveness register.
+    assert.deepEqual(await once(worker, 'message'), [~0x12345678 >>> 0]);
+    await once(worker, 'exit');
+    await (await VfioDevice.open(lab.edu)).close();
+  });
 });

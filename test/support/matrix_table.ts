@@ -216,6 +216,7 @@ export const table: Record<string, Parameter[]> = {
   'LowPower#exit': none,
   'LowPower#exitSync': none,
   ...accesses('MappedRegion'),
+  'MappedRegion#share': none,
   'MappedRegion#barrier': none,
   'MappedRegion#close': none,
   'MappedRegion#closeSync': none,

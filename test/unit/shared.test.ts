@@ -8,7 +8,8 @@ import { Ioas } from '../../lib/iommu/ioas.ts';
 import { OwnedFd } from '../../lib/owned_fd.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { libraryFds } from '../support/proc.ts';
+import { fileRegion } from '../support/file_region.ts';
+import { libraryFds, openFds } from '../support/proc.ts';
 import { tsWorker } from '../support/ts_worker.ts';
 
 const worker = new URL('../support/shared_worker.ts', import.meta.url);
@@ -43,6 +44,27 @@ describe('a shared object', () => {
     third.disposeSync();
     await new Promise(setImmediate);
     await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+  });
+
+  it('is a mapped region, as it is mapped and where, which outlives its device’s descriptor', async () => {
+    const file = fileRegion(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8), { flags: ['read', 'mmap'] });
+    using mapped = file.region.map({ offset: 4 });
+    const fds = openFds().length;
+    const second = fromShared(mapped.share());
+    assert.equal(openFds().length, fds, 'the mapping keeps the device');
+    assert.deepEqual([second.name, second.offset, second.size], ['bar0', 4, 0xfc]);
+    await failure(() => second.share(), 'ERR_VFIO_CLOSED');
+    const token = mapped.share();
+    mapped.closeSync();
+    await failure(() => mapped.share(), 'ERR_VFIO_CLOSED');
+    file[Symbol.dispose]();
+    assert.equal(second.read32(0), 0x08070605);
+    await failure(() => {
+      second.write8(0, 1);
+    }, 'ERR_OUT_OF_RANGE');
+    await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+    await second.close();
+    await failure(() => second.read8(0), 'ERR_VFIO_CLOSED');
   });
 
   it('is a descriptor that each thread closes for itself, also one that ends', async () => {
