@@ -45,8 +45,7 @@ export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
     return { devices: [], possible: false, reason };
   }
   const { owned, devices } = decodeHotResetInfo(words, {
-    // A device of our group that lost its driver is in the way all the same.
-    isOurs: (group, address) => device.bound.hasGroup(group) && driverOf(address) !== null,
+    isOurs: (group, address) => device.bound.hasGroup(group) && isWithVfio(device, address),
     isOpen: (address) => peerOf(device, address) !== undefined,
   });
   const affected = devices.map(describe);
@@ -116,6 +115,14 @@ function* reset(device: Resettable, plan: HotResetPlan, ours: Resettable[]): Ste
   }
   if (errors.length === 1) throw errors[0];
   if (errors.length > 1) throw new AggregateError(errors, 'devices were reset but not restored');
+}
+
+/**
+ * A device of our group that has no driver is in the way all the same. One that is open has its driver until
+ * it is closed, also where sysfs shows none any more.
+ */
+function isWithVfio(device: Resettable, address: string): boolean {
+  return peerOf(device, address) !== undefined || driverOf(address) !== null;
 }
 
 function* readInfo(device: Resettable): Steps<Uint32Array | undefined> {

@@ -99,14 +99,18 @@ describeLab('a device whose removal waits for it', ['edu-port'], (lab) => {
         assert.deepEqual([error.reason, error.certainty], ['being-removed', 'certain']);
         assert.deepEqual(error.facts, facts);
       }
-      const byNode = await reasonOf(() => VfioDevice.open(path, { timeout: 50 }), 'ENOENT');
-      assert.deepEqual([byNode.reason, byNode.facts], ['no-such-cdev', { path }]);
+      // A group's node names no device.
+      if (backend === 'cdev') {
+        const byNode = await reasonOf(() => VfioDevice.open(path, { timeout: 50 }), 'ENOENT');
+        assert.deepEqual([byNode.reason, byNode.facts], ['no-such-cdev', { path }]);
+      }
 
       assert.ok(!removed, 'it waits for the device');
       await device.close();
       await removal;
       const error = await reasonOf(() => VfioDevice.open(spec, { timeout: 50 }), code);
       assert.equal(error.reason, after);
+      if (backend !== 'cdev') return;
       const gone = await reasonOf(() => VfioDevice.openSync(path), 'ENOENT');
       assert.equal(gone.reason, 'no-such-cdev');
     });
