@@ -22,6 +22,12 @@ async function reasonsIn(args: readonly string[], ...calls: string[]): Promise<u
 
 const openEdu = "VfioDevice.open('00:02.0')";
 
+/** Tells as an error does which backend opens it there, and why. */
+const throwBackend = `(async () => {
+  const { backend } = await ${openEdu};
+  throw { code: backend.kind, reason: backend.why, certainty: null };
+})()`;
+
 describe('the reason of a failure', () => {
   it('is unsafe interrupts where the kernel does not remap them', async () => {
     const found = await reasonsIn(['--append', 'intremap=off'], openEdu);
@@ -29,10 +35,12 @@ describe('the reason of a failure', () => {
   });
 
   it('is a kernel without cdevs, and without iommufd', async () => {
-    const found = await reasonsIn(['--stock'], openEdu, 'Iommufd.open()');
+    const byCdev = "VfioDevice.open('00:02.0', { backend: 'cdev' })";
+    const found = await reasonsIn(['--stock'], byCdev, 'Iommufd.open()', throwBackend);
     assert.deepEqual(found, [
       ['ERR_VFIO_NO_CDEV', 'no-cdev', 'certain'],
       ['ENOENT', 'iommufd-absent', 'likely'],
+      ['group', 'the kernel makes no cdev for it', null],
     ]);
   });
 });
