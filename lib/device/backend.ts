@@ -15,6 +15,11 @@ export interface Backend {
   why: string;
 }
 
+/** How a device was opened: every kind but `noiommu` is confined by an IOMMU. */
+export function backendOf(kind: BackendKind, why: string): Backend {
+  return { kind, isolated: kind !== 'noiommu', why };
+}
+
 const kinds: unknown[] = ['auto', 'cdev', 'group', 'compat', 'noiommu'];
 
 /** @throws TypeError */

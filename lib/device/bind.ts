@@ -12,7 +12,7 @@ import type { OwnedFd } from '../owned_fd.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { parseUuid } from '../feature/uuid.ts';
-import type { Backend } from './backend.ts';
+import { backendOf, type Backend } from './backend.ts';
 import { CdevAttachment } from './cdev_attachment.ts';
 import { noDevId } from './dev_id.ts';
 import { warnOfNoiommu } from './isolation.ts';
@@ -40,8 +40,7 @@ export class BoundCdev implements OpenedDevice {
     { iommufd, own }: Target,
     why: string,
   ) {
-    const kind = isNoiommu(location) ? 'noiommu' : 'cdev';
-    this.backend = { kind, isolated: kind === 'cdev', why };
+    this.backend = backendOf(isNoiommu(location) ? 'noiommu' : 'cdev', why);
     this.attachment = new CdevAttachment(this);
     this.location = location;
     this.roots = roots;

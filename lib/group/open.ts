@@ -1,7 +1,7 @@
 import type { NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
 import type { CallerPlace } from '../caller.ts';
-import type { Backend, BackendKind } from '../device/backend.ts';
+import { backendOf, type BackendKind } from '../device/backend.ts';
 import { requireIsolation, warnOfNoiommu } from '../device/isolation.ts';
 import { openNodeOf, openNodeOfSync, type NodeKind } from '../device/late_node.ts';
 import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
@@ -129,8 +129,7 @@ interface Parts {
 function opened(native: NativeFd, { location, group, host, way }: Parts): OpenedDevice {
   const { device, path } = location;
   const fd = OwnedFd.adopt(native, `the device ${device.address}`, path).openedAt(way.place);
-  const { kind, why } = way;
-  const backend: Backend = { kind, isolated: kind !== 'noiommu', why };
+  const backend = backendOf(way.kind, way.why);
   if (!backend.isolated) warnOfNoiommu(device);
   return new GroupDevice({ location, fd, roots: group.node.roots }, group, host, backend);
 }

@@ -18,18 +18,12 @@ import {
 import { abortAtEachStep } from '../support/abort_steps.ts';
 import { describeLab } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { hasModule, plug, plugFunctions, unplug } from '../support/hotplug.ts';
 import { libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
 const page = 4096;
-
-async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
-  const error = await failure(run, code);
-  assert.ok(error instanceof VfioError);
-  return error;
-}
 
 describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
   it('is the one that is asked for', async () => {
@@ -101,18 +95,18 @@ describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
 describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
   it('is the bound cdev', async () => {
     await using _device = await VfioDevice.open(edu);
-    const error = await reasonOf(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
+    const error = await vfioFailure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
     assert.deepEqual([error.reason, error.certainty], ['held-by-cdev', 'certain']);
     assert.match(error.message, /by this process$/);
   });
 
   it('is the group, open in another container', async () => {
     await using _device = await VfioDevice.open(edu, { backend: 'group' });
-    const error = await reasonOf(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
+    const error = await vfioFailure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
     assert.equal(error.reason, 'held-by-group');
     const { group, holders } = error.facts as VfioFacts['held-by-group'];
     assert.deepEqual([group, holders[0]?.pid], [factsOf(edu).iommuGroup, process.pid]);
-    const cdev = await reasonOf(() => VfioDevice.open(edu, { backend: 'cdev' }), 'EBUSY');
+    const cdev = await vfioFailure(() => VfioDevice.open(edu, { backend: 'cdev' }), 'EBUSY');
     assert.equal(cdev.reason, 'held-by-group');
   });
 
@@ -125,7 +119,7 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
     execFileSync('modprobe', ['ahci']);
     try {
       for (const kind of ['group', 'compat'] as const) {
-        const error = await reasonOf(
+        const error = await vfioFailure(
           () => VfioDevice.open(smbus, { backend: kind }),
           'ERR_VFIO_GROUP_NOT_VIABLE',
         );
@@ -146,7 +140,7 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
   });
 
   it('is a node that is not there, or not to be opened', async () => {
-    const error = await reasonOf(
+    const error = await vfioFailure(
       () => VfioDevice.open(edu, { backend: 'group', devRoot: '/tmp', timeout: 0 }),
       'ENOENT',
     );
@@ -168,7 +162,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
     await using container = Container.open();
     await using space = container.createIoas();
     await using buffer = await DmaBuffer.allocate(2 * page);
-    const empty = await reasonOf(() => space.map(buffer), 'EINVAL');
+    const empty = await vfioFailure(() => space.map(buffer), 'EINVAL');
     assert.equal(empty.reason, 'container-empty');
 
     const devices = await Promise.all([
@@ -187,7 +181,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
     assert.equal(mapping.mapped, true);
     await devices[1].close();
     assert.deepEqual([mapping.mapped, space.mappings], [false, []]);
-    assert.equal((await reasonOf(() => space.iovaRanges(), 'EINVAL')).reason, 'container-empty');
+    assert.equal((await vfioFailure(() => space.iovaRanges(), 'EINVAL')).reason, 'container-empty');
     await using _again = await VfioDevice.open(lab.edu, { container });
     assert.equal((await space.map(buffer)).iova, 4096n);
   });
@@ -198,7 +192,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
     await using buffer = await DmaBuffer.allocate(2 * page);
     const one = await space.map(buffer, { iova: 0x100000n });
     const wrong = async (iova: bigint, code: string): Promise<VfioError> => {
-      const error = await reasonOf(() => space.map(buffer, { iova }), code);
+      const error = await vfioFailure(() => space.map(buffer, { iova }), code);
       assert.equal(error.request, 'VFIO_IOMMU_MAP_DMA');
       return error;
     };
@@ -210,13 +204,13 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
     assert.equal((await wrong(0x100800n, 'EINVAL')).reason, 'iova-misaligned');
     assert.equal((await wrong(0xfee00000n, 'EINVAL')).reason, 'iova-not-allowed');
     assert.equal((await wrong(1n << 60n, 'EINVAL')).reason, 'iova-not-allowed');
-    const nowhere = await reasonOf(() => space.unsafeMapAddress(0x1000n, page), 'EFAULT');
+    const nowhere = await vfioFailure(() => space.unsafeMapAddress(0x1000n, page), 'EFAULT');
     assert.equal(nowhere.reason, 'memory-not-pinnable');
-    const cut = await reasonOf(() => space.unmap(0x100000n, 4096n), 'ENOENT');
+    const cut = await vfioFailure(() => space.unmap(0x100000n, 4096n), 'ENOENT');
     assert.deepEqual((cut.facts as VfioFacts['not-mapped']).cut, [
       { iova: 0x100000n, length: 8192n },
     ]);
-    assert.equal((await reasonOf(() => space.unmap(0n, 4096n), 'ENOENT')).reason, 'not-mapped');
+    assert.equal((await vfioFailure(() => space.unmap(0n, 4096n), 'ENOENT')).reason, 'not-mapped');
     assert.equal(await space.unmap(0n, 0x200000n), 8192n);
     assert.equal(one.mapped, false);
     await one.unmap();
@@ -238,7 +232,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
       await using buffer = await DmaBuffer.allocate(page);
       await space.map(buffer);
       await space.map(buffer);
-      const error = await reasonOf(() => space.map(buffer), 'ENOSPC');
+      const error = await vfioFailure(() => space.map(buffer), 'ENOSPC');
       assert.deepEqual([error.reason, error.facts], ['too-many-maps', { parameter }]);
     } finally {
       writeFileSync(parameter, '65535');
@@ -279,7 +273,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
     await failure(() => other.map(buffer), 'ERR_VFIO_CLOSED');
     await device.attach(space);
     await using foreign = await VfioDevice.open(lab['edu-port'], { backend: 'group' });
-    const error = await reasonOf(() => foreign.attach(space), 'ERR_VFIO_WRONG_BACKEND');
+    const error = await vfioFailure(() => foreign.attach(space), 'ERR_VFIO_WRONG_BACKEND');
     assert.equal(error.reason, 'other-container');
     await stays.unmap();
     await device.close();
@@ -305,7 +299,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
         const three = VfioDevice.openSync(self, options);
         await two.close();
         assert.equal(three.region('bar0').read32(0), 0x010000ed);
-        const busy = await reasonOf(() => VfioDevice.open(other, { backend }), 'EBUSY');
+        const busy = await vfioFailure(() => VfioDevice.open(other, { backend }), 'EBUSY');
         assert.equal(busy.reason, 'held-by-group');
         await Promise.all([three.close(), three.close()]);
         await (await VfioDevice.open(other, { backend })).close();
@@ -406,7 +400,7 @@ describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       await once(child.stdout, 'data');
-      const error = await reasonOf(() => VfioDevice.open(lab.edu, { backend }), 'EBUSY');
+      const error = await vfioFailure(() => VfioDevice.open(lab.edu, { backend }), 'EBUSY');
       assert.equal((error.facts as VfioFacts['held-by-group']).holders[0]?.pid, child.pid);
       child.kill('SIGKILL');
       await once(child, 'exit');

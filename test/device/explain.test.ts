@@ -30,13 +30,12 @@ import {
 import { systemError } from '../../lib/errors.ts';
 import { systemRoots } from '../../lib/locate/roots.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { hasModule } from '../support/hotplug.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
 
 async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
-  const error = await failure(run, code);
-  assert.ok(error instanceof VfioError);
+  const error = await vfioFailure(run, code);
   assert.ok(error.reason, error.stack);
   return error;
 }

@@ -4,19 +4,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, it } from 'mocha';
 import { binding, type NativeFd } from '../../lib/binding.ts';
 import { decodeInfo, readDeviceInfo } from '../../lib/device/info.ts';
-import { findCdev, openCdev, VfioDevice, VfioError } from '../../lib/index.ts';
+import { findCdev, openCdev, VfioDevice } from '../../lib/index.ts';
 import type { DeviceInfo } from '../../lib/index.ts';
 import { backend, detach, openHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
-import { failure } from '../support/errors.ts';
+import { vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { driverOf, plug, rebind, unbind, unplug } from '../support/hotplug.ts';
-
-async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
-  const error = await failure(run, code);
-  assert.ok(error instanceof VfioError);
-  return error;
-}
 
 /** The info that the kernel gives now; the device's own is from when it was opened. */
 function askedAgain(device: VfioDevice): DeviceInfo {
@@ -77,16 +71,16 @@ describeLab('a device whose removal waits for it', ['edu-port'], (lab) => {
         resetSync: (...args: Parameters<typeof resetSync>) => (calls++, resetSync(...args)),
       };
       await withBinding(counting, async () => {
-        const refused = await reasonOf(() => device.reset(), 'EAGAIN');
+        const refused = await vfioFailure(() => device.reset(), 'EAGAIN');
         assert.deepEqual([refused.reason, refused.facts], ['being-removed', facts]);
         assert.match(refused.message, /^EAGAIN: .*: it is being removed: vfio-pci lets go of it/);
         assert.equal(calls, 1);
-        await reasonOf(() => {
+        await vfioFailure(() => {
           device.resetSync();
         }, 'EAGAIN');
         assert.equal(calls, 2);
       });
-      const hot = await reasonOf(() => device.hotReset(), 'EAGAIN');
+      const hot = await vfioFailure(() => device.hotReset(), 'EAGAIN');
       assert.equal(hot.reason, 'being-removed');
 
       for (const open of [
@@ -95,23 +89,23 @@ describeLab('a device whose removal waits for it', ['edu-port'], (lab) => {
         () => openCdev(spec, { timeout: 50 }),
         () => findCdev(spec),
       ]) {
-        const error = await reasonOf(open, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+        const error = await vfioFailure(open, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
         assert.deepEqual([error.reason, error.certainty], ['being-removed', 'certain']);
         assert.deepEqual(error.facts, facts);
       }
       // A group's node names no device.
       if (backend === 'cdev') {
-        const byNode = await reasonOf(() => VfioDevice.open(path, { timeout: 50 }), 'ENOENT');
+        const byNode = await vfioFailure(() => VfioDevice.open(path, { timeout: 50 }), 'ENOENT');
         assert.deepEqual([byNode.reason, byNode.facts], ['no-such-cdev', { path }]);
       }
 
       assert.ok(!removed, 'it waits for the device');
       await device.close();
       await removal;
-      const error = await reasonOf(() => VfioDevice.open(spec, { timeout: 50 }), code);
+      const error = await vfioFailure(() => VfioDevice.open(spec, { timeout: 50 }), code);
       assert.equal(error.reason, after);
       if (backend !== 'cdev') return;
-      const gone = await reasonOf(() => VfioDevice.openSync(path), 'ENOENT');
+      const gone = await vfioFailure(() => VfioDevice.openSync(path), 'ENOENT');
       assert.equal(gone.reason, 'no-such-cdev');
     });
   }

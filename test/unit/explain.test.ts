@@ -12,7 +12,7 @@ import { systemError, VfioError } from '../../lib/errors.ts';
 import { findCdev, Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
 import type { Cause, Holding, VfioFacts, VfioReason } from '../../lib/reasons.ts';
 import type { Roots } from '../../lib/locate/roots.ts';
-import { failure } from '../support/errors.ts';
+import { vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeNode, fakeVfio, putFile, putNode } from '../support/fake_vfio.ts';
 import { put, tree, type Entry } from '../support/tree.ts';
@@ -21,8 +21,7 @@ const { EACCES, EBUSY, EINVAL, EPERM } = constants.errno;
 
 /** What an error says of its reason. */
 async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
-  const error = await failure(run, code);
-  assert.ok(error instanceof VfioError);
+  const error = await vfioFailure(run, code);
   assert.ok(error.reason, error.stack);
   assert.match(error.hint ?? '', new RegExp(`\\(docs/errors\\.md#${error.reason}\\)$`));
   return error;
