@@ -1,4 +1,7 @@
 {
+  # A checkout builds with --warnings_are_errors=true; other people's compilers know warnings that ours
+  # do not.
+  "variables": { "warnings_are_errors%": "false" },
   "targets": [
     {
       "target_name": "vfio",
@@ -13,6 +16,7 @@
         "native/find_entries.cc",
         "native/feature.cc",
         "native/gfx.cc",
+        "native/glibc_floor.cc",
         "native/group.cc",
         "native/hwpt.cc",
         "native/ioas.cc",
@@ -42,18 +46,33 @@
         "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
       ],
       "cflags!": ["-Wno-unused-parameter"],
-      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-frtti", "-fexceptions"],
+      # RTTI stays on: without it std::make_shared needs a symbol of a newer libstdc++ than Node does.
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-fno-rtti", "-fexceptions"],
       "cflags_cc": [
+        "-O2",
         "-std=c++20",
         "-fno-exceptions",
-        "-fno-rtti",
+        "-frtti",
         "-fvisibility=hidden",
+        "-fvisibility-inlines-hidden",
+        "-ffunction-sections",
+        "-fdata-sections",
+        "-fstack-protector-strong",
+        "-U_FORTIFY_SOURCE",
+        "-D_FORTIFY_SOURCE=2",
         "-Wall",
         "-Wextra",
-        "-Wconversion",
-        "-Werror"
+        "-Wconversion"
       ],
-      "ldflags": ["-Wl,-z,nodelete"]
+      "conditions": [["warnings_are_errors=='true'", { "cflags_cc": ["-Werror"] }]],
+      # The process keeps the handler of SIGBUS: the end of a worker must not unload it.
+      "ldflags": [
+        "-Wl,-z,nodelete",
+        "-Wl,-z,relro",
+        "-Wl,-z,now",
+        "-Wl,-z,noexecstack",
+        "-Wl,--gc-sections"
+      ]
     }
   ]
 }

@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module';
-import { VfioError } from './errors.ts';
-import { requireLinux } from './platform.ts';
+import { loadAddon } from './addon.ts';
+import { requirePlatform } from './platform.ts';
 
 declare const fdBrand: unique symbol;
 
@@ -377,14 +376,14 @@ export type Binding = {
     (string[] | number)[]
   >;
 
-/** Where node-gyp puts the addon, seen from `lib/` and from `dist/` alike. */
-const builds = ['../build/Release/vfio.node', '../build/Debug/vfio.node'];
-
 let loaded: Binding | undefined;
 
 /** The addon, loaded at first use: importing the package works on every platform. */
 export function binding(): Binding {
-  loaded ??= load();
+  if (loaded === undefined) {
+    requirePlatform();
+    loaded = loadAddon() as Binding;
+  }
   return loaded;
 }
 
@@ -395,24 +394,4 @@ export function replaceBinding(other: Binding): () => void {
   return () => {
     loaded = before;
   };
-}
-
-function load(): Binding {
-  requireLinux();
-  const require = createRequire(import.meta.url);
-  for (const path of builds) {
-    try {
-      return require(path) as Binding;
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
-  }
-  throw new VfioError({
-    code: 'ERR_VFIO_ADDON_NOT_FOUND',
-    message: `the native addon is not built for this checkout (looked for ${builds.join(' and ')}); run: npm run build`,
-  });
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND';
 }

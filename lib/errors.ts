@@ -66,8 +66,12 @@ export type VfioErrorCode =
   | 'ERR_VFIO_TIMEOUT'
   /** Not Linux. */
   | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
-  /** The native addon was not built. */
-  | 'ERR_VFIO_ADDON_NOT_FOUND';
+  /** Not Node: Bun, Deno. */
+  | 'ERR_VFIO_UNSUPPORTED_RUNTIME'
+  /** The package has no addon for this machine, and none was built from source. */
+  | 'ERR_VFIO_ADDON_NOT_FOUND'
+  /** There is an addon, and Node does not load it; `cause` is Node's error. */
+  | 'ERR_VFIO_ADDON_NOT_LOADED';
 
 /** What a {@link VfioError} carries. */
 export interface VfioErrorDetails {
@@ -84,6 +88,7 @@ export interface VfioErrorDetails {
   hint?: string | undefined;
   available?: number | undefined;
   region?: string | undefined;
+  cause?: unknown;
 }
 
 /**
@@ -121,8 +126,8 @@ export class VfioError extends Error {
   declare readonly region?: string;
 
   constructor(details: VfioErrorDetails) {
-    const { code, message, ...rest } = details;
-    super(message);
+    const { code, message, cause, ...rest } = details;
+    super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     for (const [key, value] of Object.entries(rest)) {
       if (value !== undefined) Object.defineProperty(this, key, { value, enumerable: true });

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -99,11 +98,13 @@ Napi::Value Fstat(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
   const auto out = Uint32ArrayArgument(info, 1, 3);
   if (!fd || !out) return info.Env().Undefined();
-  struct stat st = {};
-  const int result = RetryOnSignal([&] { return fstat(*fd, &st); });
-  out->data()[0] = st.st_mode;
-  out->data()[1] = major(st.st_rdev);
-  out->data()[2] = minor(st.st_rdev);
+  // glibc has a function named fstat since 2.33 only; before, it was a macro over another name.
+  struct statx st = {};
+  const int result = RetryOnSignal(
+      [&] { return statx(*fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE, &st); });
+  out->data()[0] = st.stx_mode;
+  out->data()[1] = st.stx_rdev_major;
+  out->data()[2] = st.stx_rdev_minor;
   return Napi::Number::New(info.Env(), result);
 }
 

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -50,12 +51,13 @@ Content ReadTarget(int at, const char* path) {
 }
 
 // Appends the names in a folder, without '.' and '..'; 0 or -errno. readdir would make three system
-// calls more for a folder of one entry.
+// calls more for a folder of one entry. glibc has getdents64 since 2.30 only.
 int AppendNames(int folder, std::vector<std::string>& names) {
   alignas(dirent64) std::array<char, kMostBytes> entries;
   for (;;) {
-    const int length = RetryOnSignal(
-        [&] { return static_cast<int>(getdents64(folder, entries.data(), entries.size())); });
+    const int length = RetryOnSignal([&] {
+      return static_cast<int>(syscall(SYS_getdents64, folder, entries.data(), entries.size()));
+    });
     if (length <= 0) return length;
     for (size_t at = 0; at < static_cast<size_t>(length);) {
       const auto* entry = reinterpret_cast<const dirent64*>(&entries[at]);

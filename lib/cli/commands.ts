@@ -1,4 +1,5 @@
 import { benchOpen } from './bench/open.ts';
+import { build } from './build.ts';
 import type { Command } from './command.ts';
 import { config } from './config.ts';
 import { features } from './features.ts';
@@ -17,4 +18,5 @@ export const commands: readonly Command[] = [
   features,
   reset,
   benchOpen,
+  build,
 ];

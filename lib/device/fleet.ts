@@ -3,7 +3,7 @@ import { callerPlace, type CallerPlace } from '../caller.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
-import { requireLinux } from '../platform.ts';
+import { requirePlatform } from '../platform.ts';
 import { closeAndThrow } from '../undo.ts';
 import { checkDeviceOptions, VfioDevice, type OpenDeviceOptions } from './device.ts';
 import { checkSignal, checkTimeout } from './open_options.ts';
@@ -62,7 +62,7 @@ export async function openDevices(
   const place = callerPlace();
   check(specs, options);
   // One error, not one for each device.
-  requireLinux();
+  requirePlatform();
   const { settle = false, signal } = options;
   signal?.throwIfAborted();
   const { results, problem } = await openAll(specs, options, place);

@@ -88,7 +88,7 @@ const stat = new Uint32Array(3);
 
 /** The name of a node proves nothing; the numbers of what was opened do. */
 function checkIdentity(fd: OwnedFd, { device, path, major, minor }: NodeLocation): void {
-  check(binding().fstat(fd.native, stat), { syscall: 'fstat', path, device: device.address });
+  check(binding().fstat(fd.native, stat), { syscall: 'statx', path, device: device.address });
   const { 0: mode = 0, 1: foundMajor = 0, 2: foundMinor = 0 } = stat;
   const isCharacterDevice = (mode & constants.S_IFMT) === constants.S_IFCHR;
   if (isCharacterDevice && foundMajor === major && foundMinor === minor) return;

@@ -8,7 +8,7 @@ import { numberOfFd, takeFd, type FileDescriptor } from '../file_descriptor.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { Turns } from '../turns.ts';
 import { OwnedFd } from '../owned_fd.ts';
-import { requireLinux } from '../platform.ts';
+import { requirePlatform } from '../platform.ts';
 import { discard, FdMessage } from './fd_message.ts';
 import { Readiness, readable, writable } from '../readiness.ts';
 import { checkPath } from './socket_path.ts';
@@ -76,7 +76,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
     const place = callerPlace();
     requireObject('options', options);
     const limits = limitsOf(options);
-    requireLinux();
+    requirePlatform();
     const handles = new Uint32Array(2);
     check(binding().socketPair(handles), { syscall: 'socketpair' });
     const end = (at: 0 | 1): FdChannel =>
@@ -97,7 +97,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
     checkPath(path);
     requireObject('options', options);
     const limits = limitsOf(options);
-    requireLinux();
+    requirePlatform();
     const fd = check(binding().socketConnect(path), { syscall: 'connect', path });
     return FdChannel.adopt(fd as NativeFd, path, limits, place);
   }
@@ -114,7 +114,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
     const number = numberOfFd('fd', fd);
     requireObject('options', options);
     const limits = limitsOf(options);
-    requireLinux();
+    requirePlatform();
     return takeFd(fd, { what, path: `descriptor ${number}` }, (own) => {
       try {
         checkKind(own);

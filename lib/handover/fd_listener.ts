@@ -6,7 +6,7 @@ import { callerPlace } from '../caller.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { undefinedIfMissing } from '../locate/sysfs.ts';
 import { OwnedFd } from '../owned_fd.ts';
-import { requireLinux } from '../platform.ts';
+import { requirePlatform } from '../platform.ts';
 import { FdChannel, signalOf, type WaitOptions } from './fd_channel.ts';
 import { Readiness, readable } from '../readiness.ts';
 import { checkPath } from './socket_path.ts';
@@ -61,7 +61,7 @@ export class FdListener implements AsyncIterable<FdChannel> {
     const { mode = 0o600, backlog = 128 } = options;
     checkWhole('mode', mode, 0, 0o777);
     checkWhole('backlog', backlog, 1, 65_535);
-    requireLinux();
+    requirePlatform();
     const fd = check(binding().socketListen(path, mode, backlog), { syscall: 'bind', path });
     const socket = OwnedFd.adopt(fd as NativeFd, what, path).openedAt(place);
     return new FdListener(socket, limits);

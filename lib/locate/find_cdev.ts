@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
-import { requireLinux } from '../platform.ts';
+import { requirePlatform } from '../platform.ts';
 import type { DeviceAddress, DeviceSpec } from './address.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { resolveSpec } from './resolve.ts';
@@ -36,7 +36,7 @@ export { systemRoots, type Roots };
  * @throws TypeError, RangeError, VfioError as `resolveSpec` does
  */
 export function locateDevice(spec: DeviceSpec, roots: Roots = systemRoots): SysfsDevice {
-  requireLinux();
+  requirePlatform();
   return inSysfs(resolveSpec(spec, roots), roots);
 }
 
@@ -49,7 +49,7 @@ export function locateDevice(spec: DeviceSpec, roots: Roots = systemRoots): Sysf
  *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
  */
 export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocation {
-  requireLinux();
+  requirePlatform();
   requireObject('options', options);
   const roots = rootsOf(options);
   const resolved = resolveSpec(spec, roots);

@@ -1,6 +1,6 @@
 import { requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
-import { requireLinux } from '../platform.ts';
+import { requirePlatform } from '../platform.ts';
 import type { DeviceSpec } from './address.ts';
 import {
   inSysfs,
@@ -29,7 +29,7 @@ export interface GroupLocation extends NodeLocation {
  * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_GROUP`
  */
 export function findGroup(spec: DeviceSpec, options: RootOptions = {}): GroupLocation {
-  requireLinux();
+  requirePlatform();
   requireObject('options', options);
   const roots = rootsOf(options);
   const device = inSysfs(resolveSpec(spec, roots), roots);

@@ -1,7 +1,7 @@
 import { fstatSync, type BigIntStats } from 'node:fs';
 import { requireFdNumber, requireObject } from '../arguments.ts';
 import { VfioError } from '../errors.ts';
-import { requireLinux } from '../platform.ts';
+import { requirePlatform } from '../platform.ts';
 import { isBound } from './bound.ts';
 import { inSysfs, type SysfsDevice } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
@@ -35,7 +35,7 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
   requireFdNumber('fd', fd);
   requireObject('options', options);
   const roots = rootsOf({ sysfsRoot: options.sysfsRoot });
-  requireLinux();
+  requirePlatform();
   const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
   const isNode = stat.isCharacterDevice();
   const found = isNode ? identifyNode(fd, stat, roots) : identifyAnonymous(fd, roots);

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { requireObject } from '../arguments.ts';
 import { systemError } from '../errors.ts';
-import { requireLinux } from '../platform.ts';
+import { requirePlatform } from '../platform.ts';
 import { decodeFacts, factEntries, numberOr, type DeviceFacts } from './facts.ts';
 import type { SysfsDevice } from './find_cdev.ts';
 import { readFolders, run, runSync, type FolderContents, type Reading } from './folders.ts';
@@ -52,7 +52,7 @@ export function listDevicesSync(options: RootOptions = {}): ListedDevice[] {
 }
 
 function* list(options: RootOptions): Reading<ListedDevice[]> {
-  requireLinux();
+  requirePlatform();
   requireObject('options', options);
   const roots = rootsOf(options);
   const { found, torn } = yield* readDevices(yield* findDevices(roots.sysfsRoot), roots);

@@ -1,0 +1,61 @@
+// npm run build:prebuilds [-- x64 arm64]: the addons that are published, one for each architecture of
+// Linux with glibc, into prebuilds/. That of this machine's architecture is the one in build/Release,
+// without the symbols for debuggers; others are cross-compiled in folders of their own.
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { hashOfSources, isBuilt } from './native-sources.mjs';
+import { buildAddon } from './node-gyp.mjs';
+
+/** The names of GNU's tools for the architectures of Node; Debian's packages are called alike. */
+const machines = { x64: 'x86-64-linux-gnu', arm64: 'aarch64-linux-gnu' };
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(machines);
+for (const target of wanted) {
+  if (!(target in machines)) fail(`there are no prebuilt addons for ${target}`);
+}
+for (const target of wanted) {
+  const prefix = target === process.arch ? '' : `${machines[target].replace('x86-64', 'x86_64')}-`;
+  const built = target === process.arch ? buildHere() : buildAcross(target, prefix);
+  const place = `prebuilds/linux-${target}/vfio.glibc.node`;
+  mkdirSync(`prebuilds/linux-${target}`, { recursive: true });
+  run(`${prefix}strip`, ['--strip-all', '-o', place, built]);
+}
+
+function buildHere() {
+  run(process.execPath, ['scripts/build-native.mjs']);
+  return 'build/Release/vfio.node';
+}
+
+function buildAcross(target, prefix) {
+  const folder = `build-prebuilds/${target}`;
+  const addon = `${folder}/build/Release/vfio.node`;
+  const stamp = `${folder}/vfio.sources`;
+  const sources = hashOfSources(target);
+  if (isBuilt(addon, stamp, sources)) return addon;
+
+  if (spawnSync(`${prefix}g++`, ['--version']).error !== undefined)
+    fail(`to build for ${target}: apt-get install -y g++-${machines[target]}`);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  copyFileSync('binding.gyp', `${folder}/binding.gyp`);
+  cpSync('native', `${folder}/native`, { recursive: true });
+  const env = { CC: `${prefix}gcc`, CXX: `${prefix}g++`, AR: `${prefix}ar` };
+  const options = [`--arch=${target}`, '--warnings_are_errors=true'];
+  const status = buildAddon({ folder, options, env });
+  if (status !== 0) process.exit(status);
+  writeFileSync(stamp, sources);
+  return addon;
+}
+
+function run(command, args) {
+  const { status, error } = spawnSync(command, args, { stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+function fail(message) {
+  console.error(`build:prebuilds: ${message}`);
+  process.exit(1);
+}
