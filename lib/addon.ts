@@ -42,7 +42,7 @@ function addonPlaces(): string[] {
   const prebuilt = `prebuilds/${process.platform}-${process.arch}/vfio.${libc()}.node`;
   const places = ['build/Release/vfio.node', prebuilt];
   // Seen from `lib/` and from `dist/` alike. A bundle in CommonJS has no URL of its own.
-  const { url: here } = import.meta as { url?: string };
+  const here = import.meta.url as string | undefined;
   if (here === undefined) return places.map((place) => resolve(place));
   return places.map((place) => fileURLToPath(new URL(`../${place}`, here)));
 }

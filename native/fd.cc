@@ -100,8 +100,8 @@ Napi::Value Fstat(const Napi::CallbackInfo& info) {
   if (!fd || !out) return info.Env().Undefined();
   // glibc has a function named fstat since 2.33 only; before, it was a macro over another name.
   struct statx st = {};
-  const int result = RetryOnSignal(
-      [&] { return statx(*fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE, &st); });
+  const int result =
+      RetryOnSignal([&] { return statx(*fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE, &st); });
   out->data()[0] = st.stx_mode;
   out->data()[1] = st.stx_rdev_major;
   out->data()[2] = st.stx_rdev_minor;

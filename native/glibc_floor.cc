@@ -1,6 +1,7 @@
 // What keeps the addon loadable where glibc is 2.28 and libstdc++ that of GCC 8, which are what
 // Node's own binaries need. The headers of newer compilers refer to two symbols that those lack, so
-// they are defined here, hidden from everybody else. test/package/binaries.test.ts reads the versions.
+// they are defined here, hidden from everybody else. test/package/binaries.test.ts reads the
+// versions.
 
 #include <cstdlib>
 
