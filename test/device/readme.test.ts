@@ -11,7 +11,7 @@ import { root } from '../support/root.ts';
 describeDevice('the README’s program that', (spec) => {
   // Blocks without an import are parts of programs.
   const complete = readmeBlocks('ts').filter((block) => block.startsWith('import'));
-  const [opens, explains, hands, lists, ...more] = complete;
+  const [shortest, opens, explains, hands, lists, ...more] = complete;
 
   /** Runs a program as a user of the package would, on a device that is there. */
   function run(program = ''): { out: string[]; err: string } {
@@ -29,6 +29,15 @@ describeDevice('the README’s program that', (spec) => {
     assert.equal(child.status, 0, child.stderr);
     return { out: child.stdout.trimEnd().split('\n'), err: child.stderr };
   }
+
+  it('is the shortest', async () => {
+    const { out } = run(shortest);
+    await using device = await VfioDevice.open(spec);
+    assert.deepEqual(
+      out,
+      device.info.regions.map(({ name, size }) => `${name} ${size}`),
+    );
+  });
 
   it('opens a device', async () => {
     const { out, err } = run(opens);
@@ -59,7 +68,7 @@ describeDevice('the README’s program that', (spec) => {
     assert.ok(run(lists).out.some((line) => line.startsWith(spec.address)));
   });
 
-  it('is one of these four', () => {
+  it('is one of these five', () => {
     assert.deepEqual(more, []);
   });
 });
