@@ -1,6 +1,6 @@
 // The published types: one file made of what tsc declares of lib/, without what programs cannot reach;
 // and the report of them that test/unit/api.test.ts compares with the reviewed one.
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 const types = 'build-types/index.d.ts';
 const report = 'build-types/vfio.api.md';
@@ -20,7 +20,10 @@ export async function rollUpTypes(values) {
       if (message.category === 'console' && message.logLevel !== 'error') message.handled = true;
     },
   });
-  if (!succeeded) throw new Error(`the types were not rolled up: see ${config}`);
+  if (!succeeded) {
+    rmSync(types, { force: true }); // it was written all the same
+    throw new Error(`the types were not rolled up: see ${config}`);
+  }
   for (const file of [report, types]) markTypeOnly(file, values);
 }
 
