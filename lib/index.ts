@@ -1,7 +1,10 @@
+// The types extend those of Node, which TypeScript 6 and later load for no program that does not ask.
+/// <reference types="node" preserve="true" />
 export { openCdev, openCdevSync, VfioCdev } from './device/cdev.ts';
 export {
   VfioDevice,
   type BindOptions,
+  type DeviceOptions,
   type OpenDeviceOptions,
   type OpenDeviceSyncOptions,
 } from './device/device.ts';
@@ -13,7 +16,8 @@ export type {
   RegionInfo,
   UnknownCapability,
 } from './device/decode.ts';
-export type { UnboundNode } from './device/before_bind.ts';
+export type { BeforeBindOption, UnboundNode } from './device/before_bind.ts';
+export type { BusMasterOption } from './device/bus_master.ts';
 export type { DeviceFromFdOptions, FromFdOptions } from './device/from_fd.ts';
 export type { FileDescriptor } from './file_descriptor.ts';
 export { describeDevice, findCdev } from './diagnose/lookup.ts';
@@ -62,7 +66,7 @@ export { scatterList, type DmaSegment, type ScatterOptions } from './iommu/scatt
 export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
 export type { DeviceFacts } from './locate/facts.ts';
-export type { CdevLocation, SysfsDevice } from './locate/find_cdev.ts';
+export type { CdevLocation, NodeLocation, SysfsDevice } from './locate/find_cdev.ts';
 export { FdChannel, type WaitOptions } from './handover/fd_channel.ts';
 export { FdListener, type ListenOptions } from './handover/fd_listener.ts';
 export type { FdMessage } from './handover/fd_message.ts';
@@ -89,6 +93,7 @@ export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
 export type { HotResetOwnership } from './reset/hot_reset_info.ts';
+export type { GroupLocation } from './locate/find_group.ts';
 export type { RootOptions } from './locate/roots.ts';
 export type {
   Certainty,
@@ -110,14 +115,18 @@ export type { PciFunction, PciPowerState } from './device/pci_function.ts';
 export { decodePciConfig, type PciConfig } from './pci/config.ts';
 export type { BarPlace, CapabilityPlace, PciCapability } from './pci/capabilities.ts';
 export type { PciExtendedCapability } from './pci/extended.ts';
-export type { PciBar, PciCommand, PciHeader, PciRom, PciStatus } from './pci/header.ts';
+export type { PciExpressRegisters } from './pci/express.ts';
+export type { PciBar, PciHeader, PciRom } from './pci/header.ts';
+export type * from './pci/register_values.ts';
 export type {
   ReadableRegister,
   Register,
   RegisterAccess,
   RegisterMap,
+  RegisterFields,
   Registers,
   RegisterSpec,
+  RegisterValue,
   UpdatableRegister,
   WritableRegister,
 } from './region/registers.ts';

@@ -11,6 +11,7 @@ export interface UnboundNode {
   readonly path: string;
 }
 
+/** What to do before the device is bound. */
 export interface BeforeBindOption<Result = void | PromiseLike<void>> {
   /**
    * Called between opening the node and binding it, for what has to come before binding: KVM, say, has

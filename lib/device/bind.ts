@@ -33,7 +33,7 @@ export class BoundCdev implements OpenedDevice {
   readonly attachment: Attachment;
   readonly #ownIommufd: Iommufd | undefined;
 
-  /** @param devId undefined where another program bound the device, and did not tell */
+  /** @param devId - undefined where another program bound the device, and did not tell */
   constructor(
     { location, fd, roots }: DeviceNode,
     devId: number | undefined,

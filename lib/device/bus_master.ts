@@ -2,6 +2,7 @@ import { invalidType } from '../arguments.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import type { PciFunction } from './pci_function.ts';
 
+/** What to do with bus mastering once the device is open. */
 export interface BusMasterOption {
   /**
    * Switch bus mastering on: the device may make DMA and send MSI at once. A PCI device has it off

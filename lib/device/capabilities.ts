@@ -19,8 +19,8 @@ const headerSize = 8;
  * vfio_info_cap_header). Everything the kernel says is checked: a chain that leaves the bytes, or
  * meets itself, is `ERR_VFIO_BAD_ANSWER`.
  *
- * @param view the info struct and all that came with it
- * @param first the struct's cap_offset
+ * @param view - the info struct and all that came with it
+ * @param first - the struct's cap_offset
  */
 export function walkCapabilities(view: DataView, first: number): RawCapability[] {
   if (first === 0) return [];

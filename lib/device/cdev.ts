@@ -43,7 +43,7 @@ export class VfioCdev {
   /**
    * Takes a device's node that another program opened and passed on, unbound: checks that it is one.
    *
-   * @param fd is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
    *   `ERR_VFIO_ALREADY_BOUND`; `EBADF`
@@ -107,7 +107,7 @@ export class VfioCdev {
    * more), and bus mastering is off. The descriptor belongs to the VfioDevice from then on; where
    * binding fails it stays here and open.
    *
-   * @param iommufd where to bind; without it the device opens one of its own, and closes it
+   * @param iommufd - where to bind; without it the device opens one of its own, and closes it
    * @throws TypeError for arguments that cannot be right
    * @throws VfioError `EINVAL` (another descriptor of the device is bound already), `EBUSY` (its
    *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`

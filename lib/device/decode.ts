@@ -8,13 +8,10 @@ import {
 
 // Decoders of linux/vfio.h's info structs: pure functions over the bytes that the kernel filled.
 
-/** A device flag by its kernel name, or `0x…` for a bit that this package does not know. */
-export type DeviceFlag = string;
-
 /** What the kernel says of a device (VFIO_DEVICE_GET_INFO and what follows from it). */
 export interface DeviceInfo {
-  /** `reset`, `pci`, `platform`, `amba`, `ccw`, `ap`, `fsl-mc`, `caps`, `cdx`. */
-  flags: DeviceFlag[];
+  /** `reset`, `pci`, `platform`, `amba`, `ccw`, `ap`, `fsl-mc`, `caps`, `cdx`; `0x…` for another bit. */
+  flags: string[];
   capabilities: DeviceCapability[];
   /** In the order of their index; an index that the device does not have is not there. */
   regions: RegionInfo[];
@@ -100,7 +97,7 @@ export function decodeDeviceInfo(view: DataView): Pick<DeviceInfo, 'flags' | 'ca
 }
 
 /** The flags alone. */
-export function decodeDeviceFlags(view: DataView): DeviceFlag[] {
+export function decodeDeviceFlags(view: DataView): string[] {
   requireBytes(view, 0, 16);
   return flagNames(view.getUint32(4, littleEndian), deviceFlags);
 }
@@ -135,12 +132,12 @@ export function decodeIrqInfo(view: DataView, names: readonly string[]): IrqInfo
 }
 
 /** How the regions of a device with these flags are called, by index (enums in linux/vfio.h). */
-export function regionNames(device: readonly DeviceFlag[]): readonly string[] {
+export function regionNames(device: readonly string[]): readonly string[] {
   return device.includes('pci') ? pciRegions : [];
 }
 
 /** As {@link regionNames}, of its interrupts. */
-export function irqNames(device: readonly DeviceFlag[]): readonly string[] {
+export function irqNames(device: readonly string[]): readonly string[] {
   if (device.includes('pci')) return pciIrqs;
   if (device.includes('ap')) return apIrqs;
   return device.includes('ccw') ? ccwIrqs : [];

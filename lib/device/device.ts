@@ -62,7 +62,8 @@ export interface BindOptions {
   vfToken?: string | undefined;
 }
 
-interface DeviceOptions extends BindOptions, BusMasterOption {
+/** How to open a device, whoever waits for it. */
+export interface DeviceOptions extends BindOptions, BusMasterOption {
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
   /**
@@ -210,7 +211,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *
    * The device stays bound until its last descriptor is closed, here and in the other program.
    *
-   * @param fd is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
    *   `ERR_VFIO_NOT_BOUND`; `EBADF`

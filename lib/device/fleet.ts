@@ -40,7 +40,7 @@ const mostAtOnce = 64;
  * Where one fails, those that were opened are closed again; with `settle` they stay open, and the
  * answer has a result for each, as `Promise.allSettled` has.
  *
- * @param options `iommufd` is where all of them are bound; without it each opens its own
+ * @param options - `iommufd` is where all of them are bound; without it each opens its own
  * @returns the devices in the order of `specs`
  * @throws TypeError, RangeError for arguments that cannot be right
  * @throws AggregateError with the error of every device that did not open

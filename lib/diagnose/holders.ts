@@ -21,8 +21,8 @@ const processesAtOnce = 64;
  * The processes that hold one of what is searched for, until the time is up. Read on a thread of the
  * addon's own. Processes of other pid namespaces are not seen.
  *
- * @param own a descriptor of this process that is not meant
- * @param deadline in the time of `performance.now()`
+ * @param own - a descriptor of this process that is not meant
+ * @param deadline - in the time of `performance.now()`
  */
 export async function findHolders(
   search: Search,

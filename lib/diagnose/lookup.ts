@@ -1,7 +1,7 @@
 import type { DeviceSpec } from '../locate/address.ts';
-import * as describe from '../locate/describe.ts';
+import { describeDevice as describe } from '../locate/describe.ts';
 import type { DeviceFacts } from '../locate/facts.ts';
-import * as find from '../locate/find_cdev.ts';
+import { findCdev as find, type CdevLocation } from '../locate/find_cdev.ts';
 import { rootsOf, type RootOptions } from '../locate/roots.ts';
 import { explainSync } from './explain.ts';
 import { subjectOf } from './subject.ts';
@@ -16,8 +16,8 @@ import { subjectOf } from './subject.ts';
  * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`; where
  *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
  */
-export function findCdev(spec: DeviceSpec, options: RootOptions = {}): find.CdevLocation {
-  return explaining(spec, options, () => find.findCdev(spec, options));
+export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocation {
+  return explaining(spec, options, () => find(spec, options));
 }
 
 /**
@@ -27,7 +27,7 @@ export function findCdev(spec: DeviceSpec, options: RootOptions = {}): find.Cdev
  * @throws VfioError `ERR_VFIO_NO_DEVICE`
  */
 export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): DeviceFacts {
-  return explaining(spec, options, () => describe.describeDevice(spec, options));
+  return explaining(spec, options, () => describe(spec, options));
 }
 
 function explaining<T>(spec: DeviceSpec, options: RootOptions, look: () => T): T {

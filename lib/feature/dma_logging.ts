@@ -64,7 +64,7 @@ export class DmaLogging {
   /**
    * Starts logging the writes to these ranges.
    *
-   * @param pageSize bytes of a page, a power of two; the device may take another
+   * @param pageSize - bytes of a page, a power of two; the device may take another
    * @returns the page size that the device took
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
    */

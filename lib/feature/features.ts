@@ -153,7 +153,7 @@ export class Features {
    * Exports ranges of a region as a dma-buf, for other devices' DMA: {@link Ioas.mapRegion} does that for
    * devices of VFIO. A reset, low power, and memory decoding that goes off take it from whoever has it.
    *
-   * @param region index of a BAR
+   * @param region - index of a BAR
    * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`
    */
   async exportDmabuf(

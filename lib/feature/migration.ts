@@ -8,8 +8,19 @@ import { noData, operation, type FeatureCalls } from './call.ts';
 import { MigrationSink, MigrationSource } from './migration_data.ts';
 import { feature } from './names.ts';
 
+/** See enum vfio_device_mig_state in linux/vfio.h for what a device does in each. */
+export type MigrationState =
+  | 'error'
+  | 'stop'
+  | 'running'
+  | 'stop-copy'
+  | 'resuming'
+  | 'running-p2p'
+  | 'pre-copy'
+  | 'pre-copy-p2p';
+
 /** States of enum vfio_device_mig_state, in its order. */
-const states = [
+const states: readonly MigrationState[] = [
   'error',
   'stop',
   'running',
@@ -18,10 +29,7 @@ const states = [
   'running-p2p',
   'pre-copy',
   'pre-copy-p2p',
-] as const;
-
-/** See enum vfio_device_mig_state in linux/vfio.h for what a device does in each. */
-export type MigrationState = (typeof states)[number];
+];
 
 /** States beyond `stop`, `running`, `stop-copy` and `resuming`, which every device has that migrates. */
 export interface MigrationSupport {

@@ -87,7 +87,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
   /**
    * Connects to an {@link FdListener}. Does not wait until it accepts.
    *
-   * @param path of the listener's socket: an absolute one of 107 bytes at most
+   * @param path - of the listener's socket: an absolute one of 107 bytes at most
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT`, `EACCES`, `ECONNREFUSED` (nobody listens any more), `EAGAIN` (too many
    *   wait to be accepted), `EPROTOTYPE` (a socket of another kind)
@@ -105,7 +105,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
   /**
    * Takes a socket that another program made, such as one that this one was started with.
    *
-   * @param fd is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
    * @throws TypeError, RangeError
    * @throws VfioError `EBADF`; `ENOTSOCK`; `EPROTOTYPE` for another kind of socket
    */
@@ -152,8 +152,8 @@ export class FdChannel implements AsyncIterable<FdMessage> {
    * the message has its own. Resolves when the message is in the peer's queue, which the peer may never
    * read; waits while that queue is full.
    *
-   * @param data one byte at least
-   * @param fds numbers or FileDescriptors, 253 at most
+   * @param data - one byte at least
+   * @param fds - numbers or FileDescriptors, 253 at most
    * @throws TypeError, RangeError
    * @throws VfioError `EPIPE` or `ECONNRESET` (the peer is gone), `EMSGSIZE`, `ETOOMANYREFS` (too many
    *   descriptors are in messages that nobody read), `EBADF`; `ERR_VFIO_CLOSED`

@@ -49,7 +49,7 @@ export class FdListener implements AsyncIterable<FdChannel> {
    * Makes a socket and listens. Its file must not be there: one that a killed program left is the
    * caller's to remove. Nobody but this user may connect before `mode` allows it.
    *
-   * @param path an absolute one of 107 bytes at most
+   * @param path - an absolute one of 107 bytes at most
    * @throws TypeError, RangeError
    * @throws VfioError `EADDRINUSE` (the file is there), `EACCES`, `ENOENT`
    */

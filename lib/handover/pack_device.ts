@@ -51,7 +51,7 @@ export interface UnpackedDevice {
  * What to send of a bound device. From then on it tells nothing of requests and errors, as after
  * reading its `fd`. It stays open here, and bound until both sides have closed it.
  *
- * @param ioases address spaces of the same iommufd that go along
+ * @param ioases - address spaces of the same iommufd that go along
  * @throws TypeError
  * @throws VfioError `ERR_VFIO_CLOSED`, `ERR_VFIO_BUSY`; `ERR_VFIO_NO_DEV_ID`
  */
@@ -81,8 +81,8 @@ export interface UnpackOptions extends RootOptions {
  * anything: the descriptors are proved to be what they are said to be, bound, and of the device of the
  * description. The FileDescriptors are closed where it succeeds; where it fails all of them are open.
  *
- * @param description what the message says; of any type
- * @param fds what came with it, the device's first
+ * @param description - what the message says; of any type
+ * @param fds - what came with it, the device's first
  * @throws TypeError, RangeError for arguments that the message has no part in
  * @throws VfioError `ERR_VFIO_BAD_MESSAGE`; `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NOT_BOUND`,
  *   `ERR_VFIO_NODE_MISMATCH`; `ENOENT` for an id that is no address space's

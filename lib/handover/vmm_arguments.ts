@@ -34,8 +34,8 @@ export interface VmmArguments {
 }
 
 /**
- * How QEMU (9.0 and later) is given PCI devices by their descriptors: `-object iommufd` and `-device
- * vfio-pci`. QEMU needs no right to the nodes, and its exit gives the devices back.
+ * How QEMU (9.0 and later) is given PCI devices by their descriptors: `-object iommufd` and
+ * `-device vfio-pci`. QEMU needs no right to the nodes, and its exit gives the devices back.
  *
  * @throws TypeError, RangeError
  * @throws VfioError `ERR_VFIO_ALREADY_BOUND`; `ERR_VFIO_UNSUPPORTED` for another bus than PCI: QEMU

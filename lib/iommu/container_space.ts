@@ -90,7 +90,7 @@ export class ContainerSpace implements AddressSpace {
    * takes time in proportion to their number and counts against RLIMIT_MEMLOCK. Without `iova` the
    * lowest address is taken that nothing of this container's has.
    *
-   * @param source a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file
+   * @param source - a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the devices
    *   may not reach; no device is open in the container), `ENOSPC` (no room, or too many maps), `EFAULT`,

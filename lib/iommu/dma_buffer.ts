@@ -65,7 +65,7 @@ export class DmaBuffer {
   }
 
   /**
-   * @param size in bytes; made a multiple of the page size
+   * @param size - in bytes; made a multiple of the page size
    * @throws TypeError, RangeError
    * @throws VfioError `ENOMEM` (of huge pages: too few were set aside), `ENOSYS`
    */

@@ -62,7 +62,7 @@ export class DmaPool {
    * A block of at least so many bytes, zeroed where it was never given back. Where the chunks there are
    * have no room, another is mapped.
    *
-   * @param alignment a power of two of which its `iova` is a multiple, 4,096 at most
+   * @param alignment - a power of two of which its `iova` is a multiple, 4,096 at most
    * @throws TypeError, RangeError
    * @throws VfioError what {@link DmaBuffer.allocate} and {@link Ioas.map} throw; `ERR_VFIO_CLOSED`
    */

@@ -3,12 +3,18 @@ import { check } from '../call.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 
 /** enum iommu_hw_info_type */
-const types = ['none', 'intel-vtd', 'arm-smmuv3', 'tegra241-cmdqv', 'amd'] as const;
+const types: readonly HardwareInfo['type'][] = [
+  'none',
+  'intel-vtd',
+  'arm-smmuv3',
+  'tegra241-cmdqv',
+  'amd',
+];
 
 /** What the IOMMU in front of a device can do (struct iommu_hw_info). */
 export interface HardwareInfo {
   /** Which IOMMU it is, or the kernel's number for one that this library does not know. */
-  type: (typeof types)[number] | number;
+  type: 'none' | 'intel-vtd' | 'arm-smmuv3' | 'tegra241-cmdqv' | 'amd' | number;
   /** Whether page tables can tell which pages devices wrote. */
   dirtyTracking: boolean;
   /** How many process address spaces the device can have at once; 0 for none. */

@@ -148,7 +148,7 @@ export class Ioas implements AddressSpace {
    * RLIMIT_MEMLOCK. Where no device is attached it pins nothing yet, and what it cannot pin shows when
    * one is attached: attach first.
    *
-   * @param source a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file, or, where the kernel
+   * @param source - a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file, or, where the kernel
    *   maps files (Linux 6.13), of a DMA-BUF (6.19)
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the devices
@@ -204,7 +204,7 @@ export class Ioas implements AddressSpace {
    * Maps what is mapped already, here or in another address space of the same iommufd, without pinning
    * and counting its pages again (IOMMU_IOAS_COPY).
    *
-   * @param iova where it is mapped
+   * @param iova - where it is mapped
    * @throws TypeError, RangeError
    * @throws VfioError as {@link map}; `ENOENT` where that is not mapped as a whole, `EPERM` to write
    *   what was mapped to be read only
@@ -292,7 +292,7 @@ export class Ioas implements AddressSpace {
    * Where in the machine's memory something lies that is mapped (IOMMU_IOAS_NOIOMMU_GET_PA, Linux 7.3):
    * of an address space of devices without an IOMMU, whose DMA takes these addresses. Does not block.
    *
-   * @param length bytes that are wanted in one piece
+   * @param length - bytes that are wanted in one piece
    * @returns the address, and how many bytes from there lie in one piece, `length` at most
    * @throws TypeError, RangeError
    * @throws VfioError `ERR_VFIO_UNSUPPORTED` where the devices have an IOMMU, or the kernel is older;

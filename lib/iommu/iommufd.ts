@@ -60,7 +60,7 @@ export class Iommufd {
    * Takes an iommufd that another program opened and passed on: checks that it is one. Use one Iommufd
    * for all descriptors of the same iommufd: an address space of one is refused by devices of another.
    *
-   * @param fd is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`; `EBADF`
    */

@@ -33,12 +33,17 @@ export class DmaMapping {
     });
   }
 
-  constructor(space: Unmapper, iova: bigint, source: Source, proved: boolean) {
+  private constructor(space: Unmapper, iova: bigint, source: Source, proved: boolean) {
     this.#space = space;
     this.iova = iova;
     this.size = Number(source.length);
     this.source = source;
     this.#proved = proved;
+  }
+
+  /** One that `space` made. @internal */
+  static of(space: Unmapper, iova: bigint, source: Source, proved: boolean): DmaMapping {
+    return new DmaMapping(space, iova, source, proved);
   }
 
   /** Whether it is mapped: not yet unmapped, by whatever call. */

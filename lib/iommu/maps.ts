@@ -126,7 +126,7 @@ export class Maps {
       if (plan.chosen) this.#space.gave?.(plan.iova);
       return this.#refuse(answer, source.request, (error) => mapCause(error, this.#refused(plan)));
     }
-    const mapping = new DmaMapping(this.#unmapper, answer, source, this.#space.pins());
+    const mapping = DmaMapping.of(this.#unmapper, answer, source, this.#space.pins());
     this.#all.add(mapping);
     this.#space.took?.(mapping.extent);
     source.buffer?.mapped(mapping);

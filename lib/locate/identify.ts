@@ -25,8 +25,8 @@ export type FdIdentity =
  * What is behind a descriptor of this process, such as one that another program passed: by its
  * device numbers, whatever path it was opened by. Nothing is opened, and `fd` stays the caller's.
  *
- * @param fd the descriptor's number
- * @param options where sysfs is, if elsewhere
+ * @param fd - the descriptor's number
+ * @param options - where sysfs is, if elsewhere
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; RangeError `ERR_OUT_OF_RANGE`
  * @throws VfioError `EBADF`, also for a descriptor that is only a path; `ERR_VFIO_NOT_VFIO` for what is none of these, and for the cdev of a
  *   device that is gone; `ERR_VFIO_UNSUPPORTED_PLATFORM`

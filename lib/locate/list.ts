@@ -37,7 +37,7 @@ export interface ListedDevice extends DeviceFacts {
  * address. Opens no device. A device that comes or goes meanwhile is there as a whole or not at all.
  * The files are read on a thread of the addon's own.
  *
- * @param options where sysfs and the device nodes are, if elsewhere
+ * @param options - where sysfs and the device nodes are, if elsewhere
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
  * @throws VfioError `ENOENT` where there is no sysfs, and other errors of the kernel;
  *   `ERR_VFIO_UNSUPPORTED_PLATFORM`

@@ -1,5 +1,12 @@
-import { decodeFields, type Fields, type FieldTable } from './fields.ts';
-import { expressMinimum, decodeExpress, type ExpressRegisters } from './express.ts';
+import { decodeFields, type FieldTable } from './fields.ts';
+import { expressMinimum, decodeExpress, type PciExpressRegisters } from './express.ts';
+import type {
+  PciAdvancedFeatures,
+  PciMsiControl,
+  PciMsixControl,
+  PciPowerCapability,
+  PciPowerControl,
+} from './register_values.ts';
 import { viewOf, type PlacedCapability } from './walk.ts';
 
 // The standard capabilities (PCI Local Bus Specification 3.0, 6.7 and appendix H; PCI Bus Power
@@ -14,7 +21,7 @@ export interface CapabilityPlace {
   bytes: Uint8Array;
 }
 
-export const powerCapabilityFields = {
+const powerCapabilityFields: FieldTable<PciPowerCapability> = {
   version: [0, 3],
   pmeClock: [3, 1],
   deviceSpecificInit: [5, 1],
@@ -26,33 +33,35 @@ export const powerCapabilityFields = {
   pmeFromD2: [13, 1],
   pmeFromD3hot: [14, 1],
   pmeFromD3cold: [15, 1],
-} as const;
+};
 
-export const powerControlFields = {
+export const powerControlFields: FieldTable<PciPowerControl> = {
   powerState: [0, 2],
   noSoftReset: [3, 1],
   pmeEnable: [8, 1],
   dataSelect: [9, 4],
   dataScale: [13, 2],
   pmeStatus: [15, 1],
-} as const;
+};
 
-export const msiControlFields = {
+const msiControlFields: FieldTable<PciMsiControl> = {
   enable: [0, 1],
-  /** Vectors that the device can send, and those that it may. */
   vectors: [1, 3, 'power'],
   vectorsEnabled: [4, 3, 'power'],
   is64Bit: [7, 1],
   maskable: [8, 1],
-} as const;
+};
 
-export const msixControlFields = {
+const msixControlFields: FieldTable<PciMsixControl> = {
   vectors: [0, 11, 'minus-one'],
   masked: [14, 1],
   enable: [15, 1],
-} as const;
+};
 
-export const advancedFeatureFields = { transactionsPending: [0, 1], flr: [1, 1] } as const;
+const advancedFeatureFields: FieldTable<PciAdvancedFeatures> = {
+  transactionsPending: [0, 1],
+  flr: [1, 1],
+};
 
 /** Bytes of a BAR from `offset` on. */
 export interface BarPlace {
@@ -65,12 +74,12 @@ export type PciCapability = CapabilityPlace &
   (
     | {
         kind: 'pm';
-        capability: Fields<typeof powerCapabilityFields>;
-        control: Fields<typeof powerControlFields>;
+        capability: PciPowerCapability;
+        control: PciPowerControl;
       }
     | {
         kind: 'msi';
-        control: Fields<typeof msiControlFields>;
+        control: PciMsiControl;
         address: bigint;
         data: number;
         /** A bit a vector; null where vectors cannot be masked. */
@@ -79,15 +88,15 @@ export type PciCapability = CapabilityPlace &
       }
     | {
         kind: 'msix';
-        control: Fields<typeof msixControlFields>;
+        control: PciMsixControl;
         table: BarPlace;
         /** The pending bits. */
         pba: BarPlace;
       }
-    | ({ kind: 'pcie' } & ExpressRegisters)
+    | ({ kind: 'pcie' } & PciExpressRegisters)
     | { kind: 'vendor'; length: number; data: Uint8Array }
     | { kind: 'ssvid'; vendor: number; device: number }
-    | { kind: 'af'; capability: Fields<typeof advancedFeatureFields> }
+    | { kind: 'af'; capability: PciAdvancedFeatures }
     | { kind: 'unknown' }
   );
 
@@ -153,20 +162,12 @@ export function decodeWith<Result>(
 }
 
 /** The fields of the 16-bit register at an offset in a capability. */
-export function fields16<Table extends FieldTable>(
-  view: DataView,
-  at: number,
-  table: Table,
-): Fields<Table> {
+export function fields16<Values>(view: DataView, at: number, table: FieldTable<Values>): Values {
   return decodeFields(view.getUint16(at, true), table);
 }
 
 /** As {@link fields16}, 32 bits. */
-export function fields32<Table extends FieldTable>(
-  view: DataView,
-  at: number,
-  table: Table,
-): Fields<Table> {
+export function fields32<Values>(view: DataView, at: number, table: FieldTable<Values>): Values {
   return decodeFields(view.getUint32(at, true), table);
 }
 

@@ -18,7 +18,7 @@ export interface PciConfig extends PciHeader {
  * are no error: what can be decoded is, the rest is named in `problems`, and all ones, as a
  * device that is gone reads, are data.
  *
- * @param space its bytes: at least 64 of the 256, or 4,096, that there are
+ * @param space - its bytes: at least 64 of the 256, or 4,096, that there are
  * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE` for fewer than 64 bytes
  */
 export function decodePciConfig(space: Uint8Array): PciConfig {

@@ -1,16 +1,30 @@
-import { decodeFields, type Fields, type FieldTable } from './fields.ts';
+import { decodeFields, type FieldTable } from './fields.ts';
+import type {
+  PciExpressDeviceCapability,
+  PciExpressDeviceCapability2,
+  PciExpressDeviceControl,
+  PciExpressDeviceControl2,
+  PciExpressDeviceStatus,
+  PciExpressFlags,
+  PciExpressLinkCapability,
+  PciExpressLinkCapability2,
+  PciExpressLinkControl,
+  PciExpressLinkControl2,
+  PciExpressLinkStatus,
+  PciExpressLinkStatus2,
+} from './register_values.ts';
 
 // The PCI Express capability (PCI Express Base Specification 5.0, 7.5.3). Slot and root registers,
 // which no endpoint has, are left out.
 
-export const expressFlagFields = {
+const expressFlagFields: FieldTable<PciExpressFlags> = {
   version: [0, 4],
   portType: [4, 4],
   slot: [8, 1],
   interruptMessage: [9, 5],
-} as const;
+};
 
-export const deviceCapabilityFields = {
+const deviceCapabilityFields: FieldTable<PciExpressDeviceCapability> = {
   maxPayload: [0, 3, 'payload'],
   phantomFunctions: [3, 2],
   extendedTag: [5, 1],
@@ -20,9 +34,9 @@ export const deviceCapabilityFields = {
   slotPowerValue: [18, 8],
   slotPowerScale: [26, 2],
   functionLevelReset: [28, 1],
-} as const;
+};
 
-export const deviceControlFields = {
+const deviceControlFields: FieldTable<PciExpressDeviceControl> = {
   correctableErrors: [0, 1],
   nonFatalErrors: [1, 1],
   fatalErrors: [2, 1],
@@ -35,18 +49,18 @@ export const deviceControlFields = {
   noSnoop: [11, 1],
   maxReadRequest: [12, 3, 'payload'],
   functionLevelReset: [15, 1],
-} as const;
+};
 
-export const deviceStatusFields = {
+const deviceStatusFields: FieldTable<PciExpressDeviceStatus> = {
   correctableError: [0, 1],
   nonFatalError: [1, 1],
   fatalError: [2, 1],
   unsupportedRequest: [3, 1],
   auxPower: [4, 1],
   transactionsPending: [5, 1],
-} as const;
+};
 
-export const linkCapabilityFields = {
+const linkCapabilityFields: FieldTable<PciExpressLinkCapability> = {
   speed: [0, 4, 'speed'],
   width: [4, 6],
   aspmL0s: [10, 1],
@@ -59,9 +73,9 @@ export const linkCapabilityFields = {
   bandwidthNotification: [21, 1],
   aspmOptionality: [22, 1],
   port: [24, 8],
-} as const;
+};
 
-export const linkControlFields = {
+const linkControlFields: FieldTable<PciExpressLinkControl> = {
   aspmL0s: [0, 1],
   aspmL1: [1, 1],
   readCompletion128: [3, 1],
@@ -72,9 +86,9 @@ export const linkControlFields = {
   autonomousWidthDisable: [9, 1],
   bandwidthInterrupt: [10, 1],
   autonomousBandwidthInterrupt: [11, 1],
-} as const;
+};
 
-export const linkStatusFields = {
+const linkStatusFields: FieldTable<PciExpressLinkStatus> = {
   speed: [0, 4, 'speed'],
   width: [4, 6],
   training: [11, 1],
@@ -82,9 +96,9 @@ export const linkStatusFields = {
   linkActive: [13, 1],
   bandwidthManagement: [14, 1],
   autonomousBandwidth: [15, 1],
-} as const;
+};
 
-export const deviceCapability2Fields = {
+const deviceCapability2Fields: FieldTable<PciExpressDeviceCapability2> = {
   completionTimeoutRanges: [0, 4],
   completionTimeoutDisable: [4, 1],
   ariForwarding: [5, 1],
@@ -103,9 +117,9 @@ export const deviceCapability2Fields = {
   endToEndPrefix: [21, 1],
   endToEndPrefixes: [22, 2],
   functionReadiness: [31, 1],
-} as const;
+};
 
-export const deviceControl2Fields = {
+const deviceControl2Fields: FieldTable<PciExpressDeviceControl2> = {
   completionTimeout: [0, 4],
   completionTimeoutDisable: [4, 1],
   ariForwarding: [5, 1],
@@ -117,9 +131,9 @@ export const deviceControl2Fields = {
   tag10Requester: [12, 1],
   optimizedBufferFlush: [13, 2],
   endToEndPrefixBlock: [15, 1],
-} as const;
+};
 
-export const linkCapability2Fields = {
+const linkCapability2Fields: FieldTable<PciExpressLinkCapability2> = {
   speed2_5: [1, 1],
   speed5: [2, 1],
   speed8: [3, 1],
@@ -127,9 +141,9 @@ export const linkCapability2Fields = {
   speed32: [5, 1],
   speed64: [6, 1],
   crosslink: [8, 1],
-} as const;
+};
 
-export const linkControl2Fields = {
+const linkControl2Fields: FieldTable<PciExpressLinkControl2> = {
   targetSpeed: [0, 4, 'speed'],
   enterCompliance: [4, 1],
   autonomousSpeedDisable: [5, 1],
@@ -137,38 +151,35 @@ export const linkControl2Fields = {
   transmitMargin: [7, 3],
   enterModifiedCompliance: [10, 1],
   complianceSos: [11, 1],
-} as const;
+};
 
-export const linkStatus2Fields = {
+const linkStatus2Fields: FieldTable<PciExpressLinkStatus2> = {
   lowDeEmphasis: [0, 1],
   equalizationComplete: [1, 1],
   equalizationPhase1: [2, 1],
   equalizationPhase2: [3, 1],
   equalizationPhase3: [4, 1],
   equalizationRequest: [5, 1],
-} as const;
-
-/** What follows the first version's registers: version 2 and later. */
-export interface ExpressRegisters2 {
-  deviceCapability2: Fields<typeof deviceCapability2Fields>;
-  deviceControl2: Fields<typeof deviceControl2Fields>;
-  linkCapability2: Fields<typeof linkCapability2Fields>;
-  linkControl2: Fields<typeof linkControl2Fields>;
-  linkStatus2: Fields<typeof linkStatus2Fields>;
-}
+};
 
 /** The registers that an endpoint has. The speed of a link is in GT/s, 0 where it has none. */
-export interface ExpressRegisters extends Partial<ExpressRegisters2> {
-  flags: Fields<typeof expressFlagFields>;
+export interface PciExpressRegisters {
+  flags: PciExpressFlags;
   /** Such as `endpoint`; `0x…` for what the specification does not know. */
   port: string;
-  deviceCapability: Fields<typeof deviceCapabilityFields>;
-  deviceControl: Fields<typeof deviceControlFields>;
-  deviceStatus: Fields<typeof deviceStatusFields>;
+  deviceCapability: PciExpressDeviceCapability;
+  deviceControl: PciExpressDeviceControl;
+  deviceStatus: PciExpressDeviceStatus;
   /** A root complex's integrated endpoint has no link: undefined. */
-  linkCapability?: Fields<typeof linkCapabilityFields>;
-  linkControl?: Fields<typeof linkControlFields>;
-  linkStatus?: Fields<typeof linkStatusFields>;
+  linkCapability?: PciExpressLinkCapability;
+  linkControl?: PciExpressLinkControl;
+  linkStatus?: PciExpressLinkStatus;
+  /** This and what follows: from version 2 of the capability on. */
+  deviceCapability2?: PciExpressDeviceCapability2;
+  deviceControl2?: PciExpressDeviceControl2;
+  linkCapability2?: PciExpressLinkCapability2;
+  linkControl2?: PciExpressLinkControl2;
+  linkStatus2?: PciExpressLinkStatus2;
 }
 
 const portTypes: Record<number, string> = {
@@ -199,10 +210,10 @@ function isIntegrated(view: DataView): boolean {
 }
 
 /** Decodes the capability, from its header on. */
-export function decodeExpress(view: DataView): ExpressRegisters {
-  const u16 = <Table extends FieldTable>(at: number, table: Table): Fields<Table> =>
+export function decodeExpress(view: DataView): PciExpressRegisters {
+  const u16 = <Values>(at: number, table: FieldTable<Values>): Values =>
     decodeFields(view.getUint16(at, true), table);
-  const u32 = <Table extends FieldTable>(at: number, table: Table): Fields<Table> =>
+  const u32 = <Values>(at: number, table: FieldTable<Values>): Values =>
     decodeFields(view.getUint32(at, true), table);
   const flags = u16(2, expressFlagFields);
   const link = {

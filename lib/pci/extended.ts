@@ -1,11 +1,28 @@
 import { decodeWith, fields16, fields32, type CapabilityPlace } from './capabilities.ts';
-import type { Fields } from './fields.ts';
+import type { FieldTable } from './fields.ts';
+import type {
+  PciAccessControl,
+  PciAriCapability,
+  PciAriControl,
+  PciAtsCapability,
+  PciAtsControl,
+  PciCorrectableErrors,
+  PciErrorControl,
+  PciPasidCapability,
+  PciPasidControl,
+  PciPriControl,
+  PciPriStatus,
+  PciSriovCapability,
+  PciSriovControl,
+  PciUncorrectableErrors,
+  PciVendorHeader,
+} from './register_values.ts';
 import { viewOf, type PlacedCapability } from './walk.ts';
 
 // Extended capabilities (PCI Express Base Specification 5.0, 7.7 to 7.9; Single Root I/O
 // Virtualization; Address Translation Services).
 
-export const uncorrectableErrorFields = {
+const uncorrectableErrorFields: FieldTable<PciUncorrectableErrors> = {
   dataLinkProtocol: [4, 1],
   surpriseDown: [5, 1],
   poisonedTlp: [12, 1],
@@ -22,9 +39,9 @@ export const uncorrectableErrorFields = {
   multicastBlocked: [23, 1],
   atomicEgressBlocked: [24, 1],
   prefixBlocked: [25, 1],
-} as const;
+};
 
-export const correctableErrorFields = {
+const correctableErrorFields: FieldTable<PciCorrectableErrors> = {
   receiver: [0, 1],
   badTlp: [6, 1],
   badDllp: [7, 1],
@@ -33,9 +50,9 @@ export const correctableErrorFields = {
   advisoryNonFatal: [13, 1],
   internal: [14, 1],
   headerLogOverflow: [15, 1],
-} as const;
+};
 
-export const errorControlFields = {
+const errorControlFields: FieldTable<PciErrorControl> = {
   firstError: [0, 5],
   ecrcGenerationCapable: [5, 1],
   ecrcGeneration: [6, 1],
@@ -44,9 +61,9 @@ export const errorControlFields = {
   multipleHeadersCapable: [9, 1],
   multipleHeaders: [10, 1],
   prefixLog: [11, 1],
-} as const;
+};
 
-export const accessControlFields = {
+const accessControlFields: FieldTable<PciAccessControl> = {
   sourceValidation: [0, 1],
   translationBlocking: [1, 1],
   requestRedirect: [2, 1],
@@ -54,106 +71,107 @@ export const accessControlFields = {
   upstreamForwarding: [4, 1],
   egressControl: [5, 1],
   directTranslated: [6, 1],
-} as const;
+};
 
-export const ariCapabilityFields = {
+const ariCapabilityFields: FieldTable<PciAriCapability> = {
   functionGroups: [0, 1],
   acsGroups: [1, 1],
   nextFunction: [8, 8],
-} as const;
+};
 
-export const ariControlFields = {
+const ariControlFields: FieldTable<PciAriControl> = {
   functionGroups: [0, 1],
   acsGroups: [1, 1],
   group: [4, 3],
-} as const;
+};
 
-export const atsCapabilityFields = {
-  /** 0 means 32. */
+const atsCapabilityFields: FieldTable<PciAtsCapability> = {
   invalidateQueueDepth: [0, 5],
   pageAlignedRequest: [5, 1],
   globalInvalidate: [6, 1],
-} as const;
+};
 
-export const atsControlFields = { smallestUnit: [0, 5], enable: [15, 1] } as const;
+const atsControlFields: FieldTable<PciAtsControl> = { smallestUnit: [0, 5], enable: [15, 1] };
 
-export const sriovCapabilityFields = {
+const sriovCapabilityFields: FieldTable<PciSriovCapability> = {
   migration: [0, 1],
   ariPreserved: [1, 1],
   tag10Requester: [2, 1],
   interruptMessage: [21, 11],
-} as const;
+};
 
-export const sriovControlFields = {
+const sriovControlFields: FieldTable<PciSriovControl> = {
   enable: [0, 1],
   migration: [1, 1],
   migrationInterrupt: [2, 1],
   memory: [3, 1],
   ari: [4, 1],
   tag10Requester: [5, 1],
-} as const;
+};
 
-export const priControlFields = { enable: [0, 1], reset: [1, 1] } as const;
+const priControlFields: FieldTable<PciPriControl> = { enable: [0, 1], reset: [1, 1] };
 
-export const priStatusFields = {
+const priStatusFields: FieldTable<PciPriStatus> = {
   responseFailure: [0, 1],
   unexpectedIndex: [1, 1],
   stopped: [8, 1],
   pasidRequired: [15, 1],
-} as const;
+};
 
-export const pasidCapabilityFields = {
+const pasidCapabilityFields: FieldTable<PciPasidCapability> = {
   execute: [1, 1],
   privileged: [2, 1],
-  /** Bits of a PASID. */
   width: [8, 5],
-} as const;
+};
 
-export const pasidControlFields = { enable: [0, 1], execute: [1, 1], privileged: [2, 1] } as const;
+const pasidControlFields: FieldTable<PciPasidControl> = {
+  enable: [0, 1],
+  execute: [1, 1],
+  privileged: [2, 1],
+};
 
-/** A header of 32 bits with which a vendor says what follows. */
-export const vendorHeaderFields = {
+const vendorHeaderFields: FieldTable<PciVendorHeader> = {
   id: [0, 16],
   revision: [16, 4],
   length: [20, 12],
-} as const;
+};
 
 /** An extended capability. `unknown` is one that is not decoded, or cut off. */
 export type PciExtendedCapability = CapabilityPlace & { version: number } & (
     | {
         kind: 'aer';
-        uncorrectableStatus: Fields<typeof uncorrectableErrorFields>;
-        uncorrectableMask: Fields<typeof uncorrectableErrorFields>;
+        uncorrectableStatus: PciUncorrectableErrors;
+        uncorrectableMask: PciUncorrectableErrors;
         /** Set: fatal. */
-        uncorrectableSeverity: Fields<typeof uncorrectableErrorFields>;
-        correctableStatus: Fields<typeof correctableErrorFields>;
-        correctableMask: Fields<typeof correctableErrorFields>;
-        control: Fields<typeof errorControlFields>;
+        uncorrectableSeverity: PciUncorrectableErrors;
+        correctableStatus: PciCorrectableErrors;
+        correctableMask: PciCorrectableErrors;
+        control: PciErrorControl;
         /** The header of the request that failed. */
         headerLog: number[];
       }
     | { kind: 'dsn'; serial: bigint }
-    | { kind: 'vsec'; header: Fields<typeof vendorHeaderFields> }
+    | { kind: 'vsec'; header: PciVendorHeader }
     | { kind: 'dvsec'; vendor: number; revision: number; length: number; dvsecId: number }
     | {
         kind: 'acs';
-        capability: Fields<typeof accessControlFields>;
-        control: Fields<typeof accessControlFields>;
+        capability: PciAccessControl;
+        control: PciAccessControl;
       }
     | {
         kind: 'ari';
-        capability: Fields<typeof ariCapabilityFields>;
-        control: Fields<typeof ariControlFields>;
+        capability: PciAriCapability;
+        control: PciAriControl;
       }
     | {
         kind: 'ats';
-        capability: Fields<typeof atsCapabilityFields>;
-        control: Fields<typeof atsControlFields>;
+        capability: PciAtsCapability;
+        control: PciAtsControl;
       }
     | {
         kind: 'sriov';
-        capability: Fields<typeof sriovCapabilityFields>;
-        control: Fields<typeof sriovControlFields>;
+        capability: PciSriovCapability;
+        control: PciSriovControl;
         migrationStatus: boolean;
         initialVfs: number;
         totalVfs: number;
@@ -170,15 +188,15 @@ export type PciExtendedCapability = CapabilityPlace & { version: number } & (
       }
     | {
         kind: 'pri';
-        control: Fields<typeof priControlFields>;
-        status: Fields<typeof priStatusFields>;
+        control: PciPriControl;
+        status: PciPriStatus;
         capacity: number;
         allocation: number;
       }
     | {
         kind: 'pasid';
-        capability: Fields<typeof pasidCapabilityFields>;
-        control: Fields<typeof pasidControlFields>;
+        capability: PciPasidCapability;
+        control: PciPasidControl;
       }
     | {
         kind: 'ltr';

@@ -14,11 +14,11 @@ export type Scale =
 /** A field: its lowest bit, and how many bits it has. One bit alone is a flag. */
 export type Field = readonly [lowest: number, bits: number, scale?: Scale];
 
-export type FieldTable = Readonly<Record<string, Field>>;
+export type Flag = readonly [bit: number, bits: 1];
 
-/** The values of a register's fields. */
-export type Fields<Table extends FieldTable> = {
-  [Name in keyof Table]: Table[Name][1] extends 1 ? boolean : number;
+/** Where in a register the values of its public type are. */
+export type FieldTable<Values> = {
+  readonly [Name in keyof Values]: Values[Name] extends boolean ? Flag : Field;
 };
 
 /** PCI Express 1 to 6; 0 for what is not defined. */
@@ -32,11 +32,11 @@ const scales: Record<Scale, (bits: number) => number> = {
 };
 
 /** The fields of a register that has this value. */
-export function decodeFields<Table extends FieldTable>(value: number, table: Table): Fields<Table> {
-  const entries = Object.entries(table).map(([name, [lowest, bits, scale]]) => {
+export function decodeFields<Values>(value: number, table: FieldTable<Values>): Values {
+  const entries = Object.entries<Field>(table).map(([name, [lowest, bits, scale]]) => {
     const raw = Math.floor(value / 2 ** lowest) % 2 ** bits;
     if (bits === 1) return [name, raw === 1];
     return [name, scale === undefined ? raw : scales[scale](raw)];
   });
-  return Object.fromEntries(entries) as Fields<Table>;
+  return Object.fromEntries(entries) as Values;
 }

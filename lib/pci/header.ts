@@ -1,9 +1,10 @@
-import { decodeFields, type Fields } from './fields.ts';
+import { decodeFields, type FieldTable } from './fields.ts';
+import type { PciCommand, PciStatus } from './register_values.ts';
 import { viewOf } from './walk.ts';
 
 // The first 64 bytes of the configuration space (PCI Local Bus Specification 3.0, 6.1 and 6.2).
 
-export const commandFields = {
+export const commandFields: FieldTable<PciCommand> = {
   io: [0, 1],
   memory: [1, 1],
   busMaster: [2, 1],
@@ -15,9 +16,9 @@ export const commandFields = {
   systemError: [8, 1],
   fastBackToBack: [9, 1],
   interruptDisable: [10, 1],
-} as const;
+};
 
-export const statusFields = {
+const statusFields: FieldTable<PciStatus> = {
   interrupt: [3, 1],
   capabilities: [4, 1],
   is66MHz: [5, 1],
@@ -29,12 +30,7 @@ export const statusFields = {
   receivedMasterAbort: [13, 1],
   signalledSystemError: [14, 1],
   detectedParityError: [15, 1],
-} as const;
-
-/** The bits of the Command register. */
-export type PciCommand = Fields<typeof commandFields>;
-/** The bits of the Status register. */
-export type PciStatus = Fields<typeof statusFields>;
+};
 
 /** A base address register. */
 export type PciBar =

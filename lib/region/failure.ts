@@ -22,7 +22,7 @@ interface Place {
 /**
  * The error of an access of mapped memory: what the addon answered to the method `call`.
  *
- * @param offset in the mapping; undefined where one of many faulted
+ * @param offset - in the mapping; undefined where one of many faulted
  */
 export function faultError(
   { owner, name, offset: start }: Place,

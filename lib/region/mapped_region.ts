@@ -9,7 +9,6 @@ import { AccessErrors } from './access_errors.ts';
 import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { MappedArea } from './mapped_area.ts';
-import type { Mapped } from './owner.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
@@ -47,7 +46,7 @@ const ETIMEDOUT = -110;
  * A device that does not answer (memory decoding is off, it sleeps, it was pulled out) is `EIO`, or
  * reads as all ones: the bus says which.
  */
-export class MappedRegion implements Mapped {
+export class MappedRegion {
   readonly #native: Binding = binding();
   readonly #box = new Mailbox(this.#native.mailbox());
   readonly #area: MappedArea;

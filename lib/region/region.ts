@@ -83,7 +83,7 @@ export class Region {
   /**
    * Reads bytes.
    *
-   * @param target how many, or the array to fill
+   * @param target - how many, or the array to fill
    * @returns the array: a new one, or the one given
    * @throws TypeError, RangeError for what does not lie in the region
    * @throws VfioError `EIO` (memory decoding is off, or the device is in a low-power state), `EFAULT`,

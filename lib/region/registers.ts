@@ -21,11 +21,14 @@ export interface RegisterSpec {
 /** Registers by their names. */
 export type RegisterMap = Readonly<Record<string, RegisterSpec>>;
 
-type ValueOf<Spec extends RegisterSpec> = Spec['width'] extends 64 ? bigint : number;
-type AccessOf<Spec extends RegisterSpec> = Spec['access'] extends RegisterAccess
-  ? Spec['access']
-  : 'rw';
-type FieldsOf<Spec extends RegisterSpec> = Record<keyof Spec['fields'] & string, number>;
+/** What a register holds. */
+export type RegisterValue<Spec extends RegisterSpec> = Spec['width'] extends 64 ? bigint : number;
+
+/** What the fields of a register hold. */
+export type RegisterFields<Spec extends RegisterSpec> = Record<
+  keyof Spec['fields'] & string,
+  number
+>;
 
 /** What a register that can be read has. */
 export interface ReadableRegister<Value, Fields> {
@@ -52,9 +55,13 @@ export interface UpdatableRegister<Fields> {
 /** A register, with the methods that its access allows. */
 export type Register<Spec extends RegisterSpec> = {
   readonly offset: number;
-} & (AccessOf<Spec> extends 'w' ? unknown : ReadableRegister<ValueOf<Spec>, FieldsOf<Spec>>) &
-  (AccessOf<Spec> extends 'r' ? unknown : WritableRegister<ValueOf<Spec>, FieldsOf<Spec>>) &
-  (AccessOf<Spec> extends 'rw' ? UpdatableRegister<FieldsOf<Spec>> : unknown);
+} & (Spec['access'] extends 'w'
+  ? unknown
+  : ReadableRegister<RegisterValue<Spec>, RegisterFields<Spec>>) &
+  (Spec['access'] extends 'r'
+    ? unknown
+    : WritableRegister<RegisterValue<Spec>, RegisterFields<Spec>>) &
+  (Spec['access'] extends 'r' | 'w' ? unknown : UpdatableRegister<RegisterFields<Spec>>);
 
 /** The registers of a map, under their names. */
 export type Registers<Given extends RegisterMap> = {

@@ -17,7 +17,7 @@ export class Resettable {
   readonly #peers: PeerMaps;
   readonly #config: () => Region | undefined;
 
-  /** @param config its configuration space, where it is a PCI device */
+  /** @param config - its configuration space, where it is a PCI device */
   constructor(
     bound: OpenedDevice,
     interrupts: Interrupts,
