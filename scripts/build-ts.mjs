@@ -1,8 +1,9 @@
 // Builds dist/: the types by tsc, a file for each of lib/; the JavaScript by esbuild, in few files,
 // since loading thirty modules takes longer than all that they do.
 import { spawnSync } from 'node:child_process';
-import { readdirSync, rmSync } from 'node:fs';
-import { build } from 'esbuild';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { build, transform } from 'esbuild';
 
 const { status, error } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });
 if (error) throw error;
@@ -13,7 +14,7 @@ for (const name of readdirSync('dist', { recursive: true })) {
   if (/\.js(\.map)?$/.test(name)) rmSync(`dist/${name}`);
 }
 
-await build({
+const { outputFiles } = await build({
   entryPoints: ['lib/index.ts', 'lib/cli/main.ts', 'lib/cli/run.ts', 'lib/cli/commands.ts'],
   outbase: 'lib',
   outdir: 'dist',
@@ -23,6 +24,23 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node20.19',
-  sourcemap: true,
-  sourcesContent: true,
+  minifyWhitespace: true,
+  write: false,
 });
+
+// Without comments, which cost as much to load as code does; but on lines of its own, with the names of
+// the source, so that stacks can be read without source maps.
+for (const { path, text } of outputFiles) {
+  const { code } = await transform(text, { format: 'esm', target: 'node20.19' });
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, withClassNames(code));
+}
+
+/** esbuild calls a class _X inside, where its body speaks of it; stacks and `X.name` would say _X. */
+function withClassNames(code) {
+  const classes = [...code.matchAll(/\b(\w+) = class _\1\b/g)].map(([, name]) => name);
+  return classes.reduce(
+    (text, name) => text.replace(new RegExp(`\\b_${name}\\b`, 'g'), name),
+    code,
+  );
+}
