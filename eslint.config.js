@@ -16,6 +16,21 @@ export default tseslint.config(
     },
   },
   {
+    files: ['lib/**/*.ts'],
+    ignores: ['lib/cli/**'],
+    rules: {
+      // Their import alone takes time of every program that imports the package.
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        ...['buffer', 'fs', 'os', 'timers/promises', 'util', 'worker_threads'].map((name) => ({
+          name: `node:${name}`,
+          message: 'Take it as lib/builtins.ts does.',
+          allowTypeImports: true,
+        })),
+      ],
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: {
       // mocha's describe/it return nothing useful to await.

@@ -1,6 +1,6 @@
-import { accessSync, closeSync, openSync, readSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fs } from './builtins.ts';
 import { VfioError } from './errors.ts';
 
 /** Names the addon's file where the library cannot know its place: in bundles and single-file programs. */
@@ -28,7 +28,7 @@ export function loadAddon(): unknown {
 
 function isThere(place: string): boolean {
   try {
-    accessSync(place);
+    fs.accessSync(place);
     return true;
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return false;
@@ -60,11 +60,11 @@ function libc(): 'glibc' | 'musl' {
 
 function headOf(path: string): Buffer {
   const head = Buffer.alloc(2048);
-  const fd = openSync(path, 'r');
+  const fd = fs.openSync(path, 'r');
   try {
-    readSync(fd, head);
+    fs.readSync(fd, head);
   } finally {
-    closeSync(fd);
+    fs.closeSync(fd);
   }
   return head;
 }

@@ -1,4 +1,4 @@
-import { inspect, types } from 'node:util';
+import { util } from './builtins.ts';
 
 /** A mistake in an argument, with the codes that Node's own functions use. */
 export function invalidType(name: string, expected: string, value: unknown): TypeError {
@@ -32,7 +32,7 @@ export function requireBoolean(name: string, value: unknown): void {
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE`, for what only inherits from Uint8Array as well */
 export function requireBytes(name: string, value: unknown): asserts value is Uint8Array {
-  if (!types.isUint8Array(value)) throw invalidType(name, 'a Uint8Array', value);
+  if (!util.types.isUint8Array(value)) throw invalidType(name, 'a Uint8Array', value);
 }
 
 const mostFd = 2 ** 31 - 1;
@@ -48,5 +48,5 @@ export function requireFdNumber(name: string, value: unknown): void {
 /** What the value is, by no code of its own: that could throw, or say something else. */
 function show(value: unknown): string {
   const options = { depth: 0, maxStringLength: 80, breakLength: Infinity, customInspect: false };
-  return inspect(value, options);
+  return util.inspect(value, options);
 }

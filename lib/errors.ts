@@ -1,4 +1,4 @@
-import { getSystemErrorMap } from 'node:util';
+import { util } from './builtins.ts';
 import type { Certainty, VfioFacts, VfioReason } from './reasons.ts';
 
 /** Codes of our own, for what no errno says. */
@@ -161,6 +161,6 @@ const unknownToNode = new Map<number, [string, string]>([
 ]);
 
 function describeErrno(errno: number): [string, string] {
-  const known = getSystemErrorMap().get(errno) ?? unknownToNode.get(errno);
+  const known = util.getSystemErrorMap().get(errno) ?? unknownToNode.get(errno);
   return known ?? [`E${-errno}`, 'unknown error'];
 }

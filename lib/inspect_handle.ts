@@ -1,4 +1,5 @@
-import { inspect, type InspectOptionsStylized } from 'node:util';
+import type { InspectOptionsStylized } from 'node:util';
+import { util } from './builtins.ts';
 
 /**
  * Says how `util.inspect` and `console.log` show the handles of a class: its name, and fields that
@@ -11,7 +12,7 @@ export function defineInspect<Handle extends object>(
 ): void {
   function show(this: Handle, depth: number, options: InspectOptionsStylized): string {
     if (depth < 0) return options.stylize(`[${name}]`, 'special');
-    return `${name} ${inspect(fieldsOf(this), options)}`;
+    return `${name} ${util.inspect(fieldsOf(this), options)}`;
   }
-  Object.defineProperty(prototype, inspect.custom, { value: show });
+  Object.defineProperty(prototype, util.inspect.custom, { value: show });
 }

@@ -1,11 +1,11 @@
-import { constants } from 'node:fs';
 import { binding, type NativeFd } from './binding.ts';
+import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
 import { VfioError } from './errors.ts';
 
 /** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
-const openFlags = constants.O_RDWR | constants.O_NONBLOCK;
+const openFlags = fs.constants.O_RDWR | fs.constants.O_NONBLOCK;
 
 /**
  * A descriptor and its one owner. Closing waits for the calls that are in the kernel with it, and

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { binding, type Answer, type Binding } from './binding.ts';
 
 /** One thing that a task waits for, in both its forms. */
@@ -45,7 +44,7 @@ export function* either<T>(start: () => Promise<T>, block: () => T): Steps<T> {
 /** Waits so many milliseconds. */
 export function* pause(milliseconds: number): Steps<void> {
   yield {
-    start: () => delay(milliseconds),
+    start: () => process.getBuiltinModule('node:timers/promises').setTimeout(milliseconds),
     block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds),
   };
 }

@@ -1,8 +1,9 @@
 // Builds dist/: the JavaScript by esbuild, in few files, since loading thirty modules takes longer than
 // all that they do; the types by tsc, a file for each of lib/, which are rolled up into one.
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, rmSync } from 'node:fs';
-import { build } from 'esbuild';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { build, transform } from 'esbuild';
 import { rollUpTypes } from './roll-up-types.mjs';
 
 const { status, error } = spawnSync('tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });
@@ -11,7 +12,7 @@ if (status !== 0) process.exit(status ?? 1);
 
 // Chunks are named after what is in them, so that old ones would stay for ever.
 rmSync('dist', { recursive: true, force: true });
-const { metafile } = await build({
+const { metafile, outputFiles } = await build({
   entryPoints: ['lib/index.ts', 'lib/cli/main.ts', 'lib/cli/run.ts', 'lib/cli/commands.ts'],
   outbase: 'lib',
   outdir: 'dist',
@@ -21,9 +22,26 @@ const { metafile } = await build({
   platform: 'node',
   format: 'esm',
   target: 'node20.19',
-  sourcemap: true,
-  sourcesContent: true,
+  minifyWhitespace: true,
   metafile: true,
+  write: false,
 });
+
+// Without comments, which cost as much to load as code does; but on lines of its own, with the names of
+// the source, so that stacks can be read without source maps.
+for (const { path, text } of outputFiles) {
+  const { code } = await transform(text, { format: 'esm', target: 'node20.19' });
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, withClassNames(code));
+}
 await rollUpTypes(metafile.outputs['dist/index.js'].exports);
 copyFileSync('build-types/index.d.ts', 'dist/index.d.ts');
+
+/** esbuild calls a class _X inside, where its body speaks of it; stacks and `X.name` would say _X. */
+function withClassNames(code) {
+  const classes = [...code.matchAll(/\b(\w+) = class _\1\b/g)].map(([, name]) => name);
+  return classes.reduce(
+    (text, name) => text.replace(new RegExp(`\\b_${name}\\b`, 'g'), name),
+    code,
+  );
+}

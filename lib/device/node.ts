@@ -1,5 +1,5 @@
-import { constants } from 'node:fs';
 import { binding } from '../binding.ts';
+import { fs } from '../builtins.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
 import type { NodeLocation } from '../locate/find_cdev.ts';
@@ -90,7 +90,7 @@ const stat = new Uint32Array(3);
 function checkIdentity(fd: OwnedFd, { device, path, major, minor }: NodeLocation): void {
   check(binding().fstat(fd.native, stat), { syscall: 'statx', path, device: device.address });
   const { 0: mode = 0, 1: foundMajor = 0, 2: foundMinor = 0 } = stat;
-  const isCharacterDevice = (mode & constants.S_IFMT) === constants.S_IFCHR;
+  const isCharacterDevice = (mode & fs.constants.S_IFMT) === fs.constants.S_IFCHR;
   if (isCharacterDevice && foundMajor === major && foundMinor === minor) return;
   const found = isCharacterDevice
     ? `is the character device ${foundMajor}:${foundMinor}`

@@ -1,4 +1,3 @@
-import { release } from 'node:os';
 import type { VfioError } from '../errors.ts';
 import { isPresent, type SysfsDevice } from '../locate/find_cdev.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
@@ -38,5 +37,6 @@ function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): 
 
 function noCdev({ sysfsPath }: SysfsDevice): Cause {
   const noiommu = readAttribute(`${sysfsPath}/iommu_group/name`) === 'vfio-noiommu';
+  const { release } = process.getBuiltinModule('node:os');
   return { reason: 'no-cdev', certainty: 'certain', facts: { release: release(), noiommu } };
 }

@@ -1,6 +1,5 @@
-import { readFileSync, statSync } from 'node:fs';
-import { release } from 'node:os';
 import { basename } from 'node:path';
+import { fs } from '../builtins.ts';
 import type { VfioError } from '../errors.ts';
 import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
@@ -32,7 +31,7 @@ export function nodeCause({ code, path = '' }: VfioError, subject: Subject): Cau
 function iommufdCause(path: string, { roots: { sysfsRoot } }: Subject): Cause {
   const numbers = readAttribute(`${sysfsRoot}/class/misc/iommu/dev`);
   if (numbers !== undefined) return absent(path, numbers);
-  const facts = { release: release() };
+  const facts = { release: process.getBuiltinModule('node:os').release() };
   return isModuleInstalled(facts.release)
     ? { reason: 'iommufd-not-loaded', certainty: 'certain', facts }
     : { reason: 'iommufd-absent', certainty: 'likely', facts };
@@ -41,7 +40,7 @@ function iommufdCause(path: string, { roots: { sysfsRoot } }: Subject): Cause {
 /** depmod's list has every module there is, wherever it lies. */
 function isModuleInstalled(kernel: string): boolean {
   const list = `/lib/modules/${kernel}/modules.dep`;
-  const text = undefinedIfMissing(list, () => readFileSync(list, 'utf8')) ?? '';
+  const text = undefinedIfMissing(list, () => fs.readFileSync(list, 'utf8')) ?? '';
   return /\/iommufd\.ko(?:\.\w+)?:/.test(text);
 }
 
@@ -80,6 +79,6 @@ function isInSysfs(sysfsRoot: string, numbers: string): boolean {
 
 /** `major:minor` of what a path leads to; undefined for what is no character device. */
 function numbersAt(path: string): string | undefined {
-  const stat = undefinedIfMissing(path, () => statSync(path, { bigint: true }));
+  const stat = undefinedIfMissing(path, () => fs.statSync(path, { bigint: true }));
   return stat?.isCharacterDevice() === true ? numbersOf(stat) : undefined;
 }

@@ -1,14 +1,15 @@
-import { statSync, type Stats } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { dirname } from 'node:path';
+import { fs } from '../builtins.ts';
 import type { Cause, Ownership } from '../reasons.ts';
 
 /** Why opening a file answered EACCES: the first of its folders, or the file, that shuts us out. */
 export function permissionCause(path: string): Cause {
   for (const folder of foldersTo(path)) {
-    const stat = statSync(folder);
+    const stat = fs.statSync(folder);
     if (!grants(stat, 0o1)) return noPermission(folder, stat);
   }
-  const stat = statSync(path);
+  const stat = fs.statSync(path);
   if (!grants(stat, 0o6)) return noPermission(path, stat);
   const facts = { path, ...ownershipOf(stat) };
   return { reason: 'denied-by-policy', certainty: 'likely', facts };

@@ -1,6 +1,6 @@
-import { lstatSync, unlinkSync } from 'node:fs';
 import { requireObject } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
+import { fs } from '../builtins.ts';
 import { check } from '../call.ts';
 import { callerPlace } from '../caller.ts';
 import { defineInspect } from '../inspect_handle.ts';
@@ -133,11 +133,11 @@ export class FdListener implements AsyncIterable<FdChannel> {
   #end(): void {
     if (this.#socket.closed) return;
     this.#readiness.end(what);
-    if (this.#file !== undefined && fileAt(this.path) === this.#file) unlinkSync(this.path);
+    if (this.#file !== undefined && fileAt(this.path) === this.#file) fs.unlinkSync(this.path);
   }
 }
 
 /** Which file stands there now. */
 function fileAt(path: string): bigint | undefined {
-  return undefinedIfMissing(path, () => lstatSync(path, { bigint: true }).ino);
+  return undefinedIfMissing(path, () => fs.lstatSync(path, { bigint: true }).ino);
 }

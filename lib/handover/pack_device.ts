@@ -1,5 +1,5 @@
-import { inspect } from 'node:util';
 import { invalidType, requireObject } from '../arguments.ts';
+import { util } from '../builtins.ts';
 import { callerPlace } from '../caller.ts';
 import { BoundCdev } from '../device/bind.ts';
 import {
@@ -129,7 +129,7 @@ export function unpackDevice(
 function checkSaid({ location }: Inspected, said: DeviceAddress): void {
   const { bus, address } = location.device;
   if (bus === said.bus && address === said.address) return;
-  throw badMessage(`it is said to be ${inspect(said.address)}, and is ${address}`);
+  throw badMessage(`it is said to be ${util.inspect(said.address)}, and is ${address}`);
 }
 
 function isDescription(value: unknown): value is DeviceDescription {

@@ -1,5 +1,5 @@
-import { inspect } from 'node:util';
 import { invalidType, outOfRange } from '../arguments.ts';
+import { util } from '../builtins.ts';
 import type { OpenedDevice } from '../device/opened.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
@@ -42,7 +42,7 @@ export class Interrupts {
     const irq = irqs.find(({ name, index }) => which === name || which === index);
     if (irq === undefined) {
       const names = irqs.map(({ name, index }) => `'${name}' (${index})`).join(', ');
-      const wanted = inspect(which, { maxStringLength: 80 });
+      const wanted = util.inspect(which, { maxStringLength: 80 });
       throw this.noIrq(`no interrupt ${wanted}; it has ${names || 'none'}`);
     }
     const known = this.#known.get(irq.index) ?? Interrupt.of(this, irq);

@@ -1,5 +1,4 @@
 import { defineInspect } from '../inspect_handle.ts';
-import { constants as bufferConstants } from 'node:buffer';
 import { invalidValue, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
 import { binding, type Answer, type NativeMemory } from '../binding.ts';
 import { check } from '../call.ts';
@@ -134,9 +133,8 @@ export class DmaBuffer {
     const bytes = checkLength('length', length);
     if (start + bytes > this.size)
       throw outOfRange('length', `${this.size - start} at most`, length);
-    if (bytes > bufferConstants.MAX_LENGTH) {
-      throw outOfRange('length', `${bufferConstants.MAX_LENGTH} at most on this Node`, length);
-    }
+    const most = process.getBuiltinModule('node:buffer').constants.MAX_LENGTH;
+    if (bytes > most) throw outOfRange('length', `${most} at most on this Node`, length);
     const answer = binding().memoryBuffer(this.memory.native, BigInt(start), BigInt(bytes));
     if (typeof answer !== 'object') {
       check(answer, { syscall: 'napi_create_external_arraybuffer' });

@@ -1,9 +1,9 @@
 import { defineInspect } from '../inspect_handle.ts';
-import { readSync, writeSync } from 'node:fs';
-import { endianness } from 'node:os';
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding, type NativeFd } from '../binding.ts';
+import { fs } from '../builtins.ts';
 import { check } from '../call.ts';
+import { littleEndian } from '../device/capabilities.ts';
 import { checkSignal } from '../device/open_options.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { Readiness, readable } from '../readiness.ts';
@@ -34,9 +34,6 @@ export interface FaultOptions {
   /** Aborting throws the signal's reason. */
   signal?: AbortSignal | undefined;
 }
-
-/** The kernel's structs have the machine's order of bytes. */
-const littleEndian = endianness() === 'LE';
 
 const faultBytes = 40;
 const responseBytes = 8;
@@ -100,7 +97,7 @@ export class FaultQueue {
    */
   read(): IoPageFault[] {
     const bytes = new Uint8Array(most * faultBytes);
-    return decodeFaults(bytes.subarray(0, readSync(this.#fd.number, bytes)));
+    return decodeFaults(bytes.subarray(0, fs.readSync(this.#fd.number, bytes)));
   }
 
   /**
@@ -136,7 +133,7 @@ export class FaultQueue {
    */
   respond(cookie: number, mapped: boolean): void {
     const response = encodeResponse(cookie, mapped);
-    writeSync(this.#fd.number, response);
+    fs.writeSync(this.#fd.number, response);
   }
 
   /** Closes the queue; it lives on while a page table uses it. Closing twice is harmless. */

@@ -1,4 +1,3 @@
-import { threadId } from 'node:worker_threads';
 import { invalidType, invalidValue, outOfRange, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
 import { check, checkBig, type CallName } from '../call.ts';
@@ -276,6 +275,7 @@ function notIommufd(fd: number): VfioError {
 
 /** No thread opens two in one nanosecond. */
 function newContext(): string {
+  const { threadId } = process.getBuiltinModule('node:worker_threads');
   return `${threadId}.${process.hrtime.bigint()}`;
 }
 

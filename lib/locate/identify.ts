@@ -1,5 +1,6 @@
-import { fstatSync, type BigIntStats } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { requireFdNumber, requireObject } from '../arguments.ts';
+import { fs } from '../builtins.ts';
 import { VfioError } from '../errors.ts';
 import { requirePlatform } from '../platform.ts';
 import { isBound } from './bound.ts';
@@ -36,7 +37,7 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
   requireObject('options', options);
   const roots = rootsOf({ sysfsRoot: options.sysfsRoot });
   requirePlatform();
-  const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
+  const stat = statOf({ syscall: 'fstat' }, () => fs.fstatSync(fd, { bigint: true }));
   const isNode = stat.isCharacterDevice();
   const found = isNode ? identifyNode(fd, stat, roots) : identifyAnonymous(fd, roots);
   if (found !== undefined) return found;

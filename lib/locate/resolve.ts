@@ -1,6 +1,7 @@
-import { fstatSync, realpathSync, statSync, type BigIntStats } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { basename } from 'node:path';
 import { requireFdNumber } from '../arguments.ts';
+import { fs } from '../builtins.ts';
 import { systemError, VfioError } from '../errors.ts';
 import { canonicalOn, parseAddress, type DeviceAddress, type DeviceSpec } from './address.ts';
 import { isCdevName, parsePath, type ParsedPath } from './path.ts';
@@ -43,7 +44,7 @@ export function parseSpec(spec: DeviceSpec, roots: Roots): ParsedPath | { fd: nu
 }
 
 function resolveFd(fd: number, roots: Roots): DeviceAddress {
-  const stat = statOf({ syscall: 'fstat' }, () => fstatSync(fd, { bigint: true }));
+  const stat = statOf({ syscall: 'fstat' }, () => fs.fstatSync(fd, { bigint: true }));
   const cdev = cdevOf(stat, roots);
   if (cdev !== undefined) return resolveFolder(`${cdev.folder}/device`, roots);
   throw new VfioError({
@@ -53,7 +54,7 @@ function resolveFd(fd: number, roots: Roots): DeviceAddress {
 }
 
 function resolveNode(path: string, roots: Roots): Resolved {
-  const stat = statOf({ syscall: 'stat', path }, () => statSync(path, { bigint: true }));
+  const stat = statOf({ syscall: 'stat', path }, () => fs.statSync(path, { bigint: true }));
   const cdev = cdevOf(stat, roots);
   if (cdev !== undefined) return { ...resolveFolder(`${cdev.folder}/device`, roots), node: path };
   throw new VfioError({
@@ -81,7 +82,7 @@ function resolveFolder(path: string, roots: Roots): DeviceAddress {
  */
 export function deviceAt(path: string, { sysfsRoot }: Roots): DeviceAddress | { why: string } {
   const real = (at: string): string | undefined =>
-    undefinedIfMissing(at, () => realpathSync.native(at));
+    undefinedIfMissing(at, () => fs.realpathSync.native(at));
   const folder = real(path);
   const root = real(sysfsRoot || '/');
   if (folder === undefined || root === undefined) return { why: 'does not exist' };

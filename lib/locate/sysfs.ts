@@ -1,6 +1,6 @@
-import { readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { binding, type Answer } from '../binding.ts';
+import { fs } from '../builtins.ts';
 import { check } from '../call.ts';
 
 // sysfs is memory: reading it does not wait for a device, so these are plain calls. Each answers
@@ -30,7 +30,7 @@ export function readLinkName(path: string): string | undefined {
 
 /** Where a link points, as it is written. */
 export function readLinkText(path: string): string | undefined {
-  return undefinedIfMissing(path, () => readlinkSync(path));
+  return undefinedIfMissing(path, () => fs.readlinkSync(path));
 }
 
 /** What one of Node's functions returns. */

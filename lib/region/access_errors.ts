@@ -1,6 +1,6 @@
-import { types } from 'node:util';
 import { invalidType, outOfRange } from '../arguments.ts';
 import type { Answer } from '../binding.ts';
+import { util } from '../builtins.ts';
 import { VfioError } from '../errors.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { faultError } from './failure.ts';
@@ -66,8 +66,8 @@ export class AccessErrors {
   batch(call: string, offsets: unknown, values: unknown, answer: Answer): Error {
     this.requireOpen();
     if (answer !== undefined) return faultError(this.#area, call, undefined, answer);
-    if (!types.isUint32Array(offsets)) throw invalidType('offsets', 'a Uint32Array', offsets);
-    if (!types.isUint32Array(values)) throw invalidType('values', 'a Uint32Array', values);
+    if (!util.types.isUint32Array(offsets)) throw invalidType('offsets', 'a Uint32Array', offsets);
+    if (!util.types.isUint32Array(values)) throw invalidType('values', 'a Uint32Array', values);
     if (values.length < offsets.length) {
       const expected = `of ${offsets.length} elements at least, one for each offset`;
       throw outOfRange('values.length', expected, values.length);
@@ -111,9 +111,9 @@ function isBlock(
   values: unknown,
 ): values is Uint8Array | Uint16Array | Uint32Array | BigUint64Array {
   return (
-    types.isUint8Array(values) ||
-    types.isUint16Array(values) ||
-    types.isUint32Array(values) ||
-    types.isBigUint64Array(values)
+    util.types.isUint8Array(values) ||
+    util.types.isUint16Array(values) ||
+    util.types.isUint32Array(values) ||
+    util.types.isBigUint64Array(values)
   );
 }

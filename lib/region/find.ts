@@ -1,5 +1,5 @@
-import { inspect } from 'node:util';
 import { invalidType, outOfRange } from '../arguments.ts';
+import { util } from '../builtins.ts';
 import type { DeviceInfo, RegionInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
 
@@ -58,7 +58,7 @@ function checkType(name: string, type: unknown): void {
 }
 
 function describe(spec: RegionSpec): string {
-  if (typeof spec === 'string') return inspect(spec, { maxStringLength: 80 });
+  if (typeof spec === 'string') return util.inspect(spec, { maxStringLength: 80 });
   if (typeof spec === 'number') return `${spec}`;
   return `of type 0x${spec.type.toString(16)}, subtype 0x${spec.subtype.toString(16)}`;
 }

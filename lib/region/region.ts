@@ -1,6 +1,6 @@
-import { types } from 'node:util';
 import { invalidType, requireBytes, requireObject } from '../arguments.ts';
 import { binding } from '../binding.ts';
+import { util } from '../builtins.ts';
 import type { RegionCapability, RegionInfo } from '../device/decode.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
@@ -90,7 +90,7 @@ export class Region {
    *   `EINVAL` and others of the kernel; `ERR_VFIO_SHORT_TRANSFER`; `ERR_VFIO_CLOSED`
    */
   read(offset: number, target: number | Uint8Array): Uint8Array {
-    if (types.isUint8Array(target)) {
+    if (util.types.isUint8Array(target)) {
       this.#checkBytes('target.length', offset, target.length);
       return readBytes(this.#place, offset, target);
     }

@@ -1,5 +1,4 @@
 import fs from 'node:fs';
-import { syncBuiltinESMExports } from 'node:module';
 import { withBinding } from './fake_binding.ts';
 import { tracedBinding } from './traced_binding.ts';
 import { binding } from '../../lib/binding.ts';
@@ -34,12 +33,10 @@ export async function askedPaths(body: () => unknown): Promise<string[]> {
     // realpathSync has a form of its own, which asks for the same.
     Object.assign(fs, { [name]: Object.assign(traced, { native: traced }) });
   }
-  syncBuiltinESMExports();
   try {
     await withBinding(tracing, body);
   } finally {
     Object.assign(fs, Object.fromEntries(originals));
-    syncBuiltinESMExports();
   }
   return paths;
 }

@@ -12,3 +12,13 @@ export function blocksOf(file: string, language: string): string[] {
   const blocks = text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'));
   return [...blocks].map(([, code = '']) => code);
 }
+
+/** The files that a file of Markdown links to, as paths in the checkout. */
+export function linksOf(file: string): string[] {
+  const from = new URL(file, root);
+  const text = readFileSync(from, 'utf8');
+  const targets = [...text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map(([, target = '']) => target);
+  return targets
+    .filter((target) => !/^\w+:/.test(target))
+    .map((target) => new URL(target, from).pathname.slice(root.pathname.length));
+}

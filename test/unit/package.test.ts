@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { describe, it } from 'mocha';
+import { root } from '../support/root.ts';
+import { linksOf } from '../support/readme.ts';
+
+describe('the package', () => {
+  it('names its classes in errors and stacks as the source does', async () => {
+    const built = (await import(new URL('dist/index.js', root).href)) as Record<string, unknown>;
+    const classes = Object.entries(built).filter(
+      (entry): entry is [string, new () => unknown] =>
+        typeof entry[1] === 'function' && /^class\b/.test(String(entry[1])),
+    );
+    assert.ok(classes.length > 5);
+    assert.deepEqual(
+      classes.map(([, { name }]) => name),
+      classes.map(([name]) => name),
+    );
+  });
+
+  it('has what its documents for users link to, and no more than 600 kB', () => {
+    const args = ['pack', '--dry-run', '--ignore-scripts', '--json'];
+    const [{ size, files }] = JSON.parse(
+      execFileSync('npm', args, {
+        cwd: root,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      }),
+    ) as [{ size: number; files: { path: string }[] }];
+    const paths = files.map(({ path }) => path);
+    assert.ok(size <= 600_000, `${size} bytes`);
+    assert.ok(paths.includes('binding.gyp') && paths.includes('dist/index.js'));
+    assert.deepEqual(
+      paths.filter((path) => /\.map$|tsbuildinfo/.test(path)),
+      [],
+    );
+
+    /** Of those who work on the package; they are in the repository alone. */
+    const forDevelopers = [
+      'CONTRIBUTING.md',
+      'docs/architecture.md',
+      'docs/lab.md',
+      'docs/performance.md',
+    ];
+    for (const document of paths.filter((path) => path.endsWith('.md'))) {
+      for (const target of linksOf(document)) {
+        if (forDevelopers.includes(target)) assert.ok(existsSync(new URL(target, root)), target);
+        else assert.ok(paths.includes(target), `${document} links to ${target}`);
+      }
+    }
+  });
+});
