@@ -18,7 +18,7 @@ describe('other runtimes', () => {
         addons: string[];
       };
       assert.equal(error?.code, 'ERR_VFIO_UNSUPPORTED_RUNTIME');
-      assert.match(error.message, new RegExp(name));
+      assert.match(error.message, new RegExp(`\\b${name}\\b`, 'i'));
       assert.deepEqual(addons, []);
     });
   }

@@ -15,7 +15,7 @@ export function newFolder(name: string): string {
 }
 
 export function removeTemporary(): void {
-  if (temporary !== undefined) rmSync(temporary, { recursive: true });
+  if (temporary !== undefined) rmSync(temporary, { recursive: true, maxRetries: 5 });
 }
 
 /** Packs what was built, once; or takes the tarball that VFIO_TARBALL names. */

@@ -13,7 +13,7 @@ try {
   await memory.dispose();
 } catch (error) {
   if (!(error instanceof VfioError)) throw error;
-  said.error = { code: error.code, message: error.message };
+  said.error = { code: error.code, message: error.message, hint: error.hint };
 }
 const mapped = readFileSync('/proc/self/maps', 'utf8').match(/\/.*\.node$/gm) ?? [];
 said.addons = [...new Set(mapped)];
