@@ -26,8 +26,8 @@ try {
   });
   const tarball = timed('packing', () => pack(folder));
   timed('the contents', () => checkContents(tarball));
-  timed('publint', () => run('npm', ['run', '--silent', 'check:publint', '--', tarball]));
-  timed('attw', () => run('npm', ['run', '--silent', 'check:attw', '--', tarball]));
+  timed('publint', () => run('publint', ['--strict', tarball]));
+  timed('attw', () => run('attw', ['--profile', 'esm-only', tarball]));
   timed('the tests of the package', () =>
     run('npm', ['run', '--silent', 'test:tarball'], { VFIO_TARBALL: tarball }),
   );
