@@ -1,9 +1,11 @@
-// npm run build:prebuilds [-- x64 arm64]: the addons that are published, one for each architecture of
-// Linux with glibc, into prebuilds/. That of this machine's architecture is the one in build/Release,
+// npm run build:prebuilds [-- --available | x64 arm64]: the addons that are published, one for each
+// architecture of Linux with glibc, into prebuilds/; --available leaves out those that no compiler is
+// installed for. That of this machine's architecture is the one in build/Release,
 // without the symbols for debuggers; others are cross-compiled in folders of their own.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { hashOfSources, isBuilt } from './native-sources.mjs';
 import { buildAddon } from './node-gyp.mjs';
 
@@ -11,16 +13,35 @@ import { buildAddon } from './node-gyp.mjs';
 const machines = { x64: 'x86-64-linux-gnu', arm64: 'aarch64-linux-gnu' };
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(machines);
+const { values, positionals } = parseArgs({
+  options: { available: { type: 'boolean' } },
+  allowPositionals: true,
+});
+const wanted = positionals.length > 0 ? positionals : Object.keys(machines);
 for (const target of wanted) {
   if (!(target in machines)) fail(`there are no prebuilt addons for ${target}`);
 }
 for (const target of wanted) {
-  const prefix = target === process.arch ? '' : `${machines[target].replace('x86-64', 'x86_64')}-`;
+  const prefix = prefixOf(target);
+  if (!hasCompiler(prefix)) {
+    const lacking = `to build for ${target}: apt-get install -y g++-${machines[target]}`;
+    if (!values.available) fail(lacking);
+    console.error(`build:prebuilds: left out; ${lacking}`);
+    continue;
+  }
   const built = target === process.arch ? buildHere() : buildAcross(target, prefix);
   const place = `prebuilds/linux-${target}/vfio.glibc.node`;
   mkdirSync(`prebuilds/linux-${target}`, { recursive: true });
   run(`${prefix}strip`, ['--strip-all', '-o', place, built]);
+}
+
+/** Of the names of the compiler and its kin. */
+function prefixOf(target) {
+  return target === process.arch ? '' : `${machines[target].replace('x86-64', 'x86_64')}-`;
+}
+
+function hasCompiler(prefix) {
+  return spawnSync(`${prefix}g++`, ['--version']).error === undefined;
 }
 
 function buildHere() {
@@ -35,8 +56,6 @@ function buildAcross(target, prefix) {
   const sources = hashOfSources(target);
   if (isBuilt(addon, stamp, sources)) return addon;
 
-  if (spawnSync(`${prefix}g++`, ['--version']).error !== undefined)
-    fail(`to build for ${target}: apt-get install -y g++-${machines[target]}`);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   copyFileSync('binding.gyp', `${folder}/binding.gyp`);

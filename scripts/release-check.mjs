@@ -1,0 +1,102 @@
+// npm run release:check [-- --out DIR]: builds all that a release has, packs it, and proves that very
+// tarball: its files, its binaries, its size, its types, and that it works where it is installed. With --out
+// the tarball stays there, to be published; otherwise it is removed.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
+import { binaries, problemsOfBinaries } from './package-binaries.mjs';
+import { problemsOfFiles } from './package-files.mjs';
+import { unpack } from './unpack.mjs';
+
+/** Of what one platform needs: the tarball without the other's binary, in bytes. */
+const mostBytes = 600_000;
+
+const { values } = parseArgs({ options: { out: { type: 'string' } } });
+const out = values.out === undefined ? undefined : resolve(values.out);
+const folder = out ?? mkdtempSync(join(tmpdir(), 'vfio-release-'));
+const durations = [];
+try {
+  mkdirSync(folder, { recursive: true });
+  timed('the build', () => {
+    run('npm', ['run', '--silent', 'build:ts']);
+    run('npm', ['run', '--silent', 'build:prebuilds']);
+  });
+  const tarball = timed('packing', () => pack(folder));
+  timed('the contents', () => checkContents(tarball));
+  timed('publint', () => run('publint', ['--strict', tarball]));
+  timed('attw', () => run('attw', ['--profile', 'esm-only', tarball]));
+  timed('the tests of the package', () =>
+    run('npm', ['run', '--silent', 'test:tarball'], { VFIO_TARBALL: tarball }),
+  );
+  console.log(`release:check: ${tarball} can be published`);
+} catch (error) {
+  console.error(`release:check: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  if (out === undefined) rmSync(folder, { recursive: true });
+  for (const line of durations) console.log(line);
+}
+
+function pack(folder) {
+  const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder];
+  const { status, stdout, error } = spawnSync('npm', args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (error) throw error;
+  if (status !== 0) throw new Error('npm pack failed');
+  return join(folder, JSON.parse(stdout)[0].filename);
+}
+
+function checkContents(tarball) {
+  const unpacked = unpack(tarball);
+  try {
+    const problems = [...problemsOfFiles(unpacked), ...problemsOfBinaries(unpacked)];
+    if (problems.length === 0) problems.push(...problemsOfSize(unpacked));
+    if (problems.length > 0) throw new Error(`the tarball is wrong\n  ${problems.join('\n  ')}`);
+  } finally {
+    rmSync(unpacked, { recursive: true });
+  }
+}
+
+function problemsOfSize(unpacked) {
+  return binaries.flatMap(({ path }) => {
+    const others = binaries.filter((other) => other.path !== path);
+    const size = packedSize(
+      unpacked,
+      others.map((other) => other.path),
+    );
+    console.log(`release:check: ${size} bytes packed, with ${path} alone`);
+    return size > mostBytes
+      ? [`with ${path} alone it has ${size} bytes, more than ${mostBytes}`]
+      : [];
+  });
+}
+
+function packedSize(unpacked, without) {
+  const excluded = without.map((path) => `--exclude=./${path}`);
+  const args = ['--create', ...excluded, '--directory', unpacked, '.'];
+  const { status, stdout, error } = spawnSync('tar', args, { maxBuffer: 2 ** 30 });
+  if (error) throw error;
+  if (status !== 0) throw new Error('tar failed');
+  return gzipSync(stdout, { level: 9 }).length;
+}
+
+function timed(what, work) {
+  const begin = Date.now();
+  const result = work();
+  durations.push(`release:check: ${what} took ${((Date.now() - begin) / 1000).toFixed(1)} s`);
+  return result;
+}
+
+function run(command, args, env = {}) {
+  const { status, error } = spawnSync(command, args, {
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`${[command, ...args].join(' ')} failed`);
+}
