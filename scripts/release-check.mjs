@@ -29,7 +29,10 @@ try {
   timed('publint', () => run('publint', ['--strict', tarball]));
   timed('attw', () => run('attw', ['--profile', 'esm-only', tarball]));
   timed('the tests of the package', () =>
-    run('npm', ['run', '--silent', 'test:tarball'], { VFIO_TARBALL: tarball }),
+    run('npm', ['run', '--silent', 'test:tarball'], {
+      VFIO_TARBALL: tarball,
+      VFIO_TEST_BUILD: '1',
+    }),
   );
   console.log(`release:check: ${tarball} can be published`);
 } catch (error) {

@@ -87,6 +87,12 @@ export class Project {
     return this.output('node', tool(program), ...args, ...command);
   }
 
+  /** The same, however it ends. */
+  tryExec(...command: string[]): Promise<Ended> {
+    const { program, args } = this.#manager.exec;
+    return this.run('node', tool(program), ...args, ...command);
+  }
+
   /** Puts a file of the checkout here; answers its path. */
   copy(file: string, name: string): string {
     const path = join(this.folder, name);
