@@ -51,16 +51,18 @@ Content ReadTarget(int at, const char* path) {
 }
 
 // Appends the names in a folder, without '.' and '..'; 0 or -errno. readdir would make three system
-// calls more for a folder of one entry. glibc has getdents64 since 2.30 only.
+// calls more for a folder of one entry. glibc has getdents64 since 2.30 only, musl no dirent64;
+// where numbers of files have 64 bits, dirent is the kernel's.
 int AppendNames(int folder, std::vector<std::string>& names) {
-  alignas(dirent64) std::array<char, kMostBytes> entries;
+  static_assert(sizeof(ino_t) == 8 && sizeof(off_t) == 8);
+  alignas(dirent) std::array<char, kMostBytes> entries;
   for (;;) {
     const int length = RetryOnSignal([&] {
       return static_cast<int>(syscall(SYS_getdents64, folder, entries.data(), entries.size()));
     });
     if (length <= 0) return length;
     for (size_t at = 0; at < static_cast<size_t>(length);) {
-      const auto* entry = reinterpret_cast<const dirent64*>(&entries[at]);
+      const auto* entry = reinterpret_cast<const dirent*>(&entries[at]);
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") names.emplace_back(name);
       at += entry->d_reclen;
