@@ -32,7 +32,7 @@ const { metafile, outputFiles } = await build({
 for (const { path, text } of outputFiles) {
   const { code } = await transform(text, { format: 'esm', target: 'node20.19' });
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, withClassNames(code));
+  writeFileSync(path, withBuiltinsAskedFor(withClassNames(code)));
 }
 await rollUpTypes(metafile.outputs['dist/index.js'].exports);
 copyFileSync('build-types/index.d.ts', 'dist/index.d.ts');
@@ -44,4 +44,17 @@ function withClassNames(code) {
     (text, name) => text.replace(new RegExp(`\\b_${name}\\b`, 'g'), name),
     code,
   );
+}
+
+/**
+ * Node's modules are asked for, not imported: an import reads all that a module exports, and with that
+ * loads what lies behind its getters, which took a seventh of the time that the whole import takes.
+ */
+function withBuiltinsAskedFor(code) {
+  const asked = code.replace(/^import \{ (.+) \} from ("node:.+");$/gm, (_, names, module) => {
+    return `const { ${names.replaceAll(' as ', ': ')} } = process.getBuiltinModule(${module});`;
+  });
+  const left = /^import .*"node:.*$/m.exec(asked);
+  if (left !== null) throw new Error(`only names can be asked for: ${left[0]}`);
+  return asked;
 }

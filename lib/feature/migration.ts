@@ -5,7 +5,8 @@ import { defineInspect } from '../inspect_handle.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { call, run, runSync, type Steps } from '../steps.ts';
 import { noData, operation, type FeatureCalls } from './call.ts';
-import { MigrationSink, MigrationSource } from './migration_data.ts';
+import type { MigrationSink, MigrationSource } from './migration_data.ts';
+import { migrationSink, migrationSource } from './migration_data.ts';
 import { feature } from './names.ts';
 
 /** See enum vfio_device_mig_state in linux/vfio.h for what a device does in each. */
@@ -196,8 +197,8 @@ export class Migration {
   #flow(state: MigrationState, data: NativeFd): MigrationSource | MigrationSink {
     const what = `the migration data of ${this.#calls.address}`;
     const fd = OwnedFd.adopt(data, what, 'migration data');
-    if (state === 'resuming') return new MigrationSink(fd);
-    this.#source = new MigrationSource(fd, () => this.#last.startsWith('pre-copy'));
+    if (state === 'resuming') return migrationSink(fd);
+    this.#source = migrationSource(fd, () => this.#last.startsWith('pre-copy'));
     return this.#source;
   }
 }

@@ -1,4 +1,4 @@
-import { Readable, Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { binding } from '../binding.ts';
 import { check } from '../call.ts';
 import type { VfioError } from '../errors.ts';
@@ -26,116 +26,144 @@ export interface PrecopyInfo {
  * A device's state, flowing out. In a pre-copy state it has temporary ends, which `idle` tells: reading
  * goes on with the next change of state, or `more()`. Its end is reached in the state stop-copy.
  */
-export class MigrationSource extends Readable {
-  readonly #fd: OwnedFd;
-  readonly #isPrecopy: () => boolean;
-  /** The kernel had no more for now, and the stream wants some. */
-  #idle = false;
-
-  static {
-    defineInspect(this, 'MigrationSource', (source) => {
-      return { state: source.#fd.closed ? 'closed' : 'open' };
-    });
-  }
-
-  /** @internal */
-  constructor(fd: OwnedFd, isPrecopy: () => boolean) {
-    super({ highWaterMark: chunk });
-    this.#fd = fd;
-    this.#isPrecopy = isPrecopy;
-  }
-
+export interface MigrationSource extends Readable {
   /**
    * What is still to be read, for deciding when to go on to stop-copy (VFIO_MIG_GET_PRECOPY_INFO).
    *
    * @throws VfioError `EINVAL` in another state than pre-copy; `ERR_VFIO_CLOSED`
    */
-  async precopyInfo(): Promise<PrecopyInfo> {
-    return await run(this.#precopyInfo());
-  }
+  precopyInfo(): Promise<PrecopyInfo>;
 
   /** As {@link precopyInfo}, blocking. */
-  precopyInfoSync(): PrecopyInfo {
-    return runSync(this.#precopyInfo());
-  }
+  precopyInfoSync(): PrecopyInfo;
 
   /** Looks whether there is more after a temporary end. */
-  more(): void {
-    if (!this.#idle) return;
-    this.#idle = false;
-    this._read(chunk);
-  }
-
-  /** @internal */
-  override _read(size: number): void {
-    this.#read(Math.min(Math.max(size, 1), chunk)).catch((error: unknown) => {
-      this.destroy(error as Error);
-    });
-  }
-
-  /** @internal */
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    closeThen(this.#fd, error, callback);
-  }
-
-  *#precopyInfo(): Steps<PrecopyInfo> {
-    const answer = yield* call('precopyInfo', this.#fd.native);
-    const named = { syscall: 'ioctl', request: 'VFIO_MIG_GET_PRECOPY_INFO' };
-    if (typeof answer !== 'object') throw failed(answer, named);
-    const { 1: flags = 0 } = answer;
-    const [, initialBytes = 0n, dirtyBytes = 0n] = new BigUint64Array(answer.buffer);
-    return { initialBytes, dirtyBytes, reinit: (flags & 1) !== 0 };
-  }
-
-  async #read(size: number): Promise<void> {
-    const answer = await binding().readData(this.#fd.native, size);
-    // Some drivers tell a temporary end as they tell the last one.
-    const isEmpty = typeof answer === 'object' && answer.length === 0;
-    if (answer === ENOMSG || (isEmpty && this.#isPrecopy())) {
-      this.#idle = true;
-      this.emit('idle');
-      return;
-    }
-    if (typeof answer !== 'object') throw failed(answer, { syscall: 'read' });
-    this.push(isEmpty ? null : answer);
-  }
+  more(): void;
 }
 
 /** A device's state, flowing in. It is judged when the device leaves the state resuming. */
-export class MigrationSink extends Writable {
-  readonly #fd: OwnedFd;
+export type MigrationSink = Writable;
 
-  static {
-    defineInspect(this, 'MigrationSink', (sink) => {
-      return { state: sink.#fd.closed ? 'closed' : 'open' };
-    });
-  }
+type Streams = ReturnType<typeof defineStreams>;
 
-  /** @internal */
-  constructor(fd: OwnedFd) {
-    super({ highWaterMark: chunk });
-    this.#fd = fd;
-  }
+/** Not before a device migrates: node:stream takes a tenth of the time of an import of the library. */
+let streams: Streams | undefined;
 
-  /** @internal */
-  override _write(bytes: Buffer, _encoding: string, callback: (error?: Error) => void): void {
-    this.#write(bytes).then(() => {
-      callback();
-    }, callback);
-  }
+export function migrationSource(fd: OwnedFd, isPrecopy: () => boolean): MigrationSource {
+  streams ??= defineStreams();
+  return new streams.MigrationSource(fd, isPrecopy);
+}
 
-  /** @internal */
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    closeThen(this.#fd, error, callback);
-  }
+export function migrationSink(fd: OwnedFd): MigrationSink {
+  streams ??= defineStreams();
+  return new streams.MigrationSink(fd);
+}
 
-  async #write(bytes: Uint8Array): Promise<void> {
-    for (let rest = bytes; rest.length > 0;) {
-      const part = new Uint8Array(rest.subarray(0, chunk));
-      const taken = check(await binding().writeData(this.#fd.native, part), { syscall: 'write' });
-      rest = rest.subarray(taken);
+function defineStreams() {
+  const { Readable, Writable } = process.getBuiltinModule('node:stream');
+  return { MigrationSource: sourceClass(Readable), MigrationSink: sinkClass(Writable) };
+}
+
+function sourceClass(Base: typeof Readable) {
+  return class MigrationSource extends Base {
+    readonly #fd: OwnedFd;
+    readonly #isPrecopy: () => boolean;
+    /** The kernel had no more for now, and the stream wants some. */
+    #idle = false;
+
+    static {
+      defineInspect(this, 'MigrationSource', (source) => {
+        return { state: source.#fd.closed ? 'closed' : 'open' };
+      });
     }
-  }
+
+    constructor(fd: OwnedFd, isPrecopy: () => boolean) {
+      super({ highWaterMark: chunk });
+      this.#fd = fd;
+      this.#isPrecopy = isPrecopy;
+    }
+
+    async precopyInfo(): Promise<PrecopyInfo> {
+      return await run(this.#precopyInfo());
+    }
+
+    precopyInfoSync(): PrecopyInfo {
+      return runSync(this.#precopyInfo());
+    }
+
+    more(): void {
+      if (!this.#idle) return;
+      this.#idle = false;
+      this._read(chunk);
+    }
+
+    override _read(size: number): void {
+      this.#read(Math.min(Math.max(size, 1), chunk)).catch((error: unknown) => {
+        this.destroy(error as Error);
+      });
+    }
+
+    override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+      closeThen(this.#fd, error, callback);
+    }
+
+    *#precopyInfo(): Steps<PrecopyInfo> {
+      const answer = yield* call('precopyInfo', this.#fd.native);
+      const named = { syscall: 'ioctl', request: 'VFIO_MIG_GET_PRECOPY_INFO' };
+      if (typeof answer !== 'object') throw failed(answer, named);
+      const { 1: flags = 0 } = answer;
+      const [, initialBytes = 0n, dirtyBytes = 0n] = new BigUint64Array(answer.buffer);
+      return { initialBytes, dirtyBytes, reinit: (flags & 1) !== 0 };
+    }
+
+    async #read(size: number): Promise<void> {
+      const answer = await binding().readData(this.#fd.native, size);
+      // Some drivers tell a temporary end as they tell the last one.
+      const isEmpty = typeof answer === 'object' && answer.length === 0;
+      if (answer === ENOMSG || (isEmpty && this.#isPrecopy())) {
+        this.#idle = true;
+        this.emit('idle');
+        return;
+      }
+      if (typeof answer !== 'object') throw failed(answer, { syscall: 'read' });
+      this.push(isEmpty ? null : answer);
+    }
+  };
+}
+
+function sinkClass(Base: typeof Writable) {
+  return class MigrationSink extends Base {
+    readonly #fd: OwnedFd;
+
+    static {
+      defineInspect(this, 'MigrationSink', (sink) => {
+        return { state: sink.#fd.closed ? 'closed' : 'open' };
+      });
+    }
+
+    constructor(fd: OwnedFd) {
+      super({ highWaterMark: chunk });
+      this.#fd = fd;
+    }
+
+    override _write(bytes: Buffer, _encoding: string, callback: (error?: Error) => void): void {
+      this.#write(bytes).then(() => {
+        callback();
+      }, callback);
+    }
+
+    override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+      closeThen(this.#fd, error, callback);
+    }
+
+    async #write(bytes: Uint8Array): Promise<void> {
+      for (let rest = bytes; rest.length > 0;) {
+        const part = new Uint8Array(rest.subarray(0, chunk));
+        const taken = check(await binding().writeData(this.#fd.native, part), { syscall: 'write' });
+        rest = rest.subarray(taken);
+      }
+    }
+  };
 }
 
 function failed(
