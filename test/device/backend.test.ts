@@ -20,8 +20,9 @@ import { describeLab } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { hasModule, plug, plugFunctions, unplug } from '../support/hotplug.ts';
-import { libraryFds } from '../support/proc.ts';
+import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
+import { skip } from '../support/skip.ts';
 
 const page = 4096;
 
@@ -88,7 +89,7 @@ describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     await failure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
     await failure(() => VfioDevice.openSync(edu, { backend: 'compat' }), 'EBUSY');
     await other.close();
-    assert.deepEqual(libraryFds(), before);
+    assertNoMore(libraryFds(), before);
   });
 });
 
@@ -111,7 +112,7 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
   });
 
   it('is a sibling on its host driver, which is named, and no bridge', async function () {
-    if (!hasModule('ahci')) this.skip();
+    if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
     const smbus = '0000:00:1f.3';
     const sata = '0000:00:1f.2';
     writeFileSync(`/sys/bus/pci/devices/${smbus}/driver_override`, 'vfio-pci');
@@ -368,7 +369,7 @@ describeLab('a device of a group that threads share', ['edu'], ({ edu }) => {
       assert.equal(second.region('bar0').read32(0), 0x010000ed);
       await second.close();
       await (await VfioDevice.open(edu)).close();
-      assert.deepEqual(libraryFds(), before);
+      assertNoMore(libraryFds(), before);
     });
   }
 });
@@ -385,7 +386,7 @@ describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
           open: (signal) => VfioDevice.open(spec, { backend, signal }),
           check: async () => {
             await turn();
-            assert.deepEqual(libraryFds(), fds);
+            assertNoMore(libraryFds(), fds);
             VfioDevice.openSync(spec, { backend }).closeSync();
             await turn();
           },

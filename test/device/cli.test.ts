@@ -6,7 +6,7 @@ import { run } from '../../lib/cli/run.ts';
 import { VfioDevice } from '../../lib/index.ts';
 import { describeDevice } from '../support/devices.ts';
 import { root } from '../support/root.ts';
-import { vfioFds } from '../support/proc.ts';
+import { assertNoMore, vfioFds } from '../support/proc.ts';
 
 interface Report {
   device: { bus: string; address: string; driver: string | null };
@@ -66,7 +66,7 @@ describeDevice('vfio info', (spec) => {
     const before = vfioFds();
     const { status, report, err } = await info(spec.address, '--no-open');
     assert.deepEqual([status, err], [0, '']);
-    assert.deepEqual(vfioFds(), before);
+    assertNoMore(vfioFds(), before);
     assert.equal(report.cdev.name, device.name);
     assert.equal(report.regions, undefined);
   });

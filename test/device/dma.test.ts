@@ -14,17 +14,10 @@ import { backend, confine, detach, openHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { Edu, KernelLog } from '../support/edu.ts';
-import { openFds, vfioMaps } from '../support/proc.ts';
+import { assertNoMore, openFds, vfioMaps } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
 const page = 4096;
-
-/** How often each is there. */
-function countsOf(targets: string[]): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const target of targets) counts.set(target, (counts.get(target) ?? 0) + 1);
-  return counts;
-}
 
 /** Pages that this process's maps have pinned: type1 counts them as locked. */
 function pinned(): string | undefined {
@@ -104,6 +97,8 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
   it('reaches nothing that is not mapped: the memory stays, the kernel tells', () =>
     open(async (device, ioas, edu) => {
       const log = new KernelLog();
+      const isFault = (line: string): boolean =>
+        line.includes('DMAR: [DMA') && line.includes(' 0x100000 ');
       await using buffer = await DmaBuffer.allocate(page);
       const bytes = Buffer.from(buffer.buffer).fill(0x11);
       const mapping = await ioas.map(buffer, { iova: 0x100000n });
@@ -113,7 +108,7 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
       assert.deepEqual(log.read().filter(isFault), []);
       await edu.store(0x100000n, 64);
       assert.ok(bytes.every((byte) => byte === 0x22));
-      const faults = log.read().filter(isFault);
+      const faults = await log.wait(isFault);
       assert.equal(faults.length, 1, faults.join('\n'));
       assert.match(faults[0] ?? '', new RegExp(`${device.device.address.slice(5)}\\].* 0x100000 `));
       log.close();
@@ -174,13 +169,11 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
       const mapping = ioas.mapSync(buffer);
       assert.equal(pinned(), '4');
       mapping.unmapSync();
-      const before = { fds: countsOf(openFds()), maps: vfioMaps() };
+      const before = { fds: openFds(), maps: vfioMaps() };
       for (let at = 0; at < 99_000; at++) ioas.mapSync(buffer).unmapSync();
       for (let at = 0; at < 1_000; at++) await (await ioas.map(buffer)).unmap();
-      // What earlier tests dropped may be collected meanwhile: there must be no more than before.
-      const more = [...countsOf(openFds())].filter(([of, n]) => n > (before.fds.get(of) ?? 0));
-      assert.deepEqual(more, []);
-      assert.deepEqual(vfioMaps(), before.maps);
+      assertNoMore(openFds(), before.fds);
+      assertNoMore(vfioMaps(), before.maps);
       assert.deepEqual([ioas.mappings, buffer.mappings, pinned()], [[], [], '0']);
     })).timeout(300_000);
 
@@ -207,5 +200,3 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
     assert.ok(device.fd > 0);
   });
 });
-
-const isFault = (line: string): boolean => line.includes('DMAR: [DMA');

@@ -33,6 +33,7 @@ import { describeLab, type TestDevice } from '../support/devices.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { hasModule } from '../support/hotplug.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
+import { skip } from '../support/skip.ts';
 
 async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
   const error = await vfioFailure(run, code);
@@ -140,7 +141,8 @@ describeLab('the reason why a node does not open', ['edu'], ({ edu }) => {
   });
 
   it('is a device cgroup', async function () {
-    if (!/^devices\t/m.test(readFileSync('/proc/cgroups', 'utf8'))) this.skip();
+    const hasDevices = /^devices\t/m.test(readFileSync('/proc/cgroups', 'utf8'));
+    if (!hasDevices) skip(this, 'a kernel with device cgroups, version 1');
     const folder = join(mkdtempSync(join(tmpdir(), 'cgroup-')), 'devices');
     mkdirSync(folder);
     execFileSync('mount', ['-t', 'cgroup', '-o', 'devices', 'none', folder]);
@@ -180,7 +182,7 @@ describeLab('the reason why a group is refused', ['edu'], () => {
   const sata = '0000:00:1f.2';
 
   it('is a sibling on its host driver', async function () {
-    if (!hasModule('ahci')) this.skip();
+    if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
     bindTo(smbus, 'vfio-pci');
     execFileSync('modprobe', ['ahci']);
     const error = await reasonOf(() => VfioDevice.open(smbus), 'EPERM');
@@ -192,7 +194,7 @@ describeLab('the reason why a group is refused', ['edu'], () => {
   });
 
   it('is mended by the hint', async function () {
-    if (!hasModule('ahci')) this.skip();
+    if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
     const { hint = '' } = await reasonOf(() => VfioDevice.open(smbus), 'EPERM');
     const command = /sudo sh -c '(.*)'/.exec(hint)?.[1] ?? '';
     execFileSync('sh', ['-c', command]);
@@ -230,7 +232,7 @@ describeLab('the reason why there is no cdev', ['edu'], () => {
 
   it('is iommufd, which is installed and was not loaded', async function () {
     const isModule = existsSync('/sys/module/iommufd/initstate');
-    if (!isModule) this.skip();
+    if (!isModule) skip(this, 'a kernel with iommufd as a module');
     // This kernel has loaded it: only its sysfs and its nodes are another's.
     const error = await reasonOf(() => Iommufd.open(fakeVfio()), 'ENOENT');
     assert.deepEqual([error.reason, error.certainty], ['iommufd-not-loaded', 'certain']);

@@ -62,10 +62,14 @@ describeLab('many devices', ['nvme0', 'edu', 'mtty', 'nvme1'], (named) => {
   it('are closed again after an abort, and where the listener throws', async () => {
     const reason = new Error('enough');
     const abort = new AbortController();
-    const aborting = openDevices(specs, { signal: abort.signal, settle: true });
-    setTimeout(() => {
+    const abortAtFirst = (): void => {
       abort.abort(reason);
-    }, 20);
+    };
+    const aborting = openDevices(specs, {
+      signal: abort.signal,
+      settle: true,
+      onProgress: abortAtFirst,
+    });
     await assert.rejects(aborting, reason);
     assert.deepEqual(vfioFds(), []);
     const onProgress = (): never => {

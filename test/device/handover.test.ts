@@ -16,7 +16,7 @@ import {
 } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
-import { vfioFds } from '../support/proc.ts';
+import { assertNoMore, vfioFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
 const program = new URL('build-test/programs/handed_device.js', root).pathname;
@@ -37,7 +37,7 @@ describeLab('a device that is handed over', ['edu', 'nvme0', 'mtty', 'edu-port']
     before = vfioFds();
   });
   afterEach(async () => {
-    assert.deepEqual(vfioFds(), before);
+    assertNoMore(vfioFds(), before);
     await (await VfioDevice.open(edu, { timeout: 0 })).close();
   });
 

@@ -8,7 +8,7 @@ import { VfioDevice, VfioError, type Interrupt, type InterruptVector } from '../
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { plug, unplug } from '../support/hotplug.ts';
-import { openFds } from '../support/proc.ts';
+import { assertNoMore, openFds } from '../support/proc.ts';
 
 /** The loop has polled once at least: the first turn may begin after its polling. */
 async function turn(): Promise<void> {
@@ -32,7 +32,7 @@ async function enableOne(interrupt: Interrupt): Promise<InterruptVector> {
   return vector;
 }
 
-const eventfds = (): number => openFds().filter((target) => target.includes('eventfd')).length;
+const eventfds = (): string[] => openFds().filter((target) => target.includes('eventfd'));
 
 describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
   it('are told by name and index, with their counts', async () => {
@@ -242,7 +242,7 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
     await failure(() => {
       msi.trigger();
     }, 'ERR_VFIO_CLOSED');
-    assert.equal(eventfds(), before);
+    assertNoMore(eventfds(), before);
   });
 
   it('are lost in no round of a thousand', async () => {
@@ -262,7 +262,7 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
       await msi.disable();
       assert.equal(told, sent, `in round ${round}`);
     }
-    assert.equal(eventfds(), before);
+    assertNoMore(eventfds(), before);
   }).timeout(120_000);
 
   it('end with a worker that takes them, and leave the device free', async () => {
@@ -273,7 +273,7 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
       await once(worker, 'message');
       await worker.terminate();
     }
-    assert.equal(eventfds(), before);
+    assertNoMore(eventfds(), before);
     await using device = await VfioDevice.open(lab.edu);
     assert.equal((await device.interrupt('msi').enable()).length, 1);
   }).timeout(120_000);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { afterEach, beforeEach, it } from 'mocha';
 import { findCdev, type CdevLocation } from '../../lib/index.ts';
 import { describeDevice, type TestDevice } from '../support/devices.ts';
 import { readmeBlocks } from '../support/readme.ts';
+import { skip } from '../support/skip.ts';
 
 /** Any user but root, in no group that a node could have. */
 const nobody = 65534;
@@ -20,7 +21,7 @@ describeDevice('a node that gets its rights late', (spec) => {
   let cdev: CdevLocation;
 
   beforeEach(function () {
-    if (!isRoot) this.skip();
+    if (!isRoot) skip(this, 'root');
     cdev = findCdev(spec);
     chmodSync(cdev.path, 0o600);
   });
@@ -62,7 +63,7 @@ describeDevice('a node that gets its rights late', (spec) => {
     }
   });
 
-  const title = udevd ? '' : ' (install udev to run this: apt-get install -y udev)';
+  const title = udevd ? '' : ' (udev: apt-get install -y udev)';
   (udevd ? it : it.skip)(`is opened when udevd has applied its rule${title}`, async () => {
     const [rules = ''] = readmeBlocks('udev');
     const rule = rules.replaceAll('"vfio"', `"${nobody}"`);
@@ -71,10 +72,12 @@ describeDevice('a node that gets its rights late', (spec) => {
     writeFileSync('/run/udev/rules.d/70-vfio.rules', rule);
     const daemon = spawn(udevd ?? '', [], { stdio: 'ignore' });
     try {
-      const answer = await openAsUser(spec, {}, () => {
+      const answer = await openAsUser(spec, {}, async () => {
         // The lab's root is a chroot, in which udevadm would do nothing.
         const env = { ...process.env, SYSTEMD_IGNORE_CHROOT: '1' };
-        execFileSync('udevadm', ['control', '--ping', '--timeout=20'], { env });
+        const ping = ['control', '--ping', '--timeout=60'];
+        // It fails at once where udevd does not listen yet.
+        while (spawnSync('udevadm', ping, { env }).status !== 0) await delay(50);
         const uevent = `/sys/dev/char/${cdev.major}:${cdev.minor}/uevent`;
         writeFileSync(uevent, 'add');
       });

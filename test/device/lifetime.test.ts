@@ -4,7 +4,7 @@ import { it } from 'mocha';
 import { Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
 import { describeDevice } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
-import { openFds, vfioFds, vfioMaps } from '../support/proc.ts';
+import { assertNoMore, openFds, vfioFds, vfioMaps } from '../support/proc.ts';
 
 describeDevice('a device from open to close', (spec) => {
   it('is attached to an address space, to another, to none', async () => {
@@ -96,19 +96,20 @@ describeDevice('a device from open to close', (spec) => {
   });
 
   it('closes in the middle of a bind: the bind is refused, the device is free', async () => {
-    const before = openFds().length;
+    const before = openFds();
     const cdev = await openCdev(spec);
     const [bound, closed] = await Promise.allSettled([cdev.bind(), cdev.close()]);
     assert.equal(closed.status, 'fulfilled');
     assert.equal(bound.status, 'rejected');
     assert.equal((bound.reason as { code: string }).code, 'ERR_VFIO_CLOSED');
-    assert.equal(openFds().length, before);
+    assertNoMore(openFds(), before);
     VfioDevice.openSync(spec).closeSync();
   });
 
   it('leaves no descriptor to a child process', async () => {
+    const before = vfioFds().length;
     await using device = await VfioDevice.open(spec);
-    assert.equal(vfioFds().length, 2);
+    assert.ok(vfioFds().length > before);
     const list = 'ls -l /proc/self/fd; cat /proc/self/maps';
     const child = execFileSync('sh', ['-c', list], { encoding: 'utf8' });
     assert.ok(!/vfio|iommu/.test(child), child);
@@ -121,8 +122,9 @@ describeDevice('a device from open to close', (spec) => {
       else await (await VfioDevice.open(spec)).close();
     };
     await round(false);
-    const before = { fds: openFds().sort(), maps: vfioMaps() };
+    const before = { fds: openFds(), maps: vfioMaps() };
     for (let at = 0; at < 1000; at++) await round(at % 2 === 0);
-    assert.deepEqual({ fds: openFds().sort(), maps: vfioMaps() }, before);
+    assertNoMore(openFds(), before.fds);
+    assertNoMore(vfioMaps(), before.maps);
   }).timeout(300_000);
 });

@@ -18,7 +18,7 @@ async function config(...args: string[]): Promise<string> {
 }
 
 describe('the configuration space of each device', () => {
-  const title = hasLspci ? '' : ' (install lspci to run this: apt-get install -y pciutils)';
+  const title = hasLspci ? '' : ' (lspci: apt-get install -y pciutils)';
   if (!hasLspci) it.skip(`is what lspci says of it${title}`, () => undefined);
   else {
     itEach('is what lspci says of it, as VFIO shows it', async (spec) => {

@@ -109,7 +109,8 @@ describeLab('a region for other devices', ['edu', 'e1000e-port', 'edu-port', 'nv
       region.write(memory, new Uint8Array(2 * page));
       await put(part.iova + BigInt(page), pattern(1, 64));
       assert.deepEqual(region.read(memory, 2 * page), new Uint8Array(2 * page));
-      assert.equal(log.read().filter((line) => line.includes('addr 0x401000')).length, 1);
+      const faults = await log.wait((line) => line.includes('addr 0x401000'));
+      assert.equal(faults.length, 1);
       await put(part.iova + BigInt(page - 64), pattern(1, 64));
       assert.deepEqual(Buffer.from(region.read(memory + page - 64, 64)), pattern(1, 64));
       const readOnly = await ioas.mapRegion(region, { ...part, iova: 0x500000n, write: false });

@@ -14,6 +14,7 @@ import { backend, openHost, type TestHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { NvmeAdmin } from '../support/nvme.ts';
+import { skip } from '../support/skip.ts';
 
 const token = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
 const other = 'a2b5e27e-4c70-4b33-9a02-1f6a8ce0ab17';
@@ -115,7 +116,7 @@ describeLab('virtual functions', ['nvme-sriov'], (lab) => {
   it('keep their physical function to who has the token, while one is open', function () {
     // On 6.12 they are gone when closing it resets it, until they are made again: then closing one takes a
     // minute, in which the kernel waits for it to answer.
-    if (major < 7) this.skip();
+    if (major < 7) skip(this, 'Linux 7');
     return make(async (pf, [first = ''], { options }) => {
       const withToken = { ...options, vfToken: token };
       await using _vf = await VfioDevice.open(first, withToken);

@@ -61,11 +61,14 @@ describeLab('a device that is unbound in the middle', ['edu', 'edu-port'], (lab)
     assert.ok(config);
     // The same descriptor's number, from another thread: COMMAND is at 4.
     const at = Number(config.offset) + 4;
+    // It goes on until this thread has seen both.
+    const enough = new Int32Array(new SharedArrayBuffer(4));
     const worker = new Worker(
       `const { writeSync } = require('node:fs');
-       const off = Uint8Array.of(0, 0), on = Uint8Array.of(2, 0);
-       for (let round = 0; round < 2000; round++) writeSync(${device.fd}, round % 2 ? on : off, 0, 2, ${at});`,
-      { eval: true },
+       const { workerData: enough } = require('node:worker_threads');
+       const write = (command) => writeSync(${device.fd}, Uint8Array.of(command, 0), 0, 2, ${at});
+       for (let round = 0; round < 1000 || Atomics.load(enough, 0) === 0; round++) write(0), write(2);`,
+      { eval: true, workerData: enough },
     );
     const seen = { data: 0, EIO: 0, ended: false };
     const ended = once(worker, 'exit').then(() => (seen.ended = true));
@@ -79,6 +82,7 @@ describeLab('a device that is unbound in the middle', ['edu', 'edu-port'], (lab)
           seen.EIO++;
         }
       }
+      if (seen.data > 0 && seen.EIO > 0) Atomics.store(enough, 0, 1);
       await setImmediate();
     }
     await ended;

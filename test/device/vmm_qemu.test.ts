@@ -9,7 +9,9 @@ import { root } from '../support/root.ts';
 /** A QEMU from 9.0 on: test/lab/vmm.test.ts says which. */
 const qemu = process.env['VFIO_TEST_QEMU'];
 
-describeLab('a device that QEMU is given', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
+const title = qemu === undefined ? ' (a newer QEMU: npm test -- build lab)' : '';
+
+describeLab(`a device that QEMU is given${title}`, ['edu', 'nvme0'], ({ edu, nvme0 }) => {
   const itWithQemu = qemu === undefined ? it.skip : it;
 
   itWithQemu('is on its guest’s bus, and comes back when it ends (the example)', () => {

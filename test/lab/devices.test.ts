@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { describe, it } from 'mocha';
 
-import { lab } from './vm.ts';
+import { lab, skipUnlessPrepared } from './vm.ts';
 
 interface Seen {
   name: string;
@@ -30,8 +30,7 @@ describe('the devices of the lab', function () {
     ['7.3', ['--kernel', '7.3', '--nvme', '3'], true],
   ] as const) {
     it(`are bound to vfio-pci as the manifest says, and can be unplugged (${lane})`, async function () {
-      // Building it takes minutes: set this once it is prepared (npm run lab -- --kernel 7.3 --prepare).
-      if (lane === '7.3' && process.env['VFIO_LAB_TEST_7_3'] !== '1') this.skip();
+      if (lane === '7.3') skipUnlessPrepared(this);
       const { stdout, stderr, status } = await lab([...args, 'node', '--import', 'tsx', PROGRAM]);
       assert.deepEqual([stderr, status], ['', 0]);
       const report = JSON.parse(stdout.toString()) as Report;

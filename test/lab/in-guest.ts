@@ -11,7 +11,7 @@ interface Device {
   address: string;
 }
 
-const SECONDS_TO_LEAVE = 10;
+const SECONDS_TO_LEAVE = 120;
 
 function folder({ bus, address }: Device): string {
   return `/sys/bus/${bus}/devices/${address}`;

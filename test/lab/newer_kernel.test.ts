@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
-import { CHECKOUT, lab } from './vm.ts';
+import { CHECKOUT, lab, skipUnlessPrepared } from './vm.ts';
 
 // `npm run test:lab` runs them on 6.12, which has no regions for other devices, maps addresses only, and
 // checks no tokens.
 
 describe('the device tests', () => {
   it('pass on Linux 7.3', async function () {
-    if (process.env['VFIO_LAB_TEST_7_3'] !== '1') this.skip();
+    skipUnlessPrepared(this);
     const files = join(CHECKOUT, 'build-test/test/device/*.test.js');
     const mocha = ['npx', 'mocha', '--no-config', '--timeout', '60000', '--reporter', 'dot', files];
     const { stdout, status } = await lab([

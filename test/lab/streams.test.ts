@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import { after, describe, it } from 'mocha';
 
-import { lab, startLab } from './vm.ts';
+import { lab, qemuOf, startLab } from './vm.ts';
 
 const folders: string[] = [];
 
@@ -15,16 +15,6 @@ function folderIn(parent: string, name = 'vfio-lab-test-'): string {
   const folder = mkdtempSync(join(parent, name));
   folders.push(folder);
   return folder;
-}
-
-function programOf(id: string): string {
-  return readFileSync(`/proc/${id}/cmdline`, 'utf8').split('\0', 1)[0] ?? '';
-}
-
-function descendants(id: string): string[] {
-  const list = readFileSync(`/proc/${id}/task/${id}/children`, 'utf8').split(' ');
-  const children = list.filter((child) => child !== '');
-  return [...children, ...children.flatMap(descendants)];
 }
 
 after(() => {
@@ -60,7 +50,7 @@ describe('the lab passes on', () => {
     assert.deepEqual([stderr, status], ['', 0]);
     const [x, variable, date] = stdout.toString().split('\n');
     assert.deepEqual([x, variable], ['x', '1']);
-    assert(Math.abs(Number(date) - Date.now() / 1000) < 60, 'the clock');
+    assert(Math.abs(Number(date) - Date.now() / 1000) < 300, 'the clock');
     assert.equal(readFileSync(join(results, 'word'), 'utf8'), '$HOME\n"');
     assert.equal(readFileSync(join(results, 'A'), 'utf8'), "it's");
     assert(!existsSync(join(elsewhere, 'x')));
@@ -105,14 +95,9 @@ describe('the lab ends', () => {
   it('not when its VM dies while it boots: it boots another', async function () {
     // Seen once in many runs: the second boot stood still, as the emulator's boots now and then do.
     this.retries(2);
-    const child = startLab(['--deadline', '50', 'echo', 'booted']);
-    assert(child.stdout && child.pid !== undefined);
-    let qemu: string | undefined;
-    while (qemu === undefined) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      qemu = descendants(`${child.pid}`).find((id) => programOf(id).includes('qemu'));
-    }
-    process.kill(Number(qemu), 'SIGKILL');
+    const child = startLab(['--deadline', '150', 'echo', 'booted']);
+    assert(child.stdout);
+    process.kill(await qemuOf(child), 'SIGKILL');
     const closed = once(child, 'close');
     const [said] = (await Promise.race([once(child.stdout, 'data'), closed])) as [Buffer];
     assert.equal(String(said), 'booted\n');
@@ -121,10 +106,9 @@ describe('the lab ends', () => {
 
   it('at SIGTERM, without leaving QEMU behind', async () => {
     const child = startLab(['sh', '-c', 'echo ready; sleep 1000']);
-    assert(child.stdout && child.pid !== undefined);
+    assert(child.stdout);
     await once(child.stdout, 'data');
-    const qemu = descendants(`${child.pid}`).find((id) => programOf(id).includes('qemu'));
-    assert(qemu);
+    const qemu = await qemuOf(child);
     child.kill('SIGTERM');
     const [status] = (await once(child, 'close')) as [number | null];
     assert.equal(status, 143);

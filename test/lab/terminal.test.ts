@@ -5,9 +5,10 @@ import { join } from 'node:path';
 
 import { afterEach, describe, it } from 'mocha';
 
-import { CHECKOUT } from './vm.ts';
+import { CHECKOUT, qemuOf } from './vm.ts';
 
-const PATIENCE = 30_000;
+/** For how many milliseconds anything is waited for; a busy machine boots in a minute. */
+const PATIENCE = 200_000;
 
 /** The lab in a terminal of 101 by 33, which script(1) makes; its name comes first. */
 class TerminalSession {
@@ -48,6 +49,11 @@ class TerminalSession {
     }
   }
 
+  /** Waits until the VM has begun. */
+  async boots(): Promise<void> {
+    await qemuOf(this.#script);
+  }
+
   /** What a failed test leaves behind would keep mocha from ending. */
   close(): void {
     this.#script.kill('SIGKILL');
@@ -85,8 +91,8 @@ describe('the lab in a terminal', () => {
     session.type('\x03');
     await session.expect(/next: $/);
     execFileSync('stty', ['-F', name, 'rows', '20', 'cols', '80']);
-    session.type('sleep 1; stty size\r');
-    await session.expect(/20 80\s+next: $/);
+    session.type('until stty size | grep "20 80"; do sleep 0.1; done\r');
+    await session.expect(/\n20 80\s+next: $/);
     session.type('exit 5\r');
     assert.equal(await session.status(), 5);
   });
@@ -94,7 +100,7 @@ describe('the lab in a terminal', () => {
   it('lets Ctrl-C stop the lab while it boots', async () => {
     session = new TerminalSession('true');
     await session.expect(/\/dev\/pts\/\d+/);
-    await new Promise((resolve) => setTimeout(resolve, 2000));
+    await session.boots();
     session.type('\x03');
     assert.equal(await session.status(), 130);
   });

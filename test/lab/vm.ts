@@ -1,7 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
+import { skip } from '../support/skip.ts';
 
 export const CHECKOUT: string = join(import.meta.dirname, '../..');
 
@@ -20,6 +23,42 @@ export interface LabSettings {
 export function startLab(args: readonly string[], cwd: string = CHECKOUT): ChildProcess {
   const tsx = join(CHECKOUT, 'node_modules/.bin/tsx');
   return spawn(tsx, [join(CHECKOUT, 'lab/main.ts'), ...args], { cwd, stdio: 'pipe' });
+}
+
+/** Building Linux 7.3 takes minutes: its tests run where somebody has prepared it and says so. */
+export function skipUnlessPrepared(context: Mocha.Context): void {
+  if (process.env['VFIO_LAB_TEST_7_3'] === '1') return;
+  skip(context, 'Linux 7.3: npm run lab -- --kernel 7.3 --prepare, then VFIO_LAB_TEST_7_3=1');
+}
+
+/** The process of QEMU that a started lab has, once it has one. */
+export async function qemuOf({ pid }: ChildProcess): Promise<number> {
+  for (;;) {
+    const qemu = descendants(`${pid ?? 0}`).find((id) => programOf(id).includes('qemu'));
+    if (qemu !== undefined) return Number(qemu);
+    await setTimeout(50);
+  }
+}
+
+function descendants(id: string): string[] {
+  const list = readOf(`/proc/${id}/task/${id}/children`).split(' ');
+  const children = list.filter((child) => child !== '');
+  return [...children, ...children.flatMap(descendants)];
+}
+
+function programOf(id: string): string {
+  return readOf(`/proc/${id}/cmdline`).split('\0', 1)[0] ?? '';
+}
+
+/** Nothing, of a process that ended meanwhile. */
+function readOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' && code !== 'ESRCH') throw error;
+    return '';
+  }
 }
 
 export async function lab(

@@ -41,7 +41,7 @@ export function describeLab<Name extends string>(
     body(Object.fromEntries(all) as Record<Name, TestDevice>);
   };
   if (!found.includes(undefined)) describe(title, run);
-  else describe.skip(`${title} (needs the lab's ${names.join(', ')}: npm run test:lab)`, run);
+  else describe.skip(`${title} (the lab's ${names.join(', ')}: npm run test:lab)`, run);
 }
 
 /** A test for each device; one pending test where there is none. */

@@ -95,6 +95,15 @@ export class KernelLog {
     }
   }
 
+  /** Waits until there is such a message; answers all of that kind since the last call. */
+  async wait(isWanted: (line: string) => boolean): Promise<string[]> {
+    for (;;) {
+      const found = this.read().filter(isWanted);
+      if (found.length > 0) return found;
+      await setTimeout(5);
+    }
+  }
+
   close(): void {
     closeSync(this.#fd);
   }

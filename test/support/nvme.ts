@@ -5,6 +5,8 @@ import type { MappedRegion } from '../../lib/region/mapped_region.ts';
 const page = 4096;
 /** Entries of both queues: a page holds no more submissions. */
 const entries = 32;
+/** For how many milliseconds a controller is waited for. */
+const patience = 30_000;
 
 /** Registers of an NVMe controller (NVM Express Base Specification, 3.1). */
 const register = { cc: 0x14, csts: 0x1c, aqa: 0x24, asq: 0x28, acq: 0x30, sq: 0x1000, cq: 0x1004 };
@@ -38,12 +40,12 @@ export class NvmeAdmin implements Disposable {
     const mapping = await space.map(buffer, { iova });
     const bar = device.region('bar0').map();
     bar.write32(register.cc, 0);
-    await bar.poll32(register.csts, 1, 0);
+    await bar.poll32(register.csts, 1, 0, { timeout: patience });
     bar.write32(register.aqa, ((entries - 1) << 16) | (entries - 1));
     bar.write64(register.asq, iova);
     bar.write64(register.acq, iova + BigInt(page));
     bar.write32(register.cc, enabled);
-    await bar.poll32(register.csts, 3, 1);
+    await bar.poll32(register.csts, 3, 1, { timeout: patience });
     return new NvmeAdmin(bar, buffer, mapping);
   }
 
@@ -64,7 +66,7 @@ export class NvmeAdmin implements Disposable {
     submission.setUint32(44, cdw11, true);
     const completion = new DataView(this.#buffer.buffer, page + at * 16, 16);
     this.#bar.write32(register.sq, (at + 1) % entries);
-    const until = performance.now() + 5_000;
+    const until = performance.now() + patience;
     while ((completion.getUint16(14, true) & 1) !== phase) {
       assert.ok(performance.now() < until, 'the controller does not answer');
       await new Promise(setImmediate);

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** A process's descriptors: where each points. One that goes while we look is not there. */
@@ -32,4 +33,17 @@ export function vfioMaps(): string[] {
   return readFileSync('/proc/self/maps', 'utf8')
     .split('\n')
     .filter((line) => /vfio|iommu|memfd/.test(line) && !line.endsWith('vfio.node'));
+}
+
+/**
+ * Nothing is there that was not there before. What earlier tests dropped may be collected meanwhile, so that
+ * there may be less.
+ */
+export function assertNoMore(now: readonly string[], before: readonly string[]): void {
+  const more = [...now];
+  for (const one of before) {
+    const at = more.indexOf(one);
+    if (at >= 0) more.splice(at, 1);
+  }
+  assert.deepEqual(more, []);
 }

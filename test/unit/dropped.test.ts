@@ -14,7 +14,7 @@ import { setTimeout } from 'node:timers/promises';
 const target = (fd: string) => { try { return readlinkSync('/proc/self/fd/' + fd); } catch { return ''; } };
 const count = () => readdirSync('/proc/self/fd').filter((fd) => target(fd) === '/dev/full').length;
 async function untilClosed(kept = 0) {
-  for (let at = 0; at < 100 && count() > kept; at++) {
+  for (let at = 0; at < 1500 && count() > kept; at++) {
     (globalThis as any).gc();
     await setTimeout(20);
   }

@@ -105,7 +105,7 @@ describe('a fault queue that is waited for', () => {
     const child = spawnSync(process.execPath, args, {
       cwd: root,
       encoding: 'utf8',
-      timeout: 20_000,
+      timeout: 100_000,
     });
     assert.deepEqual([child.status, child.stdout], [0, 'aborted\n'], child.stderr);
   });

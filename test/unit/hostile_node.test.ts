@@ -17,7 +17,8 @@ import {
   putFile,
   putNode,
 } from '../support/fake_vfio.ts';
-import { libraryFds } from '../support/proc.ts';
+import { assertNoMore, libraryFds } from '../support/proc.ts';
+import { skip } from '../support/skip.ts';
 
 const nodeOf = ({ devRoot }: Roots): string => `${devRoot}/${fakeNode}`;
 
@@ -75,7 +76,7 @@ describe('in place of a node', () => {
       assert.match(error.message, message);
       const named = Object.entries(error).filter(([key]) => key === 'path' || key === 'device');
       assert.deepEqual(Object.fromEntries(named), { path: nodeOf(roots), device: address });
-      assert.deepEqual(libraryFds(), before);
+      assertNoMore(libraryFds(), before);
     });
   }
 
@@ -87,7 +88,7 @@ describe('in place of a node', () => {
     const before = libraryFds();
     const error = await failure(() => openCdevSync(address, roots), 'ENXIO');
     assert.match(error.message, /vfio7'/);
-    assert.deepEqual(libraryFds(), before);
+    assertNoMore(libraryFds(), before);
     server.close();
   });
 
@@ -96,11 +97,11 @@ describe('in place of a node', () => {
     putFile(roots, 'vfio/devices/x');
     const { status } = spawnSync('mknod', [nodeOf(roots), 'c', '511', '1048575']);
     const makesNodes = status === 0 && process.getuid?.() === 0;
-    if (!makesNodes) this.skip(); // needs root, and a temporary folder that may have devices
+    if (!makesNodes) skip(this, 'root, and a temporary folder that may have devices');
     const before = libraryFds();
     const error = await failure(() => openCdevSync(address, roots), 'ENXIO');
     assert.match(error.message, /no such device or address, open 0000:3b:00\.0 '.*vfio7'/);
-    assert.deepEqual(libraryFds(), before);
+    assertNoMore(libraryFds(), before);
   });
 
   it('a hostile node does not hide the right one of its numbers', () => {
@@ -152,7 +153,7 @@ describe('a node that is swapped all the time', () => {
       await once(racer.stdout, 'data');
       const before = libraryFds();
       const seen = await openMany(roots);
-      assert.deepEqual(libraryFds(), before);
+      assertNoMore(libraryFds(), before);
       const { opened = 0, ERR_VFIO_NODE_MISMATCH: mismatches = 0 } = Object.fromEntries(seen);
       assert.ok(opened > 0 && mismatches > 0, inspect(seen));
     } finally {

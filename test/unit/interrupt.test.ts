@@ -7,7 +7,7 @@ import type { Interrupt } from '../../lib/interrupt/interrupt.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { libraryFds } from '../support/proc.ts';
+import { assertNoMore, libraryFds } from '../support/proc.ts';
 
 const { EIO, ENOSPC } = os.errno;
 
@@ -45,13 +45,13 @@ async function onPlatform(
   const location = { path: '/dev/vfio/devices/vfio0', device: { address: '0000:3b:00.0' } };
   const bound = { fd: { native: 1 }, location } as unknown as BoundCdev;
   const irqs = [{ index: 2, name: 'msix', count: 64, flags }];
-  const before = libraryFds().length;
+  const before = libraryFds();
   await withBinding(fakes, async () => {
     const interrupts = new Interrupts(bound, () => irqs);
     await body(interrupts.get('msix'), tied);
     interrupts.end();
   });
-  assert.equal(libraryFds().length, before, 'every eventfd is closed again');
+  assertNoMore(libraryFds(), before);
 }
 
 const detail = (error: object, name: string): unknown =>

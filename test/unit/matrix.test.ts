@@ -10,7 +10,7 @@ import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls, regionSize } from '../support/fake_kernel.ts';
 import { closeHandles, openHandles, type Handles } from '../support/matrix_handles.ts';
 import { internal, table } from '../support/matrix_table.ts';
-import { libraryFds } from '../support/proc.ts';
+import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 import { countCalls } from '../support/traced_binding.ts';
 
@@ -116,7 +116,7 @@ async function errorOf({ name, call }: Found, given: unknown[]): Promise<unknown
     await withBinding(countCalls(calls), () => begun(call(...given)));
   } catch (error) {
     assert.deepEqual(calls, []);
-    assert.deepEqual(libraryFds(), fds);
+    assertNoMore(libraryFds(), fds);
     return error;
   }
   assert.fail(`${name} did not fail: ${inspect(given)}`);

@@ -52,7 +52,7 @@ const spaces = fc
   .map((parts) => pciSpace(parts.standard, parts.extended, parts.header));
 
 describe('decodePciConfig', () => {
-  const title = hasLspci ? '' : ' (install lspci to run this: apt-get install -y pciutils)';
+  const title = hasLspci ? '' : ' (lspci: apt-get install -y pciutils)';
   (hasLspci ? it : it.skip)(`says what lspci says, of any values of every register${title}`, () => {
     const compared = new Set<string>();
     fc.assert(

@@ -1,0 +1,112 @@
+// The lanes of `npm test`: what runs in each.
+import { readdirSync } from 'node:fs';
+
+/** A part of the tests that runs by itself, beside others. */
+export interface Lane {
+  name: string;
+  /** The program and its arguments; a lane of tests writes its results to that file of the folder. */
+  command: (folder: string, file: string) => string[];
+  /** It has no tests of mocha: its exit status alone says how it went. */
+  isCheck?: boolean;
+  /** The lanes that have to have passed before. */
+  after?: readonly string[];
+}
+
+const node = (...args: string[]): string[] => [process.execPath, ...args];
+const npm = (script: string): string[] => ['npm', 'run', '--silent', script];
+const mocha = 'node_modules/mocha/bin/mocha.js';
+const built = { after: ['build'] };
+
+/** Of sources, by tsx; `support` is where the reporter is. */
+function reportTo(file: string, support = 'test/support', extension = 'ts'): string[] {
+  return [
+    ...['--require', `./${support}/whole_errors.${extension}`],
+    ...['--reporter', `./${support}/reporter.${extension}`],
+    ...['--reporter-option', `output=${file}`],
+  ];
+}
+
+function sources(pattern: string, timeout: number): Lane['command'] {
+  const args = ['--no-config', '--import=tsx', '--timeout', `${timeout}`, pattern];
+  return (_folder, file) => node(mocha, ...reportTo(file), ...args);
+}
+
+interface InLab {
+  /** The lab's own options. */
+  lab: readonly string[];
+  /** The device tests, by the names of their files. */
+  tests: readonly string[];
+  /** Files that are loaded before them. */
+  requires?: readonly string[];
+}
+
+/** Runs compiled device tests in the lab. */
+function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
+  const files = tests.map((name) => `build-test/test/device/${name}.test.js`);
+  const loaded = requires.flatMap((file) => ['--require', `./build-test/test/support/${file}.js`]);
+  return (folder, file) => {
+    const options = ['--deadline', '1800', '--results', folder, ...lab, '--'];
+    const report = reportTo(file, 'build-test/test/support', 'js');
+    const tester = [mocha, '--no-config', '--timeout', '120000', ...report, ...loaded, ...files];
+    return node('--import', 'tsx', 'lab/main.ts', ...options, ...node(...tester));
+  };
+}
+
+/** Those that run over every backend. */
+const overBackends = [
+  ...['dma', 'feature', 'interrupt', 'mapped_region', 'pci', 'region', 'removal', 'request'],
+  ...['reset', 'sriov', 'unbind'],
+];
+
+/** Those that need a VM of another kind: a lane of its own, or test/lab, which starts one. */
+const elsewhere = ['noiommu', 'vmm_qemu'];
+
+function byCdev(): string[] {
+  const names = readdirSync('test/device')
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => file.slice(0, -'.test.ts'.length));
+  return names.filter((name) => !elsewhere.includes(name));
+}
+
+function byBackend(backend: string, ...options: string[]): Lane['command'] {
+  const lab = [...options, '--nvme', '2', '--env', `VFIO_TEST_BACKEND=${backend}`];
+  return inLab({ lab, tests: overBackends, requires: ['default_backend'] });
+}
+
+const withoutIommu = 'intel_iommu=off vfio.enable_unsafe_noiommu_mode=1';
+
+/** In the order in which they begin: the longest first, so that none is left over at the end. */
+export const lanes: readonly Lane[] = [
+  { name: 'build', command: () => npm('build:all'), isCheck: true },
+  { name: 'lint', command: () => npm('lint'), isCheck: true },
+  {
+    name: 'prebuilds',
+    command: () => [...npm('build:prebuilds'), '--', '--available'],
+    isCheck: true,
+    ...built,
+  },
+  {
+    name: 'cdev',
+    command: inLab({ lab: ['--nvme', '2'], tests: byCdev() }),
+    ...built,
+  },
+  { name: 'unit', command: (_folder, file) => node(mocha, ...reportTo(file)), ...built },
+  { name: 'group', command: byBackend('group'), ...built },
+  { name: 'compat', command: byBackend('compat'), ...built },
+  { name: 'stock', command: byBackend('group', '--stock'), ...built },
+  { name: 'lab', command: sources('test/lab/*.test.ts', 400_000), ...built },
+  {
+    name: 'package',
+    command: (_folder, file) =>
+      node(mocha, '--config', 'test/package/.mocharc.json', ...reportTo(file)),
+    after: ['build', 'prebuilds'],
+  },
+  {
+    name: 'noiommu',
+    command: inLab({
+      lab: ['--memory', '1024', '--append', withoutIommu],
+      tests: ['noiommu'],
+    }),
+    ...built,
+  },
+];
