@@ -162,7 +162,10 @@ const linkStatus2Fields: FieldTable<PciExpressLinkStatus2> = {
   equalizationRequest: [5, 1],
 };
 
-/** The registers that an endpoint has. The speed of a link is in GT/s, 0 where it has none. */
+/**
+ * The registers that an endpoint has. The speed of a link is in GT/s, 0 where it has none. What the
+ * capability's version or type does not have is undefined, and so is what is cut off.
+ */
 export interface PciExpressRegisters {
   flags: PciExpressFlags;
   /** Such as `endpoint`; `0x…` for what the specification does not know. */
@@ -170,13 +173,14 @@ export interface PciExpressRegisters {
   deviceCapability: PciExpressDeviceCapability;
   deviceControl: PciExpressDeviceControl;
   deviceStatus: PciExpressDeviceStatus;
-  /** A root complex's integrated endpoint has no link: undefined. */
+  /** Those of a link: not of a root complex's integrated endpoint, nor of its event collector. */
   linkCapability?: PciExpressLinkCapability;
   linkControl?: PciExpressLinkControl;
   linkStatus?: PciExpressLinkStatus;
   /** This and what follows: from version 2 of the capability on. */
   deviceCapability2?: PciExpressDeviceCapability2;
   deviceControl2?: PciExpressDeviceControl2;
+  /** Of a link likewise. */
   linkCapability2?: PciExpressLinkCapability2;
   linkControl2?: PciExpressLinkControl2;
   linkStatus2?: PciExpressLinkStatus2;
@@ -194,46 +198,57 @@ const portTypes: Record<number, string> = {
   10: 'root complex event collector',
 };
 
-const sizeOfDevice = 12;
-const sizeWithLink = 20;
-const sizeOfVersion2 = 52;
+/** Where each group of registers ends: all functions have the first, some have the others. */
+const deviceEnd = 12;
+const linkEnd = 20;
+const device2End = 44;
+const link2End = 52;
 
-/** How many bytes the decoder looks at. */
-export function expressMinimum(view: DataView): number {
-  if ((view.getUint16(2, true) & 0xf) >= 2) return sizeOfVersion2;
-  return isIntegrated(view) ? sizeOfDevice : sizeWithLink;
+/** How many bytes every function's capability has. */
+export function expressMinimum(): number {
+  return deviceEnd;
 }
 
-function isIntegrated(view: DataView): boolean {
-  const type = (view.getUint16(2, true) >> 4) & 0xf;
-  return type === 9 || type === 10;
+function isIntegrated(portType: number): boolean {
+  return portType === 9 || portType === 10;
 }
 
-/** Decodes the capability, from its header on. */
+/**
+ * Decodes the capability, from its header on: the registers that its version and type have, as far as
+ * the bytes go.
+ */
 export function decodeExpress(view: DataView): PciExpressRegisters {
   const u16 = <Values>(at: number, table: FieldTable<Values>): Values =>
     decodeFields(view.getUint16(at, true), table);
   const u32 = <Values>(at: number, table: FieldTable<Values>): Values =>
     decodeFields(view.getUint32(at, true), table);
   const flags = u16(2, expressFlagFields);
-  const link = {
-    linkCapability: u32(12, linkCapabilityFields),
-    linkControl: u16(16, linkControlFields),
-    linkStatus: u16(18, linkStatusFields),
-  };
+  const reaches = (end: number): boolean => view.byteLength >= end;
+  const hasLink = !isIntegrated(flags.portType);
+  const isSecond = flags.version >= 2;
   return {
     flags,
     port: portTypes[flags.portType] ?? `0x${flags.portType.toString(16)}`,
     deviceCapability: u32(4, deviceCapabilityFields),
     deviceControl: u16(8, deviceControlFields),
     deviceStatus: u16(10, deviceStatusFields),
-    ...(!isIntegrated(view) && link),
-    ...(flags.version >= 2 && {
-      deviceCapability2: u32(36, deviceCapability2Fields),
-      deviceControl2: u16(40, deviceControl2Fields),
-      linkCapability2: u32(44, linkCapability2Fields),
-      linkControl2: u16(48, linkControl2Fields),
-      linkStatus2: u16(50, linkStatus2Fields),
-    }),
+    ...(hasLink &&
+      reaches(linkEnd) && {
+        linkCapability: u32(12, linkCapabilityFields),
+        linkControl: u16(16, linkControlFields),
+        linkStatus: u16(18, linkStatusFields),
+      }),
+    ...(isSecond &&
+      reaches(device2End) && {
+        deviceCapability2: u32(36, deviceCapability2Fields),
+        deviceControl2: u16(40, deviceControl2Fields),
+      }),
+    ...(isSecond &&
+      hasLink &&
+      reaches(link2End) && {
+        linkCapability2: u32(44, linkCapability2Fields),
+        linkControl2: u16(48, linkControl2Fields),
+        linkStatus2: u16(50, linkStatus2Fields),
+      }),
   };
 }
