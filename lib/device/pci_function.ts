@@ -3,10 +3,11 @@ import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { decodePciConfig, type PciConfig } from '../pci/config.ts';
 import { decodeFields } from '../pci/fields.ts';
-import { commandFields } from '../pci/header.ts';
+import { commandFields, responds } from '../pci/header.ts';
 import type { PciCommand } from '../pci/register_values.ts';
 import { powerControlFields } from '../pci/capabilities.ts';
 import { standardChain } from '../pci/walk.ts';
+import { noAnswerError } from '../region/failure.ts';
 import { findRegion } from '../region/find.ts';
 import type { RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
@@ -71,9 +72,13 @@ export class PciFunction {
     return decodePciConfig(this.readBytes());
   }
 
-  /** Reads the command register. */
+  /**
+   * Reads the command register.
+   *
+   * @throws VfioError `EIO` where the device does not answer; as {@link Region.read}
+   */
   command(): PciCommand {
-    return decodeFields(this.#config.read16(COMMAND), commandFields);
+    return decodeFields(this.#read16(COMMAND), commandFields);
   }
 
   /**
@@ -81,7 +86,8 @@ export class PciFunction {
    * It is off after a device was opened or reset.
    *
    * @throws TypeError for what is no boolean
-   * @throws VfioError `ERR_VFIO_NOT_TAKEN` where the device ignores it; as {@link Region.write}
+   * @throws VfioError `ERR_VFIO_NOT_TAKEN` where the device ignores it, `EIO` where it does not answer; as
+   *   {@link Region.write}
    */
   setBusMaster(on: boolean): void {
     this.#setCommand(BUS_MASTER, 'bus mastering', on);
@@ -104,10 +110,11 @@ export class PciFunction {
   /**
    * Reads the power state.
    *
-   * @throws VfioError `ERR_VFIO_NO_CAPABILITY` for a device without power management
+   * @throws VfioError `ERR_VFIO_NO_CAPABILITY` for a device without power management; `EIO` where it does
+   *   not answer
    */
   powerState(): PciPowerState {
-    const control = this.#config.read16(this.#powerControl());
+    const control = this.#read16(this.#powerControl());
     const { powerState } = decodeFields(control, powerControlFields);
     return powerStates[powerState] ?? 'D0';
   }
@@ -138,9 +145,9 @@ export class PciFunction {
 
   #setCommand(bit: number, what: string, on: unknown): void {
     if (typeof on !== 'boolean') throw invalidType('on', 'a boolean', on);
-    const before = this.#config.read16(COMMAND);
+    const before = this.#read16(COMMAND);
     this.#config.write16(COMMAND, on ? before | bit : before & ~bit);
-    const isOn = (this.#config.read16(COMMAND) & bit) !== 0;
+    const isOn = (this.#read16(COMMAND) & bit) !== 0;
     if (isOn !== on) throw this.#notTaken(`${what} stays ${isOn ? 'on' : 'off'}`);
   }
 
@@ -148,7 +155,7 @@ export class PciFunction {
     const bits = powerStates.indexOf(state as PciPowerState);
     if (bits < 0) throw invalidValue('state', `one of ${powerStates.join(', ')}`, state);
     const offset = this.#powerControl();
-    const kept = this.#config.read16(offset) & ~(PM_STATE | PM_STATUS);
+    const kept = this.#read16(offset) & ~(PM_STATE | PM_STATUS);
     const control = kept | bits;
     return { offset, bytes: Uint8Array.of(control & 0xff, control >> 8) };
   }
@@ -167,9 +174,18 @@ export class PciFunction {
   /** Where the power management capability has its control register. */
   #powerControl(): number {
     const header = this.#config.read(0, Math.min(this.#config.size, 0x100));
+    if (!responds(header)) throw noAnswerError(this.#place.owner.location.device.address);
     const placed = standardChain(header).capabilities.find(({ id }) => id === PM);
-    if (placed !== undefined) return placed.offset + PM_CONTROL;
+    // One that is cut off has no such register: what stands there is another's.
+    if (placed && placed.offset + PM_CONTROL + 2 <= placed.end) return placed.offset + PM_CONTROL;
     throw this.#error('ERR_VFIO_NO_CAPABILITY', 'it has no power management capability');
+  }
+
+  /** A register that has bits which are always 0. @throws VfioError `EIO` where all of them are 1 */
+  #read16(offset: number): number {
+    const value = this.#config.read16(offset);
+    if (value !== 0xffff) return value;
+    throw noAnswerError(this.#place.owner.location.device.address);
   }
 
   #notTaken(what: string): VfioError {

@@ -52,6 +52,11 @@ export interface PciRom {
 
 /** What every function has. */
 export interface PciHeader {
+  /**
+   * Whether the function answered. One that is gone or asleep reads as all ones: what else is said here
+   * of it is then not so.
+   */
+  responds: boolean;
   vendor: number;
   device: number;
   command: PciCommand;
@@ -80,6 +85,15 @@ export interface PciHeader {
 
 export const headerSize = 64;
 
+/**
+ * Whether a header is that of a function which answers. Reserved bits of the status register are 0. The
+ * ids say nothing: a virtual function has ones there, and VFIO shows them also of a device that is gone.
+ */
+export function responds(bytes: Uint8Array): boolean {
+  const view = viewOf(bytes);
+  return view.getUint16(6, true) !== 0xffff || view.getUint32(8, true) !== 0xffff_ffff;
+}
+
 /** How many base address registers each header type has, and where its ROM's is. */
 const layouts = [
   { bars: 6, rom: 0x30 },
@@ -95,6 +109,7 @@ export function decodeHeader(bytes: Uint8Array): PciHeader {
   const headerType = u8(0x0e) & 0x7f;
   const { bars, rom } = layouts[headerType] ?? { bars: 0, rom: undefined };
   return {
+    responds: responds(bytes),
     vendor: u16(0),
     device: u16(2),
     command: decodeFields(u16(4), commandFields),

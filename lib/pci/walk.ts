@@ -33,6 +33,10 @@ export function standardChain(bytes: Uint8Array): Chain {
   if (bytes.length < headerSize) return { capabilities: [] };
   if ((view.getUint16(STATUS, true) & STATUS_HAS_CAPABILITIES) === 0) return { capabilities: [] };
   const isCardBus = (view.getUint8(HEADER_TYPE) & 0x7f) === CARDBUS_BRIDGE;
+  if (bytes.length === headerSize) {
+    const problem = `capabilities are not known: the first ${headerSize} bytes were read, and the device has some beyond`;
+    return { capabilities: [], problem };
+  }
   const end = Math.min(bytes.length, conventionalSize);
   return follow(view.getUint8(isCardBus ? 0x14 : 0x34) & ~3, headerSize, end, 0xff, (offset) => ({
     id: view.getUint8(offset),

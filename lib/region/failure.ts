@@ -12,6 +12,12 @@ export function transferError(call: FailedCall): VfioError {
   return systemError(call, call.errno === EIO ? asleep : undefined);
 }
 
+/** The error where a configuration space reads as ones. */
+export function noAnswerError(device: string): VfioError {
+  const message = `EIO: ${device} does not answer, its configuration space reads as ones: it is gone, or asleep`;
+  return new VfioError({ code: 'EIO', errno: EIO, message, device });
+}
+
 /** Where an access went: the part of a region that is mapped. */
 interface Place {
   owner: Pick<RegionOwner, 'location'>;

@@ -2,9 +2,11 @@ import { binding, type NativeMapping } from '../binding.ts';
 import { check } from '../call.ts';
 import type { RegionInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
+import { responds } from '../pci/header.ts';
 import { msixTable } from '../pci/msix_table.ts';
 import { conventionalSize, viewOf } from '../pci/walk.ts';
 import { checkLength, checkRange } from './checks.ts';
+import { noAnswerError } from './failure.ts';
 import { mappableAreas, readOnlyPart, whyNotMappable, type Area } from './mappable.ts';
 import { MappedRegion } from './mapped_region.ts';
 import { placeOf, readBytes, type RegionPlace } from './transfer.ts';
@@ -67,6 +69,8 @@ function readConfig(
   }
   const length = Math.min(owner.config.size, conventionalSize);
   const bytes = readBytes(placeOf(owner, owner.config), 0, new Uint8Array(length));
+  // A device that does not answer does not say where its MSI-X table is.
+  if (!responds(bytes)) throw noAnswerError(owner.location.device.address);
   const bar = viewOf(bytes).getUint32(BAR0 + index * 4, true);
   const table = msixTable(bytes);
   return {

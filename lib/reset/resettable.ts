@@ -50,7 +50,9 @@ export class Resettable {
    */
   remember(): () => Steps<void> {
     const config = this.#config();
-    const command = config?.read16(PCI_COMMAND);
+    const read = config?.read16(PCI_COMMAND);
+    // A device that does not answer has no Command register to establish again.
+    const command = read === 0xffff ? undefined : read;
     const { interrupts } = this;
     const restorePeers = this.restorePeers.bind(this);
     return function* () {

@@ -102,15 +102,45 @@ describe('decodePciConfig', () => {
     assert.match(decodePciConfig(bytes).problems.join(), /a capability at 0x10 is in the header/);
     const cut = decodePciConfig(bytes.subarray(0, 64));
     assert.deepEqual(cut.capabilities, []);
-    assert.match(cut.problems.join(), /go on at 0x40, where nothing was read/);
+    assert.match(cut.problems.join(), /capabilities are not known: the first 64 bytes were read/);
+    const few = decodePciConfig(bytes.subarray(0, 66));
+    assert.match(few.problems.join(), /go on at 0x40, where nothing was read/);
   });
 
-  it('takes the ones of a device that is gone for data', () => {
-    const { vendor, capabilities, extendedCapabilities } = decodePciConfig(
-      new Uint8Array(4096).fill(0xff),
+  it('says of all ones that the device does not answer', () => {
+    for (const length of [64, 256, 4096]) {
+      const config = decodePciConfig(new Uint8Array(length).fill(0xff));
+      assert.equal(config.responds, false);
+      assert.deepEqual([config.capabilities, config.extendedCapabilities], [[], []]);
+      assert.match(config.problems.join(), /^the device does not answer.* gone, or asleep$/);
+    }
+  });
+
+  it('says so of what VFIO shows of a device that is gone: the ids, and base addresses, are its own', () => {
+    const bytes = put(new Uint8Array(256).fill(0xff), {
+      u32: { 0: 0x5678_1234, 0x10: 0xfe00_0000 },
+    });
+    assert.equal(decodePciConfig(bytes).responds, false);
+    // A virtual function that answers has no ids of its own.
+    const virtual = put(pciSpace([], []), { u32: { 0: 0xffff_ffff } });
+    assert.equal(decodePciConfig(virtual).responds, true);
+  });
+
+  it('does not take what was not read for what is not there', () => {
+    const pcie = { id: 0x10, body: put(new Uint8Array(58), { u16: { 0: 2 } }) };
+    const bytes = pciSpace([pcie], [{ id: 3, body: new Uint8Array(8) }]);
+    assert.deepEqual(decodePciConfig(bytes).problems, []);
+    const unprivileged = decodePciConfig(bytes.subarray(0, 64));
+    assert.deepEqual(unprivileged.capabilities, []);
+    assert.match(unprivileged.problems.join(), /capabilities are not known: the first 64 bytes/);
+    const conventional = decodePciConfig(bytes.subarray(0, 256));
+    assert.match(
+      conventional.problems.join(),
+      /extended capabilities are not known: the first 256/,
     );
-    assert.equal(vendor, 0xffff);
-    assert.deepEqual([capabilities.length, extendedCapabilities], [0, []]);
+    // A device without a list of capabilities has none.
+    bytes[6] = 0;
+    assert.deepEqual(decodePciConfig(bytes.subarray(0, 64)).problems, []);
   });
 
   it('knows 64-bit and I/O base addresses, ROMs, and the headers of bridges', () => {
