@@ -1,4 +1,5 @@
 import { util } from './builtins.ts';
+import { escapeControls } from './controls.ts';
 
 /** A mistake in an argument, with the codes that Node's own functions use. */
 export function invalidType(name: string, expected: string, value: unknown): TypeError {
@@ -48,5 +49,5 @@ export function requireFdNumber(name: string, value: unknown): void {
 /** What the value is, by no code of its own: that could throw, or say something else. */
 function show(value: unknown): string {
   const options = { depth: 0, maxStringLength: 80, breakLength: Infinity, customInspect: false };
-  return util.inspect(value, options);
+  return escapeControls(util.inspect(value, options));
 }

@@ -1,4 +1,5 @@
 import { util } from './builtins.ts';
+import { escapeControls } from './controls.ts';
 import type { Certainty, VfioFacts, VfioReason } from './reasons.ts';
 
 /** Codes of our own, for what no errno says. */
@@ -126,10 +127,12 @@ export class VfioError extends Error {
   declare readonly region?: string;
 
   constructor(details: VfioErrorDetails) {
-    const { code, message, cause, ...rest } = details;
-    super(message, cause === undefined ? undefined : { cause });
+    const { code, message, hint, cause, ...rest } = details;
+    // Names of processes, drivers and files are others' text, and may hold what a terminal obeys.
+    super(escapeControls(message), cause === undefined ? undefined : { cause });
     this.code = code;
-    for (const [key, value] of Object.entries(rest)) {
+    const said = { ...rest, hint: hint === undefined ? undefined : escapeControls(hint) };
+    for (const [key, value] of Object.entries(said)) {
       if (value !== undefined) Object.defineProperty(this, key, { value, enumerable: true });
     }
   }

@@ -107,6 +107,7 @@ export type {
   VfioFacts,
   VfioReason,
 } from './reasons.ts';
+export { printable } from './printable.ts';
 export type { PciRegionName, RegionSpec } from './region/find.ts';
 export type { RegionMapOptions } from './region/map.ts';
 export type { Block, MappedRegion, PollOptions, PollSyncOptions } from './region/mapped_region.ts';

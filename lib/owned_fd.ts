@@ -2,6 +2,7 @@ import { binding, type NativeFd } from './binding.ts';
 import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
+import { escapeControls } from './controls.ts';
 import { VfioError } from './errors.ts';
 
 /** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
@@ -160,7 +161,7 @@ const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPa
     const at = place?.text;
     const from = at === undefined ? '' : `, opened at ${at},`;
     const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
-    process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
+    process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
   }
   void binding()
     .close(fd)

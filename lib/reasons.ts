@@ -113,7 +113,7 @@ export type Certainty = 'certain' | 'likely';
 /** A process that has the device open. */
 export interface Holder {
   pid: number;
-  /** As /proc/<pid>/comm has it. */
+  /** As /proc/<pid>/comm has it: it may hold anything. {@link printable} makes it fit to be shown. */
   command: string;
 }
 

@@ -1,3 +1,4 @@
+import { escapeControls } from '../controls.ts';
 import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
 import type { NodeLocation, SysfsDevice } from '../locate/find_cdev.ts';
@@ -29,5 +30,5 @@ export function requireIsolation<Location extends NodeLocation>(
 /** Told each time: it is the machine's memory. */
 export function warnOfNoiommu({ address }: SysfsDevice): void {
   const message = `${address} is open without an IOMMU: its DMA reaches all memory of this machine`;
-  process.emitWarning(message, { type: 'VfioWarning', code: 'VFIO_NOIOMMU' });
+  process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_NOIOMMU' });
 }

@@ -52,6 +52,8 @@ export const fd: Parameter = {
   good: () => 0,
 };
 
+export const text: Parameter = { name: named('text'), bad: [undefined, ...notStrings] };
+
 export const spec: Parameter = {
   name: /"device(?:\.bus|\.address)?"/,
   bad: [

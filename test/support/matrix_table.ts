@@ -45,6 +45,7 @@ export const table: Record<string, Parameter[]> = {
   openCdevSync: [args.spec, args.openSync],
   openDevices: [args.specs, args.openDevices],
   packDevice: [handover.vfioDevice, handover.ioases],
+  printable: [args.text],
   qemuArguments: [handover.vmmDevices, handover.qemu],
   scatterList: [dma.parts, dma.scatter],
   unpackDevice: [handover.description, handover.descriptors, handover.unpack],

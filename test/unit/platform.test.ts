@@ -24,6 +24,7 @@ const program = `
     closeDevices: () => api.closeDevices([]),
     decodePciConfig: () => api.decodePciConfig(new Uint8Array(256)),
     packDevice: () => assert.throws(() => api.packDevice(), { code: 'ERR_INVALID_ARG_TYPE' }),
+    printable: () => assert.equal(api.printable('a\\x1bb'), 'a\\\\x1bb'),
     qemuArguments: () =>
       assert.throws(() => api.qemuArguments({}), { code: 'ERR_INVALID_ARG_TYPE' }),
     unpackDevice: () =>
