@@ -84,7 +84,7 @@ describe('an error that names what others named', () => {
     const roots = { sysfsRoot: `${root}/sys`, devRoot: `${root}/dev` };
     const calls: [() => unknown, string][] = [
       [() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO'],
-      [() => findCdev(`${root}/dev/vfio/devices/vfio9\u001b[2J`, roots), 'ENOENT'],
+      [() => findCdev(`${root}/dev/vfio/devices/vfio9\u001b[2J`, roots), 'ERR_INVALID_ARG_VALUE'],
       [() => findCdev(`\u202e${name}`, roots), 'ERR_INVALID_ARG_VALUE'],
       [
         () => VfioDevice.open(fakeAddress, { backend: '\u202e' as 'cdev' }),
