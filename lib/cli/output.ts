@@ -1,0 +1,82 @@
+import { fstatSync, writeFileSync } from 'node:fs';
+import { exitStatus, type Output } from './command.ts';
+
+/** One of the process's own streams. What becomes of what was written is told by {@link end}. */
+class Sink {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #isFile: boolean;
+  #error: NodeJS.ErrnoException | undefined;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#isFile = isFile(stream);
+    // Each write is told of its own error; an event that nobody hears would end the process.
+    stream.on('error', () => undefined);
+  }
+
+  write(text: string): void {
+    if (this.#error !== undefined) return;
+    try {
+      // Of a file that takes only a part, Node's stream would lose the rest without a word.
+      if (this.#isFile) writeFileSync(this.#stream.fd, text);
+      else this.#stream.write(text, this.#written);
+    } catch (error) {
+      this.#error = error as NodeJS.ErrnoException;
+    }
+  }
+
+  /** Waits until all is written. Answers why something was not; a reader that went away is no error. */
+  async end(): Promise<NodeJS.ErrnoException | undefined> {
+    if (!this.#isFile && this.#error === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#stream.write('', (error) => {
+          this.#written(error);
+          resolve();
+        });
+      });
+    }
+    return this.#error?.code === 'EPIPE' ? undefined : this.#error;
+  }
+
+  readonly #written = (error: Error | null | undefined): void => {
+    this.#error ??= error ?? undefined;
+  };
+}
+
+function isFile({ fd, isTTY }: NodeJS.WriteStream): boolean {
+  const stat = fstatSync(fd);
+  return stat.isFile() || (stat.isCharacterDevice() && !isTTY);
+}
+
+/** Back to the line's begin, and nothing on it. */
+const emptyLine = '\r\u001b[K';
+
+/**
+ * Runs a command line whose output goes to this process's streams. A reader that goes away (`| head`)
+ * ends the output, and not the command, which closes what it has open and has its own exit status.
+ */
+export async function withProcessOutput(body: (out: Output) => Promise<number>): Promise<number> {
+  const { stdout, stderr } = process;
+  const [results, remarks] = [new Sink(stdout), new Sink(stderr)];
+  const noColour = (process.env['NO_COLOR'] ?? '') !== '';
+  const status = await body({
+    print: (text) => {
+      results.write(`${text}\n`);
+    },
+    note: (text) => {
+      remarks.write(`${text}\n`);
+    },
+    colour: stdout.isTTY && !noColour,
+    progress: stderr.isTTY
+      ? (text) => {
+          remarks.write(`${emptyLine}${text}`);
+        }
+      : undefined,
+    width: stdout.columns > 0 ? stdout.columns : undefined,
+  });
+  const lost = await results.end();
+  if (lost !== undefined) remarks.write(`vfio: the output was not written: ${lost.message}\n`);
+  const silenced = await remarks.end();
+  const isLost = lost !== undefined || silenced !== undefined;
+  return status === exitStatus.ok && isLost ? exitStatus.failed : status;
+}
