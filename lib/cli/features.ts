@@ -1,5 +1,7 @@
 import { VfioDevice } from '../index.ts';
+import { aboutBackends, backendOption, openOptions } from './backend.ts';
 import { exitStatus, type Command, type Invocation } from './command.ts';
+import { jsonText } from './json.ts';
 import { columns } from './text.ts';
 
 export const features: Command = {
@@ -8,20 +10,24 @@ export const features: Command = {
   positionals: ['device'],
   options: {
     json: { type: 'boolean', description: 'Print JSON' },
+    ...backendOption,
   },
   details: `<device> is named as for vfio info, and must be bound to a VFIO driver such as vfio-pci.
 
 Opening a device resets it where it can be reset. Probing changes nothing. The third column is the
-first kernel that has the feature.`,
+first kernel that has the feature.
+
+${aboutBackends}`,
   run: listFeatures,
 };
 
-async function listFeatures({ positionals, flags, out }: Invocation): Promise<number> {
+async function listFeatures(invocation: Invocation): Promise<number> {
+  const { positionals, flags, out } = invocation;
   const [spec = ''] = positionals;
-  await using device = await VfioDevice.open(spec);
+  await using device = await VfioDevice.open(spec, openOptions(invocation));
   const found = await device.features();
   if (flags['json']) {
-    out.print(JSON.stringify(found, undefined, 2));
+    out.print(jsonText(found));
     return exitStatus.ok;
   }
   if (found.length === 0) out.note(`vfio features: ${device.device.address} has none`);

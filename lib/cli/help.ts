@@ -13,8 +13,9 @@ export function overview(commands: readonly Command[]): string {
     '  --help     Say this, or what a command does: vfio <command> --help',
     '  --version  Print the version',
     '',
-    'Exit status: 0 done; 1 failed, the reason is on standard error; 2 the command line makes no',
-    'sense; 3 (info) another holds the device, and only what sysfs says was printed.',
+    'Exit status: 0 done, also where the reader of the output went away; 1 failed, or the output found no',
+    'room: the reason is on standard error; 2 the command line makes no sense; 3 (info) another holds the',
+    'device, and only what sysfs says was printed.',
   ].join('\n');
 }
 

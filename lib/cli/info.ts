@@ -1,5 +1,13 @@
-import { describeDevice, findCdev, VfioDevice, VfioError } from '../index.ts';
+import {
+  describeDevice,
+  findCdev,
+  VfioDevice,
+  VfioError,
+  type OpenDeviceOptions,
+} from '../index.ts';
+import { aboutBackends, backendOption, isByCdev, openOptions } from './backend.ts';
 import { exitStatus, type Command, type Invocation } from './command.ts';
+import { hintOf } from './hints.ts';
 import { infoJson } from './info_json.ts';
 import type { InfoReport } from './info_report.ts';
 import { infoText } from './info_text.ts';
@@ -11,40 +19,45 @@ export const info: Command = {
   options: {
     json: { type: 'boolean', description: 'Print JSON; 64-bit values are hex strings' },
     'no-open': { type: 'boolean', description: 'Do not open the device; print what sysfs says' },
+    ...backendOption,
   },
   details: `<device> is a PCI address (0000:3b:00.0 or 3b:00.0), the UUID of an mdev, a path in sysfs, or a
 node such as /dev/vfio/devices/vfio0. It must be bound to a VFIO driver such as vfio-pci.
 
 Opening a device resets it where it can be reset, and closing it does so again. With --no-open
 nothing is touched. Where another program holds the device, what sysfs says is printed and the exit
-status is 3.`,
+status is 3.
+
+${aboutBackends}`,
   run: printInfo,
 };
 
-async function printInfo({ positionals, flags, out }: Invocation): Promise<number> {
+async function printInfo(invocation: Invocation): Promise<number> {
+  const { positionals, flags, out } = invocation;
   const [spec = ''] = positionals;
+  const options = openOptions(invocation);
   const device = describeDevice(spec);
-  const found = flags['no-open'] ? look(spec) : await open(spec);
+  const found = flags['no-open'] ? look(spec) : await open(spec, options);
   for (const note of found.notes) out.note(note);
-  const { cdev, group, info } = found;
-  const report: InfoReport = { device, cdev, group, info };
+  const { backend, cdev, group, info } = found;
+  const report: InfoReport = { device, backend, cdev, group, info };
   out.print(flags['json'] ? infoJson(report) : infoText(report, out.colour));
   return found.status;
 }
 
 /** What a look at the device, or its opening, found out. */
-interface Found extends Pick<InfoReport, 'cdev' | 'group' | 'info'> {
+interface Found extends Pick<InfoReport, 'backend' | 'cdev' | 'group' | 'info'> {
   notes: string[];
   status: number;
 }
 
-async function open(spec: string): Promise<Found> {
+async function open(spec: string, options: OpenDeviceOptions): Promise<Found> {
   try {
-    await using device = await VfioDevice.open(spec);
+    await using device = await VfioDevice.open(spec, options);
     const { name, path, major, minor, info, backend } = device;
     const node = { name, path, major, minor };
-    const found = { info, notes: [], status: exitStatus.ok };
-    if (backend.kind === 'cdev') return { ...found, cdev: node };
+    const found = { backend, info, notes: [], status: exitStatus.ok };
+    if (isByCdev(device)) return { ...found, cdev: node };
     return { ...found, cdev: null, group: { ...node, why: backend.why } };
   } catch (error) {
     if (!isHeld(error)) throw error;
@@ -64,7 +77,8 @@ function look(spec: string): Found {
   }
 }
 
-function notesOf(what: string, { hint }: VfioError): string[] {
+function notesOf(what: string, error: VfioError): string[] {
+  const hint = hintOf(error);
   return [`vfio info: ${what}`, ...(hint === undefined ? [] : [`hint: ${hint}`])];
 }
 

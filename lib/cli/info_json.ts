@@ -1,13 +1,14 @@
 import type { RegionInfo } from '../index.ts';
 import type { InfoReport } from './info_report.ts';
-import { lossless } from './json.ts';
+import { jsonText } from './json.ts';
 import { hex } from './text.ts';
 
 /** The report as JSON. Sizes and offsets are hex strings: a JSON number would lose bits of 64. */
-export function infoJson({ device, cdev, group, info }: InfoReport): string {
+export function infoJson({ device, backend, cdev, group, info }: InfoReport): string {
   const { name, path, major, minor } = cdev ?? {};
   const report = {
     device,
+    ...(backend && { backend }),
     cdev: cdev && { name, path, major, minor },
     ...(group && { group }),
     ...(info && {
@@ -17,7 +18,7 @@ export function infoJson({ device, cdev, group, info }: InfoReport): string {
       irqs: info.irqs,
     }),
   };
-  return JSON.stringify(report, lossless, 2);
+  return jsonText(report);
 }
 
 function regionJson({ index, name, size, offset, flags, capabilities }: RegionInfo): object {

@@ -4,7 +4,8 @@ import type { InfoReport } from './info_report.ts';
 import { bytes, columns, hex } from './text.ts';
 
 /** The report for a person. */
-export function infoText({ device, cdev, group, info }: InfoReport, colour: boolean): string {
+export function infoText(report: InfoReport, colour: boolean): string {
+  const { device, backend, cdev, group, info } = report;
   const bold = (text: string): string =>
     colour ? styleText('bold', text, { validateStream: false }) : text;
   const ids = device.vendor === null ? '' : `  [${bare(device.vendor)}:${bare(device.device)}]`;
@@ -14,6 +15,10 @@ export function infoText({ device, cdev, group, info }: InfoReport, colour: bool
     ['driver', device.driver],
     ['IOMMU group', device.iommuGroup],
     ['NUMA node', device.numaNode],
+    [
+      'backend',
+      backend && `${backend.kind}${backend.isolated ? '' : ': its DMA reaches all memory'}`,
+    ],
     ['cdev', cdev && `${cdev.path} (${cdev.major}:${cdev.minor})`],
     ['group', group && `${group.path} (${group.major}:${group.minor}): ${group.why}`],
     ['flags', info?.flags.join(' ')],

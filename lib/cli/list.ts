@@ -1,5 +1,6 @@
 import { listDevices, type ListedDevice } from '../index.ts';
 import { exitStatus, type Command, type Invocation } from './command.ts';
+import { jsonText } from './json.ts';
 import { listText } from './list_text.ts';
 import { systemPciIds } from './pci_ids.ts';
 
@@ -31,7 +32,7 @@ async function printList({ flags, out }: Invocation): Promise<number> {
 
 /** The devices as JSON: keys and their order are those that `vfio list --help` names. */
 export function listJson(devices: readonly ListedDevice[]): string {
-  return JSON.stringify(devices, null, 2);
+  return jsonText(devices);
 }
 
 /** What a person can do who sees no device. */

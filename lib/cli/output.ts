@@ -1,13 +1,15 @@
 import { fstatSync, writeFileSync } from 'node:fs';
 import { exitStatus, type Output } from './command.ts';
 
+type Stream = NodeJS.WriteStream & { fd: number };
+
 /** One of the process's own streams. What becomes of what was written is told by {@link end}. */
 class Sink {
-  readonly #stream: NodeJS.WriteStream;
+  readonly #stream: Stream;
   readonly #isFile: boolean;
   #error: NodeJS.ErrnoException | undefined;
 
-  constructor(stream: NodeJS.WriteStream) {
+  constructor(stream: Stream) {
     this.#stream = stream;
     this.#isFile = isFile(stream);
     // Each write is told of its own error; an event that nobody hears would end the process.
@@ -43,7 +45,7 @@ class Sink {
   };
 }
 
-function isFile({ fd, isTTY }: NodeJS.WriteStream): boolean {
+function isFile({ fd, isTTY }: Stream): boolean {
   const stat = fstatSync(fd);
   return stat.isFile() || (stat.isCharacterDevice() && !isTTY);
 }

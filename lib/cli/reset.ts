@@ -5,6 +5,7 @@ import {
   type HotResetPlan,
   type OpenDeviceOptions,
 } from '../index.ts';
+import { aboutBackends, backendOption, isByCdev, openOptions } from './backend.ts';
 import { exitStatus, type Command, type Invocation, type Output } from './command.ts';
 import { columns } from './text.ts';
 
@@ -15,20 +16,24 @@ export const reset: Command = {
   options: {
     hot: { type: 'boolean', description: 'Reset the bus or slot, and every device on it' },
     'dry-run': { type: 'boolean', description: 'Say what would be reset; reset nothing more' },
+    ...backendOption,
   },
   details: `<device> is named as for vfio info, and must be bound to a VFIO driver such as vfio-pci.
 
 Opening a device, which this command does first, resets it already where it can be reset. With --hot
 the other devices that would be hit are opened too, which is how the kernel is shown that they are
 nobody else's; those without a VFIO driver, or held by another program, forbid the reset. With
---dry-run only <device> itself is opened.`,
+--dry-run only <device> itself is opened.
+
+${aboutBackends}`,
   run: resetCommand,
 };
 
-async function resetCommand({ positionals, flags, out }: Invocation): Promise<number> {
+async function resetCommand(invocation: Invocation): Promise<number> {
+  const { positionals, flags, out } = invocation;
   const [spec = ''] = positionals;
   const dryRun = flags['dry-run'] === true;
-  await using device = await VfioDevice.open(spec);
+  await using device = await VfioDevice.open(spec, openOptions(invocation));
   if (flags['hot'] !== true) return await resetAlone(device, dryRun, out);
   return dryRun ? tellPlan(await device.planHotReset(), out) : await resetAll(device, out);
 }
@@ -38,6 +43,13 @@ async function resetAlone(device: VfioDevice, dryRun: boolean, out: Output): Pro
   const can = device.info.flags.includes('reset');
   if (dryRun) out.print(can ? `${address} would be reset` : `${address} has no reset of its own`);
   if (dryRun) return can ? exitStatus.ok : exitStatus.failed;
+  if (!can) {
+    out.note(`vfio reset: ${address} has no reset of its own`);
+    out.note(
+      `hint: vfio reset ${address} --hot --dry-run says what a reset of its bus or slot would hit`,
+    );
+    return exitStatus.failed;
+  }
   await device.reset();
   out.print(`${address} was reset`);
   return exitStatus.ok;
@@ -79,9 +91,10 @@ async function openOther(
 
 /** What makes a device one of ours to the kernel: the iommufd, or the container, of the first. */
 function sharedWith(device: VfioDevice): OpenDeviceOptions {
-  return device.backend.kind === 'cdev'
-    ? { iommufd: device.iommufd }
-    : { container: device.container };
+  const { kind: backend } = device.backend;
+  return backend === 'compat' || isByCdev(device)
+    ? { backend, iommufd: device.iommufd }
+    : { backend, container: device.container };
 }
 
 function tellPlan({ devices, possible, reason = '' }: HotResetPlan, out: Output): number {

@@ -1,15 +1,30 @@
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
-import { VfioError } from '../index.ts';
+import { printable } from '../index.ts';
 import { exitStatus, type Command, type Invocation, type Output } from './command.ts';
 import { commandHelp, overview } from './help.ts';
+import { hintOf } from './hints.ts';
+import { printableLines } from './text.ts';
 
 /** Runs one command line, without the program's name. Returns the exit status. */
-export async function run(
-  argv: string[],
-  commands: readonly Command[],
-  out: Output,
-): Promise<number> {
+export function run(argv: string[], commands: readonly Command[], out: Output): Promise<number> {
+  return runOne(argv, commands, safe(out));
+}
+
+/** Names of drivers, files and processes are others' text: no terminal obeys it. */
+function safe(out: Output): Output {
+  return {
+    ...out,
+    print: (text) => {
+      out.print(printableLines(text));
+    },
+    note: (text) => {
+      out.note(printableLines(text));
+    },
+  };
+}
+
+async function runOne(argv: string[], commands: readonly Command[], out: Output): Promise<number> {
   const [name] = argv;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
     out.print(overview(commands));
@@ -20,7 +35,8 @@ export async function run(
     return exitStatus.ok;
   }
   const command = commands.find((entry) => begins(argv, entry.name));
-  if (command === undefined) return refuse(out, `vfio: there is no command '${name}'`, 'vfio');
+  if (command === undefined)
+    return refuse(out, `vfio: there is no command '${printable(name)}'`, 'vfio');
   const rest = argv.slice(wordsOf(command.name).length);
   if (rest.includes('--help') || rest.includes('-h')) {
     out.print(commandHelp(command));
@@ -51,7 +67,8 @@ async function runCommand(command: Command, argv: string[], out: Output): Promis
       return refuse(out, `vfio ${command.name}: ${messageOf(error)}`, `vfio ${command.name}`);
     }
     out.note(`vfio ${command.name}: ${messageOf(error)}`);
-    noteHint(error, out);
+    const hint = hintOf(error);
+    if (hint !== undefined) out.note(`hint: ${hint}`);
     return exitStatus.failed;
   }
 }
@@ -86,10 +103,6 @@ function isArgumentError(error: unknown): boolean {
   if (!(error instanceof TypeError || error instanceof RangeError) || !('code' in error))
     return false;
   return error.code === 'ERR_INVALID_ARG_VALUE' || error.code === 'ERR_OUT_OF_RANGE';
-}
-
-function noteHint(error: unknown, out: Output): void {
-  if (error instanceof VfioError && error.hint !== undefined) out.note(`hint: ${error.hint}`);
 }
 
 function messageOf(error: unknown): string {

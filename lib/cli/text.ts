@@ -1,5 +1,11 @@
-/** Rows as columns, each as wide as its widest cell; `right` names the columns of numbers. */
-export function columns(rows: string[][], right: number[] = []): string[] {
+import { printable } from '../index.ts';
+
+/**
+ * Rows as columns, each as wide as its widest cell; `right` names the columns of numbers. A cell shows
+ * what others named, so no terminal obeys it.
+ */
+export function columns(cells: string[][], right: number[] = []): string[] {
+  const rows = cells.map((row) => row.map(printable));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length);
@@ -7,6 +13,15 @@ export function columns(rows: string[][], right: number[] = []): string[] {
   const pad = (cell: string, at: number): string =>
     right.includes(at) ? cell.padStart(widths[at] ?? 0) : cell.padEnd(widths[at] ?? 0);
   return rows.map((row) => row.map(pad).join('  ').trimEnd());
+}
+
+/** Ends of lines, and bold text. */
+const ours = /(\n|\u001b\[(?:1|22)m)/;
+
+/** Lines as they may be shown: they keep what `ours` has, and no terminal obeys the rest. */
+export function printableLines(text: string): string {
+  const parts = text.split(ours);
+  return parts.map((part, at) => (at % 2 === 1 ? part : printable(part))).join('');
 }
 
 const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];

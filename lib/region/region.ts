@@ -209,7 +209,7 @@ export class Region {
    *
    * @throws TypeError, RangeError for what does not lie in the region
    * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` with the reason; `EINVAL`, `ENOMEM`, `EBUSY` and others of
-   *   mmap; `ERR_VFIO_CLOSED`
+   *   mmap; `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
    */
   map(options: RegionMapOptions = {}): MappedRegion {
     requireObject('options', options);

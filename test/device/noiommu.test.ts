@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { describe, it } from 'mocha';
@@ -8,6 +9,7 @@ import { devices } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure } from '../support/errors.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
+import { root } from '../support/root.ts';
 
 // Run by the lane noiommu of `npm test`, in a VM without an IOMMU.
 
@@ -88,6 +90,20 @@ const title = hasIommu ? ' (a VM without an IOMMU: npm test -- build noiommu)' :
     using again = VfioDevice.openSync(spec, { backend: 'noiommu' });
     again.closeSync();
     assertNoMore(libraryFds(), before);
+  });
+
+  it('vfio opens it where the command line says so, and warns on standard error', () => {
+    const main = new URL('dist/cli/main.js', root).pathname;
+    const vfio = (...args: string[]): SpawnSyncReturns<string> =>
+      spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' });
+    const opened = vfio('info', spec.address, '--backend', 'noiommu', '--json');
+    assert.equal(opened.status, 0, opened.stderr);
+    const { backend } = JSON.parse(opened.stdout) as { backend: object };
+    assert.deepEqual(backend, { kind: 'noiommu', isolated: false, why: 'asked for' });
+    assert.match(opened.stderr, /VFIO_NOIOMMU.* its DMA reaches all memory/);
+    const refused = vfio('info', spec.address);
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /hint: where that is meant: --backend noiommu/);
   });
 
   it('its DMA is by physical addresses', async () => {

@@ -4,8 +4,13 @@ import type { Command } from '../../lib/cli/command.ts';
 import { commands } from '../../lib/cli/commands.ts';
 import type { InfoReport } from '../../lib/cli/info_report.ts';
 import { infoJson } from '../../lib/cli/info_json.ts';
+import { hintOf } from '../../lib/cli/hints.ts';
+import { jsonText } from '../../lib/cli/json.ts';
 import { infoText } from '../../lib/cli/info_text.ts';
 import { run } from '../../lib/cli/run.ts';
+import { explained } from '../../lib/diagnose/explained.ts';
+import { VfioError } from '../../lib/index.ts';
+import type { Cause } from '../../lib/reasons.ts';
 
 interface Run {
   status: number;
@@ -104,6 +109,25 @@ describe('vfio', () => {
       /--width must be 8, 16, 32 or 64, not '24'/,
     ],
     [['write', '3b:00.0', 'bar0', '0', 'one'], /value must be a number .* not 'one'/],
+    ...[
+      ['info', '3b:00.0'],
+      ['config', '3b:00.0'],
+      ['read', '3b:00.0', 'bar0', '0'],
+      ['write', '3b:00.0', 'bar0', '0', '0'],
+      ['features', '3b:00.0'],
+      ['reset', '3b:00.0'],
+    ].map((argv): [string[], RegExp] => [
+      [...argv, '--backend', 'vhost'],
+      /--backend must be auto, cdev, group, compat or noiommu, not 'vhost'/,
+    ]),
+    [
+      ['info', '3b:00.0', '--no-open', '--backend', 'group'],
+      /--backend must be absent with --no-open/,
+    ],
+    [
+      ['config', '3b:00.0', '--no-open', '--backend=cdev'],
+      /--backend must be absent with --no-open/,
+    ],
   ];
   for (const [argv, message] of misuse) {
     it(`refuses: vfio ${argv.join(' ')}`, async () => {
@@ -114,6 +138,59 @@ describe('vfio', () => {
       assert.match(err, /^Try: vfio.*--help$/m);
     });
   }
+
+  it('says of every command that opens a device how it can be told to', async () => {
+    const opening = commands.filter(({ positionals }) => positionals.length > 0);
+    assert.equal(opening.length, 7);
+    for (const { name } of opening) {
+      assert.match((await vfio([...name.split(' '), '--help'])).out, /^ {2}--backend +\S/m, name);
+    }
+  });
+
+  it('has no terminal obey what others named', async () => {
+    const evil = 'a\u001b[2J\u202e\u009b1m';
+    const printing: Command = {
+      ...{ name: 'x', summary: '', positionals: [], options: {}, details: '' },
+      run: ({ out }) => {
+        out.print(`\u001b[1mbold\u001b[22m ${evil}\nnext`);
+        out.note(evil);
+        out.print(jsonText({ evil }));
+        return Promise.reject(new Error(evil));
+      },
+    };
+    const { out, err } = await vfio(['x'], [printing]);
+    const shown = String.raw`a\x1b[2J\u202e\x9b1m`;
+    const [bold, next, ...json] = out.split('\n');
+    assert.deepEqual([bold, next], [`\u001b[1mbold\u001b[22m ${shown}`, 'next']);
+    assert.equal(err, `${shown}\nvfio x: ${shown}\n`);
+    assert.doesNotMatch(json.join(''), /[\p{Cc}\p{Cf}]/u);
+    assert.deepEqual(JSON.parse(json.join('\n')), { evil });
+    const { err: refused } = await vfio([`${evil}\n`]);
+    assert.match(refused, /no command 'a\\x1b\[2J\\u202e\\x9b1m\\x0a'/);
+    const device = { ...nvme.device, driver: `${evil}\n` };
+    assert.match(infoText({ ...nvme, device }, false), /driver +a\\x1b\[2J\\u202e\\x9b1m\\x0a$/m);
+  });
+
+  it('has hints of its own where the library’s are for programs', () => {
+    const reasons: Cause[] = [
+      { reason: 'no-iommu', certainty: 'certain', facts: { name: 'noiommu-vfio0' } },
+      { reason: 'vf-token-required', certainty: 'certain', facts: { physicalFunction: 'a' } },
+      {
+        ...{ reason: 'group-owned', certainty: 'certain' },
+        facts: { group: 7, members: [], holders: [], hidden: 0, searched: true },
+      },
+    ];
+    for (const cause of reasons) {
+      const error = explained(new VfioError({ code: 'EPERM', message: 'EPERM' }), cause);
+      const hint = hintOf(error) ?? '';
+      assert.match(error.hint ?? '', /[{(].*[)}]/);
+      assert.doesNotMatch(hint, /\{|\w\(|Iommufd/);
+      assert.ok(hint.endsWith(`(docs/errors.md#${cause.reason})`));
+    }
+    const other = new VfioError({ code: 'EPERM', message: 'EPERM', hint: 'sudo it' });
+    assert.equal(hintOf(other), 'sudo it');
+    assert.equal(hintOf(new Error('no')), undefined);
+  });
 
   it('prints the overview where nothing was asked, and fails', async () => {
     const { status, out } = await vfio([]);
@@ -199,6 +276,16 @@ Interrupts
     assert.match(infoText(report, false), /group +\/dev\/vfio\/12 \(244:2\): the kernel makes/);
     const printed = JSON.parse(infoJson(report)) as Record<string, unknown>;
     assert.deepEqual([printed['cdev'], printed['group']], [null, group]);
+  });
+
+  it('prints how the device was opened', () => {
+    const backend = { kind: 'noiommu', isolated: false, why: 'asked for' } as const;
+    assert.match(
+      infoText({ ...nvme, backend }, false),
+      /backend +noiommu: its DMA reaches all memory/,
+    );
+    const printed = JSON.parse(infoJson({ ...nvme, backend })) as Record<string, unknown>;
+    assert.deepEqual(printed['backend'], backend);
   });
 
   it('prints what sysfs says where the device was not opened', () => {

@@ -66,3 +66,11 @@ incomplete: the capabilities meet themselves at 0x40`,
     );
   });
 });
+
+describe('vfio config of what sysfs shows', () => {
+  it('says where it is the first 64 bytes only, and not that there are no capabilities', () => {
+    const whole = pciSpace([{ id: 0x3f, body: new Uint8Array(2) }], []);
+    const text = configText('0000:3b:00.0', decodePciConfig(whole.subarray(0, 64)), ids, false);
+    assert.match(text, /\nincomplete: capabilities are not known: the first 64 bytes were read/);
+  });
+});

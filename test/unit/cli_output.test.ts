@@ -70,7 +70,9 @@ describe('the output of vfio', () => {
   it('says that the disk is full where only a part found room', () => {
     // The help is one write of more than the 1,024 bytes that this process may have in a file.
     const folder = mkdtempSync(join(tmpdir(), 'vfio-test-'));
-    const { status, err } = bash(`trap '' XFSZ; ulimit -f 1; ${vfio} bench open --help > ${folder}/out`);
+    const { status, err } = bash(
+      `trap '' XFSZ; ulimit -f 1; ${vfio} bench open --help > ${folder}/out`,
+    );
     assert.equal(status, 1);
     assert.match(err, /^vfio: the output was not written: EFBIG: .*\n$/);
     rmSync(folder, { recursive: true });

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { describeDevice, type DeviceAddress } from '../../index.ts';
 import { exitStatus, type Command, type Invocation, type Output } from '../command.ts';
+import { usageError } from '../usage.ts';
 import { openAndCloseAll } from './fleet.ts';
 import { thisMachine } from './machine.ts';
 import { openText } from './open_text.ts';
@@ -107,18 +108,12 @@ function svgOf({ machine, rounds, measured }: OpenReport): string {
 function backendsOf(text: string | undefined): readonly Backend[] {
   if (text === undefined) return backends;
   const one = backends.find((backend) => backend === text);
-  if (one === undefined) throw usage('--backend', 'cdev, group or compat', text);
+  if (one === undefined) throw usageError('--backend', 'cdev, group or compat', text);
   return [one];
 }
 
 function whole(option: string, text: string, most: number): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   if (value >= 1 && value <= most) return value;
-  throw usage(option, `a whole number from 1 to ${most}`, text);
-}
-
-/** With Node's code, as mistakes in arguments of the library have it. */
-function usage(option: string, expected: string, text: string): Error {
-  const error = new TypeError(`${option} must be ${expected}, not '${text}'`);
-  return Object.assign(error, { code: 'ERR_INVALID_ARG_VALUE' });
+  throw usageError(option, `a whole number from 1 to ${most}`, text);
 }

@@ -1,3 +1,4 @@
+import { jsonText } from '../json.ts';
 import type { Fleet } from './fleet.ts';
 import type { Machine } from './machine.ts';
 import type { Backend, Form, Missing } from './paths.ts';
@@ -44,7 +45,7 @@ export function openJson({ measured, fleets, ...rest }: OpenReport): string {
     open: summary(rounds.map(({ open }) => open)),
     close: summary(rounds.map(({ close }) => close)),
   }));
-  return JSON.stringify({ ...rest, unit: 'ns', results, fleets: together }, null, 2);
+  return jsonText({ ...rest, unit: 'ns', results, fleets: together });
 }
 
 function stepsJson(rounds: readonly Round[]): Partial<Record<Row, Summary>> {
