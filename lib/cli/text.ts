@@ -15,8 +15,10 @@ export function columns(cells: string[][], right: number[] = []): string[] {
   return rows.map((row) => row.map(pad).join('  ').trimEnd());
 }
 
-/** Ends of lines, and bold text. */
-const ours = /(\n|\u001b\[(?:1|22)m)/;
+const escape = '\u001b';
+
+/** Ends of lines, and what makes text bold. */
+const ours = new RegExp(`(\n|${escape}\\[(?:1|22)m)`);
 
 /** Lines as they may be shown: they keep what `ours` has, and no terminal obeys the rest. */
 export function printableLines(text: string): string {

@@ -11,5 +11,8 @@ export function isSriov({ sysfsPath }: SysfsDevice): boolean {
 /** Kernels before 6.17 know no tokens on this path: they let everybody in. */
 export function warnOfToken({ address }: SysfsDevice): void {
   const message = `${address} was opened without its VF token: this kernel (older than 6.17) does not check tokens of devices that are opened by their cdev`;
-  process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_VF_TOKEN_NOT_CHECKED' });
+  process.emitWarning(escapeControls(message), {
+    type: 'VfioWarning',
+    code: 'VFIO_VF_TOKEN_NOT_CHECKED',
+  });
 }

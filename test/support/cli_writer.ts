@@ -3,9 +3,9 @@ import { withProcessOutput } from '../../lib/cli/output.ts';
 
 const [results = 0, remarks = 0] = process.argv.slice(2).map(Number);
 const line = 'x'.repeat(1023);
-process.exitCode = await withProcessOutput(async ({ print, note }) => {
-  for (let written = 0; written < results; written += 1024) print(line);
+process.exitCode = await withProcessOutput(async (out) => {
+  for (let written = 0; written < results; written += 1024) out.print(line);
   await Promise.resolve();
-  for (let written = 0; written < remarks; written += 1024) note(line);
+  for (let written = 0; written < remarks; written += 1024) out.note(line);
   return 0;
 });

@@ -58,7 +58,11 @@ const extended: Legal[] = [
   { what: 'designated vendor', id: 0x23, length: 10 },
 ];
 
-type Place = { legal: Legal; offset: number; next?: number };
+interface Place {
+  legal: Legal;
+  offset: number;
+  next?: number;
+}
 
 /** A space of which every byte that nothing says is `filler`; the bodies come from `random`. */
 function spaceOf(kind: 'standard' | 'extended', places: Place[], random: Uint8Array, filler = 0) {
@@ -77,14 +81,13 @@ function spaceOf(kind: 'standard' | 'extended', places: Place[], random: Uint8Ar
     if (kind === 'standard') bytes.set([legal.id, next], offset);
     else put(bytes, { u32: { [offset]: (legal.id | (1 << 16) | (next << 20)) >>> 0 } });
   }
-  // The vendor's length is a byte, and what follows it is the capability's, or another's.
   return bytes;
 }
 
 /** What a decoder made of the registers; the bytes are those up to the next capability. */
 function registers(config: PciConfig, kind: 'standard' | 'extended'): object[] {
   const all = kind === 'standard' ? config.capabilities : config.extendedCapabilities;
-  return all.map(({ bytes: _, ...rest }) => rest);
+  return all.map((one) => ({ ...one, bytes: undefined }));
 }
 
 function align(length: number): number {
@@ -118,7 +121,7 @@ for (const [kind, all, first, end] of [
               ];
               const found = registers(decodePciConfig(spaceOf(kind, places, body)), kind);
               const kinds = found.map((one) => (one as { kind: string }).kind);
-              assert.ok(kinds.length === 2 && !kinds.includes('unknown'), `${legal.what}, ${other.what}: ${kinds}`); // prettier-ignore
+              assert.ok(kinds.length === 2 && !kinds.includes('unknown'), `${legal.what}, ${other.what}: ${kinds.join()}`); // prettier-ignore
             }
           }),
           { numRuns: 20 },
