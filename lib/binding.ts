@@ -161,12 +161,14 @@ export type Binding = {
   /** `numbers` are those of descriptors. */
   socketSend: (socket: NativeFd, bytes: Uint8Array, numbers: Int32Array) => Answer;
   /**
-   * Fills the room with a message, `handles` with those of its descriptors, of which no more come than
-   * fit, and `out` with `[MSG_… flags, descriptors]`. Answers its bytes; 0 at the end.
+   * Fills the room with a message, `handles`, of which there are 253, with those of its descriptors, and
+   * `out` with `[MSG_… flags, descriptors]`. There is room for `most` descriptors, and a few more may come
+   * all the same. Answers its bytes; 0 at the end.
    */
   socketReceive: (
     socket: NativeFd,
     room: Uint8Array,
+    most: number,
     handles: Uint32Array,
     out: Int32Array,
   ) => Answer;
@@ -174,8 +176,11 @@ export type Binding = {
   watchOpen: () => Answer;
   /** Watches a folder's names and their rights; answers the watch's number. */
   watchFolder: (watch: NativeFd, path: string) => Answer;
-  /** Removes a watch, which ends `waitForChange`. */
-  unwatch: (watch: NativeFd, number: number) => Answer;
+  /**
+   * Waits for a change, and forgets all there were; 0 when the time is up. Blocks, unless `fdPoll` told
+   * before that there is one, or no time is given.
+   */
+  waitForChangeSync: (watch: NativeFd, milliseconds: number) => Answer;
   /** -EINVAL where the kernel knows this request of an iommufd, -ENOTTY where it does not. */
   iommufdProbe: (iommufd: NativeFd, request: number) => Answer;
   /**
@@ -359,7 +364,6 @@ export type Binding = {
   > &
   /** `flags` are those of memfd_create(2); answers a NativeMemory. */
   Slow<'memoryAllocate', [size: bigint, flags: number, populate: number]> &
-  Slow<'waitForChange', [watch: NativeFd, milliseconds: number]> &
   /**
    * Of every folder the same entries, one folder after the other in a flat list. An entry's last
    * character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file; `?` asks only

@@ -2,7 +2,7 @@ import { binding } from './binding.ts';
 import { check } from './call.ts';
 import { VfioError } from './errors.ts';
 import type { OwnedFd } from './owned_fd.ts';
-import { untilAborted } from './until_aborted.ts';
+import { throwIfAborted, untilAborted } from './until_aborted.ts';
 
 /** Of uv_poll_event. */
 export const readable = 1;
@@ -31,7 +31,7 @@ export class Readiness {
 
   /** Resolves when it is worth another try; rejects with the signal's reason, or when it is closed. */
   async wait(event: number, signal: AbortSignal | undefined): Promise<void> {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     let waiter: Waiter | undefined;
     const told = new Promise<void>((ready, fail) => {
       waiter = { event, ready, fail };

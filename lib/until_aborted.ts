@@ -1,3 +1,14 @@
+/** What a signal was aborted with. Older implementations, such as jsdom's, have no reason. */
+export function abortReason(signal: AbortSignal): unknown {
+  const { reason } = signal as { reason?: unknown };
+  return reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : reason;
+}
+
+/** @throws the signal's reason. Not every implementation has a method for it. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortReason(signal);
+}
+
 /**
  * What comes of a promise, or the signal's reason as soon as it is aborted; whose promise it is looks
  * at the signal, too.
@@ -12,7 +23,7 @@ export async function untilAborted<T>(
     abort = () => {
       // The caller's own reason, whatever it is.
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-      fail(signal.reason);
+      fail(abortReason(signal));
     };
     signal.addEventListener('abort', abort, { once: true });
   });

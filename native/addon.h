@@ -22,6 +22,4 @@ struct Addon {
   SlowCalls* slow_calls = nullptr;
   // Made by the first descriptor that is polled, and likewise.
   Polls* polls = nullptr;
-  // An eventfd, made by the first watch and readable when the environment ends.
-  std::shared_ptr<Fd> end_of_waits;
 };

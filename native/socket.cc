@@ -146,9 +146,15 @@ Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
 // SCM_MAX_FD of the kernel: it puts no more into one message.
 constexpr size_t kMostFds = 253;
 
-// Room for the descriptors of one message. A control message begins where this does.
+// What else a message may bring, asked for by an option of the socket that others who have it may
+// set at any time: credentials and a security label, before the descriptors, and a descriptor of the
+// peer's process behind them. Of a longer label the kernel says that it was cut.
+constexpr size_t kMostLabel = 256;
+constexpr size_t kUnasked = CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(kMostLabel) + CMSG_SPACE(sizeof(int));
+
+// Room for the control messages of one message. One begins where this does.
 struct Control {
-  alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(kMostFds * sizeof(int))> bytes;
+  alignas(cmsghdr) std::array<std::byte, kUnasked + CMSG_SPACE(kMostFds * sizeof(int))> bytes;
 };
 
 // socketSend(handle, bytes, Int32Array of descriptor numbers) -> bytes sent, which are all
@@ -176,12 +182,25 @@ Napi::Value SocketSend(const Napi::CallbackInfo& info) {
   return NumberOf(info, result);
 }
 
+// Older headers lack it.
+constexpr int kScmPidfd = 4;
+
+// Nobody asked for a descriptor of the peer's process. There is none where the kernel had no number
+// left for it.
+void CloseUnasked(const cmsghdr* header) {
+  int pidfd = -1;
+  std::memcpy(&pidfd, CMSG_DATA(header), sizeof(pidfd));
+  if (pidfd >= 0) close(pidfd);
+}
+
 // The descriptors of a message that was received: the kernel has put them into this process.
 size_t FdsIn(msghdr& message, std::span<int> numbers) {
   size_t count = 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    if (header->cmsg_level != SOL_SOCKET) continue;
+    if (header->cmsg_type == kScmPidfd) CloseUnasked(header);
+    if (header->cmsg_type != SCM_RIGHTS) continue;
     const size_t size = header->cmsg_len - CMSG_LEN(0);
     std::memcpy(&numbers[count], CMSG_DATA(header), size);
     count += size / sizeof(int);
@@ -189,22 +208,23 @@ size_t FdsIn(msghdr& message, std::span<int> numbers) {
   return count;
 }
 
-// socketReceive(handle, room, Uint32Array for handles, Int32Array [flags, descriptors]) -> bytes,
-// 0 at the end. No more descriptors come than there is room for their handles.
+// socketReceive(handle, room, most, Uint32Array for 253 handles, Int32Array [flags, descriptors]) ->
+// bytes, 0 at the end. There is room for `most` descriptors; a few more come where nothing else needs
+// the room of what nobody asked for.
 Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
   const auto room = BytesArgument(info, 1);
-  const auto handles = Uint32ArrayArgument(info, 2, 0);
-  const auto out = Int32ArrayArgument(info, 3, 2);
-  if (!fd || !room || !handles || !out || handles->size() > kMostFds) return info.Env().Undefined();
+  const auto most = Uint32Argument(info, 2);
+  const auto handles = Uint32ArrayArgument(info, 3, kMostFds);
+  const auto out = Int32ArrayArgument(info, 4, 2);
+  if (!fd || !room || !most || *most > kMostFds || !handles || !out) return info.Env().Undefined();
   iovec data = {room->data(), room->size()};
   Control control = {};
   msghdr message = {};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
   message.msg_control = control.bytes.data();
-  // CMSG_LEN and not CMSG_SPACE: the kernel would use the padding for one descriptor more.
-  message.msg_controllen = handles->empty() ? 0 : CMSG_LEN(handles->size() * sizeof(int));
+  message.msg_controllen = kUnasked + CMSG_SPACE(*most * sizeof(int));
   const int result = RetryOnSignal(
       [&] { return static_cast<int>(recvmsg(*fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)); });
   if (result < 0) return NumberOf(info, result);

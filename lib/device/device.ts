@@ -35,6 +35,7 @@ import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './in
 import { findRegion, type RegionSpec } from '../region/find.ts';
 import { OpenMappings, type RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
+import { throwIfAborted } from '../until_aborted.ts';
 import {
   applyBusMaster,
   applyBusMasterSync,
@@ -180,10 +181,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   ): Promise<VfioDevice> {
     let opened: OpenedDevice | VfioDevice = bound;
     try {
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       opened = new VfioDevice(bound);
       if (notices) armNotices(opened.#interrupts, opened.#notified);
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       return opened;
     } catch (error) {
       return await closeAndThrow(error, () => opened.close());

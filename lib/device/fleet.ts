@@ -5,6 +5,7 @@ import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
 import { requirePlatform } from '../platform.ts';
 import { closeAndThrow } from '../undo.ts';
+import { abortReason, throwIfAborted } from '../until_aborted.ts';
 import { checkDeviceOptions, VfioDevice, type OpenDeviceOptions } from './device.ts';
 import { checkSignal, checkTimeout } from './open_options.ts';
 
@@ -64,14 +65,14 @@ export async function openDevices(
   // One error, not one for each device.
   requirePlatform();
   const { settle = false, signal } = options;
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const { results, problem } = await openAll(specs, options, place);
   const opened = results
     .filter((result) => result.status === 'fulfilled')
     .map(({ value }) => value);
   const failed = results.filter((result) => result.status === 'rejected');
   if (problem) return await closeAndThrow(problem.error, () => closeDevices(opened));
-  if (signal?.aborted) return await closeAndThrow(signal.reason, () => closeDevices(opened));
+  if (signal?.aborted) return await closeAndThrow(abortReason(signal), () => closeDevices(opened));
   if (settle) return results;
   if (failed.length === 0) return opened;
   const errors = failed.map(({ reason }) => reason as unknown);

@@ -2,6 +2,8 @@ import { dirname } from 'node:path';
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
 import { OwnedFd } from '../owned_fd.ts';
+import { Readiness, readable } from '../readiness.ts';
+import { throwIfAborted } from '../until_aborted.ts';
 
 const ENOENT = -2;
 const EACCES = -13;
@@ -10,11 +12,11 @@ const ENOTDIR = -20;
 /** Tells when a name in a folder comes, goes, is replaced or gets other rights (inotify). */
 export class FolderWatch {
   readonly #fd: OwnedFd;
-  /** The number of a watch, to wake by. */
-  #watch = 0;
+  readonly #readiness: Readiness;
 
   private constructor(fd: OwnedFd) {
     this.#fd = fd;
+    this.#readiness = new Readiness(fd);
   }
 
   /** @throws VfioError of inotify_init1, such as `EMFILE` */
@@ -43,28 +45,35 @@ export class FolderWatch {
       // A folder that may not be read is a name in its parent, where a change of its rights shows.
       const goUp = answer === ENOENT || answer === ENOTDIR || answer === EACCES;
       if (goUp && at !== dirname(at)) continue;
-      this.#watch = check(answer, { syscall: 'inotify_add_watch', path: at });
+      check(answer, { syscall: 'inotify_add_watch', path: at });
       return at;
     }
   }
 
   /**
-   * Waits for a change since {@link add}; resolves after this time too, and soon after an abort.
+   * Waits for a change since {@link add}; resolves after this time too, and soon after an abort. The event
+   * loop polls the descriptor: a wait of any length takes no thread from the calls that are short.
    *
    * @throws the reason of a signal that was aborted before
    */
   async change(milliseconds: number, signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted();
-    const wake = (): void => {
-      this.#wake();
+    throwIfAborted(signal);
+    const enough = new AbortController();
+    const stop = (): void => {
+      enough.abort();
     };
-    signal?.addEventListener('abort', wake, { once: true });
+    const ring = setTimeout(stop, milliseconds);
+    signal?.addEventListener('abort', stop, { once: true });
     try {
-      const answer = await binding().waitForChange(this.#fd.native, milliseconds);
-      check(answer, { syscall: 'poll' });
+      await this.#readiness.wait(readable, enough.signal);
+    } catch (error) {
+      if (!enough.signal.aborted) throw error;
     } finally {
-      signal?.removeEventListener('abort', wake);
+      clearTimeout(ring);
+      signal?.removeEventListener('abort', stop);
     }
+    // What was told by now is not told again.
+    this.changeSync(0);
   }
 
   /** As {@link change}, blocking. */
@@ -72,16 +81,13 @@ export class FolderWatch {
     check(binding().waitForChangeSync(this.#fd.native, milliseconds), { syscall: 'poll' });
   }
 
-  /** The removal of a watch is a change. One that was removed with its folder has woken us by that. */
-  #wake(): void {
-    binding().unwatch(this.#fd.native, this.#watch);
-  }
-
   close(): Promise<void> {
+    this.#readiness.end('the watch');
     return this.#fd.close();
   }
 
   closeSync(): void {
+    this.#readiness.end('the watch');
     this.#fd.closeSync();
   }
 }

@@ -6,6 +6,7 @@ import { subjectOf } from '../diagnose/subject.ts';
 import { findCdev, type NodeLocation } from '../locate/find_cdev.ts';
 import { rootsOf, type Roots } from '../locate/roots.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
+import { abortReason, throwIfAborted } from '../until_aborted.ts';
 import { FolderWatch } from './folder_watch.ts';
 import { openNode, type DeviceNode } from './node.ts';
 import {
@@ -48,12 +49,12 @@ export async function openNodeOf<Location extends NodeLocation>(
   const { timeout = defaultTimeout, signal } = options;
   checkTimeout(timeout);
   checkSignal(signal);
-  signal?.throwIfAborted();
+  throwIfAborted(signal);
   const roots = rootsOf(options);
   try {
     const node = await tryThenWait(new Attempt(kind, spec, roots), timeout, signal);
     // Aborted in the turn in which it was called: nobody asks for the device any more.
-    if (signal?.aborted) return await closeAndThrow(signal.reason, () => node.fd.close());
+    if (signal?.aborted) return await closeAndThrow(abortReason(signal), () => node.fd.close());
     return node;
   } catch (error) {
     throw await explain(error, () => subjectOf(spec, roots, kind.find));
@@ -114,7 +115,7 @@ async function openLater<Location extends NodeLocation>(
       }
       reason = result;
       await watch.change(remaining(deadline, reason), signal);
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
     }
     await watch.close();
     return node;

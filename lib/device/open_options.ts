@@ -27,8 +27,19 @@ export function checkTimeout(timeout: unknown): void {
   throw outOfRange('timeout', expected, timeout);
 }
 
-/** @throws TypeError `ERR_INVALID_ARG_TYPE` */
+/**
+ * Takes signals of other realms too (a vm context, jsdom), which are no instances of this one's class:
+ * what is asked of a signal is what Node's own functions ask.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`
+ */
 export function checkSignal(signal: unknown): void {
-  if (signal === undefined || signal instanceof AbortSignal) return;
+  if (signal === undefined || isSignal(signal)) return;
   throw invalidType('signal', 'an AbortSignal', signal);
+}
+
+function isSignal(signal: unknown): signal is AbortSignal {
+  if (typeof signal !== 'object' || signal === null || !('aborted' in signal)) return false;
+  const { addEventListener, removeEventListener } = signal as Partial<AbortSignal>;
+  return typeof addEventListener === 'function' && typeof removeEventListener === 'function';
 }

@@ -12,7 +12,7 @@ import { requirePlatform } from '../platform.ts';
 import { discard, FdMessage } from './fd_message.ts';
 import { Readiness, readable, writable } from '../readiness.ts';
 import { checkPath } from './socket_path.ts';
-import { untilAborted } from '../until_aborted.ts';
+import { throwIfAborted, untilAborted } from '../until_aborted.ts';
 import {
   limitsOf,
   mostFds,
@@ -167,7 +167,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
     if (data.length === 0) throw outOfRange('data', 'of one byte at least', data);
     const numbers = numbersOf(fds);
     const signal = signalOf(options);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     if (!this.#sending.busy && sendTo(this.#socket, data, numbers)) return;
     await this.#sendLater(data, numbers, signal);
   }
@@ -182,7 +182,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
    */
   async receive(options: WaitOptions = {}): Promise<FdMessage | undefined> {
     const signal = signalOf(options);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     for (;;) {
       const received = this.#receive();
       if (received !== 'none') return received;
@@ -257,7 +257,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
       const bytes = data.slice();
       const own = Int32Array.from(copies, ({ number }) => number);
       const sent = this.#sending.run(async () => {
-        signal?.throwIfAborted();
+        throwIfAborted(signal);
         while (!sendTo(this.#socket, bytes, own)) await this.#readiness.wait(writable, signal);
       });
       await untilAborted(sent, signal);

@@ -9,6 +9,7 @@ import { OwnedFd } from '../owned_fd.ts';
 import { requirePlatform } from '../platform.ts';
 import { FdChannel, signalOf, type WaitOptions } from './fd_channel.ts';
 import { Readiness, readable } from '../readiness.ts';
+import { throwIfAborted } from '../until_aborted.ts';
 import { checkPath } from './socket_path.ts';
 import { checkWhole, limitsOf, type ChannelOptions, type Limits } from './socket.ts';
 
@@ -82,7 +83,7 @@ export class FdListener implements AsyncIterable<FdChannel> {
   async accept(options: WaitOptions = {}): Promise<FdChannel> {
     const signal = signalOf(options);
     const place = callerPlace();
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     for (;;) {
       const answer = binding().socketAccept(this.#socket.native);
       if (answer !== EAGAIN) {

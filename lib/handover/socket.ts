@@ -67,10 +67,11 @@ const MSG_CTRUNC = 0x08;
 
 /** Takes a message, where there is one. */
 export function receiveFrom(socket: OwnedFd, room: Uint8Array, maxFds: number): Received {
-  const handles = new Uint32Array(maxFds);
+  // Not only for as many as are wanted: whatever came has to be closed by somebody.
+  const handles = new Uint32Array(mostFds);
   const out = new Int32Array(2);
   const receive = (): number | undefined =>
-    binding().socketReceive(socket.native, room, handles, out);
+    binding().socketReceive(socket.native, room, maxFds, handles, out);
   let answer = receive();
   // The peer went without reading all: told once, and what it had sent is still there.
   if (answer === ECONNRESET) answer = receive();
@@ -78,7 +79,8 @@ export function receiveFrom(socket: OwnedFd, room: Uint8Array, maxFds: number): 
   const length = check(answer, { syscall: 'recvmsg', path: socket.path });
   const [flags = 0, count = 0] = out;
   const fds = [...handles.subarray(0, count)] as NativeFd[];
-  if ((flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0) return { kind: 'truncated', fds };
+  const isCut = (flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0;
+  if (isCut || count > maxFds) return { kind: 'truncated', fds };
   if (length > 0) return { kind: 'message', data: room.slice(0, length), fds };
   // An empty message cannot be told from the end, unless it has descriptors.
   return count > 0 ? { kind: 'truncated', fds } : { kind: 'end' };

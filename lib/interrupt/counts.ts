@@ -1,3 +1,5 @@
+import { abortReason } from '../until_aborted.ts';
+
 interface Waiter {
   resolve: (result: IteratorResult<number, undefined>) => void;
   reject: (reason: unknown) => void;
@@ -66,7 +68,7 @@ export class Counts implements AsyncIterableIterator<number, undefined> {
 
   /** Those who wait hear the reason; if nobody does, the next who asks. */
   readonly #abort = (): void => {
-    const reason: unknown = this.#signal?.reason;
+    const reason = this.#signal && abortReason(this.#signal);
     const waiter = this.#waiters.shift();
     if (waiter) waiter.reject(reason);
     else this.#failure = { reason };

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { requireObject } from '../arguments.ts';
 import { checkSignal } from '../device/open_options.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import { throwIfAborted } from '../until_aborted.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
 import type { Interrupt } from './interrupt.ts';
@@ -87,7 +88,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     requireObject('options', options);
     const { signal } = options;
     checkSignal(signal);
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const counts = new Counts((ended) => {
       this.#iterators?.delete(ended);
       this.#watchIfWanted();

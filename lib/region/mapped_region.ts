@@ -10,6 +10,7 @@ import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { MappedArea } from './mapped_area.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { throwIfAborted } from '../until_aborted.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
 /** Elements of one width: each is one access. */
@@ -282,7 +283,7 @@ export class MappedRegion {
     checkSignal(signal);
     const deadline = performance.now() + timeout;
     for (;;) {
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       const left = Math.max(0, Math.ceil(deadline - performance.now()));
       const time = Math.min(left, slice);
       const answer = await this.#native.poll32(this.#mapping, offset, mask, value, time);

@@ -76,7 +76,7 @@ describe('an open that is aborted', () => {
             rmSync(path);
           },
           on: {
-            waitForChange: () => {
+            fdPoll: () => {
               putNode(roots, fakeNode, '/dev/null');
             },
           },
@@ -89,7 +89,7 @@ describe('an open that is aborted', () => {
         const inVain = [...lookup, 'open', 'open'];
         const watched = steps.slice(inVain.length + 1, steps.indexOf('listFolder', inVain.length));
         assert.deepEqual(new Set(watched), new Set(['watchFolder']));
-        const wait = ['watchOpen', ...watched, ...inVain, 'waitForChange'];
+        const wait = ['watchOpen', ...watched, ...inVain, 'fdPoll', 'fdPoll', 'waitForChangeSync'];
         const again = [...watched, ...lookup, ...node, 'close'];
         assert.deepEqual(steps, [...inVain, ...wait, ...again, ...more]);
       });

@@ -39,6 +39,20 @@ async function untilClosed(before: readonly string[]): Promise<void> {
   assertNoMore(ours(), before);
 }
 
+/** SO_PASSCRED and SO_PASSPIDFD, which Python has no names for everywhere. */
+const passCredentials = 16;
+const passPidfd = 76;
+
+/** Sets options of a socket, as whoever made it may at any time. */
+function setOptions(fd: number, options: readonly number[]): void {
+  const calls = options.map((option) => `s.setsockopt(socket.SOL_SOCKET, ${option}, 1)`).join(';');
+  const program = `import socket; s = socket.socket(fileno=3); ${calls}`;
+  const stdio = ['ignore', 'inherit', 'inherit', fd] as const;
+  assert.equal(spawnSync('python3', ['-c', program], { stdio: [...stdio] }).status, 0);
+}
+
+const isPidfd = (target: string): boolean => /pidfd/.test(target);
+
 async function received(channel: FdChannel): Promise<FdMessage> {
   const message = await channel.receive();
   assert.ok(message, 'the peer ended');
@@ -214,6 +228,33 @@ describe('FdChannel', () => {
       );
       await using message = await received(b);
       assert.equal(message.fds.length, 16);
+    });
+
+    it('leaves nothing of what its socket was told to bring along, and counts none of it', async () => {
+      for (const options of [[passPidfd], [passCredentials], [passPidfd, passCredentials]]) {
+        const [c, d] = FdChannel.pair({ maxFds: 2 });
+        setOptions(d.fd, options);
+        await c.send(bytes(1));
+        await using plain = await received(d);
+        assert.equal(plain.fds.length, 0);
+        await c.send(bytes(1), [zero, zero]);
+        await using message = await received(d);
+        assert.equal(message.fds.length, 2);
+        await c.send(bytes(1), [zero, zero, zero]);
+        await failure(() => d.receive(), truncated);
+        assert.deepEqual(openFds().filter(isPidfd), []);
+        await Promise.all([c.close(), d.close()]);
+      }
+    });
+
+    it('gets no more than is taken, however many it sends', async () => {
+      const [c, d] = FdChannel.pair({ maxFds: 2 });
+      for (let count = 3; count <= 253; count += 10) {
+        const { answer } = rawSend(c, bytes(1), Array<number>(count).fill(zero));
+        assert.equal(answer, 1);
+        await failure(() => d.receive(), truncated);
+      }
+      await Promise.all([c.close(), d.close()]);
     });
 
     it('takes none at all where it wants none', async () => {

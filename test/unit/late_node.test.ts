@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
 import { before, describe, it } from 'mocha';
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { binding } from '../../lib/binding.ts';
-import { findCdev, openCdev, openCdevSync, VfioDevice, VfioError } from '../../lib/index.ts';
+import {
+  DmaBuffer,
+  findCdev,
+  openCdev,
+  openCdevSync,
+  VfioDevice,
+  VfioError,
+} from '../../lib/index.ts';
 import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
 import {
@@ -117,6 +125,36 @@ describe('a node that comes late', () => {
     });
   });
 });
+
+describe('many nodes that come late', () => {
+  // More than the addon has threads for short calls.
+  const many = 100;
+
+  it('keep no thread, and nothing else waiting', async () => {
+    const abort = new AbortController();
+    setMaxListeners(many, abort.signal);
+    const options = { ...fakeVfio(), timeout: wait, signal: abort.signal };
+    const threads = threadsOfProcess();
+    const waits = Array.from({ length: many }, () => openCdev(address, options));
+    const ends = Promise.allSettled(waits);
+    const memory = await Promise.race([DmaBuffer.allocate(4096), ends]);
+    assert.ok(memory instanceof DmaBuffer, 'the waits ended before a call that waits for nothing');
+    assert.ok(threadsOfProcess() - threads < 8, `${threadsOfProcess()} threads, before ${threads}`);
+    await memory.dispose();
+    const enough = new Error('enough');
+    abort.abort(enough);
+    const reasons = (await ends).map((end) => end.status === 'rejected' && (end.reason as unknown));
+    assert.deepEqual(
+      reasons,
+      waits.map(() => enough),
+    );
+  });
+});
+
+/** Threads of this process. */
+function threadsOfProcess(): number {
+  return readdirSync('/proc/self/task').length;
+}
 
 describe('the end of the wait', () => {
   const last: [string, string, (roots: Roots) => void][] = [
