@@ -3,6 +3,7 @@ import type { CallerPlace } from './caller.ts';
 import type { NativeFd } from './binding.ts';
 import { defineInspect } from './inspect_handle.ts';
 import { OwnedFd } from './owned_fd.ts';
+import { closeSyncAndThrow } from './undo.ts';
 
 /**
  * A descriptor and its owner: a duplicate that `dup()` made, or one that came in a message. What it
@@ -98,7 +99,14 @@ export function takeFd<T>(
 ): T {
   const own = OwnedFd.duplicate(numberOfFd('fd', fd), what, path);
   const made = make(own);
-  // Not the last of its file, so nothing waits for a device.
-  if (FileDescriptor.isFileDescriptor(fd)) fd.closeSync();
-  return made;
+  if (!FileDescriptor.isFileDescriptor(fd)) return made;
+  try {
+    // Not the last of its file, so nothing waits for a device.
+    fd.closeSync();
+    return made;
+  } catch (error) {
+    return closeSyncAndThrow(error, () => {
+      own.closeSync();
+    });
+  }
 }

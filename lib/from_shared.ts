@@ -20,6 +20,7 @@ import { OwnedFd } from './owned_fd.ts';
 import { MappedRegion } from './region/mapped_region.ts';
 import { OpenMappings } from './region/owner.ts';
 import { checkToken, taken, type SharedToken } from './shared_token.ts';
+import { closeSyncAndThrow } from './undo.ts';
 
 /** What a token of each kind becomes. */
 export interface SharedObjects {
@@ -85,6 +86,7 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
   const { location, name, offset, size, high, low, readOnlyStart, readOnlyEnd } = token;
   const { path, device } = location;
   const fd = takeFd(token.fd, `the device ${device.address}`, path);
+  const opened: Closable[] = [fd];
   try {
     const part = [offset, size, readOnlyStart, readOnlyEnd] as const;
     const answer = binding().map(fd.native, high, low, ...part);
@@ -92,9 +94,14 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
     const owner = { fd, location, mappings: new OpenMappings() };
     const readOnly = { start: readOnlyStart, end: readOnlyEnd };
     const area = { offset, size, owner, name, readOnly, high, low };
-    return MappedRegion.adopt(area, check(answer, call) as NativeMapping);
-  } finally {
+    const region = MappedRegion.adopt(area, check(answer, call) as NativeMapping);
+    opened.unshift(region);
     fd.closeSync();
+    return region;
+  } catch (error) {
+    return closeSyncAndThrow(error, () => {
+      for (const one of opened) one.closeSync();
+    });
   }
 }
 

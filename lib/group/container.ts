@@ -12,6 +12,7 @@ import { isNoiommu, type GroupLocation } from '../locate/find_group.ts';
 import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { call, type Steps } from '../steps.ts';
+import { closeSyncAndThrow } from '../undo.ts';
 import { Groups } from './groups.ts';
 
 /** VFIO_API_VERSION, VFIO_TYPE1v2_IOMMU and VFIO_NOIOMMU_IOMMU */
@@ -170,7 +171,8 @@ function checkVersion(fd: OwnedFd, path: string): void {
     const version = check(binding().containerVersion(fd.native), call);
     if (version !== apiVersion) throw badAnswer(`${path} speaks version ${version} of VFIO`);
   } catch (error) {
-    fd.closeSync();
-    throw error;
+    closeSyncAndThrow(error, () => {
+      fd.closeSync();
+    });
   }
 }

@@ -79,7 +79,8 @@ export interface UnpackOptions extends RootOptions {
 /**
  * Takes the device of a message that another program made with {@link packDevice}. The message may be
  * anything: the descriptors are proved to be what they are said to be, bound, and of the device of the
- * description. The FileDescriptors are closed where it succeeds; where it fails all of them are open.
+ * description. The FileDescriptors are closed where it succeeds; where it fails all of them are open,
+ * unless it failed at closing one.
  *
  * @param description - what the message says; of any type
  * @param fds - what came with it, the device's first
@@ -116,11 +117,22 @@ export function unpackDevice(
     const node = nodeOf(deviceFd.fd, inspected, place);
     const target = { iommufd, own: iommufd };
     const device = VfioDevice.adoptSync(new BoundCdev(node, devId, target, boundByAnother));
-    for (const fd of fds as readonly FileDescriptor[]) fd.closeSync();
+    closeAll(fds as readonly FileDescriptor[], device);
     return { device, ioases };
   } catch (error) {
     return closeSyncAndThrow(error, () => {
       iommufd.closeSync();
+    });
+  }
+}
+
+/** The device has descriptors of its own; where one of the message's does not close, nobody gets it. */
+function closeAll(fds: readonly FileDescriptor[], device: VfioDevice): void {
+  try {
+    for (const fd of fds) fd.closeSync();
+  } catch (error) {
+    closeSyncAndThrow(error, () => {
+      device.closeSync();
     });
   }
 }
