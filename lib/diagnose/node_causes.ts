@@ -40,7 +40,7 @@ function iommufdCause(path: string, { roots: { sysfsRoot } }: Subject): Cause {
 /** depmod's list has every module there is, wherever it lies. */
 function isModuleInstalled(kernel: string): boolean {
   const list = `/lib/modules/${kernel}/modules.dep`;
-  const text = undefinedIfMissing(list, () => fs.readFileSync(list, 'utf8')) ?? '';
+  const text = undefinedIfMissing('open', list, () => fs.readFileSync(list, 'utf8')) ?? '';
   return /\/iommufd\.ko(?:\.\w+)?:/.test(text);
 }
 
@@ -79,6 +79,6 @@ function isInSysfs(sysfsRoot: string, numbers: string): boolean {
 
 /** `major:minor` of what a path leads to; undefined for what is no character device. */
 function numbersAt(path: string): string | undefined {
-  const stat = undefinedIfMissing(path, () => fs.statSync(path, { bigint: true }));
+  const stat = undefinedIfMissing('stat', path, () => fs.statSync(path, { bigint: true }));
   return stat?.isCharacterDevice() === true ? numbersOf(stat) : undefined;
 }

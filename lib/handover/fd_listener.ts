@@ -140,5 +140,5 @@ export class FdListener implements AsyncIterable<FdChannel> {
 
 /** Which file stands there now. */
 function fileAt(path: string): bigint | undefined {
-  return undefinedIfMissing(path, () => fs.lstatSync(path, { bigint: true }).ino);
+  return undefinedIfMissing('lstat', path, () => fs.lstatSync(path, { bigint: true }).ino);
 }

@@ -16,8 +16,9 @@ export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): Dev
   const device = locateDevice(spec, rootsOf(options));
   const { sysfsPath } = device;
   if (!isPresent(device)) throw noDevice(device);
-  return decodeFacts(device, {
-    text: (name) => readAttribute(`${sysfsPath}/${name}`),
-    linkName: (name) => readLinkName(`${sysfsPath}/${name}`),
-  });
+  const source = {
+    text: (name: string) => readAttribute(`${sysfsPath}/${name}`),
+    linkName: (name: string) => readLinkName(`${sysfsPath}/${name}`),
+  };
+  return decodeFacts(device, source, []);
 }

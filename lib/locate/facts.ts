@@ -1,3 +1,4 @@
+import { VfioError } from '../errors.ts';
 import type { SysfsDevice } from './find_cdev.ts';
 
 /**
@@ -17,6 +18,16 @@ export interface DeviceFacts extends SysfsDevice {
   driverOverride: string | null;
   iommuGroup: number | null;
   numaNode: number | null;
+  /** What is there and could not be read, null above; absent where all could. */
+  unread?: UnreadEntry[];
+}
+
+/** An entry of a device's folder that is there and could not be read. */
+export interface UnreadEntry {
+  /** As sysfs names it: `numa_node`, `driver`. */
+  name: string;
+  /** The kernel's answer, such as `EACCES`. */
+  code: string;
 }
 
 /** Where a device's attributes and links come from: read one by one, or already read. */
@@ -41,15 +52,20 @@ export const factEntries = [
   'numa_node',
 ] as const;
 
+/** What could not be read is noted in `unread`, and keeps nobody from the rest. */
 export function decodeFacts(
   { bus, address, sysfsPath }: SysfsDevice,
   source: FactSource,
+  unread: UnreadEntry[],
 ): DeviceFacts {
-  const text = (name: string): string | null => source.text(name) ?? null;
+  const text = (name: string): string | null =>
+    noteUnread(unread, name, () => source.text(name)) ?? null;
+  const linkName = (name: string): string | null =>
+    noteUnread(unread, name, () => source.linkName(name)) ?? null;
   const override = text('driver_override');
   const node = text('numa_node');
   // Without spreading, which makes 4 KB of garbage for each object, and a list has thousands.
-  return {
+  const facts: DeviceFacts = {
     bus,
     address,
     sysfsPath,
@@ -59,11 +75,28 @@ export function decodeFacts(
     subsystemDevice: text('subsystem_device'),
     class: text('class'),
     revision: text('revision'),
-    driver: source.linkName('driver') ?? null,
+    driver: linkName('driver'),
     driverOverride: override === '(null)' ? null : override,
-    iommuGroup: numberOr(source.linkName('iommu_group')),
+    iommuGroup: numberOr(linkName('iommu_group')),
     numaNode: node === '-1' ? null : numberOr(node),
   };
+  if (unread.length > 0) facts.unread = unread;
+  return facts;
+}
+
+/** What `read` answers; where it throws that the entry cannot be read, undefined, and a note of it. */
+export function noteUnread<T>(
+  unread: UnreadEntry[],
+  name: string,
+  read: () => T | undefined,
+): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    unread.push({ name, code: error.code });
+    return undefined;
+  }
 }
 
 /** The number that a text says; null where there is none, or something else. */

@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import { binding, type Content } from '../binding.ts';
-import { checkList } from '../call.ts';
+import { check, checkList } from '../call.ts';
 import type { FactSource } from './facts.ts';
-import { isMissing, requireMissing } from './sysfs.ts';
+import { attributeCall, isMissing } from './sysfs.ts';
 
 /**
  * A task that reads many folders, written once: it yields what it wants read and is given the
@@ -67,6 +67,9 @@ export function* readFolders<Item, T>(
 
 type Mark = '' | '@' | '/' | '?';
 
+/** What the addon asks the kernel for what is no attribute. */
+const callOf = { '@': 'readlink', '/': 'open', '?': 'access' } as const;
+
 /** Where each entry stands among those of a folder: looked up for many folders, so without garbage. */
 class Places {
   readonly #places: Record<Mark, Map<string, number>>;
@@ -84,7 +87,10 @@ class Places {
   }
 }
 
-/** What was read of a folder. Each answers undefined where the entry is not there (any more). */
+/**
+ * What was read of a folder. Each answers undefined where the entry is not there (any more), and throws
+ * where it is and could not be read.
+ */
 export class FolderContents implements FactSource {
   readonly #folder: string;
   readonly #places: Places;
@@ -121,7 +127,9 @@ export class FolderContents implements FactSource {
     const place = this.#places.of(name, mark);
     const content = place === undefined ? undefined : this.#contents[this.#first + place];
     if (typeof content !== 'number' || content === 0) return content;
-    if (!isMissing(content)) requireMissing(content, `${this.#folder}/${name}`);
+    if (isMissing(content)) return undefined;
+    const path = `${this.#folder}/${name}`;
+    check(content, { syscall: mark === '' ? attributeCall(path) : callOf[mark], path });
     return undefined;
   }
 }

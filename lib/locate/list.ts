@@ -2,7 +2,14 @@ import { basename } from 'node:path';
 import { requireObject } from '../arguments.ts';
 import { systemError } from '../errors.ts';
 import { requirePlatform } from '../platform.ts';
-import { decodeFacts, factEntries, numberOr, type DeviceFacts } from './facts.ts';
+import {
+  decodeFacts,
+  factEntries,
+  noteUnread,
+  numberOr,
+  type DeviceFacts,
+  type UnreadEntry,
+} from './facts.ts';
 import type { SysfsDevice } from './find_cdev.ts';
 import { readFolders, run, runSync, type FolderContents, type Reading } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
@@ -97,9 +104,17 @@ function* findDevices(sysfsRoot: string): Reading<SysfsDevice[]> {
     devices,
     ({ sysfsPath }) => sysfsPath,
     ['iommu_group@', ...cdevEntries],
-    (folder) => folder.linkName('iommu_group') !== undefined || cdevIn(folder) !== undefined,
+    mayBeWanted,
   );
   return devices.filter((_, at) => wanted[at]);
+}
+
+/** It has a VFIO driver or a group; or nobody can tell. */
+function mayBeWanted(folder: FolderContents): boolean {
+  const unread: UnreadEntry[] = [];
+  const group = noteUnread(unread, 'iommu_group', () => folder.linkName('iommu_group'));
+  const cdev = noteUnread(unread, 'vfio-dev', () => cdevIn(folder));
+  return group !== undefined || cdev !== undefined || unread.length > 0;
 }
 
 /** A device of which all is read but what its first reading tells where to look for. */
@@ -135,22 +150,34 @@ function* readDevices(
 
 /** Between two looks it may have lost what it was found by. */
 function isWanted({ device }: Draft): boolean {
-  return device.boundToVfio || device.iommuGroup !== null;
+  const { boundToVfio, iommuGroup, unread = [] } = device;
+  return boundToVfio || iommuGroup !== null || unread.some(({ name }) => tellsWanted.has(name));
 }
 
+/** What could not be read of these, nobody can say that the device has not. */
+const tellsWanted = new Set(['iommu_group', 'vfio-dev']);
+
 function draft(folder: FolderContents, location: SysfsDevice): Draft {
-  const sriovTotalVfs = numberOr(folder.text('sriov_totalvfs'));
-  const cdevFolder = cdevIn(folder);
-  const device = Object.assign(decodeFacts(location, folder), {
+  const unread: UnreadEntry[] = [];
+  const number = (name: string): number | null =>
+    numberOr(noteUnread(unread, name, () => folder.text(name)));
+  const sriovTotalVfs = number('sriov_totalvfs');
+  const cdevFolder = noteUnread(unread, 'vfio-dev', () => cdevIn(folder));
+  const more = {
     boundToVfio: cdevFolder !== undefined,
     cdev: null,
-    physfn: folder.linkName('physfn') ?? null,
+    physfn: noteUnread(unread, 'physfn', () => folder.linkName('physfn')) ?? null,
     virtfns: sriovTotalVfs === null ? null : [],
-    sriovNumVfs: numberOr(folder.text('sriov_numvfs')),
+    sriovNumVfs: number('sriov_numvfs'),
     sriovTotalVfs,
-  });
-  const torn = !folder.has('uevent');
-  return { device, cdevFolder, torn };
+  };
+  const device = Object.assign(decodeFacts(location, folder, unread), more);
+  return { device, cdevFolder, torn: isTorn(folder) };
+}
+
+/** Its removal has begun. Where that cannot be seen, it has not been seen. */
+function isTorn(folder: FolderContents): boolean {
+  return noteUnread([], 'uevent', () => folder.has('uevent')) === false;
 }
 
 function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
@@ -162,9 +189,12 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
     (folder, draft) => {
       const { cdevFolder = '', device } = draft;
       const name = basename(cdevFolder);
-      const numbers = parseNumbers(folder.text('dev') ?? '');
+      const unread = device.unread ?? [];
+      const dev = noteUnread(unread, `${cdevFolder}/dev`, () => folder.text('dev'));
+      if (unread.length > 0) device.unread = unread;
+      const numbers = parseNumbers(dev ?? '');
       if (numbers) device.cdev = { name, path: `${devRoot}/vfio/devices/${name}`, ...numbers };
-      draft.torn ||= !folder.has('uevent');
+      draft.torn ||= isTorn(folder);
     },
   );
 }
@@ -183,9 +213,13 @@ function* readVirtfns(drafts: Draft[]): Reading<void> {
     ({ device }) => device.sysfsPath,
     names.map((name) => `${name}@`),
     (folder, draft) => {
-      const found = names.slice(0, count(draft)).map((name) => folder.linkName(name));
+      const own = names.slice(0, count(draft));
+      const unread = draft.device.unread ?? [];
+      const found = own.map((name) => noteUnread(unread, name, () => folder.linkName(name)));
       draft.device.virtfns = found.filter((name) => name !== undefined);
-      draft.torn ||= found.includes(undefined);
+      if (unread.length > 0) draft.device.unread = unread;
+      const isUnread = (at: number): boolean => unread.some(({ name }) => name === own[at]);
+      draft.torn ||= found.some((name, at) => name === undefined && !isUnread(at));
     },
   );
 }

@@ -82,7 +82,7 @@ function resolveFolder(path: string, roots: Roots): DeviceAddress {
  */
 export function deviceAt(path: string, { sysfsRoot }: Roots): DeviceAddress | { why: string } {
   const real = (at: string): string | undefined =>
-    undefinedIfMissing(at, () => fs.realpathSync.native(at));
+    undefinedIfMissing('realpath', at, () => fs.realpathSync.native(at));
   const folder = real(path);
   const root = real(sysfsRoot || '/');
   if (folder === undefined || root === undefined) return { why: 'does not exist' };

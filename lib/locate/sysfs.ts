@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { binding, type Answer } from '../binding.ts';
+import { binding, type Answer, type NativeFd } from '../binding.ts';
 import { fs } from '../builtins.ts';
 import { check } from '../call.ts';
 
@@ -10,7 +10,7 @@ import { check } from '../call.ts';
 export function readAttribute(path: string): string | undefined {
   const text = binding().readSmallFile(path);
   if (typeof text === 'string') return text;
-  requireMissing(text, path);
+  if (!isMissing(text)) check(text, { syscall: attributeCall(path), path });
   return undefined;
 }
 
@@ -18,7 +18,7 @@ export function readAttribute(path: string): string | undefined {
 export function listNames(path: string): string[] | undefined {
   const names = binding().listFolder(path);
   if (typeof names === 'object') return names;
-  requireMissing(names, path);
+  if (!isMissing(names)) check(names, { syscall: 'open', path });
   return undefined;
 }
 
@@ -30,18 +30,27 @@ export function readLinkName(path: string): string | undefined {
 
 /** Where a link points, as it is written. */
 export function readLinkText(path: string): string | undefined {
-  return undefinedIfMissing(path, () => fs.readlinkSync(path));
+  return undefinedIfMissing('readlink', path, () => fs.readlinkSync(path));
 }
 
-/** What one of Node's functions returns. */
-export function undefinedIfMissing<T>(path: string, read: () => T): T | undefined {
+/** What one of Node's functions, which makes this system call, returns. */
+export function undefinedIfMissing<T>(syscall: string, path: string, read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    requireMissing(error.errno, path);
+    if (!isMissing(error.errno)) check(error.errno, { syscall, path });
     return undefined;
   }
+}
+
+/** Which call it was that failed: an attribute may be there and open, and answer an error to its reader. */
+export function attributeCall(path: string): 'open' | 'read' {
+  const native = binding();
+  const fd = native.open(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+  if (fd === undefined || fd < 0) return 'open';
+  native.closeSync(fd as NativeFd);
+  return 'read';
 }
 
 const ENOENT = -2;
@@ -55,12 +64,6 @@ const missing: readonly Answer[] = [ENOENT, ENODEV, ENOTDIR, EISDIR];
 /** Whether an answer says that a file is not there. */
 export function isMissing(answer: Answer): boolean {
   return missing.includes(answer);
-}
-
-/** Throws where a file could not be read for another reason than that it is not there. */
-export function requireMissing(answer: Answer, path: string): void {
-  if (isMissing(answer)) return;
-  check(answer, { syscall: 'open', path });
 }
 
 /** An error of a system call, as Node throws it. */

@@ -144,7 +144,7 @@ function describe(dependent: Dependent): AffectedDevice {
   return { ...dependent, driver: driverOf(dependent.address) };
 }
 
-/** null also where the device has gone since. */
+/** null also where the device has gone since, and where sysfs does not show it. */
 function driverOf(address: string): string | null {
   try {
     return describeDevice(address).driver;
@@ -159,7 +159,7 @@ function explain(devices: AffectedDevice[]): string {
   if (foreign.length === 0) return 'not all that it would hit is this program’s';
   const each = foreign.map(({ address, driver }) =>
     driver === null
-      ? `${address} has no driver, and must have a VFIO driver and be open`
+      ? `${address} has no driver that can be seen here, and must have a VFIO driver and be open`
       : `${address} (driver ${driver}) is not open in this iommufd or container, or is a virtual function`,
   );
   return `it would hit devices that are not this program's: ${each.join('; ')}`;

@@ -3,9 +3,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { binding } from '../../lib/binding.ts';
-import { listDevices, listDevicesSync, type ListedDevice } from '../../lib/index.ts';
-import { failure } from '../support/errors.ts';
+import { binding, type Answer, type Content } from '../../lib/binding.ts';
+import {
+  describeDevice,
+  findCdev,
+  listDevices,
+  listDevicesSync,
+  type ListedDevice,
+} from '../../lib/index.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { boundToVfio, pciDevice, sysfsFiles, type Files } from '../support/sysfs.ts';
 import { tree } from '../support/tree.ts';
@@ -158,6 +164,53 @@ describe('listDevices', () => {
   it('fails where there is no sysfs, with the kernel’s error', async () => {
     const error = await failure(() => listDevices({ sysfsRoot: '/no/such' }), 'ENOENT');
     assert.match(error.message, /open '\/no\/such\/bus'/);
+  });
+
+  it('tells what of a device cannot be read, and all the rest of all', async () => {
+    // It opens, and its reader gets EIO.
+    const unreadable = { pointsTo: '/proc/self/mem' };
+    const bound = pciDevice(1, { ...boundToVfio('vfio0', '511:0\n'), numa_node: unreadable });
+    const { 'vfio-dev/vfio1/dev': dev, ...rest } = boundToVfio('vfio1', '511:1\n');
+    assert.ok(dev);
+    const noCdev = pciDevice(2, { ...rest, 'vfio-dev/vfio1/dev': unreadable });
+    const third = '0000:3d:00.0';
+    const sysfsRoot = sysfs({ pci: { [first]: bound, [second]: noCdev, [third]: pciDevice(3) } });
+    const devices = await listDevices({ sysfsRoot });
+    assert.deepEqual(brief(devices), [`pci ${first}`, `pci ${second}`, `pci ${third}`]);
+    assert.deepEqual(
+      devices.map(({ unread, iommuGroup }) => [iommuGroup, unread]),
+      [
+        [1, [{ name: 'numa_node', code: 'EIO' }]],
+        [2, [{ name: 'vfio-dev/vfio1/dev', code: 'EIO' }]],
+        [3, undefined],
+      ],
+    );
+    assert.deepEqual(listDevicesSync({ sysfsRoot }), devices);
+    const facts = describeDevice(first, { sysfsRoot });
+    assert.deepEqual([facts.numaNode, facts.unread], [null, [{ name: 'numa_node', code: 'EIO' }]]);
+    const error = await vfioFailure(() => findCdev(second, { sysfsRoot }), 'EIO');
+    assert.equal(error.syscall, 'read');
+  });
+
+  it('lists a device of which nobody can tell whether it has a group', async () => {
+    const EACCES = -13;
+    const native = binding();
+    const sysfsRoot = sysfs({ pci: { [first]: pciDevice(1), [second]: pciDevice(2) } });
+    const closed = {
+      readFoldersSync: (folders: string[], entries: readonly string[]): Content[] | Answer => {
+        const contents = native.readFoldersSync(folders, entries);
+        if (typeof contents !== 'object') return contents;
+        const isClosed = (at: number): boolean =>
+          folders[Math.floor(at / entries.length)]?.endsWith(second) === true;
+        return contents.map((content, at) => (isClosed(at) ? EACCES : content));
+      },
+    };
+    await withBinding(closed, () => {
+      const devices = listDevicesSync({ sysfsRoot });
+      assert.deepEqual(brief(devices), [`pci ${first}`, `pci ${second}`]);
+      const unread = devices[1]?.unread ?? [];
+      assert.ok(unread.some(({ name, code }) => name === 'iommu_group' && code === 'EACCES'));
+    });
   });
 
   it('fails where the kernel refuses a file', async () => {
