@@ -13,9 +13,7 @@ const pathVariable = 'VFIO_ADDON_PATH';
  * @throws VfioError `ERR_VFIO_ADDON_NOT_FOUND`, `ERR_VFIO_ADDON_NOT_LOADED`
  */
 export function loadAddon(): unknown {
-  const places = addonPlaces();
-  const found = places.find(isThere);
-  if (found === undefined) throw notFound(places);
+  const found = addonFile();
   // process.dlopen and not require: bundles have none, or one that knows no files.
   const addon = { exports: {} };
   try {
@@ -24,6 +22,19 @@ export function loadAddon(): unknown {
     throw notLoaded(found, error);
   }
   return addon.exports;
+}
+
+/**
+ * The addon's file. What threads share is in the loaded addon, so copies of the package that have each its
+ * own share nothing.
+ *
+ * @throws VfioError `ERR_VFIO_ADDON_NOT_FOUND`
+ */
+export function addonFile(): string {
+  const places = addonPlaces();
+  const found = places.find(isThere);
+  if (found === undefined) throw notFound(places);
+  return found;
 }
 
 function isThere(place: string): boolean {

@@ -68,7 +68,7 @@ function iommufdOf({ fd, path, context }: SharedToken<'iommufd'>): Iommufd {
 function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
   const own = iommufdOf(iommufd);
   try {
-    const counted = taken(binding().tallyTake(tally), 'IOAS') as NativeTally;
+    const counted = taken(binding().tallyTake(tally), 'the IOAS') as NativeTally;
     return Ioas.adoptShared(own.parent, id, counted, own);
   } catch (error) {
     own.closeSync();
@@ -77,7 +77,7 @@ function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
 }
 
 function bufferOf({ memory, size }: SharedToken<'dma-buffer'>): DmaBuffer {
-  const handle = taken(binding().memoryTake(memory), 'DMA memory') as NativeMemory;
+  const handle = taken(binding().memoryTake(memory), 'the DMA memory') as NativeMemory;
   return DmaBuffer.adopt(new Memory(handle, size));
 }
 

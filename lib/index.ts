@@ -65,7 +65,7 @@ export type { PeerMapping, PeerMappingEvents } from './iommu/peer_mapping.ts';
 export { scatterList, type DmaSegment, type ScatterOptions } from './iommu/scatter_list.ts';
 export type { DmaFile } from './iommu/source.ts';
 export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
-export type { DeviceFacts } from './locate/facts.ts';
+export type { DeviceFacts, UnreadEntry } from './locate/facts.ts';
 export type { CdevLocation, NodeLocation, SysfsDevice } from './locate/find_cdev.ts';
 export { FdChannel, type WaitOptions } from './handover/fd_channel.ts';
 export { FdListener, type ListenOptions } from './handover/fd_listener.ts';

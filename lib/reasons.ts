@@ -3,17 +3,29 @@
  * an entry for every one.
  */
 export interface VfioFacts {
-  /** The bus has no such device. */
-  'no-device': { bus: string; address: string };
+  /**
+   * A part of sysfs that every kernel has is not to be seen here, so that nothing can be said of the device.
+   * `code`: `ENOENT` where it is not there or is empty, otherwise the kernel's answer.
+   */
+  'sysfs-absent': { path: string; code: string };
+  /** The bus has no such device. `elsewhere`: devices at the same place of other PCI domains, if any. */
+  'no-device': { bus: string; address: string; elsewhere?: string[] };
   /** The device is there, and its driver is no VFIO driver. */
   'not-bound': {
     bus: string;
     address: string;
     driver: string | null;
     driverOverride: string | null;
+    /** What the host has by that driver, if anything. */
+    uses?: HostUse[];
   };
-  /** The device has no IOMMU group, so no VFIO driver takes it. `iommus`: those in /sys/class/iommu. */
-  'no-iommu-group': { driver: string | null; iommus: number };
+  /** A bridge or a port, which vfio-pci does not take. `behind`: the devices behind it. */
+  bridge: { bus: string; address: string; driver: string | null; behind: string[] };
+  /**
+   * The device has no IOMMU group, so no VFIO driver takes it. `iommus`: those in /sys/class/iommu; null
+   * where that is not to be seen.
+   */
+  'no-iommu-group': { driver: string | null; iommus: number | null };
   /** The kernel makes no cdev for the device. `noiommu`: it is there without an IOMMU. */
   'no-cdev': { release: string; noiommu: boolean };
   /** The module iommufd is there and not loaded. */
@@ -22,6 +34,8 @@ export interface VfioFacts {
   'iommufd-absent': { release: string };
   /** The kernel has the device, and this mount namespace has no node for it. */
   'node-absent': { path: string; numbers: string };
+  /** The kernel has no legacy containers, or the module vfio is not loaded. */
+  'container-absent': { path: string; release: string };
   /** The mode of a node, or of a folder on the way to it, shuts this process out. */
   'no-permission': Ownership & { path: string };
   /** The mode lets this process in, and something else does not. */
@@ -123,7 +137,10 @@ export interface Holding {
   holders: Holder[];
   /** Processes whose descriptors this user may not see. */
   hidden: number;
-  /** Whether processes were looked at: blocking calls do not, and time may have run out. */
+  /**
+   * Whether all processes of the namespace were looked at: blocking calls look at none, time may have run
+   * out, and /proc may not show them all (hidepid), or not be there.
+   */
   searched: boolean;
 }
 
@@ -145,6 +162,19 @@ export interface GroupMember {
   driver: string | null;
   /** `host-driver`: its driver does DMA for the host, so nobody else may have the group. */
   verdict: 'ok' | 'host-driver';
+  /** What the host has by that driver, if anything: it loses this with the device. */
+  uses?: HostUse[];
+  /** Whether it is a bridge or a port, which vfio-pci does not take; absent where it is none. */
+  bridge?: true;
+}
+
+/** What the host has of a device: a disk or a partition, a network interface, a display. */
+export interface HostUse {
+  kind: 'block' | 'net' | 'drm';
+  /** The kernel's name: `sda1`, `eth0`, `card0`. */
+  name: string;
+  /** How the host uses it now, as far as that was seen: `mounted at /`, `up`; null where it does not. */
+  now: string | null;
 }
 
 /** A reason and what was found out: the shape in which one is looked for. */

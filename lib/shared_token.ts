@@ -1,5 +1,7 @@
 import type { Answer } from './binding.ts';
+import { addonFile } from './addon.ts';
 import { invalidType } from './arguments.ts';
+import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import { VfioError } from './errors.ts';
 import type { Backend } from './device/backend.ts';
@@ -44,25 +46,37 @@ export interface SharedTokens {
 
 /**
  * Names an open object to another thread of this process: plain data, for `postMessage` or
- * `workerData`. It keeps nothing open. Only `kind` is for reading.
+ * `workerData`. It keeps nothing open. Only `kind` is for reading: the rest says in which process it was
+ * offered, and by which copy of the package, whose addon's file is `addon`.
  */
 export type SharedToken<Kind extends keyof SharedTokens = keyof SharedTokens> = {
-  [Each in Kind]: SharedTokens[Each] & { kind: Each; pid: number };
+  [Each in Kind]: SharedTokens[Each] & { kind: Each; pid: number; addon: string };
 }[Kind];
 
 /** A token of what was offered. */
 export function tokenOf<Kind extends keyof SharedTokens>(
   kind: Kind,
   content: SharedTokens[Kind],
-): SharedTokens[Kind] & { kind: Kind; pid: number } {
-  return { kind, pid: process.pid, ...content };
+): SharedTokens[Kind] & { kind: Kind; pid: number; addon: string } {
+  return { kind, pid: process.pid, addon: ownAddon(), ...content };
 }
 
-/** The token's offer that the addon looked up. Throws where nobody has the object any more. */
-export function taken(answer: Answer, kind: string): number {
+let ownFile: string | undefined;
+
+/** Where it was loaded from; it is not looked for again, since what is there may change. */
+function ownAddon(): string {
+  ownFile ??= fs.realpathSync(addonFile());
+  return ownFile;
+}
+
+/**
+ * The token's offer that the addon looked up; `what` is 'the iommufd', say. Throws where nobody has the
+ * object any more.
+ */
+export function taken(answer: Answer, what: string): number {
   const ENOENT = -2;
   if (answer !== ENOENT) return check(answer, { syscall: 'fcntl' });
-  const message = `the ${kind} that was shared is closed`;
+  const message = `${what} that was shared is closed`;
   throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
 }
 
@@ -101,17 +115,22 @@ const contents: Record<string, Record<string, string>> = {
   },
 };
 
-/** @throws TypeError for what is no token of this process */
+/** @throws TypeError for what is no token of this process, or one of another copy of the package */
 export function checkToken(token: unknown): asserts token is SharedToken {
-  if (isToken(token)) return;
-  throw invalidType('token', 'what share() answered in this process', token);
+  if (!isToken(token)) throw invalidType('token', 'what share() answered in this process', token);
+  const { pid, addon } = token as { pid: number; addon?: unknown };
+  const own = 'what share() answered in this process';
+  if (pid !== process.pid) throw invalidType('token', `${own}: it is of process ${pid}`, token);
+  if (addon === ownAddon()) return;
+  const other = typeof addon === 'string' ? `that has the addon ${addon}` : 'of another version';
+  throw invalidType('token', `${own} by this copy of the package: it is of one ${other}`, token);
 }
 
-function isToken(token: unknown, of?: string): boolean {
+function isToken(token: unknown, of?: string): token is SharedToken {
   if (typeof token !== 'object' || token === null) return false;
   const { kind, pid, ...rest } = token as Record<string, unknown>;
   const content = typeof kind === 'string' ? Object.entries(contents[kind] ?? {}) : [];
-  if (content.length === 0 || pid !== process.pid || kind !== (of ?? kind)) return false;
+  if (content.length === 0 || typeof pid !== 'number' || kind !== (of ?? kind)) return false;
   const right = content.every(([name, type]) => typeof rest[name] === type && rest[name] !== null);
   return right && (!('iommufd' in rest) || isToken(rest['iommufd'], 'iommufd'));
 }

@@ -1,9 +1,7 @@
-import { binding } from '../binding.ts';
-import { fs } from '../builtins.ts';
-import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
 import type { NodeLocation } from '../locate/find_cdev.ts';
 import { systemRoots, type Roots } from '../locate/roots.ts';
+import { checkIdentity } from '../node_identity.ts';
 import { OwnedFd } from '../owned_fd.ts';
 import { closeSyncAndThrow } from '../undo.ts';
 
@@ -74,31 +72,13 @@ function openCandidate<Location extends NodeLocation>(
   const { path, device } = location;
   const fd = OwnedFd.open(path, what, device.address);
   try {
-    checkIdentity(fd, location);
+    const { major, minor } = location;
+    const { address } = device;
+    checkIdentity(fd, { whose: address, numbers: { major, minor }, device: address });
   } catch (error) {
     closeSyncAndThrow(error, () => {
       fd.closeSync();
     });
   }
   return { location, fd, roots };
-}
-
-/** Where fstat's answer goes. */
-const stat = new Uint32Array(3);
-
-/** The name of a node proves nothing; the numbers of what was opened do. */
-function checkIdentity(fd: OwnedFd, { device, path, major, minor }: NodeLocation): void {
-  check(binding().fstat(fd.native, stat), { syscall: 'statx', path, device: device.address });
-  const { 0: mode = 0, 1: foundMajor = 0, 2: foundMinor = 0 } = stat;
-  const isCharacterDevice = (mode & fs.constants.S_IFMT) === fs.constants.S_IFCHR;
-  if (isCharacterDevice && foundMajor === major && foundMinor === minor) return;
-  const found = isCharacterDevice
-    ? `is the character device ${foundMajor}:${foundMinor}`
-    : 'is not a character device';
-  throw new VfioError({
-    code: 'ERR_VFIO_NODE_MISMATCH',
-    message: `sysfs says that ${device.address} is ${major}:${minor}, but ${path} ${found}`,
-    path,
-    device: device.address,
-  });
 }

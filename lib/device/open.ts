@@ -1,4 +1,5 @@
 import { invalidType, invalidValue } from '../arguments.ts';
+import { fs } from '../builtins.ts';
 import type { CallerPlace } from '../caller.ts';
 import { VfioError } from '../errors.ts';
 import { Container } from '../group/container.ts';
@@ -6,6 +7,8 @@ import { openByGroup, openByGroupSync } from '../group/open.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import { findCdev, type NodeLocation } from '../locate/find_cdev.ts';
+import { findGroup } from '../locate/find_group.ts';
+import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { checkBackend, type BackendKind } from './backend.ts';
 import {
@@ -69,7 +72,7 @@ export async function openDevice(
   try {
     return await openOneWay(first, spec, options, place);
   } catch (error) {
-    const why = whyNoCdev(error);
+    const why = second && whyNoCdev(error, spec, options);
     if (second === undefined || why === undefined) throw error;
     return await openOneWay({ ...second, why }, spec, options, place);
   }
@@ -85,7 +88,7 @@ export function openDeviceSync(
   try {
     return openOneWaySync(first, spec, options, place);
   } catch (error) {
-    const why = whyNoCdev(error);
+    const why = second && whyNoCdev(error, spec, options);
     if (second === undefined || why === undefined) throw error;
     return openOneWaySync({ ...second, why }, spec, options, place);
   }
@@ -106,11 +109,24 @@ function waysOf(options: WayOptions): [Way, Way?] {
 }
 
 /** What leaves only the group. */
-function whyNoCdev(error: unknown): string | undefined {
+function whyNoCdev(error: unknown, spec: DeviceSpec, options: RootOptions): string | undefined {
   if (!(error instanceof VfioError)) return undefined;
   if (error.code === 'ERR_VFIO_NO_CDEV') return 'the kernel makes no cdev for it';
-  const isIommufd = error.code === 'ENOENT' && error.path?.endsWith('/iommu') === true;
-  return isIommufd ? 'there is no iommufd' : undefined;
+  if (error.code !== 'ENOENT') return undefined;
+  if (error.path?.endsWith('/iommu') === true) return 'there is no iommufd';
+  return hasGroupNode(spec, rootsOf(options))
+    ? 'its cdev has no node here, and its group has one'
+    : undefined;
+}
+
+/** Whether the node of the device's group is there, as where a container was given only that. */
+function hasGroupNode(spec: DeviceSpec, roots: Roots): boolean {
+  try {
+    return fs.existsSync(findGroup(spec, roots).path);
+  } catch (error) {
+    if (error instanceof VfioError) return false;
+    throw error;
+  }
 }
 
 async function openOneWay(

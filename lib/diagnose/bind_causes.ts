@@ -1,8 +1,10 @@
 import type { VfioError } from '../errors.ts';
 import type { SysfsDevice } from '../locate/find_cdev.ts';
 import type { Reading } from '../locate/folders.ts';
-import { readAttribute } from '../locate/sysfs.ts';
+import type { Hidden } from '../locate/shown.ts';
+import { readAttribute, readLinkText } from '../locate/sysfs.ts';
 import type { Cause, Certainty, GroupMember, Holding } from '../reasons.ts';
+import { sysfsAbsent } from './device_causes.ts';
 import { groupOf, type IommuGroup, type Member } from './group.ts';
 import { notSearched } from './holders.ts';
 import type { Subject } from './subject.ts';
@@ -19,11 +21,18 @@ export function* bindCause({ code }: VfioError, subject: Subject): Reading<Suspi
   if (code === 'EACCES') return { cause: tokenCause(node.device) };
   if (code === 'EINVAL') return heldByCdev([`${node.major}:${node.minor}`]);
   if (code !== 'EBUSY' && code !== 'EPERM') return undefined;
-  const group = yield* groupOf(node.device);
+  const group = yield* groupOf(node.device, roots.sysfsRoot);
   if (group === undefined) return undefined;
+  if ('path' in group) return hiddenMembers(group);
   return code === 'EBUSY'
     ? heldByGroup(group.group, roots.sysfsRoot)
     : refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module: 'iommufd' });
+}
+
+/** Which devices are in the group, on which all that follows depends, is not to be seen. */
+export function hiddenMembers(hidden: Hidden): Suspicion | undefined {
+  const cause = sysfsAbsent(hidden);
+  return cause && { cause };
 }
 
 export function heldByCdev(numbers: string[]): Suspicion {
@@ -54,9 +63,20 @@ function held(
   };
 }
 
-/** Opening is not exclusive: of several who have a descriptor only one is in the way. */
+/**
+ * Opening is not exclusive: of several who have a descriptor only one is in the way. It may be one of a
+ * pid namespace that is not to be seen from here.
+ */
 function certaintyOf({ holders, hidden, searched }: Holding): Certainty {
-  return searched && hidden === 0 && holders.length === 1 ? 'certain' : 'likely';
+  const isOne = searched && hidden === 0 && holders.length === 1;
+  return isOne && seesAllNamespaces() ? 'certain' : 'likely';
+}
+
+/** The kernel's number of the first pid namespace, from which all others are seen (PROC_PID_INIT_INO). */
+const firstNamespace = 'pid:[4026531836]';
+
+function seesAllNamespaces(): boolean {
+  return readLinkText('/proc/self/ns/pid') === firstNamespace;
 }
 
 /** Which of the kernel's modules decides whether interrupts are safe. */
@@ -106,8 +126,9 @@ function unsafeInterrupts(group: number, parameters: string): Cause | undefined 
   return { reason: 'unsafe-interrupts', certainty: 'certain', facts: { group, parameter } };
 }
 
-function withoutCdevs({ bus, address, driver, verdict }: Member): GroupMember {
-  return { bus, address, driver, verdict };
+function withoutCdevs(member: Member): GroupMember {
+  const { cdevs: _, ...shown } = member;
+  return shown;
 }
 
 /** `major:minor` of the members' cdevs. */

@@ -1,19 +1,45 @@
 import type { VfioError } from '../errors.ts';
-import { isPresent, type SysfsDevice } from '../locate/find_cdev.ts';
+import { canonicalOn } from '../locate/address.ts';
+import { isPresent, sameElsewhere, type SysfsDevice } from '../locate/find_cdev.ts';
+import { hiddenDevice, hiddenFolder, hiddenNumbers, type Hidden } from '../locate/shown.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import type { Cause } from '../reasons.ts';
+import { isBridge } from './group.ts';
+import { hostUses } from './host_uses.ts';
 import { removalCause } from './removal.ts';
 import type { Subject } from './subject.ts';
+
+/** What of sysfs is not to be seen, where the error comes from that. */
+export function hiddenCause(
+  { code, path = '', errno }: VfioError,
+  subject: Subject,
+): Cause | undefined {
+  const { device, roots } = subject;
+  const { sysfsRoot } = roots;
+  if (code === 'ERR_VFIO_NO_DEVICE') {
+    return sysfsAbsent(device ? hiddenDevice(device, roots) : hiddenNumbers(roots));
+  }
+  if (code === 'ERR_VFIO_NO_GROUP') return sysfsAbsent(hiddenFolder(`${sysfsRoot}/class`));
+  const isOfSysfs = errno !== undefined && sysfsRoot !== '' && path.startsWith(`${sysfsRoot}/`);
+  return isOfSysfs ? sysfsAbsent({ path, code }) : undefined;
+}
+
+export function sysfsAbsent(hidden: Hidden | undefined): Cause<'sysfs-absent'> | undefined {
+  return hidden && { reason: 'sysfs-absent', certainty: 'certain', facts: { ...hidden } };
+}
 
 /** Why a device that sysfs should show is not there, or not as a VFIO device. */
 export function deviceCause({ code }: VfioError, { device, roots }: Subject): Cause | undefined {
   if (device === undefined) return undefined;
   const { bus, address } = device;
   if (code === 'ERR_VFIO_NO_DEVICE') {
-    return { reason: 'no-device', certainty: 'certain', facts: { bus, address } };
+    const others = sameElsewhere(device, roots);
+    const facts = { bus, address, ...(others.length > 0 && { elsewhere: others }) };
+    return { reason: 'no-device', certainty: 'certain', facts };
   }
   if (!isPresent(device)) {
-    return { reason: 'gone', certainty: 'certain', facts: { bus, address } };
+    const hidden = sysfsAbsent(hiddenDevice(device, roots));
+    return hidden ?? { reason: 'gone', certainty: 'certain', facts: { bus, address } };
   }
   const removal = removalCause(device);
   if (removal) return removal;
@@ -22,17 +48,34 @@ export function deviceCause({ code }: VfioError, { device, roots }: Subject): Ca
   return undefined;
 }
 
-/** Without a group no VFIO driver would take the device, so that is said first. */
+/** What no VFIO driver takes is said first: a bridge, and a device without a group. */
 function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): Cause {
   const driver = readLinkName(`${sysfsPath}/driver`) ?? null;
+  if (bus === 'pci' && isBridge(readAttribute(`${sysfsPath}/class`))) {
+    const behind = (listNames(sysfsPath) ?? []).filter(isPciAddress).sort();
+    const facts = { bus, address, driver, behind };
+    return { reason: 'bridge', certainty: 'certain', facts };
+  }
   if (readLinkName(`${sysfsPath}/iommu_group`) === undefined) {
-    const iommus = listNames(`${sysfsRoot}/class/iommu`)?.length ?? 0;
-    return { reason: 'no-iommu-group', certainty: 'certain', facts: { driver, iommus } };
+    const facts = { driver, iommus: iommusIn(sysfsRoot) };
+    return { reason: 'no-iommu-group', certainty: 'certain', facts };
   }
   const override = readAttribute(`${sysfsPath}/driver_override`);
   const driverOverride = override === '(null)' || override === '' ? null : (override ?? null);
-  const facts = { bus, address, driver, driverOverride };
+  const uses = driver === null ? [] : hostUses(address, { sysfsRoot });
+  const facts = { bus, address, driver, driverOverride, ...(uses.length > 0 && { uses }) };
   return { reason: 'not-bound', certainty: 'certain', facts };
+}
+
+function isPciAddress(name: string): boolean {
+  return canonicalOn('pci', name) === name;
+}
+
+/** null where classes are mounted over. A kernel that uses no IOMMU may have no class of them. */
+function iommusIn(sysfsRoot: string): number | null {
+  const iommus = listNames(`${sysfsRoot}/class/iommu`);
+  if (iommus !== undefined) return iommus.length;
+  return listNames(`${sysfsRoot}/class`)?.length === 0 ? null : 0;
 }
 
 function noCdev({ sysfsPath }: SysfsDevice): Cause {

@@ -2,7 +2,7 @@ import { VfioError } from '../errors.ts';
 import { run, runSync, type Reading } from '../locate/folders.ts';
 import type { Cause } from '../reasons.ts';
 import { bindCause } from './bind_causes.ts';
-import { deviceCause } from './device_causes.ts';
+import { deviceCause, hiddenCause } from './device_causes.ts';
 import { explained } from './explained.ts';
 import { groupCause, groupNodeCause } from './group_causes.ts';
 import { findHolders } from './holders.ts';
@@ -57,6 +57,8 @@ const groupRequests = new Set([
 
 function* suspect(error: VfioError, subject: Subject): Reading<Suspicion | undefined> {
   const { path = '', syscall, request } = error;
+  const hidden = hiddenCause(error, subject);
+  if (hidden) return { cause: hidden };
   const device = deviceCause(error, subject);
   if (device) return { cause: device };
   if (request === 'VFIO_DEVICE_BIND_IOMMUFD') return yield* bindCause(error, subject);

@@ -8,7 +8,9 @@ export function explained(error: VfioError, cause: Cause): VfioError {
   const { code, errno, syscall, request, path, device } = error;
   const { reason, facts, certainty } = cause;
   const doubt = certainty === 'likely' ? 'likely ' : '';
-  const message = why === '' ? error.message : `${error.message}: ${doubt}${why}`;
+  // Where the lookup itself knew it, it has said so.
+  const isSaid = error.message.endsWith(why);
+  const message = isSaid ? error.message : `${error.message}: ${doubt}${why}`;
   return new VfioError({
     ...{ code, errno, syscall, request, path, device, reason, facts, certainty },
     message,

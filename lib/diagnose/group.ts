@@ -1,7 +1,9 @@
 import type { SysfsDevice } from '../locate/find_cdev.ts';
-import { readFolders, type Reading } from '../locate/folders.ts';
+import { readFolders, type FolderContents, type Reading } from '../locate/folders.ts';
+import type { Hidden } from '../locate/shown.ts';
 import { listNames, readLinkName } from '../locate/sysfs.ts';
 import type { GroupMember } from '../reasons.ts';
+import { hostUses } from './host_uses.ts';
 
 /** An IOMMU group, as sysfs shows it. */
 export interface IommuGroup {
@@ -15,33 +17,51 @@ export interface Member extends GroupMember {
 }
 
 /** The group that a device is in; undefined where it is in none. */
-export function* groupOf(device: SysfsDevice): Reading<IommuGroup | undefined> {
+export function* groupOf(
+  device: SysfsDevice,
+  sysfsRoot: string,
+): Reading<IommuGroup | Hidden | undefined> {
   const group = readLinkName(`${device.sysfsPath}/iommu_group`);
   if (group === undefined) return undefined;
-  const members = yield* membersIn(`${device.sysfsPath}/iommu_group/devices`);
-  return { group: Number(group), members };
+  const folder = `${device.sysfsPath}/iommu_group/devices`;
+  const members = yield* membersIn(folder, sysfsRoot);
+  // The device itself is one.
+  return members && members.length > 0
+    ? { group: Number(group), members }
+    : { path: folder, code: 'ENOENT' };
 }
 
-/** The devices in a group's folder. */
-export function* membersIn(folder: string): Reading<Member[]> {
-  return yield* readFolders(
+/** The devices in a group's folder; undefined where these, or one of them, are not to be seen. */
+export function* membersIn(folder: string, sysfsRoot: string): Reading<Member[] | undefined> {
+  const members = yield* readFolders(
     listNames(folder) ?? [],
     (name) => `${folder}/${name}`,
-    ['driver@', 'subsystem@', 'vfio-dev/'],
-    (entries, address) => {
-      const driver = entries.linkName('driver') ?? null;
-      const cdevs = entries.names('vfio-dev');
-      const isFree = driver === null || cdevs !== undefined || leavesDmaToOthers.has(driver);
-      const verdict = isFree ? 'ok' : 'host-driver';
-      return {
-        bus: entries.linkName('subsystem') ?? '',
-        address,
-        driver,
-        verdict,
-        cdevs: cdevs ?? [],
-      };
-    },
+    ['.?', 'driver@', 'subsystem@', 'vfio-dev/', 'class'],
+    (entries, address) => (entries.has('.') ? memberOf(entries, address, sysfsRoot) : undefined),
   );
+  const seen = members.filter((member) => member !== undefined);
+  return seen.length === members.length ? seen : undefined;
+}
+
+function memberOf(entries: FolderContents, address: string, sysfsRoot: string): Member {
+  const driver = entries.linkName('driver') ?? null;
+  const cdevs = entries.names('vfio-dev');
+  const isFree = driver === null || cdevs !== undefined || leavesDmaToOthers.has(driver);
+  const uses = isFree ? [] : hostUses(address, { sysfsRoot });
+  return {
+    bus: entries.linkName('subsystem') ?? '',
+    address,
+    driver,
+    verdict: isFree ? 'ok' : 'host-driver',
+    ...(uses.length > 0 && { uses }),
+    ...(isBridge(entries.text('class')) && { bridge: true }),
+    cdevs: cdevs ?? [],
+  };
+}
+
+/** By the PCI class: bridges to PCI and CardBus, root ports among them, which vfio-pci refuses. */
+export function isBridge(classCode: string | undefined): boolean {
+  return /^0x060[479]/.test(classCode ?? '');
 }
 
 /** Drivers without DMA of their own, which do not claim the group (driver_managed_dma in Linux). */

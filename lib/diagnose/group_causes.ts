@@ -1,9 +1,15 @@
 import { basename } from 'node:path';
 import type { VfioError } from '../errors.ts';
 import type { Reading } from '../locate/folders.ts';
-import { readAttribute } from '../locate/sysfs.ts';
 import type { Cause } from '../reasons.ts';
-import { heldByCdev, heldByGroup, notViable, numbersOf, refusedGroup } from './bind_causes.ts';
+import {
+  heldByCdev,
+  heldByGroup,
+  hiddenMembers,
+  notViable,
+  numbersOf,
+  refusedGroup,
+} from './bind_causes.ts';
 import { groupOf, membersIn } from './group.ts';
 import type { Subject } from './subject.ts';
 import type { Suspicion } from './suspicion.ts';
@@ -17,8 +23,9 @@ export function* groupCause(error: VfioError, subject: Subject): Reading<Suspici
   if (code === 'EACCES') return { cause: tokenCause(node.device) };
   if (code !== 'EPERM' && code !== 'EBUSY' && code !== 'ERR_VFIO_GROUP_NOT_VIABLE')
     return undefined;
-  const group = yield* groupOf(node.device);
+  const group = yield* groupOf(node.device, roots.sysfsRoot);
   if (group === undefined) return undefined;
+  if ('path' in group) return hiddenMembers(group);
   if (code === 'ERR_VFIO_GROUP_NOT_VIABLE') return notViable(group);
   const module = request === 'VFIO_SET_IOMMU' ? 'vfio_iommu_type1' : 'iommufd';
   return refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module });
@@ -28,8 +35,10 @@ export function* groupCause(error: VfioError, subject: Subject): Reading<Suspici
 export function* groupNodeCause(path: string, { roots }: Subject): Reading<Suspicion | undefined> {
   const group = /^\/vfio\/(\d+)$/.exec(path.slice(roots.devRoot.length))?.[1];
   if (group === undefined) return undefined;
-  const members = yield* membersIn(`${roots.sysfsRoot}/kernel/iommu_groups/${group}/devices`);
-  const byCdev = heldByCdev(numbersOf(members, roots.sysfsRoot));
+  const { sysfsRoot } = roots;
+  const folder = `${sysfsRoot}/kernel/iommu_groups/${group}/devices`;
+  const members = (yield* membersIn(folder, sysfsRoot)) ?? [];
+  const byCdev = heldByCdev(numbersOf(members, sysfsRoot));
   return { ...heldByGroup(Number(group), roots.sysfsRoot), otherwise: byCdev };
 }
 
@@ -37,11 +46,4 @@ export function* groupNodeCause(path: string, { roots }: Subject): Reading<Suspi
 export function noRawioCause(path: string): Cause | undefined {
   if (!basename(path).startsWith('noiommu-')) return undefined;
   return { reason: 'no-rawio', certainty: 'likely', facts: { path } };
-}
-
-/** A group's node that is not there: does sysfs know the group? */
-export function absentGroup(path: string, { roots }: Subject): string | undefined {
-  const { sysfsRoot, devRoot } = roots;
-  if (!/^\/vfio\/(?:noiommu-)?\d+$/.test(path.slice(devRoot.length))) return undefined;
-  return readAttribute(`${sysfsRoot}/class/vfio/${basename(path)}/dev`);
 }

@@ -50,6 +50,9 @@ async function look(
 ): Promise<void> {
   const numbers = Uint32Array.from(search.numbers.flatMap((text) => text.split(':').map(Number)));
   const pids = (listNames('/proc') ?? []).map(Number).filter(Number.isInteger);
+  // Every namespace has its first process: who does not see that one does not see others' (hidepid), or
+  // has no /proc at all.
+  const isWhole = pids.includes(1);
   for (let start = 0; start < pids.length; start += processesAtOnce) {
     if (performance.now() > deadline) return;
     const some = pids.slice(start, start + processesAtOnce);
@@ -58,13 +61,15 @@ async function look(
     const found = checkList(answer, { syscall: 'findEntries' });
     for (const [at, names] of found.entries()) note(holding, some[at] ?? 0, names, own);
   }
-  holding.searched = true;
+  holding.searched = isWhole;
 }
 
+const EPERM = -1;
 const EACCES = -13;
 
 function note(holding: Holding, pid: number, names: string[] | number, own?: number): void {
-  if (names === EACCES) holding.hidden++;
+  // EPERM where /proc is mounted with hidepid=1.
+  if (names === EACCES || names === EPERM) holding.hidden++;
   // Every other error is that of a process that ended.
   if (typeof names === 'number') return;
   const isOwn = pid === process.pid;

@@ -3,18 +3,20 @@ import { fs } from '../builtins.ts';
 import type { VfioError } from '../errors.ts';
 import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
+import type { Roots } from '../locate/roots.ts';
+import { hiddenFolder, hiddenNumbers, hiddenSysfs } from '../locate/shown.ts';
 import { readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
 import type { Cause } from '../reasons.ts';
-import { absentGroup, noRawioCause } from './group_causes.ts';
+import { sysfsAbsent } from './device_causes.ts';
+import { noRawioCause } from './group_causes.ts';
 import { permissionCause } from './permission.ts';
 import type { Subject } from './subject.ts';
 
 /** Why a node could not be opened, or is not the one that sysfs names. */
 export function nodeCause({ code, path = '' }: VfioError, subject: Subject): Cause | undefined {
-  const isIommufd = path === `${subject.roots.devRoot}/iommu`;
   switch (code) {
     case 'ENOENT':
-      return isIommufd ? iommufdCause(path, subject) : absentNode(path, subject);
+      return absentCause(path, subject);
     case 'EACCES':
       return permissionCause(path);
     case 'EPERM':
@@ -27,12 +29,59 @@ export function nodeCause({ code, path = '' }: VfioError, subject: Subject): Cau
   }
 }
 
-/** /dev/iommu is not there: has the kernel one? */
-function iommufdCause(path: string, { roots: { sysfsRoot } }: Subject): Cause {
-  const numbers = readAttribute(`${sysfsRoot}/class/misc/iommu/dev`);
+/** A node is not there: has the kernel what it is for? */
+function absentCause(path: string, subject: Subject): Cause | undefined {
+  const { roots } = subject;
+  const numbers = numbersFor(path, subject);
   if (numbers !== undefined) return absent(path, numbers);
-  const facts = { release: process.getBuiltinModule('node:os').release() };
-  return isModuleInstalled(facts.release)
+  const kind = kindOf(path, roots);
+  if (kind === undefined) return undefined;
+  const hidden = sysfsAbsent(hiddenSysfs(roots));
+  if (hidden) return hidden;
+  const release = process.getBuiltinModule('node:os').release();
+  if (kind === 'iommufd') return noIommufd(release);
+  if (kind === 'container') {
+    return { reason: 'container-absent', certainty: 'likely', facts: { path, release } };
+  }
+  const isClassSeen = hiddenFolder(`${roots.sysfsRoot}/class`) === undefined;
+  const certainty = isClassSeen ? 'certain' : 'likely';
+  return kind === 'cdev' ? { reason: 'no-such-cdev', certainty, facts: { path } } : undefined;
+}
+
+/** What a node is for, by its name. */
+function kindOf(
+  path: string,
+  { devRoot }: Roots,
+): 'iommufd' | 'container' | 'group' | 'cdev' | undefined {
+  if (!path.startsWith(`${devRoot}/`)) return undefined;
+  const below = path.slice(devRoot.length + 1);
+  if (below === 'iommu') return 'iommufd';
+  if (below === 'vfio/vfio') return 'container';
+  if (/^vfio\/(?:noiommu-)?\d+$/.test(below)) return 'group';
+  return /^vfio\/devices\/[^/]+$/.test(below) && isCdevName(basename(below)) ? 'cdev' : undefined;
+}
+
+/** The numbers that sysfs has for a node of this name; undefined where it has none, or is hidden. */
+function numbersFor(path: string, { roots }: Subject): string | undefined {
+  const { sysfsRoot } = roots;
+  const name = basename(path);
+  switch (kindOf(path, roots)) {
+    case 'iommufd':
+      return readAttribute(`${sysfsRoot}/class/misc/iommu/dev`);
+    case 'container':
+      return readAttribute(`${sysfsRoot}/class/misc/vfio/dev`);
+    case 'group':
+      return readAttribute(`${sysfsRoot}/class/vfio/${name}/dev`);
+    case 'cdev':
+      return readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`);
+    case undefined:
+      return undefined;
+  }
+}
+
+function noIommufd(release: string): Cause {
+  const facts = { release };
+  return isModuleInstalled(release)
     ? { reason: 'iommufd-not-loaded', certainty: 'certain', facts }
     : { reason: 'iommufd-absent', certainty: 'likely', facts };
 }
@@ -44,18 +93,6 @@ function isModuleInstalled(kernel: string): boolean {
   return /\/iommufd\.ko(?:\.\w+)?:/.test(text);
 }
 
-/** The node of a cdev is not there: does sysfs know the cdev? */
-function absentNode(path: string, subject: Subject): Cause | undefined {
-  const { sysfsRoot, devRoot } = subject.roots;
-  const ofGroup = absentGroup(path, subject);
-  if (ofGroup !== undefined) return absent(path, ofGroup);
-  const name = basename(path);
-  const numbers = readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`);
-  if (numbers !== undefined) return absent(path, numbers);
-  if (path !== `${devRoot}/vfio/devices/${name}` || !isCdevName(name)) return undefined;
-  return { reason: 'no-such-cdev', certainty: 'certain', facts: { path } };
-}
-
 function absent(path: string, numbers: string): Cause {
   return { reason: 'node-absent', certainty: 'certain', facts: { path, numbers } };
 }
@@ -65,11 +102,14 @@ function cgroupCause(path: string): Cause {
   return { reason: 'device-cgroup', certainty: 'likely', facts };
 }
 
-function staleNode(path: string, { node, roots: { sysfsRoot } }: Subject): Cause | undefined {
+function staleNode(path: string, subject: Subject): Cause | undefined {
+  const { node, roots } = subject;
+  const hidden = sysfsAbsent(hiddenNumbers(roots));
+  if (hidden) return hidden;
   const found = numbersAt(path) ?? null;
-  const expected = node ? `${node.major}:${node.minor}` : null;
+  const expected = node ? `${node.major}:${node.minor}` : (numbersFor(path, subject) ?? null);
   // A node that the kernel has right now is refused for another reason.
-  if (found !== null && found === expected && isInSysfs(sysfsRoot, found)) return undefined;
+  if (found !== null && found === expected && isInSysfs(roots.sysfsRoot, found)) return undefined;
   return { reason: 'stale-node', certainty: 'certain', facts: { path, expected, found } };
 }
 

@@ -1,8 +1,10 @@
 import { basename } from 'node:path';
+import { hiddenText } from '../locate/shown.ts';
 import type {
   Cause,
   GroupMember,
   Holding,
+  HostUse,
   IovaBounds,
   IovaExtent,
   Ownership,
@@ -26,18 +28,34 @@ export function wordsOf<Reason extends VfioReason>({ reason, facts }: Cause<Reas
 }
 
 const words: WordsOf = {
-  'no-device': ({ bus }) => ({
-    why: '',
-    hint: `vfio list --all shows the devices there are; ls /sys/bus/${bus}/devices those of the bus`,
+  'sysfs-absent': (hidden) => ({
+    why: hiddenText(hidden),
+    hint: 'have the container or the sandbox mount sysfs (at /sys; read-only will do), or say where it is: { sysfsRoot }',
   }),
-  'not-bound': (facts) => ({ why: '', hint: bindCommand(facts) }),
+  'no-device': ({ bus, elsewhere = [] }) => ({
+    why: '',
+    hint:
+      elsewhere.length > 0
+        ? `a short address means the domain 0000; write the whole: ${elsewhere.join(' or ')}`
+        : `vfio list --all shows the devices there are; ls /sys/bus/${bus}/devices those of the bus`,
+  }),
+  'not-bound': (facts) => ({ why: '', hint: giveAway([facts]) }),
+  bridge: ({ address, behind }) => ({
+    why: `${address} is a bridge or a port, and vfio-pci takes none`,
+    hint:
+      `leave it to the host, which reaches what is behind it through it` +
+      (behind.length > 0 ? `; open what is behind it: ${behind.join(' or ')}` : '') +
+      '. It is in no device’s way; for smaller groups, enable ACS in the firmware or use another slot',
+  }),
   'no-iommu-group': ({ iommus }) => ({
     why: 'it has no IOMMU group, so no VFIO driver can have it',
     hint:
-      iommus === 0
-        ? 'the kernel uses no IOMMU: enable VT-d or AMD-Vi in the firmware, and boot Linux with ' +
-          'intel_iommu=on where the processor is Intel’s'
-        : 'the kernel has an IOMMU, but the device is not behind it: only another slot or machine helps',
+      iommus === null
+        ? 'see whether the kernel uses an IOMMU where all of sysfs is to be seen: ls /sys/class/iommu'
+        : iommus === 0
+          ? 'the kernel uses no IOMMU: enable VT-d or AMD-Vi in the firmware, and boot Linux with ' +
+            'intel_iommu=on where the processor is Intel’s'
+          : 'the kernel has an IOMMU, but the device is not behind it: only another slot or machine helps',
   }),
   'no-cdev': ({ release, noiommu }) => ({
     why: noiommu ? 'devices without an IOMMU have cdevs since Linux 7.3' : '',
@@ -54,6 +72,10 @@ const words: WordsOf = {
   'node-absent': ({ path, numbers }) => ({
     why: `the kernel has it as ${numbers}, but there is no node here`,
     hint: `pass the node to the container (--device ${path}); on the host: sudo udevadm trigger --settle`,
+  }),
+  'container-absent': ({ release }) => ({
+    why: `Linux ${release} has no containers of legacy groups, or its module is not loaded`,
+    hint: "sudo modprobe vfio; a kernel without CONFIG_VFIO_CONTAINER opens devices by their cdevs: { backend: 'cdev' }",
   }),
   'no-permission': (facts) => ({
     why: `${facts.path} ${rightsOf(facts)}`,
@@ -72,7 +94,12 @@ const words: WordsOf = {
       found !== null && found === expected
         ? `the kernel has no device ${found} any more`
         : 'the node is stale or another device’s',
-    hint: `have it made again: sudo rm ${path} && sudo udevadm trigger --settle; a container gets it by a restart`,
+    hint:
+      found === null
+        ? `see what is there (ls -l ${path}); once that is moved away: sudo udevadm trigger --settle; a container gets the node by a restart`
+        : expected === null
+          ? 'name the device by its address; vfio list shows those that can be opened'
+          : `have it made again: sudo rm ${path} && sudo udevadm trigger --settle; a container gets it by a restart`,
   }),
   'held-by-cdev': (facts) => ({
     why: `its cdev is bound already${byWhom(facts)}`,
@@ -84,7 +111,7 @@ const words: WordsOf = {
   }),
   'group-not-viable': ({ group, members }) => ({
     why: `IOMMU group ${group} has ${blockers(members).map(shown).join(' and ')}, whose driver does DMA for the host`,
-    hint: `give up the whole group: ${blockers(members).map(bindCommand).join('; ')}`,
+    hint: giveAway(blockers(members)),
   }),
   'unsafe-interrupts': ({ parameter }) => ({
     why: 'the platform does not isolate the interrupts of devices, so that a device could forge others’',
@@ -200,7 +227,34 @@ const vfioDrivers: Record<string, string> = {
   cdx: 'vfio-cdx',
 };
 
-type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver'>;
+type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver' | 'uses' | 'bridge'>;
+
+/** How the host gives devices up; and what it would lose, of which nobody is told to take what it uses. */
+function giveAway(devices: Unbound[]): string {
+  const bridges = devices.filter(({ bridge }) => bridge);
+  const used = devices.flatMap(({ uses = [] }) => uses.filter(({ now }) => now !== null));
+  if (bridges.length > 0 || used.length > 0) {
+    const why = [
+      ...bridges.map(({ address }) => `${address} is a bridge, which vfio-pci does not take`),
+      ...used.map((use) => `the host uses ${useText(use)}, and would lose it`),
+    ];
+    return `do not unbind anything here: ${why.join('; ')}. Another slot, or ACS in the firmware, makes smaller groups`;
+  }
+  const lost = devices.flatMap(({ uses = [] }) => uses.map(useText));
+  const loss = lost.length > 0 ? `this takes ${lost.join(', ')} from the host: ` : '';
+  const whole = devices.length > 1 ? 'give up all of them: ' : '';
+  return `${loss}${whole}${devices.map(bindCommand).join('; ')}`;
+}
+
+const kindNames: Record<HostUse['kind'], string> = {
+  block: 'the disk',
+  net: 'the network interface',
+  drm: 'the display',
+};
+
+function useText({ kind, name, now }: HostUse): string {
+  return `${kindNames[kind]} ${name}${now === null ? '' : ` (${now})`}`;
+}
 
 function bindCommand({ bus, address, driver }: Unbound): string {
   const vfio = vfioDrivers[bus];

@@ -10,7 +10,8 @@ import { ContainerSpace } from '../iommu/container_space.ts';
 import { Places } from '../iommu/places.ts';
 import { isNoiommu, type GroupLocation } from '../locate/find_group.ts';
 import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
-import { OwnedFd } from '../owned_fd.ts';
+import { openMiscNode, type MiscNode } from '../node_identity.ts';
+import type { OwnedFd } from '../owned_fd.ts';
 import { call, type Steps } from '../steps.ts';
 import { closeSyncAndThrow } from '../undo.ts';
 import { Groups } from './groups.ts';
@@ -51,7 +52,8 @@ export class Container {
    * Opens `/dev/vfio/vfio`, or `vfio/vfio` in the folder that `devRoot` names. Does not block.
    *
    * @throws TypeError for `options` that are no object, for roots that are no absolute paths
-   * @throws VfioError `ENOENT` (the kernel has no containers: CONFIG_VFIO_CONTAINER), `EACCES`
+   * @throws VfioError `ENOENT` (the kernel has no containers: CONFIG_VFIO_CONTAINER), `EACCES`;
+   *   `ERR_VFIO_NODE_MISMATCH` (the node is something else)
    */
   static open(options: RootOptions = {}): Container {
     const place = callerPlace();
@@ -154,25 +156,36 @@ export class Container {
   }
 }
 
+const node: MiscNode = { name: 'vfio', below: 'vfio/vfio', what: 'the container' };
+
 function openNode(roots: Roots): OwnedFd {
-  const path = `${roots.devRoot}/vfio/vfio`;
   try {
-    const fd = OwnedFd.open(path, 'the container');
-    checkVersion(fd, path);
-    return fd;
+    const fd = openMiscNode(node, roots);
+    try {
+      checkVersion(fd);
+      return fd;
+    } catch (error) {
+      return closeSyncAndThrow(error, () => {
+        fd.closeSync();
+      });
+    }
   } catch (error) {
     throw explainSync(error, () => ({ roots }));
   }
 }
 
-function checkVersion(fd: OwnedFd, path: string): void {
-  const call = { syscall: 'ioctl', request: 'VFIO_GET_API_VERSION', path };
-  try {
-    const version = check(binding().containerVersion(fd.native), call);
-    if (version !== apiVersion) throw badAnswer(`${path} speaks version ${version} of VFIO`);
-  } catch (error) {
-    closeSyncAndThrow(error, () => {
-      fd.closeSync();
+const ENOTTY = -25;
+
+function checkVersion({ native, path }: OwnedFd): void {
+  const answer = binding().containerVersion(native);
+  // Where sysfs shows no numbers to compare with, this tells.
+  if (answer === ENOTTY) {
+    throw new VfioError({
+      code: 'ERR_VFIO_NODE_MISMATCH',
+      message: `${path} is a character device, and no container of VFIO`,
+      path,
     });
   }
+  const version = check(answer, { syscall: 'ioctl', request: 'VFIO_GET_API_VERSION', path });
+  if (version !== apiVersion) throw badAnswer(`${path} speaks version ${version} of VFIO`);
 }

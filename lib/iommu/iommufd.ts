@@ -8,7 +8,8 @@ import { FileDescriptor, numberOfFd, takeFd } from '../file_descriptor.ts';
 import { defineInspect } from '../inspect_handle.ts';
 import { identify } from '../locate/identify.ts';
 import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
-import { OwnedFd } from '../owned_fd.ts';
+import { openMiscNode } from '../node_identity.ts';
+import type { OwnedFd } from '../owned_fd.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { devIdOf, type BoundDevice } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
@@ -47,7 +48,8 @@ export class Iommufd {
    * Opens `/dev/iommu`, or `iommu` in the folder that `devRoot` names. Does not block.
    *
    * @throws TypeError for `options` that are no object, for roots that are no absolute paths
-   * @throws VfioError `ENOENT` (the kernel has no iommufd, or its module is not loaded), `EACCES`
+   * @throws VfioError `ENOENT` (the kernel has no iommufd, or its module is not loaded), `EACCES`;
+   *   `ERR_VFIO_NODE_MISMATCH` (the node is something else)
    */
   static open(options: RootOptions = {}): Iommufd {
     const place = callerPlace();
@@ -281,7 +283,7 @@ function newContext(): string {
 
 function openNode(roots: Roots): OwnedFd {
   try {
-    return OwnedFd.open(`${roots.devRoot}/iommu`, 'the iommufd');
+    return openMiscNode({ name: 'iommu', below: 'iommu', what: 'the iommufd' }, roots);
   } catch (error) {
     throw explainSync(error, () => ({ roots }));
   }

@@ -13,9 +13,10 @@ import { readAttribute, readLinkName } from './sysfs.ts';
  */
 export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): DeviceFacts {
   requireObject('options', options);
-  const device = locateDevice(spec, rootsOf(options));
+  const roots = rootsOf(options);
+  const device = locateDevice(spec, roots);
   const { sysfsPath } = device;
-  if (!isPresent(device)) throw noDevice(device);
+  if (!isPresent(device)) throw noDevice(device, roots);
   const source = {
     text: (name: string) => readAttribute(`${sysfsPath}/${name}`),
     linkName: (name: string) => readLinkName(`${sysfsPath}/${name}`),

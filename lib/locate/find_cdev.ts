@@ -6,6 +6,7 @@ import type { DeviceAddress, DeviceSpec } from './address.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { resolveSpec } from './resolve.ts';
 import { rootsOf, systemRoots, type RootOptions, type Roots } from './roots.ts';
+import { hiddenDevice, hiddenText } from './shown.ts';
 import { listNames, readAttribute, readLinkName } from './sysfs.ts';
 
 /** A device in sysfs. */
@@ -54,7 +55,7 @@ export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocat
   const roots = rootsOf(options);
   const resolved = resolveSpec(spec, roots);
   const device = inSysfs(resolved, roots);
-  const { folder, name } = findCdevFolder(device);
+  const { folder, name } = findCdevFolder(device, roots);
   const dev = readAttribute(`${folder}/${name}/dev`);
   const numbers = dev === undefined ? undefined : parseNumbers(dev);
   if (numbers === undefined) throw noCdev(device, `${folder}/${name}`);
@@ -70,13 +71,13 @@ export function inSysfs({ bus, address }: DeviceAddress, { sysfsRoot }: Roots): 
   return { bus, address, sysfsPath: `${sysfsRoot}/bus/${bus}/devices/${address}` };
 }
 
-function findCdevFolder(device: SysfsDevice): { folder: string; name: string } {
+function findCdevFolder(device: SysfsDevice, roots: Roots): { folder: string; name: string } {
   for (const last of cdevFolders) {
     const folder = `${device.sysfsPath}/${last}`;
     const name = listNames(folder)?.find(isCdevName);
     if (name !== undefined) return { folder, name };
   }
-  throw noVfioDevice(device);
+  throw noVfioDevice(device, roots);
 }
 
 /** A device that is there has at least a link to its bus. */
@@ -84,18 +85,32 @@ export function isPresent({ sysfsPath }: SysfsDevice): boolean {
   return readLinkName(`${sysfsPath}/subsystem`) !== undefined;
 }
 
-export function noDevice({ address, bus, sysfsPath }: SysfsDevice): VfioError {
+export function noDevice(device: SysfsDevice, roots: Roots): VfioError {
+  const { address, bus, sysfsPath } = device;
+  const hidden = hiddenDevice(device, roots);
+  const others = sameElsewhere(device, roots);
+  const there = others.length === 0 ? '' : `; there is ${others.join(' and ')}`;
   return new VfioError({
     code: 'ERR_VFIO_NO_DEVICE',
-    message: `there is no device ${address} on the bus ${bus}`,
-    path: sysfsPath,
+    message: hidden
+      ? `no device ${address} on the bus ${bus} is to be seen: ${hiddenText(hidden)}`
+      : `there is no device ${address} on the bus ${bus}${there}`,
+    path: hidden?.path ?? sysfsPath,
     device: address,
   });
 }
 
-export function noVfioDevice(device: SysfsDevice): VfioError {
+/** Devices at the same place of other PCI domains: a short address means the domain 0000. */
+export function sameElsewhere({ bus, address }: DeviceAddress, { sysfsRoot }: Roots): string[] {
+  if (bus !== 'pci') return [];
+  const place = address.slice(address.indexOf(':'));
+  const names = listNames(`${sysfsRoot}/bus/pci/devices`) ?? [];
+  return names.filter((name) => name !== address && name.endsWith(place)).sort();
+}
+
+export function noVfioDevice(device: SysfsDevice, roots: Roots): VfioError {
   const { address, sysfsPath } = device;
-  if (!isPresent(device)) return noDevice(device);
+  if (!isPresent(device)) return noDevice(device, roots);
   const driver = readLinkName(`${sysfsPath}/driver`);
   const has = driver === undefined ? 'has no driver:' : `is bound to the driver ${driver}:`;
   return new VfioError({

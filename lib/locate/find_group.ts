@@ -13,6 +13,7 @@ import {
 import { cdevFolders, parseNumbers } from './path.ts';
 import { resolveSpec } from './resolve.ts';
 import { rootsOf, type RootOptions, type Roots } from './roots.ts';
+import { hiddenFolder, hiddenText, type Hidden } from './shown.ts';
 import { listNames, readAttribute, readLinkName } from './sysfs.ts';
 
 /** What sysfs says of a device's legacy group: its name is `N` (`noiommu-N` without an IOMMU). */
@@ -33,8 +34,8 @@ export function findGroup(spec: DeviceSpec, options: RootOptions = {}): GroupLoc
   requireObject('options', options);
   const roots = rootsOf(options);
   const device = inSysfs(resolveSpec(spec, roots), roots);
-  if (!isPresent(device)) throw noDevice(device);
-  if (!hasVfioDriver(device)) throw noVfioDevice(device);
+  if (!isPresent(device)) throw noDevice(device, roots);
+  if (!hasVfioDriver(device)) throw noVfioDevice(device, roots);
   const group = readLinkName(`${device.sysfsPath}/iommu_group`);
   if (group === undefined) throw noGroup(device);
   // Without an IOMMU the kernel makes up a group, and says so in the node's name.
@@ -44,7 +45,7 @@ export function findGroup(spec: DeviceSpec, options: RootOptions = {}): GroupLoc
     if (numbers === undefined) continue;
     return { device, name, ...numbers, path: nodeOf(name, roots), group: Number(group) };
   }
-  throw noGroup(device);
+  throw noGroup(device, hiddenFolder(`${roots.sysfsRoot}/class`));
 }
 
 /** Whether the name is that of a group, or a cdev, without an IOMMU. */
@@ -61,12 +62,13 @@ function hasVfioDriver({ sysfsPath }: SysfsDevice): boolean {
   return cdevFolders.some((folder) => listNames(`${sysfsPath}/${folder}`) !== undefined);
 }
 
-function noGroup({ address, sysfsPath }: SysfsDevice): VfioError {
+function noGroup({ address, sysfsPath }: SysfsDevice, hidden?: Hidden): VfioError {
   return new VfioError({
     code: 'ERR_VFIO_NO_GROUP',
-    message:
-      `the kernel makes no group node for ${address}: ` +
-      'it was built without CONFIG_VFIO_GROUP, or the device has no IOMMU group',
+    message: hidden
+      ? `the group node of ${address} cannot be looked up: ${hiddenText(hidden)}`
+      : `the kernel makes no group node for ${address}: ` +
+        'it was built without CONFIG_VFIO_GROUP, or the device has no IOMMU group',
     path: sysfsPath,
     device: address,
   });

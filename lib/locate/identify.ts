@@ -8,6 +8,7 @@ import { inSysfs, type SysfsDevice } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
 import { rootsOf, type RootOptions, type Roots } from './roots.ts';
+import { hiddenFolder, hiddenNumbers, hiddenText, type Hidden } from './shown.ts';
 import { readAttribute, readLinkText } from './sysfs.ts';
 
 /** What a descriptor is. */
@@ -43,11 +44,16 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
   if (found !== undefined) return found;
   const target = targetOf(fd) ?? 'no longer open';
   const what = isNode ? `${target}, ${numbersOf(stat)}` : target;
-  throw new VfioError({
-    code: 'ERR_VFIO_NOT_VFIO',
-    message: `the descriptor ${fd} (${what}) is neither a VFIO device nor an iommufd`,
-    path: target,
-  });
+  const hidden = isNode ? hiddenIdentity(roots) : undefined;
+  const message = hidden
+    ? `what the descriptor ${fd} (${what}) is cannot be told: ${hiddenText(hidden)}`
+    : `the descriptor ${fd} (${what}) is neither a VFIO device nor an iommufd`;
+  throw new VfioError({ code: 'ERR_VFIO_NOT_VFIO', message, path: target });
+}
+
+/** What of sysfs tells cdevs and the iommufd from other nodes, and is not to be seen. */
+function hiddenIdentity(roots: Roots): Hidden | undefined {
+  return hiddenNumbers(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class`);
 }
 
 /** A cdev, or /dev/iommu. */

@@ -1,6 +1,7 @@
 import { invalidValue } from '../arguments.ts';
 import { expectedSpec, parseAddress, type DeviceAddress } from './address.ts';
 import type { Roots } from './roots.ts';
+import { listNames } from './sysfs.ts';
 
 /** What a path means: an address, or what only sysfs (a folder) or the node's numbers tell. */
 export type ParsedPath = DeviceAddress | { folder: string } | { node: string };
@@ -22,7 +23,8 @@ export function parseNumbers(text: string): { major: number; minor: number } | u
 const nodeBelowDev = /^\/(?:vfio\/devices\/(?:noiommu-)?vfio\d+|char\/\d+:\d+)$/;
 
 /**
- * Reads a path that names a device, without looking it up. It must lie below one of the roots.
+ * Reads a path that names a device, without looking it up. It must lie below one of the roots; of the node
+ * of a group the error says which devices are in it.
  *
  * @throws TypeError `ERR_INVALID_ARG_VALUE`
  */
@@ -35,8 +37,20 @@ export function parsePath(text: string, { sysfsRoot, devRoot }: Roots): ParsedPa
   }
   const isNode = path.startsWith(devRoot) && nodeBelowDev.test(path.slice(devRoot.length));
   if (isNode) return { node: path };
+  const group = nodeOfGroup.exec(path.startsWith(devRoot) ? path.slice(devRoot.length) : '')?.[1];
+  if (group !== undefined) throw invalidValue('device', expectedOf(path, group, sysfsRoot), text);
   const below = `${expectedSpec}; a path must lie below ${sysfsRoot} or be a node in ${devRoot}`;
   throw invalidValue('device', below, text);
+}
+
+/** A group may have several devices, and is none. */
+const nodeOfGroup = /^\/vfio\/(?:noiommu-)?(\d+)$/;
+
+/** What there is to choose from where the node of a group was given. */
+function expectedOf(path: string, group: string, sysfsRoot: string): string {
+  const devices = listNames(`${sysfsRoot}/kernel/iommu_groups/${group}/devices`) ?? [];
+  const named = devices.length > 0 ? devices.sort().join(', ') : 'no device to be seen here';
+  return `a device: ${path} is the node of the IOMMU group ${group}, in which there is ${named}`;
 }
 
 /** Without doubled slashes and the one that completion adds at the end. */

@@ -6,6 +6,7 @@ import { systemError, VfioError } from '../errors.ts';
 import { canonicalOn, parseAddress, type DeviceAddress, type DeviceSpec } from './address.ts';
 import { isCdevName, parsePath, type ParsedPath } from './path.ts';
 import type { Roots } from './roots.ts';
+import { hiddenNumbers, hiddenText } from './shown.ts';
 import { isSystemError, readLinkName, readLinkText, undefinedIfMissing } from './sysfs.ts';
 
 /** The device that was meant, and the node where one was given. */
@@ -47,6 +48,7 @@ function resolveFd(fd: number, roots: Roots): DeviceAddress {
   const stat = statOf({ syscall: 'fstat' }, () => fs.fstatSync(fd, { bigint: true }));
   const cdev = cdevOf(stat, roots);
   if (cdev !== undefined) return resolveFolder(`${cdev.folder}/device`, roots);
+  requireNumbersShown(`the descriptor ${fd}`, stat, roots);
   throw new VfioError({
     code: 'ERR_VFIO_NO_DEVICE',
     message: `the descriptor ${fd} is ${describe(stat)}, not a VFIO device`,
@@ -57,10 +59,23 @@ function resolveNode(path: string, roots: Roots): Resolved {
   const stat = statOf({ syscall: 'stat', path }, () => fs.statSync(path, { bigint: true }));
   const cdev = cdevOf(stat, roots);
   if (cdev !== undefined) return { ...resolveFolder(`${cdev.folder}/device`, roots), node: path };
+  requireNumbersShown(path, stat, roots);
   throw new VfioError({
     code: 'ERR_VFIO_NODE_MISMATCH',
     message: `${path} is ${describe(stat)}, which no VFIO device in sysfs is`,
     path,
+  });
+}
+
+/** Whoever cannot look at sysfs does not know whose numbers these are, and so not that they are nobody's. */
+function requireNumbersShown(what: string, stat: BigIntStats, roots: Roots): void {
+  if (!stat.isCharacterDevice()) return;
+  const hidden = hiddenNumbers(roots);
+  if (hidden === undefined) return;
+  throw new VfioError({
+    code: 'ERR_VFIO_NO_DEVICE',
+    message: `${what} is ${describe(stat)}, and no device is to be seen that has these numbers: ${hiddenText(hidden)}`,
+    path: hidden.path,
   });
 }
 

@@ -310,7 +310,10 @@ describe('every reason', () => {
   const extent = { iova: 0x1000n, length: 0x1000n };
   const reserved = { start: 0xfee00000n, last: 0xfeefffffn, type: 'msi' };
   const facts: VfioFacts = {
+    'sysfs-absent': { path: '/sys/bus', code: 'EACCES' },
     'no-device': { bus: 'pci', address: 'a' },
+    bridge: { bus: 'pci', address: 'a', driver: 'pcieport', behind: ['b'] },
+    'container-absent': { path: '/dev/vfio/vfio', release: '6.1' },
     'not-bound': { bus: 'mdev', address: 'a', driver: null, driverOverride: null },
     'no-iommu-group': { driver: null, iommus: 0 },
     'no-cdev': { release: '6.1', noiommu: false },

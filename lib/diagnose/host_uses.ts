@@ -1,0 +1,58 @@
+import { fs } from '../builtins.ts';
+import type { Roots } from '../locate/roots.ts';
+import { listNames, readAttribute, readLinkText, undefinedIfMissing } from '../locate/sysfs.ts';
+import type { HostUse } from '../reasons.ts';
+
+const kinds = ['block', 'net', 'drm'] as const;
+
+/**
+ * What the host has of a device, or of what is behind it: it would lose it with the device. Each is a
+ * link in its class that leads through the device's folder.
+ */
+export function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): HostUse[] {
+  return kinds.flatMap((kind) => {
+    const folder = `${sysfsRoot}/class/${kind}`;
+    return (listNames(folder) ?? [])
+      .filter((name) => leadsThrough(`${folder}/${name}`, address))
+      .filter((name) => kind !== 'drm' || /^card\d+$/.test(name))
+      .sort()
+      .map((name): HostUse => ({ kind, name, now: useOf(kind, name, `${folder}/${name}`) }));
+  });
+}
+
+function leadsThrough(link: string, address: string): boolean {
+  return readLinkText(link)?.split('/').includes(address) === true;
+}
+
+function useOf(kind: HostUse['kind'], name: string, folder: string): string | null {
+  if (kind === 'net') return readAttribute(`${folder}/operstate`) === 'up' ? 'up' : null;
+  if (kind === 'drm') return null;
+  const place = mountOf(name, readAttribute(`${folder}/dev`) ?? '');
+  if (place !== undefined) return `mounted at ${place}`;
+  const [holder] = listNames(`${folder}/holders`) ?? [];
+  if (holder !== undefined) return `used by ${holder}`;
+  return isSwap(name) ? 'swapped to' : null;
+}
+
+/**
+ * Where a file system on a block device is mounted, in this mount namespace: by its numbers, or by its name
+ * where the file system has numbers of its own.
+ */
+function mountOf(name: string, numbers: string): string | undefined {
+  for (const line of linesOf('/proc/self/mountinfo')) {
+    const [mount = '', source = ''] = line.split(' - ');
+    const [, , device, , place] = mount.split(' ');
+    if (device === numbers || source.split(' ')[1] === `/dev/${name}`) return place;
+  }
+  return undefined;
+}
+
+function isSwap(name: string): boolean {
+  return linesOf('/proc/swaps').some((line) => line.startsWith(`/dev/${name} `));
+}
+
+/** Of a file that is longer than what the addon reads of those of sysfs. */
+function linesOf(path: string): string[] {
+  const text = undefinedIfMissing('open', path, () => fs.readFileSync(path, 'utf8'));
+  return text?.split('\n') ?? [];
+}
