@@ -100,6 +100,7 @@ export type {
   GroupMember,
   Holder,
   Holding,
+  HostUse,
   IovaBounds,
   IovaExtent,
   Ownership,

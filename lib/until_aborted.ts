@@ -1,7 +1,9 @@
 /** What a signal was aborted with. Older implementations, such as jsdom's, have no reason. */
 export function abortReason(signal: AbortSignal): unknown {
   const { reason } = signal as { reason?: unknown };
-  return reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : reason;
+  return reason === undefined
+    ? new DOMException('This operation was aborted', 'AbortError')
+    : reason;
 }
 
 /** @throws the signal's reason. Not every implementation has a method for it. */

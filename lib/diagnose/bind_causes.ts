@@ -126,9 +126,8 @@ function unsafeInterrupts(group: number, parameters: string): Cause | undefined 
   return { reason: 'unsafe-interrupts', certainty: 'certain', facts: { group, parameter } };
 }
 
-function withoutCdevs(member: Member): GroupMember {
-  const { cdevs: _, ...shown } = member;
-  return shown;
+function withoutCdevs({ bus, address, driver, verdict, uses, bridge }: Member): GroupMember {
+  return { bus, address, driver, verdict, ...(uses && { uses }), ...(bridge && { bridge }) };
 }
 
 /** `major:minor` of the members' cdevs. */

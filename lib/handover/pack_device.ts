@@ -117,7 +117,7 @@ export function unpackDevice(
     const node = nodeOf(deviceFd.fd, inspected, place);
     const target = { iommufd, own: iommufd };
     const device = VfioDevice.adoptSync(new BoundCdev(node, devId, target, boundByAnother));
-    closeAll(fds as readonly FileDescriptor[], device);
+    closeAll(fds, device);
     return { device, ioases };
   } catch (error) {
     return closeSyncAndThrow(error, () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { it } from 'mocha';
@@ -9,6 +9,7 @@ import {
   Container,
   describeDevice as factsOf,
   DmaBuffer,
+  findCdev,
   fromShared,
   Iommufd,
   VfioDevice,
@@ -49,6 +50,26 @@ describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     await using joined = await VfioDevice.open(nvme0, { container });
     assert.deepEqual([joined.backend.kind, joined.backend.why], ['group', 'a container was given']);
     assert.equal(joined.container, container);
+  });
+
+  it('is the group where only its node was given, as to a container', async () => {
+    const { path } = findCdev(edu);
+    renameSync(path, `${path}-kept`);
+    try {
+      const ways = [
+        () => VfioDevice.open(edu, { timeout: 0 }),
+        () => Promise.resolve(VfioDevice.openSync(edu)),
+      ];
+      for (const open of ways) {
+        await using device = await open();
+        assert.equal(device.backend.kind, 'group');
+        assert.match(device.backend.why, /cdev has no node here, and its group has one/);
+      }
+      const insisting = { backend: 'cdev', timeout: 0 } as const;
+      await failure(() => VfioDevice.open(edu, insisting), 'ENOENT');
+    } finally {
+      renameSync(`${path}-kept`, path);
+    }
   });
 
   it('says what it does not have', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'mocha';
 import { rmSync } from 'node:fs';
-import { Iommufd, openCdev, VfioDevice, type OpenOptions } from '../../lib/index.ts';
+import { FdChannel, Iommufd, openCdev, VfioDevice, type OpenOptions } from '../../lib/index.ts';
 import type { Roots } from '../../lib/locate/roots.ts';
 import { abortAtEachStep } from '../support/abort_steps.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -27,7 +27,7 @@ const ways: [string, (iommufd: Iommufd) => Open, string[]][] = [
   [
     'VfioDevice.open',
     () => (options) => VfioDevice.open(address, options),
-    ['open', 'bind', ...info],
+    ['open', 'readSmallFile', 'fstat', 'bind', ...info],
   ],
   [
     'VfioDevice.open with an iommufd',
@@ -41,6 +41,21 @@ function rootsWithIommu(): Roots {
   putNode(roots, fakeNode, '/dev/null');
   putNode(roots, 'iommu', '/dev/full');
   return roots;
+}
+
+/** What is asked of a signal, and no more: no class of this realm, no reason, no throwIfAborted. */
+function foreignSignal(): { signal: AbortSignal; abort: () => void } {
+  const listeners = new Set<() => void>();
+  const signal = {
+    aborted: false,
+    addEventListener: (_type: string, listener: () => void) => listeners.add(listener),
+    removeEventListener: (_type: string, listener: () => void) => listeners.delete(listener),
+  };
+  const abort = (): void => {
+    signal.aborted = true;
+    for (const listener of listeners) listener();
+  };
+  return { signal: signal as unknown as AbortSignal, abort };
 }
 
 describe('an open that is aborted', () => {
@@ -96,6 +111,19 @@ describe('an open that is aborted', () => {
       assertNoMore(libraryFds(), fds);
     });
   }
+
+  it('may come from a signal of another realm, or of another implementation', async () => {
+    const roots = rootsWithIommu();
+    rmSync(`${roots.devRoot}/${fakeNode}`);
+    const { signal, abort } = foreignSignal();
+    const opening = openCdev(address, { ...roots, timeout: 60_000, signal });
+    setImmediate(abort);
+    await assert.rejects(opening, { name: 'AbortError' });
+    await assert.rejects(openCdev(address, { ...roots, signal }), { name: 'AbortError' });
+    const [channel, peer] = FdChannel.pair();
+    await assert.rejects(channel.receive({ signal }), { name: 'AbortError' });
+    await Promise.all([channel.close(), peer.close()]);
+  });
 
   it('in the turn in which it was called does not bind', async () => {
     const roots = rootsWithIommu();

@@ -10,7 +10,7 @@ import { wordsOf } from '../../lib/diagnose/words.ts';
 import { binding } from '../../lib/binding.ts';
 import { systemError, VfioError } from '../../lib/errors.ts';
 import { findCdev, Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
-import type { Cause, Holding, VfioFacts, VfioReason } from '../../lib/reasons.ts';
+import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/reasons.ts';
 import type { Roots } from '../../lib/locate/roots.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -91,6 +91,85 @@ describe('the reason of a failed lookup', () => {
   it('is a device that is not there', async () => {
     const error = await reasonOf(() => findCdev('3c:00.0', sysfs({})), 'ERR_VFIO_NO_DEVICE');
     assert.deepEqual([error.reason, error.facts], ['no-device', { bus: 'pci', address: '0000:3c:00.0' }]); // prettier-ignore
+  });
+});
+
+describe('what a hint takes from the host', () => {
+  const group = { [`${pci}/iommu_group`]: { pointsTo: '../../../../kernel/iommu_groups/7' } };
+  const through = (end: string): Entry => ({
+    pointsTo: `../../devices/pci0000:3a/0000:3b:00.0/${end}`,
+  });
+  const driver = { [`${pci}/driver`]: { pointsTo: '../../drivers/nvme' } };
+
+  async function notBound(files: Record<string, Entry>): Promise<VfioError> {
+    const roots = sysfs({ ...group, ...driver, ...files });
+    return reasonOf(() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+  }
+
+  it('is said: a disk, an interface that is down, a display', async () => {
+    const error = await notBound({
+      'sys/class/block/nvme0n1': through('nvme/nvme0/nvme0n1'),
+      'sys/class/block/sda': { pointsTo: '../../devices/pci0000:00/0000:00:1f.2/ata1/sda' },
+      'sys/class/net/eth7': through('net/eth7'),
+      'sys/class/drm/card0': through('drm/card0'),
+      'sys/class/drm/card0-HDMI-A-1': through('drm/card0/card0-HDMI-A-1'),
+    });
+    assert.deepEqual((error.facts as VfioFacts['not-bound']).uses, [
+      { kind: 'block', name: 'nvme0n1', now: null },
+      { kind: 'net', name: 'eth7', now: null },
+      { kind: 'drm', name: 'card0', now: null },
+    ]);
+    assert.match(error.hint ?? '', /^this takes the disk nvme0n1, the network interface eth7, the display card0 from the host: sudo/); // prettier-ignore
+  });
+
+  it('is nothing that the host uses: then no command takes it', async () => {
+    const mounted = readFileSync('/proc/self/mountinfo', 'utf8').split('\n')[0]?.split(' ');
+    assert.ok(mounted);
+    const [, , numbers = '', , place = ''] = mounted;
+    const below = 'sys/devices/pci0000:3a/0000:3b:00.0';
+    for (const [files, said] of [
+      [{ [`${below}/nvme0n1p1/dev`]: `${numbers}\n`, 'sys/class/block/nvme0n1p1': through('nvme0n1p1') }, `the disk nvme0n1p1 (mounted at ${place})`], // prettier-ignore
+      [{ [`${below}/sdb/holders/dm-0/x`]: '', 'sys/class/block/sdb': through('sdb') }, 'the disk sdb (used by dm-0)'], // prettier-ignore
+      [{ [`${below}/net/eth7/operstate`]: 'up\n', 'sys/class/net/eth7': through('net/eth7') }, 'the network interface eth7 (up)'], // prettier-ignore
+    ] as [Record<string, Entry>, string][]) {
+      const { hint = '' } = await notBound(files);
+      assert.ok(hint.includes(`the host uses ${said}, and would lose it`), hint);
+      assert.doesNotMatch(hint, /sudo|\/unbind/);
+    }
+  });
+
+  it('is never the driver of a bridge, which vfio-pci does not take', async () => {
+    const error = await notBound({
+      [`${pci}/class`]: '0x060400\n',
+      [`${pci}/driver`]: { pointsTo: '../../drivers/pcieport' },
+      [`${pci}/0000:3c:00.0/x`]: '',
+    });
+    const facts = {
+      bus: 'pci',
+      address: fakeAddress,
+      driver: 'pcieport',
+      behind: ['0000:3c:00.0'],
+    };
+    assert.deepEqual([error.reason, error.facts], ['bridge', facts]);
+    assert.match(error.hint ?? '', /open what is behind it: 0000:3c:00\.0.*ACS/);
+    assert.doesNotMatch(error.hint ?? '', /sudo|unbind/);
+  });
+
+  it('is told of a group’s devices too', () => {
+    const member = { bus: 'pci', address: '0000:00:1f.2', driver: 'ahci', verdict: 'host-driver' } as const; // prettier-ignore
+    const hintOf = (more: Partial<GroupMember>): string =>
+      wordsOf({
+        reason: 'group-not-viable',
+        certainty: 'certain',
+        facts: { group: 7, members: [{ ...member, ...more }] },
+      }).hint;
+    assert.match(hintOf({}), /^sudo sh -c .*1f\.2\/driver\/unbind/);
+    const disk = { kind: 'block', name: 'sda', now: null } as const;
+    assert.match(hintOf({ uses: [disk] }), /^this takes the disk sda from the host: sudo/);
+    for (const more of [{ uses: [{ ...disk, now: 'mounted at /' }] }, { bridge: true } as const]) {
+      assert.doesNotMatch(hintOf(more), /sudo/);
+      assert.match(hintOf(more), /slot/);
+    }
   });
 });
 

@@ -51,7 +51,7 @@ function setOptions(fd: number, options: readonly number[]): void {
   assert.equal(spawnSync('python3', ['-c', program], { stdio: [...stdio] }).status, 0);
 }
 
-const isPidfd = (target: string): boolean => /pidfd/.test(target);
+const isPidfd = (target: string): boolean => target.includes('pidfd');
 
 async function received(channel: FdChannel): Promise<FdMessage> {
   const message = await channel.receive();
@@ -231,7 +231,7 @@ describe('FdChannel', () => {
     });
 
     it('leaves nothing of what its socket was told to bring along, and counts none of it', async () => {
-      for (const options of [[passPidfd], [passCredentials], [passPidfd, passCredentials]]) {
+      for (const options of [[passPidfd], [passPidfd, passCredentials]]) {
         const [c, d] = FdChannel.pair({ maxFds: 2 });
         setOptions(d.fd, options);
         await c.send(bytes(1));
@@ -245,7 +245,7 @@ describe('FdChannel', () => {
         assert.deepEqual(openFds().filter(isPidfd), []);
         await Promise.all([c.close(), d.close()]);
       }
-    });
+    }).timeout(60_000); // starts programs
 
     it('gets no more than is taken, however many it sends', async () => {
       const [c, d] = FdChannel.pair({ maxFds: 2 });

@@ -133,7 +133,24 @@ describe('a shared object', () => {
     for (const bad of [undefined, null, 3, {}, { ...token, pid: 1 }, { ...token, kind: 'x' }]) {
       await failure(() => fromShared(bad as never), 'ERR_INVALID_ARG_TYPE');
     }
-    await failure(() => fromShared({ ...token, fd: 4e9 }), 'ERR_VFIO_CLOSED');
+    const gone = await failure(() => fromShared({ ...token, fd: 4e9 }), 'ERR_VFIO_CLOSED');
+    assert.equal(gone.message, 'the iommufd that was shared is closed');
+    // A copy of the package has another addon, in which nothing of this one was offered.
+    const others = [
+      [
+        { ...token, addon: '/elsewhere/vfio.node' },
+        /of one that has the addon \/elsewhere\/vfio\.node/,
+      ],
+      [
+        { ...token, addon: undefined },
+        /by this copy of the package: it is of one of another version/,
+      ],
+      [{ ...token, pid: 1 }, /in this process: it is of process 1/],
+    ] as const;
+    for (const [other, words] of others) {
+      const error = await failure(() => fromShared(other as never), 'ERR_INVALID_ARG_TYPE');
+      assert.match(error.message, words);
+    }
     iommufd.closeSync();
     await failure(() => iommufd.share(), 'ERR_VFIO_CLOSED');
   });
