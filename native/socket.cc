@@ -147,10 +147,11 @@ Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
 constexpr size_t kMostFds = 253;
 
 // What else a message may bring, asked for by an option of the socket that others who have it may
-// set at any time: credentials and a security label, before the descriptors, and a descriptor of the
-// peer's process behind them. Of a longer label the kernel says that it was cut.
+// set at any time: credentials and a security label, before the descriptors, and a descriptor of
+// the peer's process behind them. Of a longer label the kernel says that it was cut.
 constexpr size_t kMostLabel = 256;
-constexpr size_t kUnasked = CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(kMostLabel) + CMSG_SPACE(sizeof(int));
+constexpr size_t kUnasked =
+    CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(kMostLabel) + CMSG_SPACE(sizeof(int));
 
 // Room for the control messages of one message. One begins where this does.
 struct Control {
@@ -208,9 +209,9 @@ size_t FdsIn(msghdr& message, std::span<int> numbers) {
   return count;
 }
 
-// socketReceive(handle, room, most, Uint32Array for 253 handles, Int32Array [flags, descriptors]) ->
-// bytes, 0 at the end. There is room for `most` descriptors; a few more come where nothing else needs
-// the room of what nobody asked for.
+// socketReceive(handle, room, most, Uint32Array for 253 handles, Int32Array [flags, descriptors])
+// -> bytes, 0 at the end. There is room for `most` descriptors; a few more come where nothing else
+// needs the room of what nobody asked for.
 Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
   const auto room = BytesArgument(info, 1);
