@@ -7,6 +7,7 @@ import { VfioError } from './errors.ts';
 import type { Backend } from './device/backend.ts';
 import type { CdevLocation } from './locate/find_cdev.ts';
 import type { GroupLocation } from './locate/find_group.ts';
+import { requirePlatform } from './platform.ts';
 
 /** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
 export interface SharedTokens {
@@ -63,8 +64,9 @@ export function tokenOf<Kind extends keyof SharedTokens>(
 
 let ownFile: string | undefined;
 
-/** Where it was loaded from; it is not looked for again, since what is there may change. */
+/** Where it was loaded from; it is not looked for again, since what is there may change. Elsewhere there is none. */
 function ownAddon(): string {
+  requirePlatform();
   ownFile ??= fs.realpathSync(addonFile());
   return ownFile;
 }
