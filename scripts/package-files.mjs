@@ -29,7 +29,7 @@ function trackedFiles(folder) {
   const { files } = manifestOf(folder);
   const built = ['dist', 'prebuilds'];
   const listed = files.filter((file) => !file.startsWith('!') && !built.includes(file));
-  const paths = ['package.json', 'README.md', 'LICENSE', ...listed];
+  const paths = ['package.json', 'README.md', 'LICENSE', ...listed].map((path) => `:(glob)${path}`);
   const { status, stdout, error } = spawnSync('git', ['ls-files', '-z', '--', ...paths], {
     encoding: 'utf8',
   });
@@ -38,14 +38,13 @@ function trackedFiles(folder) {
   return stdout.split('\0').filter((file) => file !== '');
 }
 
-/** The modules and types that package.json names, what they import, and the maps of the modules. */
+/** The modules and types that package.json names, and what they import. */
 function distFiles(folder) {
   const { exports, bin } = manifestOf(folder);
   const wanted = new Set();
   const follow = (file) => {
     if (wanted.has(file)) return;
     wanted.add(file);
-    if (file.endsWith('.js')) wanted.add(`${file}.map`);
     if (existsSync(join(folder, file))) importsOf(folder, file).forEach(follow);
   };
   [...pathsIn(exports), ...pathsIn(bin)].filter((file) => file.startsWith('dist/')).forEach(follow);

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { describe, it } from 'mocha';
+import { root } from '../support/root.ts';
+import { tarball } from './tarball.ts';
+
+interface Scripts {
+  unpack: (tarball: string) => string;
+  problemsOfFiles: (folder: string) => string[];
+}
+
+async function script<Name extends keyof Scripts>(
+  file: string,
+  name: Name,
+): Promise<Scripts[Name]> {
+  const module = (await import(new URL(`scripts/${file}`, root).href)) as Scripts;
+  return module[name];
+}
+
+describe('the tarball', () => {
+  it('has what its users need, and nothing else', async () => {
+    const unpack = await script('unpack.mjs', 'unpack');
+    const problemsOfFiles = await script('package-files.mjs', 'problemsOfFiles');
+    const folder = unpack(tarball());
+    try {
+      // A machine without a cross compiler packs without that binary; a release is refused then.
+      const problems = problemsOfFiles(folder).filter(
+        (problem) => !problem.startsWith('prebuilds/'),
+      );
+      assert.deepEqual(problems, []);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
