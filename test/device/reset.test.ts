@@ -147,7 +147,10 @@ describeLab('a hot reset of several devices', ['nvme-sriov', 'edu-port'], (lab) 
       await unbind(other);
       const plan = await device.planHotReset();
       assert.equal(plan.possible, false);
-      assert.match(plan.reason ?? '', /has no driver that can be seen here, and must have a VFIO driver/);
+      assert.match(
+        plan.reason ?? '',
+        /has no driver that can be seen here, and must have a VFIO driver/,
+      );
     } finally {
       await unplug(self);
       await plug(lab['edu-port']);
