@@ -123,6 +123,9 @@ export type Binding = {
   writeBlock: ReadWriteBlock;
   readBatch32: Batch;
   writeBatch32: Batch;
+  /** A short row, which the mailbox has. */
+  readRows32: Access;
+  writeRows32: Access;
   ioasAlloc: (iommufd: NativeFd) => Answer;
   /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
   dup: (number: number) => Answer;
