@@ -4,6 +4,7 @@ import { check } from '../call.ts';
 import { checkSignal, checkTimeout } from '../device/open_options.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import { checkBuffer } from '../external_buffer.ts';
 import { checkAccess } from './checks.ts';
 import { AccessErrors } from './access_errors.ts';
 import { faultError } from './failure.ts';
@@ -247,7 +248,6 @@ export class MappedRegion {
    * @throws as {@link read8}, before the first access; after `EIO` a part of `values` may be filled
    */
   readBatch32(offsets: Uint32Array, values: Uint32Array): Uint32Array {
-    const answer = this.#native.readBatch32(this.#mapping, offsets, values);
     const box = this.#box;
     if (box.aimRows(this.#mapping, offsets, values)) {
       this.#native.readRows32();
@@ -255,6 +255,7 @@ export class MappedRegion {
       box.takeRows(values, offsets.length);
       return values;
     }
+    const answer = this.#native.readBatch32(this.#mapping, offsets, values);
     if (answer !== 0) throw this.#errors.batch('readBatch32', offsets, values, answer);
     return values;
   }
@@ -265,12 +266,12 @@ export class MappedRegion {
    * @throws as {@link write8}, before the first access; after `EIO` a part may be written
    */
   writeBatch32(offsets: Uint32Array, values: Uint32Array): void {
-    const answer = this.#native.writeBatch32(this.#mapping, offsets, values);
     if (this.#box.aimRows(this.#mapping, offsets, values)) {
       this.#native.writeRows32();
       this.#checkRows('writeBatch32', offsets, values);
       return;
     }
+    const answer = this.#native.writeBatch32(this.#mapping, offsets, values);
     if (answer !== 0) throw this.#errors.batch('writeBatch32', offsets, values, answer);
   }
 
@@ -344,7 +345,7 @@ export class MappedRegion {
    * mapped, and the device in use, until the garbage collector takes it.
    *
    * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` where a part must not be written (the MSI-X table);
-   *   `ENOTSUP` where the engine takes no memory from outside; `ERR_VFIO_CLOSED`
+   *   `ENOTSUP`, reason `no-external-buffers`, where the engine takes no memory from outside; `ERR_VFIO_CLOSED`
    */
   unsafeArrayBuffer(): ArrayBuffer {
     this.#errors.requireOpen();
@@ -383,7 +384,6 @@ export class MappedRegion {
     this.#checkUnmapped(await this.#native.unmap(mapping));
   }
 
-  #take(): NativeMapping {
   #checkRows(call: string, offsets: Uint32Array, values: Uint32Array): void {
     const { status } = this.#box;
     if (status === done) return;
@@ -391,6 +391,7 @@ export class MappedRegion {
     throw this.#errors.batch(call, offsets, values, answer);
   }
 
+  #take(): NativeMapping {
     const mapping = this.#mapping;
     this.#mapping = closedMapping;
     this.#area.owner.mappings.delete(this);
@@ -413,9 +414,9 @@ export class MappedRegion {
         message: `the mapping of ${this.name} has a part that must not be written, and an ArrayBuffer protects nothing`,
       });
     }
-    const buffer = this.#native.exposeMapping(this.#mapping);
-    if (buffer instanceof ArrayBuffer) return buffer;
-    throw faultError(this.#area, 'unsafeArrayBuffer', 0, buffer);
+    const { owner, name } = this.#area;
+    const where = { device: owner.location.device.address, region: name };
+    return checkBuffer(this.#native.exposeMapping(this.#mapping), where);
   }
 }
 
