@@ -22,6 +22,7 @@
         "native/ioas.cc",
         "native/ioeventfd.cc",
         "native/iommufd.cc",
+        "native/irq_owners.cc",
         "native/irqs.cc",
         "native/mapping.cc",
         "native/memory.cc",

@@ -30,6 +30,8 @@ const bar = Region.of(owner, { ...info, flags: ['read', 'write', 'mmap'] }).map(
 
 const offsets = Uint32Array.from({ length: 64 }, (_, at) => at * 4);
 const values = new Uint32Array(64);
+const doorbells = Uint32Array.of(16, 32);
+const two = Uint32Array.of(0xdead_beef, 0xdead_beef);
 const { noop } = createRequire(import.meta.url)(
   new URL('build-baseline/noop.node', root).pathname,
 ) as { noop: () => void };
@@ -50,6 +52,18 @@ const cases: Record<string, () => unknown> = {
   readBatch32: () => bar.readBatch32(offsets, values),
   writeBatch32: () => {
     bar.writeBatch32(offsets, values);
+  },
+  twoReads32: () => {
+    bar.read32(16);
+    bar.read32(32);
+  },
+  readBatchOf2: () => bar.readBatch32(doorbells, two),
+  twoWrites32: () => {
+    bar.write32(16, 0xdead_beef);
+    bar.write32(32, 0xdead_beef);
+  },
+  writeBatchOf2: () => {
+    bar.writeBatch32(doorbells, two);
   },
   readBlock: () => bar.readBlock(0, values),
 };

@@ -123,6 +123,9 @@ export type Binding = {
   writeBlock: ReadWriteBlock;
   readBatch32: Batch;
   writeBatch32: Batch;
+  /** A short row, which the mailbox has. */
+  readRows32: Access;
+  writeRows32: Access;
   ioasAlloc: (iommufd: NativeFd) => Answer;
   /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
   dup: (number: number) => Answer;
@@ -237,6 +240,18 @@ export type Binding = {
   memoryFile: (memory: NativeMemory) => Answer;
   /** Forgets the handle: the pages stay until no call and no ArrayBuffer needs them. */
   memoryRelease: (memory: NativeMemory) => Answer;
+  /**
+   * Has the device share who has its interrupts with all descriptors of this process that joined by the
+   * same name. The eventfd, or 0 for none, is signalled when another takes one away. Joining again
+   * changes the eventfd.
+   */
+  irqsJoin: (device: NativeFd, name: string, told: NativeFd | 0) => Answer;
+  /** 1, or 0 where another descriptor has the interrupt. Only who claimed it can enable it. */
+  irqsClaim: (device: NativeFd, index: number) => Answer;
+  /** Gives back one that is not enabled. */
+  irqsUnclaim: (device: NativeFd, index: number) => Answer;
+  /** 0: nobody; 1: this descriptor has claimed it; 2: another has enabled it. */
+  irqsOwner: (device: NativeFd, index: number) => Answer;
   /** Offers a descriptor to the other threads of the process; answers the offer's number. */
   fdOffer: (fd: NativeFd) => Answer;
   /** A NativeFd of the same open file; -ENOENT where its owner has closed it. */
@@ -262,7 +277,12 @@ export type Binding = {
   Slow<'attach', [device: NativeFd, pageTable: number]> &
   Slow<'detach', [device: NativeFd]> &
   Slow<'destroy', [iommufd: NativeFd, id: number]> &
-  /** Acts on `count` interrupts. Of these three, an answer above 0 says how many there would be. */
+  /** Disables an interrupt, whichever descriptor of the device has it. */
+  Slow<'irqsRelease', [device: NativeFd, index: number]> &
+  /**
+   * Acts on `count` interrupts. Of these three, an answer above 0 says how many there would be; -ECANCELED
+   * that this descriptor, which wants to enable or disable, has it no more.
+   */
   Slow<'setIrqs', [...target: IrqTarget, count: number]> &
   /** Acts on those whose byte is not 0. */
   Slow<'setIrqsBool', [...target: IrqTarget, which: Uint8Array]> &

@@ -157,13 +157,19 @@ export function systemError(call: FailedCall, hint?: string): VfioError {
   return new VfioError({ code, message: hint === undefined ? said : `${said}: ${hint}`, ...call });
 }
 
-/** Linux has these, and libuv, whose table Node shows, does not. */
-const unknownToNode = new Map<number, [string, string]>([
+/** What somebody threw, in a message about several errors. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : util.inspect(error);
+}
+
+/** Linux has these, and libuv, whose table Node shows, does not, or speaks of sockets. */
+const ownWords = new Map<number, [string, string]>([
+  [-95, ['ENOTSUP', 'operation not supported']],
   [-35, ['EDEADLK', 'resource deadlock would occur']],
   [-77, ['EBADFD', 'file descriptor in bad state']],
 ]);
 
 function describeErrno(errno: number): [string, string] {
-  const known = util.getSystemErrorMap().get(errno) ?? unknownToNode.get(errno);
+  const known = ownWords.get(errno) ?? util.getSystemErrorMap().get(errno);
   return known ?? [`E${-errno}`, 'unknown error'];
 }

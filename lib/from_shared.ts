@@ -111,7 +111,7 @@ function deviceOf(token: SharedToken<'device'>): VfioDevice {
   try {
     const iommufd = iommufdOf(token.iommufd);
     const node = { location, fd, roots: { sysfsRoot, devRoot } };
-    return VfioDevice.adoptSync(new BoundCdev(node, devId, { iommufd, own: iommufd }, 'shared'));
+    return VfioDevice.adoptShared(new BoundCdev(node, devId, { iommufd, own: iommufd }, 'shared'));
   } catch (error) {
     fd.closeSync();
     throw error;
@@ -133,7 +133,7 @@ function groupDeviceOf(token: SharedToken<'group-device'>): VfioDevice {
     const host = hostOf(token, roots);
     opened.push(...(host.own ? [host.own] : []));
     const joined = host.groups.adopt({ location: group.location, fd: groupFd, roots });
-    return VfioDevice.adoptSync(new GroupDevice({ location, fd, roots }, joined, host, backend));
+    return VfioDevice.adoptShared(new GroupDevice({ location, fd, roots }, joined, host, backend));
   } catch (error) {
     for (const one of opened) one.closeSync();
     throw error;

@@ -2,8 +2,9 @@ import { binding, type NativeFd } from './binding.ts';
 import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
+import { closedError } from './closed.ts';
 import { escapeControls } from './controls.ts';
-import { VfioError } from './errors.ts';
+import type { Cause } from './reasons.ts';
 
 /** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
 const openFlags = fs.constants.O_RDWR | fs.constants.O_NONBLOCK;
@@ -16,6 +17,7 @@ export class OwnedFd {
   #fd: NativeFd | undefined;
   /** Settles when the descriptor is closed. */
   #closed: Promise<void> | undefined;
+  #closing: Cause | undefined;
   readonly #what: string;
   readonly path: string;
   /** What is told and done when the owner is dropped. */
@@ -62,15 +64,23 @@ export class OwnedFd {
 
   /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
   get native(): NativeFd {
-    if (this.#fd === undefined) {
-      throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.#what} is closed` });
-    }
+    if (this.#fd === undefined) throw closedError(this.#what, this.#closing);
     return this.#fd;
   }
 
   /** The descriptor's number. Throws `ERR_VFIO_CLOSED`. */
   get number(): number {
     return check(binding().fdNumber(this.native), { syscall: 'fdNumber' });
+  }
+
+  /** It is going to be closed by somebody else than the program, who hears why. */
+  closesBecause(cause: Cause): void {
+    this.#closing = cause;
+  }
+
+  /** Why it was closed, or is being closed, where that was not the program. */
+  get closing(): Cause | undefined {
+    return this.#closing;
   }
 
   /** Offers it to the other threads; answers the offer's number. Throws `ERR_VFIO_CLOSED`. */

@@ -68,6 +68,28 @@ export interface VfioFacts {
   'no-such-cdev': { path: string };
   /** The device was there and is gone. */
   gone: { bus: string; address: string };
+  /** The device was asked for by whoever removes it, nobody listened to `request`, and it closed itself. */
+  'asked-back': { bus: string; address: string };
+  /** Another owner of the device in this process disabled the interrupt. */
+  'disabled-elsewhere': { address: string; interrupt: string };
+  /**
+   * An address space or page table is in use. `devices` are attached to it, `pageTables` made of it, as far
+   * as this thread did that.
+   */
+  'still-attached': { what: string; devices: string[]; pageTables: number[] };
+  /** The runtime makes no ArrayBuffer over memory that is not its own. */
+  'no-external-buffers': { runtime: string };
+  /** The device has a ROM that does not begin as one: the kernel does not show it. */
+  'rom-unreadable': { address: string };
+  /** The region `vga` answers within its windows only. */
+  'vga-window': { offset: number; length: number };
+  /** The interrupt is off, and what was asked for needs it enabled. */
+  'irq-disabled': { address: string; interrupt: string };
+  /**
+   * The line of the device's INTx cannot be shared with those who have it. `line`: as in /proc/interrupts.
+   * `others`: its handlers. `nointxmask`: whether vfio-pci was told to share no line.
+   */
+  'intx-line-taken': { address: string; line: number; others: string[]; nointxmask: boolean };
   /** Something is mapped there already. `mapped`: what this program mapped and overlaps. */
   'iova-mapped': IovaExtent & { mapped: IovaExtent[] };
   /** Address, length or offset is no multiple of `alignment`. */

@@ -1,3 +1,5 @@
+import { messageOf } from './errors.ts';
+
 /**
  * Closes what a failed step leaves behind, then throws the step's error; both errors where closing
  * fails too.
@@ -20,6 +22,7 @@ export function closeSyncAndThrow(error: unknown, close: () => void): never {
 }
 
 function bothErrors(error: unknown, closing: unknown): AggregateError {
-  const message = 'an operation failed, and so did closing what it left open';
+  const each = `${messageOf(error)}; ${messageOf(closing)}`;
+  const message = `an operation failed, and so did closing what it left open: ${each}`;
   return new AggregateError([error, closing], message, { cause: error });
 }

@@ -11,6 +11,7 @@
 #include "ioas.h"
 #include "ioeventfd.h"
 #include "iommufd.h"
+#include "irq_owners.h"
 #include "irqs.h"
 #include "mapping.h"
 #include "memory.h"
@@ -51,6 +52,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportPolls(env, exports);
   ExportSocket(env, exports);
   ExportIrqs(env, exports);
+  ExportIrqOwners(env, exports);
   ExportReset(env, exports);
   ExportFeature(env, exports);
   ExportMigration(env, exports);

@@ -10,6 +10,8 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "irq_owners.h"
+#include "irqs.h"
 #include "slow_call.h"
 
 Fd::Fd(int fd) : fd_(fd) {
@@ -45,6 +47,7 @@ int Fd::Close() {
   while (leases_ > 0) uv_cond_wait(&idle_, &mutex_);
   uv_mutex_unlock(&mutex_);
   if (fd < 0) return 0;
+  if (irq_owners_) irq_owners_->Leave(this, [fd](uint32_t index) { DisableIrqs(fd, index); });
   // Linux frees the number even when close fails with EINTR: never try twice.
   return close(fd) == 0 ? 0 : -errno;
 }

@@ -6,6 +6,9 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
+
+class IrqOwners;
 
 // A file descriptor with one owner. Calls borrow it through leases, so that it can never be closed,
 // and its number never reused by the kernel, while a call on another thread still works with it.
@@ -23,6 +26,10 @@ class Fd {
   // that nobody closes it.
   int number() const { return fd_; }
 
+  // Of a device: who has its interrupts. Null until it is told; on the JavaScript thread.
+  const std::shared_ptr<IrqOwners>& irq_owners() const { return irq_owners_; }
+  void SetIrqOwners(std::shared_ptr<IrqOwners> owners) { irq_owners_ = std::move(owners); }
+
  private:
   friend class FdLease;
   int Acquire();  // the number, or -EBADF when closed
@@ -32,6 +39,7 @@ class Fd {
   uv_cond_t idle_;
   int fd_;
   int leases_ = 0;
+  std::shared_ptr<IrqOwners> irq_owners_;
 };
 
 // Keeps an Fd open for as long as it, or a copy of it, lives.

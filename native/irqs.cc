@@ -8,23 +8,28 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "irq_owners.h"
 #include "slow_call.h"
 #include "uapi/vfio.h"
 
 namespace {
 
 struct Target {
+  std::shared_ptr<Fd> fd;
   FdLease device;
+  std::shared_ptr<IrqOwners> owners;  // null where the device has none
   uapi::VfioIrqSet header;
 };
 
 // (device, action, index, start, …)
 std::optional<Target> TargetArguments(const Napi::CallbackInfo& info) {
-  auto device = LeaseArgument(info, 0);
+  const auto handle = Uint32Argument(info, 0);
+  const FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
+  std::shared_ptr<Fd> fd = handle ? fds.Find(*handle) : nullptr;
   const auto action = Uint32Argument(info, 1);
   const auto index = Uint32Argument(info, 2);
   const auto start = Uint32Argument(info, 3);
-  if (!device || !action || !index || !start) return std::nullopt;
+  if (!fd || !action || !index || !start) return std::nullopt;
   const bool known = *action == uapi::kVfioIrqSetActionMask ||
                      *action == uapi::kVfioIrqSetActionUnmask ||
                      *action == uapi::kVfioIrqSetActionTrigger;
@@ -33,7 +38,7 @@ std::optional<Target> TargetArguments(const Napi::CallbackInfo& info) {
   header.flags = *action;
   header.index = *index;
   header.start = *start;
-  return Target{std::move(*device), header};
+  return Target{fd, FdLease(fd), fd->irq_owners(), header};
 }
 
 // 0, -errno, or how many vectors there would be, with none enabled.
@@ -47,6 +52,14 @@ int SetIrqsIoctl(const Target& target, std::span<const std::byte> data) {
       [&] { return ioctl(target.device.number(), uapi::kVfioDeviceSetIrqs, arg.data()); });
 }
 
+// The same, of a call after which the device signals others than before: only who has claimed the
+// interrupt may make it.
+int ChangeIrqs(const Target& target, std::span<const std::byte> data) {
+  if (!target.owners) return SetIrqsIoctl(target, data);
+  const auto call = [&] { return SetIrqsIoctl(target, data); };
+  return target.owners->Change(target.fd.get(), target.header.index, call);
+}
+
 // setIrqs(device, action, index, start, count): of so many at once
 Call SetIrqs(const Napi::CallbackInfo& info) {
   auto target = TargetArguments(info);
@@ -54,7 +67,24 @@ Call SetIrqs(const Napi::CallbackInfo& info) {
   if (!target || !count) return {};
   target->header.flags |= uapi::kVfioIrqSetDataNone;
   target->header.count = *count;
-  return [target = std::move(*target)]() -> int64_t { return SetIrqsIoctl(target, {}); };
+  const bool disables =
+      target->header.flags == (uapi::kVfioIrqSetDataNone | uapi::kVfioIrqSetActionTrigger) &&
+      *count == 0;
+  return [target = std::move(*target), disables]() -> int64_t {
+    return disables ? ChangeIrqs(target, {}) : SetIrqsIoctl(target, {});
+  };
+}
+
+// irqsRelease(device, index): disables an interrupt, whichever descriptor of the device has it
+Call IrqsRelease(const Napi::CallbackInfo& info) {
+  const auto handle = Uint32Argument(info, 0);
+  const auto index = Uint32Argument(info, 1);
+  const FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
+  std::shared_ptr<Fd> fd = handle ? fds.Find(*handle) : nullptr;
+  if (!fd || !index || !fd->irq_owners()) return {};
+  return [fd, device = FdLease(fd), owners = fd->irq_owners(), index = *index]() -> int64_t {
+    return owners->Release(fd.get(), index, [&] { return DisableIrqs(device.number(), index); });
+  };
 }
 
 // setIrqsBool(device, action, index, start, bytes): of those whose byte is not 0
@@ -89,14 +119,25 @@ Call SetIrqsEventfd(const Napi::CallbackInfo& info) {
   return [target = std::move(*target), leases = std::move(leases)]() -> int64_t {
     std::vector<int32_t> numbers;
     for (const auto& lease : leases) numbers.push_back(lease ? lease->number() : -1);
-    return SetIrqsIoctl(target, std::as_bytes(std::span(numbers)));
+    const auto data = std::as_bytes(std::span(numbers));
+    const bool enables = (target.header.flags & uapi::kVfioIrqSetActionTrigger) != 0;
+    return enables ? ChangeIrqs(target, data) : SetIrqsIoctl(target, data);
   };
 }
 
 }  // namespace
 
+int DisableIrqs(int device, uint32_t index) {
+  uapi::VfioIrqSet all = {};
+  all.argsz = sizeof(all);
+  all.flags = uapi::kVfioIrqSetDataNone | uapi::kVfioIrqSetActionTrigger;
+  all.index = index;
+  return RetryOnSignal([&] { return ioctl(device, uapi::kVfioDeviceSetIrqs, &all); });
+}
+
 void ExportIrqs(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<SetIrqs>(env, exports, "setIrqs");
   ExportSlowCall<SetIrqsBool>(env, exports, "setIrqsBool");
   ExportSlowCall<SetIrqsEventfd>(env, exports, "setIrqsEventfd");
+  ExportSlowCall<IrqsRelease>(env, exports, "irqsRelease");
 }

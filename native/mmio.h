@@ -69,7 +69,11 @@ void Store(volatile std::byte* address, T value) {
   *reinterpret_cast<volatile T*>(address) = LittleEndian(value);
 }
 
-// The words of a single access, which lib/region/mailbox.ts writes and reads.
+// Registers of a short row, which costs less by mail than by arguments.
+inline constexpr size_t kMostRows = 16;
+
+// The words of a single access, or of a short row of them, which lib/region/mailbox.ts writes and
+// reads.
 struct Mailbox {
   double offset;
   uint64_t value;
@@ -77,10 +81,14 @@ struct Mailbox {
   int32_t status;       // one of those below, or -errno
   uint32_t start_high;  // where a region starts in its descriptor
   uint32_t start_low;
+  uint32_t rows;
+  uint32_t row_offsets[kMostRows];
+  uint32_t row_values[kMostRows];
 };
 static_assert(offsetof(Mailbox, value) == 8 && offsetof(Mailbox, handle) == 16 &&
               offsetof(Mailbox, status) == 20 && offsetof(Mailbox, start_high) == 24 &&
-              offsetof(Mailbox, start_low) == 28 && sizeof(Mailbox) == 32);
+              offsetof(Mailbox, start_low) == 28 && offsetof(Mailbox, rows) == 32 &&
+              offsetof(Mailbox, row_offsets) == 36 && offsetof(Mailbox, row_values) == 100);
 
 inline constexpr int32_t kDone = 0;
 inline constexpr int32_t kRefused = 1;

@@ -77,29 +77,53 @@ void AccessEach(volatile std::byte* start, const Places places, const volatile u
   }
 }
 
-// (mapping, offsets, values): registers of 32 bits, one for each offset. Offsets are looked at
-// twice: before the first access, so that a mistake changes nothing, and at each, since another
-// thread may have the memory of the array, and what leaves the mapping must never be reached.
+// Registers of 32 bits, one for each offset. Offsets are looked at twice: before the first access,
+// so that a mistake changes nothing, and at each, since another thread may have the memory of the
+// array, and what leaves the mapping must never be reached. Nothing where an offset is refused.
+template <bool write>
+std::optional<int> AccessRows(const Mapping& mapping, const volatile uint32_t* offsets,
+                              uint32_t* values, size_t count) {
+  if (mapping.size() < sizeof(uint32_t)) return std::nullopt;
+  const Places allowed = PlacesOf(mapping, write);
+  for (size_t at = 0; at < count; at++) {
+    if (!allowed.Has(offsets[at])) return std::nullopt;
+  }
+  return Guarded(mapping.at(0), mapping.size(),
+                 [&] { AccessEach<write>(mapping.at(0), allowed, offsets, values, count); });
+}
+
+// (mapping, offsets, values)
 template <bool write>
 napi_value Batch(napi_env env, napi_callback_info info) {
   const Arguments arguments(env, info);
   const Mapping* mapping = arguments.mapping;
   Elements places = {};
   Elements room = {};
-  if (mapping == nullptr || mapping->size() < sizeof(uint32_t)) return nullptr;
+  if (mapping == nullptr) return nullptr;
   if (!ElementsOf(env, arguments.values[1], &places)) return nullptr;
   if (!ElementsOf(env, arguments.values[2], &room)) return nullptr;
   if (places.type != napi_uint32_array || room.type != napi_uint32_array) return nullptr;
   if (room.count < places.count) return nullptr;
-  const auto* offsets = static_cast<const volatile uint32_t*>(places.data);
-  const Places allowed = PlacesOf(*mapping, write);
-  for (size_t at = 0; at < places.count; at++) {
-    if (!allowed.Has(offsets[at])) return nullptr;
-  }
-  return ToAnswer(env, Guarded(mapping->at(0), mapping->size(), [&] {
-                    AccessEach<write>(mapping->at(0), allowed, offsets,
-                                      static_cast<uint32_t*>(room.data), places.count);
-                  }));
+  const auto result =
+      AccessRows<write>(*mapping, static_cast<const volatile uint32_t*>(places.data),
+                        static_cast<uint32_t*>(room.data), places.count);
+  return result ? ToAnswer(env, *result) : nullptr;
+}
+
+// The same of a short row, by mail.
+template <bool write>
+napi_value BatchByMail(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
+  auto* addon = static_cast<Addon*>(data);
+  Mailbox& mailbox = *addon->mailbox;
+  const Mapping* mapping = addon->mappings.Find(mailbox.handle);
+  const size_t count = mailbox.rows;
+  mailbox.status = kRefused;
+  if (mapping == nullptr || count > kMostRows) return nullptr;
+  const auto result = AccessRows<write>(*mapping, mailbox.row_offsets, mailbox.row_values, count);
+  if (result) mailbox.status = *result;
+  return nullptr;
 }
 
 template <typename T, bool write>
@@ -155,6 +179,8 @@ napi_value Blocks(napi_env env, napi_callback_info info) {
 void ExportMmioRows(Napi::Env env, Napi::Object exports) {
   ExportPlain(env, exports, "readBatch32", Batch<false>);
   ExportPlain(env, exports, "writeBatch32", Batch<true>);
+  ExportPlain(env, exports, "readRows32", BatchByMail<false>);
+  ExportPlain(env, exports, "writeRows32", BatchByMail<true>);
   ExportPlain(env, exports, "readBlock", Blocks<false>);
   ExportPlain(env, exports, "writeBlock", Blocks<true>);
 }

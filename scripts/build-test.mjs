@@ -15,9 +15,14 @@ if (status !== 0) process.exit(status ?? 1);
 
 // What the tests start many times, as a worker or a process, is one file each: modules load slowly there.
 await build({
-  entryPoints: ['handed_device', 'holder', 'irq_worker', 'late_opener', 'lives'].map(
-    (name) => `test/support/${name}.ts`,
-  ),
+  entryPoints: [
+    'handed_device',
+    'holder',
+    'interrupt_worker',
+    'irq_worker',
+    'late_opener',
+    'lives',
+  ].map((name) => `test/support/${name}.ts`),
   outdir: 'build-test/programs',
   bundle: true,
   platform: 'node',

@@ -9,6 +9,7 @@ import type { NodeLocation } from '../locate/find_cdev.ts';
 import { isNoiommu } from '../locate/find_group.ts';
 import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import type { Cause } from '../reasons.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import { parseUuid } from '../feature/uuid.ts';
@@ -81,6 +82,11 @@ export class BoundCdev implements OpenedDevice {
 
   createIoas(): Ioas {
     return this.iommufd.createIoas();
+  }
+
+  closesBecause(cause: Cause): void {
+    this.fd.closesBecause(cause);
+    this.#ownIommufd?.owned.closesBecause(cause);
   }
 
   async close(): Promise<void> {

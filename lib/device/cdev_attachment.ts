@@ -13,20 +13,20 @@ import { ioctlOf, type Attachment } from './opened.ts';
 /** Of a device that was opened by its cdev, which is attached and detached at will. */
 export class CdevAttachment implements Attachment {
   readonly #bound: BoundCdev;
-  #ioas: Ioas | undefined;
+  #target: Ioas | Hwpt | undefined;
 
   constructor(bound: BoundCdev) {
     this.#bound = bound;
   }
 
   async attach(target: unknown): Promise<number> {
-    const { id, ioas } = this.#targetOf(target);
-    return this.#attached(await binding().attach(this.#bound.fd.native, id), ioas);
+    const found = this.#targetOf(target);
+    return this.#attached(await binding().attach(this.#bound.fd.native, found.id), found);
   }
 
   attachSync(target: unknown): number {
-    const { id, ioas } = this.#targetOf(target);
-    return this.#attached(binding().attachSync(this.#bound.fd.native, id), ioas);
+    const found = this.#targetOf(target);
+    return this.#attached(binding().attachSync(this.#bound.fd.native, found.id), found);
   }
 
   async detach(): Promise<void> {
@@ -39,21 +39,21 @@ export class CdevAttachment implements Attachment {
 
   /** The device is closed, which detaches it. */
   forget(): void {
-    this.#ioas?.detached();
-    this.#ioas = undefined;
+    this.#target?.detached(this.#bound.location.device.address);
+    this.#target = undefined;
   }
 
-  #attached(answer: Answer, ioas: Ioas): number {
+  #attached(answer: Answer, target: Ioas | Hwpt): number {
     const { location } = this.#bound;
     try {
       const pageTable = check(answer, ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
       this.forget();
-      this.#ioas = ioas;
-      ioas.attached();
+      this.#target = target;
+      target.attached(location.device.address);
       return pageTable;
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
-      const cause = attachCause(error, location.device, ioas.space);
+      const cause = attachCause(error, location.device, ioasOf(target).space);
       throw cause ? explained(error, cause) : error;
     }
   }
@@ -64,17 +64,17 @@ export class CdevAttachment implements Attachment {
   }
 
   /** An id of another iommufd may be one of something else here. */
-  #targetOf(target: unknown): { id: number; ioas: Ioas } {
-    const found = targetOf(target);
+  #targetOf(target: unknown): Ioas | Hwpt {
+    if (!Ioas.isIoas(target) && !Hwpt.isHwpt(target)) {
+      throw invalidType('ioas', 'an Ioas or a Hwpt', target);
+    }
     const { iommufd, location } = this.#bound;
-    if (found.ioas.context === iommufd.context) return found;
+    if (ioasOf(target).context === iommufd.context) return target;
     const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
     throw otherIommufd(location.device.address, call);
   }
 }
 
-function targetOf(target: unknown): { id: number; ioas: Ioas } {
-  if (Ioas.isIoas(target)) return { id: target.id, ioas: target };
-  if (Hwpt.isHwpt(target)) return { id: target.id, ioas: target.ioas };
-  throw invalidType('ioas', 'an Ioas or a Hwpt', target);
+function ioasOf(target: Ioas | Hwpt): Ioas {
+  return Ioas.isIoas(target) ? target : target.ioas;
 }

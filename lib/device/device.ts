@@ -27,6 +27,7 @@ import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
 import { Resettable } from '../reset/resettable.ts';
 import type { SharedToken } from '../shared_token.ts';
 import { run, runSync } from '../steps.ts';
+import { tellError } from '../tell_error.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import type { Backend, BackendKind } from './backend.ts';
 import type { BeforeBindOption } from './before_bind.ts';
@@ -94,8 +95,9 @@ export interface OpenDeviceSyncOptions
  *
  * Unless `requestEvents` is false, it emits `request` when somebody wants the device back: its driver is
  * being unbound, or it is being unplugged, which waits until it is closed. Without a listener the
- * device closes itself. It emits `error` when it reported an uncorrectable error, and `close` when it
- * is closed. None of this keeps the event loop alive.
+ * device closes itself. It emits `error` when it reported an uncorrectable error, also one from which the
+ * kernel recovered it, and where closing itself failed; without a listener that is a process warning
+ * (`VFIO_DEVICE_ERROR`), and ends no program. It emits `close` when it is closed. None of this keeps the event loop alive.
  */
 export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: OpenedDevice;
@@ -122,6 +124,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     this.#bound = bound;
     this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
     this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
+    this.#interrupts.join();
     this.#resettable = new Resettable(bound, this.#interrupts, this.#peers, () => this.#config());
     this.#mappings.add(this.#peers);
     enrol(this.#resettable);
@@ -203,6 +206,13 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
         opened.closeSync();
       });
     }
+  }
+
+  /** Takes over what another thread shared; it may disable the interrupts of this one. @internal */
+  static adoptShared(bound: OpenedDevice): VfioDevice {
+    const device = VfioDevice.adoptSync(bound);
+    device.#interrupts.hearOfOthers();
+    return device;
   }
 
   /**
@@ -336,7 +346,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * @throws VfioError `ERR_VFIO_NO_REGION`
    */
   region(spec: RegionSpec): Region {
-    return Region.of(this.#owner(), findRegion(this.info, spec, this.device.address));
+    return Region.of(this.#owner(), findRegion(this.info, spec, this.device));
   }
 
   /**
@@ -351,12 +361,15 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /**
    * A token by which another thread of this process becomes one more owner: {@link fromShared}. The
-   * device is closed when the last closes it; attaching it in one thread attaches it for all.
+   * device is closed when the last closes it; attaching it in one thread attaches it for all. An
+   * interrupt is enabled by one of them at a time, disabled by any, and off when who enabled it closes.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   share(): SharedToken<'device' | 'group-device'> {
-    return this.#bound.share();
+    const token = this.#bound.share();
+    this.#interrupts.hearOfOthers();
+    return token;
   }
 
   /**
@@ -562,12 +575,26 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #notified: Notified = {
     requested: (count) => {
       if (this.listenerCount('request') > 0) this.emit('request', count);
-      else this.close().catch((error: unknown) => this.emit('error', error as Error));
+      else this.#giveBack();
     },
     failed: (error) => {
-      this.emit('error', error);
+      this.#tell(error);
     },
   };
+
+  /** It was asked for, and nobody listens. */
+  #giveBack(): void {
+    const { bus, address } = this.device;
+    const facts = { bus, address };
+    this.#bound.closesBecause({ reason: 'asked-back', certainty: 'certain', facts });
+    this.close().catch((error: unknown) => {
+      this.#tell(error as Error);
+    });
+  }
+
+  #tell(error: Error): void {
+    tellError(this, error, 'VFIO_DEVICE_ERROR');
+  }
 }
 
 /** @throws TypeError for what no device can be opened with; the node's own options are checked there */

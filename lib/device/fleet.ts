@@ -1,5 +1,7 @@
 import { invalidType, outOfRange, requireBoolean } from '../arguments.ts';
 import { callerPlace, type CallerPlace } from '../caller.ts';
+import { escapeControls } from '../controls.ts';
+import { messageOf } from '../errors.ts';
 import type { DeviceSpec } from '../locate/address.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
@@ -70,14 +72,13 @@ export async function openDevices(
   const opened = results
     .filter((result) => result.status === 'fulfilled')
     .map(({ value }) => value);
-  const failed = results.filter((result) => result.status === 'rejected');
+  const failed = failuresOf(results, specs.map(nameOf));
   if (problem) return await closeAndThrow(problem.error, () => closeDevices(opened));
   if (signal?.aborted) return await closeAndThrow(abortReason(signal), () => closeDevices(opened));
   if (settle) return results;
   if (failed.length === 0) return opened;
-  const errors = failed.map(({ reason }) => reason as unknown);
-  const message = `${failed.length} of ${specs.length} devices did not open`;
-  return await closeAndThrow(new AggregateError(errors, message), () => closeDevices(opened));
+  const error = allErrors(failed, `${failed.length} of ${specs.length} devices did not open`);
+  return await closeAndThrow(error, () => closeDevices(opened));
 }
 
 /**
@@ -91,10 +92,38 @@ export async function closeDevices(devices: readonly VfioDevice[]): Promise<void
     if (!VfioDevice.isDevice(device)) throw invalidType('devices', 'VfioDevices', device);
   }
   const results = await Promise.allSettled(devices.map((device) => device.close()));
-  const failed = results.filter((result) => result.status === 'rejected');
+  const names = devices.map(({ device }) => device.address);
+  const failed = failuresOf(results, names);
   if (failed.length === 0) return;
-  const errors = failed.map(({ reason }) => reason as unknown);
-  throw new AggregateError(errors, `${errors.length} of ${devices.length} devices did not close`);
+  throw allErrors(failed, `${failed.length} of ${devices.length} devices did not close`);
+}
+
+interface Failure {
+  name: string;
+  error: unknown;
+}
+
+function failuresOf(
+  results: readonly PromiseSettledResult<unknown>[],
+  names: readonly string[],
+): Failure[] {
+  return results.flatMap((result, at) =>
+    result.status === 'rejected'
+      ? [{ name: names[at] ?? '', error: result.reason as unknown }]
+      : [],
+  );
+}
+
+/** As the program named it. */
+function nameOf(spec: DeviceSpec): string {
+  return escapeControls(typeof spec === 'object' ? spec.address : String(spec));
+}
+
+/** Where only the message is printed, it has to say which devices they are, and why. */
+function allErrors(failed: readonly Failure[], what: string): AggregateError {
+  const each = failed.map(({ name, error }) => `\n  ${name}: ${messageOf(error)}`);
+  const errors = failed.map(({ error }) => error);
+  return new AggregateError(errors, `${what}:${each.join('')}`);
 }
 
 interface Outcome {

@@ -6,6 +6,7 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import type { NodeLocation } from '../locate/find_cdev.ts';
 import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import type { Cause } from '../reasons.ts';
 import type { SharedToken } from '../shared_token.ts';
 import type { Backend } from './backend.ts';
 
@@ -42,6 +43,8 @@ export interface OpenedDevice {
   createIoas(): AddressSpace;
   /** For another thread; the descriptor is offered to it. @throws VfioError `ERR_VFIO_CLOSED` */
   share(): SharedToken<'device' | 'group-device'>;
+  /** It is going to be closed by somebody else than the program, and all that it closes with itself. */
+  closesBecause(cause: Cause): void;
   close(): Promise<void>;
   closeSync(): void;
 }

@@ -49,7 +49,7 @@ export class PciFunction {
 
   /** @internal */
   static of(owner: RegionOwner, info: DeviceInfo): PciFunction {
-    const region = findRegion(info, 'config', owner.location.device.address);
+    const region = findRegion(info, 'config', owner.location.device);
     return new PciFunction(Region.of(owner, region), placeOf(owner, region));
   }
 

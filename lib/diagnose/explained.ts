@@ -5,14 +5,14 @@ import { wordsOf } from './words.ts';
 /** The same error with its reason. */
 export function explained(error: VfioError, cause: Cause): VfioError {
   const { why, hint } = wordsOf(cause);
-  const { code, errno, syscall, request, path, device } = error;
+  const { code, errno, syscall, request, path, device, region } = error;
   const { reason, facts, certainty } = cause;
   const doubt = certainty === 'likely' ? 'likely ' : '';
   // Where the lookup itself knew it, it has said so.
   const isSaid = error.message.endsWith(why);
   const message = isSaid ? error.message : `${error.message}: ${doubt}${why}`;
   return new VfioError({
-    ...{ code, errno, syscall, request, path, device, reason, facts, certainty },
+    ...{ code, errno, syscall, request, path, device, region, reason, facts, certainty },
     message,
     hint: `${hint} (docs/errors.md#${reason})`,
   });

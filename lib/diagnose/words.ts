@@ -151,6 +151,42 @@ const words: WordsOf = {
     why: `${address} was there and is gone: unplugged, or its driver was taken away`,
     hint: 'vfio list shows what is there now',
   }),
+  'still-attached': ({ what, devices, pageTables }) => ({
+    why: `${what} is in use: ${usersOf(devices, pageTables)}`,
+    hint: 'detach the devices or close them, and close the page tables, first; the order of await using does it: what is opened last is closed first',
+  }),
+  'no-external-buffers': ({ runtime }) => ({
+    why: `${runtime} makes no ArrayBuffer over memory that is not its own`,
+    hint: 'run what needs it in a process of Node itself; registers can be read and written by read32(), write32() and the like',
+  }),
+  'rom-unreadable': ({ address }) => ({
+    why: `${address} has a ROM, whose first bytes are not those of one (0x55 0xaa), so that the kernel does not show it`,
+    hint: 'the ROM may be empty, or be shown only after the device was set up: look for “Invalid PCI ROM header signature” in the log (sudo journalctl -k -g ROM)',
+  }),
+  'vga-window': ({ offset, length }) => ({
+    why: `${length} bytes at 0x${offset.toString(16)} are not within one of VGA's windows: ${vgaWindows}`,
+    hint: `read and write within ${vgaWindows}`,
+  }),
+  'asked-back': ({ address }) => ({
+    why: `${address} was asked back, to be unbound from its driver or unplugged, and closed itself since nobody listened to its event 'request'`,
+    hint: "close it in a listener yourself, when it is not in use: device.on('request', …)",
+  }),
+  'disabled-elsewhere': ({ address, interrupt }) => ({
+    why: `another owner of ${address} in this process, such as another thread, disabled ${interrupt}`,
+    hint: `await device.interrupt('${interrupt}').enable() gives new vectors`,
+  }),
+  'irq-disabled': ({ address, interrupt }) => ({
+    why: `${interrupt} of ${address} is not enabled`,
+    hint: `await device.interrupt('${interrupt}').enable() first`,
+  }),
+  'intx-line-taken': ({ line, others, nointxmask }) => ({
+    why: `the interrupt line ${line} has another handler${others.length > 0 ? ` (${others.join(', ')})` : ''}, and cannot be shared with this device`,
+    hint:
+      'enable msix or msi where device.interrupt(…).count is not 0: they have no line; or end who has the line' +
+      (nointxmask
+        ? '; vfio-pci was loaded with nointxmask=1, which shares no line: load it without'
+        : ''),
+  }),
   'iova-mapped': ({ mapped }) => ({
     why: mapped.length > 0 ? `${mapped.map(extent).join(' and ')} mapped there already` : '',
     hint: 'unmap that first, or leave the address to the kernel by giving no iova',
@@ -211,6 +247,15 @@ const words: WordsOf = {
     hint: 'pci.setMemory(true), pci.setPowerState("D0") or feature.lowPower.exit() first, then map it',
   }),
 };
+
+const vgaWindows = '0x3b0-0x3bb, 0x3c0-0x3df and 0xa0000-0xbffff';
+
+function usersOf(devices: readonly string[], pageTables: readonly number[]): string {
+  const attached = devices.length > 0 ? [`${devices.join(' and ')} attached to it`] : [];
+  const made = pageTables.length > 0 ? [`page table ${pageTables.join(' and ')} made of it`] : [];
+  const all = [...attached, ...made];
+  return all.length > 0 ? all.join(', ') : 'by another thread or process that has the iommufd';
+}
 
 const hex = (number: bigint): string => `0x${number.toString(16)}`;
 

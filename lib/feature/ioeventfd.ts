@@ -31,7 +31,7 @@ export function* setIoeventfd(
 ): Steps<void> {
   requireObject('options', options);
   const { region, offset, width, value, eventfd } = options;
-  const found = findRegion(info, region, bound.location.device.address);
+  const found = findRegion(info, region, bound.location.device);
   if (![1, 2, 4, 8].includes(width)) throw invalidValue('width', '1, 2, 4 or 8', width);
   checkRange(offset, width, found.size);
   const longs = BigUint64Array.of(found.offset + BigInt(offset), checkValue(value, width));

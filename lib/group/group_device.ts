@@ -7,6 +7,7 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import type { NodeLocation } from '../locate/find_cdev.ts';
 import type { Roots } from '../locate/roots.ts';
 import type { OwnedFd } from '../owned_fd.ts';
+import type { Cause } from '../reasons.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import type { Container } from './container.ts';
 import type { Groups, JoinedGroup } from './groups.ts';
@@ -75,6 +76,11 @@ export class GroupDevice implements OpenedDevice {
 
   createIoas(): AddressSpace {
     return this.#host.createIoas();
+  }
+
+  closesBecause(cause: Cause): void {
+    this.fd.closesBecause(cause);
+    this.#host.own?.owned.closesBecause(cause);
   }
 
   async close(): Promise<void> {

@@ -67,7 +67,7 @@ export function compatHost(roots: Roots, given: Iommufd | undefined): Host {
     createIoas: () => {
       const counted = binding().tallyTake(check(binding().tallyOffer(tally), { syscall: 'tally' }));
       const ioas = Ioas.adoptShared(iommufd.parent, compatId(iommufd), counted as NativeTally);
-      ioas.attached();
+      ioas.attached('');
       return ioas;
     },
     isOwn: (target) =>

@@ -1,6 +1,7 @@
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
-import { VfioError } from '../errors.ts';
+import { closedError } from '../closed.ts';
+import type { Cause } from '../reasons.ts';
 
 const EAGAIN = -11;
 
@@ -10,6 +11,7 @@ const EAGAIN = -11;
  */
 export class Eventfd {
   #fd: NativeFd | undefined;
+  #closing: Cause | undefined;
   readonly #what: string;
 
   private constructor(fd: NativeFd, what: string) {
@@ -31,7 +33,7 @@ export class Eventfd {
   /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
   get native(): NativeFd {
     if (this.#fd !== undefined) return this.#fd;
-    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.#what} is closed` });
+    throw closedError(this.#what, this.#closing);
   }
 
   /** The descriptor's number. Throws `ERR_VFIO_CLOSED`. */
@@ -65,10 +67,11 @@ export class Eventfd {
     check(binding().eventfdRef(this.native, ref), { syscall: 'epoll_ctl' });
   }
 
-  /** Never blocks. Closing twice is harmless. */
-  close(): void {
+  /** Never blocks. Closing twice is harmless. `cause` where the program did not want it. */
+  close(cause?: Cause): void {
     const fd = this.#fd;
     if (fd === undefined) return;
+    this.#closing = cause;
     this.#fd = undefined;
     dropped.unregister(this);
     check(binding().closeSync(fd), { syscall: 'close' });

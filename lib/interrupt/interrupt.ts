@@ -1,7 +1,9 @@
 import { invalidType } from '../arguments.ts';
+import type { Answer } from '../binding.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import type { Cause } from '../reasons.ts';
 import { run, runSync, type Steps } from '../steps.ts';
 import {
   checkEventfd,
@@ -12,13 +14,14 @@ import {
   type EnableOptions,
 } from './arguments.ts';
 import { Eventfd } from './eventfd.ts';
-import { isTooFew, refused, tooFew, type Attempt } from './explain.ts';
+import { disabledError, isTooFew, refused, tooFew, type Attempt } from './explain.ts';
 import type { Interrupts } from './interrupts.ts';
-import { action, IrqLines, type Line } from './set_irqs.ts';
+import { action, IrqLines, owner, type Action, type Line, type Owner } from './set_irqs.ts';
 import { InterruptVector } from './vector.ts';
 
 const EINVAL = -22;
 const ENOTTY = -25;
+const ECANCELED = -125;
 
 /**
  * One of a device's interrupt indexes, such as `msix`: off, or enabled with some vectors. Of a PCI
@@ -74,12 +77,21 @@ export class Interrupt {
     return this.#irq.flags;
   }
 
-  /** Whether some of its vectors are tied to eventfds: ours, the caller's, or the package's own. */
+  /**
+   * Whether some of its vectors are tied to eventfds: ours, the caller's, or the package's own. An
+   * interrupt is the same for all who have the device in this process: also where another thread
+   * enabled it, which then has its vectors.
+   */
   get enabled(): boolean {
-    return this.#tied.length > 0;
+    return this.#whose() !== owner.nobody;
   }
 
-  /** The vectors that are enabled, unless the caller gave eventfds of its own. */
+  /** Whether it was enabled here, and not by another owner of the device. @internal */
+  get isOurs(): boolean {
+    return this.#whose() === owner.self;
+  }
+
+  /** The vectors that are enabled here, unless the caller gave eventfds of its own. */
   get vectors(): readonly InterruptVector[] {
     return this.#vectors;
   }
@@ -94,8 +106,10 @@ export class Interrupt {
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the platform has not so many vectors;
    *   `available` says how many, and none was enabled. `EINVAL`: another of intx, msi, msix is
-   *   enabled. `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`, `ERR_VFIO_BUSY` (in
-   *   `enableSync`, while another is being enabled or disabled), `ERR_VFIO_CLOSED`
+   *   enabled. `EBUSY` of intx: its line is another device's, too (reason `intx-line-taken`).
+   *   `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`: it is enabled, here or by another
+   *   thread that has the device. `ERR_VFIO_BUSY` (in `enableSync`, while another is being enabled or
+   *   disabled), `ERR_VFIO_CLOSED`
    */
   async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
     const wanted = this.#check(what);
@@ -132,7 +146,7 @@ export class Interrupt {
   /**
    * Disables the interrupt. When this is done the kernel signals none any more, and what it counted
    * before has been told: no interrupt is delivered afterwards, and the iterators are over. Harmless
-   * where it is off.
+   * where it is off. Where another thread enabled it, that one's vectors end when its event loop turns.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -150,16 +164,16 @@ export class Interrupt {
    * Masks a vector: it is held back until {@link unmask}.
    *
    * @throws VfioError `ENOTTY` where the interrupt is not `maskable`, as MSI and MSI-X; `EINVAL` where
-   *   it is off
+   *   it is off (reason `irq-disabled`)
    */
   mask(vector = 0): void {
-    this.#lines.act(action.mask, checkVector(vector, this.#irq));
+    this.#act(action.mask, checkVector(vector, this.#irq));
     this.#masked = true;
   }
 
   /** Unmasks a vector, after {@link mask} or after an `automasked` interrupt. Throws as that does. */
   unmask(vector = 0): void {
-    this.#lines.act(action.unmask, checkVector(vector, this.#irq));
+    this.#act(action.unmask, checkVector(vector, this.#irq));
     this.#masked = false;
   }
 
@@ -172,7 +186,7 @@ export class Interrupt {
   resample(eventfd: number | null): void {
     const line = eventfd === null ? undefined : this.#duplicate(checkEventfd(eventfd));
     try {
-      this.#lines.check(runSync(this.#lines.tie(action.unmask, 0, [line])));
+      this.#checkAct(runSync(this.#lines.tie(action.unmask, 0, [line])));
     } catch (error) {
       line?.close();
       throw error;
@@ -185,52 +199,82 @@ export class Interrupt {
    * Signals a vector as the device would, for trying out: vector 0, another, or with an array of
    * booleans those that are true.
    *
-   * @throws VfioError `EINVAL` where the interrupt is off
+   * @throws VfioError `EINVAL` where the interrupt is off (reason `irq-disabled`)
    */
   trigger(which: number | readonly boolean[] = 0): void {
     const checked = checkWhich(which, this.#irq);
-    if (typeof checked === 'number') this.#lines.act(action.trigger, checked);
-    else this.#lines.actOn(action.trigger, checked);
+    if (typeof checked === 'number') this.#act(action.trigger, checked);
+    else this.#checkAct(this.#lines.actOn(action.trigger, checked));
   }
 
   /**
    * Enables vector 0 for the package itself: without a vector of ours, and keeping neither the event
-   * loop nor the device alive. False where the driver tells of the interrupt and does not know it.
+   * loop nor the device alive. False where the driver tells of the interrupt and does not know it, and
+   * where another owner of the device has it.
    *
    * @internal
    */
   arm(callback: (count: number) => void): boolean {
-    const lines = this.#make(0, 1);
+    if (!this.#lines.claim()) return false;
+    const lines: Eventfd[] = [];
     try {
+      lines.push(...this.#make(0, 1));
       const answer = runSync(this.#lines.tie(action.trigger, 0, lines));
       if (answer === ENOTTY || answer === EINVAL) {
-        close(lines);
+        this.#giveUp(lines);
         return false;
       }
       this.#lines.check(answer);
       for (const line of lines) line.watch(callback, false);
     } catch (error) {
-      close(lines);
+      this.#giveUp(lines);
       throw error;
     }
     this.#tied = lines;
     return true;
   }
 
-  /** Establishes again what a reset may have undone. @internal */
+  /** Another owner of the device may have disabled it: ends it here as well. @internal */
+  notice(): void {
+    if (this.#tied.length === 0 || this.isOurs) return;
+    const facts = { address: this.#device.address, interrupt: this.name };
+    this.end({ reason: 'disabled-elsewhere', certainty: 'certain', facts });
+  }
+
+  /**
+   * Establishes again what a reset may have undone. What another thread enabled is the kernel's to
+   * restore, as it does with the device's whole configuration.
+   *
+   * @internal
+   */
   *restore(): Steps<void> {
-    if (!this.enabled) return;
+    if (this.#tied.length === 0) return;
+    try {
+      yield* this.#restore();
+    } catch (error) {
+      this.notice();
+      // Where another thread has disabled it, there is nothing to restore.
+      if (this.#tied.length > 0) throw error;
+    }
+  }
+
+  *#restore(): Steps<void> {
     yield* this.#lines.free();
     this.#lines.check(yield* this.#lines.tie(action.trigger, 0, this.#tied));
     if (this.#resample) {
       this.#lines.check(yield* this.#lines.tie(action.unmask, 0, [this.#resample]));
     }
-    if (this.#masked) this.#lines.act(action.mask, 0);
+    if (this.#masked) this.#lines.check(this.#lines.act(action.mask, 0));
   }
 
-  /** The kernel signals none any more: tells what is left and closes the eventfds. @internal */
-  end(): void {
-    for (const vector of this.#vectors) vector.end();
+  /**
+   * The kernel signals none any more: tells what is left and closes the eventfds. `cause` where the program
+   * did not want it.
+   *
+   * @internal
+   */
+  end(cause?: Cause): void {
+    for (const vector of this.#vectors) vector.end(cause);
     close(this.#tied);
     this.#resample?.close();
     this.#resample = undefined;
@@ -240,8 +284,11 @@ export class Interrupt {
   }
 
   *#enable(wanted: number | readonly (number | null)[]): Steps<readonly InterruptVector[]> {
-    const lines = this.#open(wanted);
+    this.notice();
+    this.#claim();
+    const lines: Line[] = [];
     try {
+      lines.push(...this.#open(wanted));
       const answer = yield* this.#lines.tie(action.trigger, 0, lines);
       if (isTooFew(answer)) {
         const available = answer > 0 ? answer : yield* this.#findAvailable(lines);
@@ -249,12 +296,13 @@ export class Interrupt {
       }
       return this.#tie(answer, wanted, lines);
     } catch (error) {
-      close(lines);
+      this.#giveUp(lines);
       throw error;
     }
   }
 
   *#resize(wanted: number): Steps<{ vectors: readonly InterruptVector[]; gap: boolean }> {
+    this.notice();
     const gap = this.#needsGap(wanted);
     const { kept, added, dropped } = this.#plan(wanted);
     try {
@@ -266,15 +314,59 @@ export class Interrupt {
       this.#grow(answer, gap, kept, added);
     } catch (error) {
       close(added);
+      this.notice();
       throw error;
     }
     return { vectors: this.#vectors, gap };
   }
 
   *#disable(): Steps<void> {
+    this.notice();
     if (!this.enabled) return;
-    yield* this.#lines.free();
+    yield* this.#lines.release();
     this.end();
+  }
+
+  /** What is tied here may be another's by now, or off: who has the device elsewhere can disable it. */
+  #whose(): Owner {
+    const ours = this.#tied.length > 0 ? owner.self : owner.nobody;
+    if (this.#device.bound.fd.closed) return ours;
+    const found = this.#lines.owner;
+    // One that is only claimed is being enabled.
+    return found === owner.self ? ours : found;
+  }
+
+  /** @throws VfioError `ERR_VFIO_IRQ_ENABLED` */
+  #claim(): void {
+    const isFree = this.#tied.length === 0;
+    if (isFree && this.#lines.claim()) return;
+    const { address } = this.#device;
+    const by = isFree
+      ? `by another owner of ${address} in this process, such as another thread`
+      : `with ${this.#tied.length} vectors`;
+    throw new VfioError({
+      code: 'ERR_VFIO_IRQ_ENABLED',
+      message: `${this.name} is enabled already, ${by}`,
+      device: address,
+    });
+  }
+
+  /** It was claimed, and is not to be enabled. */
+  #giveUp(lines: readonly Line[]): void {
+    close(lines);
+    this.#lines.unclaim();
+  }
+
+  #act(act: Action, vector: number): void {
+    this.#checkAct(this.#lines.act(act, vector));
+  }
+
+  /** Of a call that only an enabled interrupt takes. */
+  #checkAct(answer: Answer): void {
+    if (answer === EINVAL && !this.enabled) {
+      throw disabledError(this.#device.bound.location, this.name);
+    }
+    this.#lines.check(answer);
   }
 
   #check(what: unknown): number | readonly (number | null)[] {
@@ -287,13 +379,6 @@ export class Interrupt {
   }
 
   #open(wanted: number | readonly (number | null)[]): Line[] {
-    if (this.enabled) {
-      throw new VfioError({
-        code: 'ERR_VFIO_IRQ_ENABLED',
-        message: `${this.name} is enabled already, with ${this.#tied.length} vectors`,
-        device: this.#device.address,
-      });
-    }
     if (typeof wanted === 'number') return this.#make(0, wanted);
     const lines: Line[] = [];
     try {
@@ -325,13 +410,25 @@ export class Interrupt {
   }
 
   #attempt(lines: readonly Line[]): Attempt {
-    const { address } = this.#device;
+    const { location, roots } = this.#device.bound;
     return {
       name: this.name,
       vectors: lines.length,
       rival: this.#device.rivalOf(this)?.name,
-      call: { syscall: 'ioctl', request: 'VFIO_DEVICE_SET_IRQS', device: address },
+      location,
+      roots,
     };
+  }
+
+  #refused(lines: readonly Line[], answer: number): Error {
+    if (answer !== ECANCELED) return refused(this.#attempt(lines), answer);
+    return this.#lines.taken();
+  }
+
+  /** The kernel has nothing enabled any more, and nobody is to have it. */
+  #isOff(): void {
+    this.end();
+    this.#lines.unclaim();
   }
 
   #tie(
@@ -339,7 +436,7 @@ export class Interrupt {
     wanted: number | readonly unknown[],
     lines: readonly Line[],
   ): readonly InterruptVector[] {
-    if (answer < 0) throw refused(this.#attempt(lines), answer);
+    if (answer < 0) throw this.#refused(lines, answer);
     this.#device.requireOpen();
     this.#tied = lines;
     this.#vectors = typeof wanted === 'number' ? this.#vectorsOver(0, lines) : [];
@@ -385,9 +482,9 @@ export class Interrupt {
   #grow(answer: number, gap: boolean, kept: readonly Line[], added: readonly Line[]): void {
     if (answer !== 0) {
       const all = [...kept, ...added];
-      if (gap) this.end();
+      if (gap) this.#isOff();
       if (isTooFew(answer)) throw tooFew(this.#attempt(all), answer, Math.max(answer, kept.length));
-      throw refused(this.#attempt(all), answer);
+      throw this.#refused(all, answer);
     }
     this.#device.requireOpen();
     this.#tied = [...kept, ...added];

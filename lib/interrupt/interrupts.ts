@@ -1,9 +1,13 @@
 import { invalidType, outOfRange } from '../arguments.ts';
+import { binding } from '../binding.ts';
 import { util } from '../builtins.ts';
+import { check } from '../call.ts';
+import { closedError } from '../closed.ts';
 import type { OpenedDevice } from '../device/opened.ts';
 import type { IrqInfo } from '../device/decode.ts';
 import { VfioError } from '../errors.ts';
 import type { Steps } from '../steps.ts';
+import { Eventfd } from './eventfd.ts';
 import { Interrupt } from './interrupt.ts';
 import { Turns } from '../turns.ts';
 
@@ -19,11 +23,39 @@ export class Interrupts {
   #decoded: readonly IrqInfo[] | undefined;
   readonly #armed: Interrupt[] = [];
   readonly #known = new Map<number, Interrupt>();
+  /** Signalled when another owner of the device disables what was enabled here. */
+  #told: Eventfd | undefined;
   #ended = false;
 
   constructor(bound: OpenedDevice, decode: () => readonly IrqInfo[]) {
     this.bound = bound;
     this.#decode = decode;
+  }
+
+  /** Shares with all who have the device in this process who has which interrupt: before any is used. */
+  join(): void {
+    const { bus, address } = this.bound.location.device;
+    const told = this.#told === undefined ? 0 : this.#told.native;
+    const answer = binding().irqsJoin(this.bound.fd.native, `${bus}:${address}`, told);
+    check(answer, { syscall: 'irqsJoin' });
+  }
+
+  /** There are other owners, or will be: hears of it where they disable what was enabled here. */
+  hearOfOthers(): void {
+    if (this.#told !== undefined) return;
+    this.#told = Eventfd.open('the eventfd of other owners');
+    const reference = new WeakRef(this);
+    this.#told.watch(() => reference.deref()?.notice(), false);
+    this.join();
+  }
+
+  /** What another owner may have disabled is over here, too; after what is under way. */
+  notice(): void {
+    const noticeAll = (): void => {
+      for (const interrupt of this.#known.values()) interrupt.notice();
+    };
+    if (!this.turns.busy) noticeAll();
+    else void this.turns.run(() => Promise.resolve().then(noticeAll));
   }
 
   get #irqs(): readonly IrqInfo[] {
@@ -57,7 +89,7 @@ export class Interrupts {
 
   /** Whether the interrupts of that name, where the device has them, call back. */
   get armed(): boolean {
-    return this.#armed.some(({ enabled }) => enabled);
+    return this.#armed.some(({ isOurs }) => isOurs);
   }
 
   /** Has the interrupt of that name call back, where the device has it. */
@@ -71,7 +103,7 @@ export class Interrupts {
   /** Ends what {@link arm} began. @throws VfioError `ERR_VFIO_BUSY`, having ended nothing */
   disarm(): void {
     for (const interrupt of [...this.#armed]) {
-      interrupt.disableSync();
+      if (interrupt.isOurs) interrupt.disableSync();
       this.#armed.shift();
     }
   }
@@ -79,9 +111,8 @@ export class Interrupts {
   /** Which other one is enabled that excludes this one. */
   rivalOf({ name, index }: Interrupt): Interrupt | undefined {
     if (!rivals.includes(name)) return undefined;
-    return [...this.#known.values()].find(
-      (other) => other.index !== index && other.enabled && rivals.includes(other.name),
-    );
+    const others = this.#irqs.filter((irq) => irq.index !== index && rivals.includes(irq.name));
+    return others.map((irq) => this.get(irq.index)).find(({ enabled }) => enabled);
   }
 
   /** The blocking forms cannot wait for their turn. @throws VfioError `ERR_VFIO_BUSY` */
@@ -96,8 +127,7 @@ export class Interrupts {
 
   /** @throws VfioError `ERR_VFIO_CLOSED` */
   requireOpen(): void {
-    if (!this.#ended) return;
-    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${this.address} is closed` });
+    if (this.#ended) throw closedError(this.address, this.bound.fd.closing);
   }
 
   /** Establishes again what a reset may have undone: in a turn that the caller has. */
@@ -108,7 +138,8 @@ export class Interrupts {
   /** The device is closed: the kernel has let go of all of them. */
   end(): void {
     this.#ended = true;
-    for (const interrupt of this.#known.values()) interrupt.end();
+    for (const interrupt of this.#known.values()) interrupt.end(this.bound.fd.closing);
+    this.#told?.close();
   }
 }
 

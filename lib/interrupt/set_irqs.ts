@@ -1,6 +1,7 @@
 import { binding, type Answer } from '../binding.ts';
 import { check } from '../call.ts';
 import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
+import { VfioError } from '../errors.ts';
 import { call, type Steps } from '../steps.ts';
 import type { Eventfd } from './eventfd.ts';
 
@@ -8,6 +9,13 @@ import type { Eventfd } from './eventfd.ts';
 export const action = { mask: 8, unmask: 16, trigger: 32 } as const;
 
 export type Action = (typeof action)[keyof typeof action];
+
+/** Who has an interrupt, of those in this process that have the device. */
+export const owner = { nobody: 0, self: 1, another: 2 } as const;
+
+export type Owner = (typeof owner)[keyof typeof owner];
+
+const ECANCELED = -125;
 
 /** What stands in the place of a vector that gets no eventfd. */
 export type Line = Eventfd | undefined;
@@ -25,6 +33,30 @@ export class IrqLines {
     this.#index = index;
   }
 
+  /** Whether nobody else has the interrupt; from then on this device has it. */
+  claim(): boolean {
+    const answer = binding().irqsClaim(this.#device.fd.native, this.#index);
+    return check(answer, { syscall: 'irqsClaim' }) === 1;
+  }
+
+  /** Undoes {@link claim} where the interrupt is not enabled. */
+  unclaim(): void {
+    const { fd } = this.#device;
+    if (fd.closed) return;
+    check(binding().irqsUnclaim(fd.native, this.#index), { syscall: 'irqsUnclaim' });
+  }
+
+  /** Who has it. Throws `ERR_VFIO_CLOSED`. */
+  get owner(): Owner {
+    const answer = binding().irqsOwner(this.#device.fd.native, this.#index);
+    return check(answer, { syscall: 'irqsOwner' }) as Owner;
+  }
+
+  /** Disables the interrupt, whoever has it, who is told. */
+  *release(): Steps<void> {
+    this.check(yield* call('irqsRelease', this.#device.fd.native, this.#index));
+  }
+
   /** Ties eventfds to the vectors from `start` on: 0, -errno or how many vectors there would be. */
   *tie(act: Action, start: number, lines: readonly Line[]): Steps<number> {
     const { native } = this.#device.fd;
@@ -32,26 +64,37 @@ export class IrqLines {
     return known(yield* call('setIrqsEventfd', native, act, this.#index, start, handles));
   }
 
-  /** Frees every line; none is signalled when this is done. */
+  /** Frees every line, and keeps the interrupt; none is signalled when this is done. */
   *free(): Steps<void> {
     const { native } = this.#device.fd;
     this.check(yield* call('setIrqs', native, action.trigger, this.#index, 0, 0));
   }
 
   /** Masks, unmasks or triggers one vector. */
-  act(act: Action, vector: number): void {
-    this.check(binding().setIrqsSync(this.#device.fd.native, act, this.#index, vector, 1));
+  act(act: Action, vector: number): Answer {
+    return binding().setIrqsSync(this.#device.fd.native, act, this.#index, vector, 1);
   }
 
   /** The same for those from vector 0 on that are true. */
-  actOn(act: Action, which: readonly boolean[]): void {
+  actOn(act: Action, which: readonly boolean[]): Answer {
     const bytes = Uint8Array.from(which, Number);
-    this.check(binding().setIrqsBoolSync(this.#device.fd.native, act, this.#index, 0, bytes));
+    return binding().setIrqsBoolSync(this.#device.fd.native, act, this.#index, 0, bytes);
   }
 
   /** Throws what the kernel answered. */
   check(answer: Answer): void {
+    if (answer === ECANCELED) throw this.taken();
     check(answer, ioctlOf(this.#device.location, 'VFIO_DEVICE_SET_IRQS'));
+  }
+
+  /** The error of what only the owner of an interrupt may do, and is not any more. */
+  taken(): VfioError {
+    const { address } = this.#device.location.device;
+    return new VfioError({
+      code: 'ERR_VFIO_IRQ_DISABLED',
+      message: `another owner of ${address} in this process disabled the interrupt meanwhile`,
+      device: address,
+    });
   }
 }
 

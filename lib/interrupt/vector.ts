@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { requireObject } from '../arguments.ts';
 import { checkSignal } from '../device/open_options.ts';
 import { defineInspect } from '../inspect_handle.ts';
+import type { Cause } from '../reasons.ts';
 import { throwIfAborted } from '../until_aborted.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
@@ -117,7 +118,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    *
    * @internal
    */
-  end(): void {
+  end(cause?: Cause): void {
     if (this.#ended) return;
     if (this.#isWanted()) {
       const last = this.#event.read();
@@ -125,7 +126,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     }
     this.#ended = true;
     this.#watched = false;
-    this.#event.close();
+    this.#event.close(cause);
     for (const counts of this.#readers()) counts.end();
   }
 

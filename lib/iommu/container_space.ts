@@ -1,5 +1,6 @@
 import { binding } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
+import { closedError } from '../closed.ts';
 import { explained } from '../diagnose/explained.ts';
 import { systemError, VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
@@ -8,7 +9,7 @@ import type { AddressSpace } from './address_space.ts';
 import { containerInfoSize, decodeContainerInfo, type ContainerInfo } from './container_info.ts';
 import { ContainerSource } from './container_source.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
-import { checkIova, checkLength, lastIova, type IovaRange } from './iova.ts';
+import { checkEnd, checkIova, checkLength, lastIova, type IovaRange } from './iova.ts';
 import { readMapOptions, type MapOptions } from './map_options.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Maps, type MapPlan } from './maps.ts';
@@ -119,6 +120,7 @@ export class ContainerSpace implements AddressSpace {
   ): Promise<DmaMapping> {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
+    checkEnd('address', start, source.length);
     return this.#map(options, () => source);
   }
 
@@ -210,16 +212,14 @@ export class ContainerSpace implements AddressSpace {
   #open(): number {
     if (!this.#closed && !this.#parent.fd.closed) return 0;
     const { path } = this.#parent.fd;
-    throw new VfioError({
-      code: 'ERR_VFIO_CLOSED',
-      message: `the address space of ${path} is closed`,
-    });
+    throw closedError(`the address space of ${path}`, this.#parent.fd.closing);
   }
 
   #plan(options: MapOptions, makeSource: () => Source): MapPlan {
     const { iova, read, write } = readMapOptions(options);
     const flags = (read ? mapFlags.read : 0) | (write ? mapFlags.write : 0);
     const source = new ContainerSource(makeSource());
+    if (iova !== undefined) checkEnd('iova', iova, source.length);
     const info = this.#info();
     if (iova !== undefined) return { iova, fixed: true, flags, source };
     const chosen = this.#choose(source.length, info);

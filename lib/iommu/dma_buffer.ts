@@ -4,6 +4,7 @@ import { binding, type Answer, type NativeMemory } from '../binding.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
+import { checkBuffer } from '../external_buffer.ts';
 import { checkLength, checkOffset } from './iova.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Memory } from './memory.ts';
@@ -112,8 +113,8 @@ export class DmaBuffer {
   /**
    * All of it. Detached by `dispose`: then its length is 0.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`; `ENOTSUP` where the engine takes no foreign memory
-   *   (Electron)
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ENOTSUP`, reason `no-external-buffers`, where the engine takes no
+   *   foreign memory (Electron)
    * @throws RangeError on Node 20 above 4 GiB: use {@link window}
    */
   get buffer(): ArrayBuffer {
@@ -135,13 +136,10 @@ export class DmaBuffer {
       throw outOfRange('length', `${this.size - start} at most`, length);
     const most = process.getBuiltinModule('node:buffer').constants.MAX_LENGTH;
     if (bytes > most) throw outOfRange('length', `${most} at most on this Node`, length);
-    const answer = binding().memoryBuffer(this.memory.native, BigInt(start), BigInt(bytes));
-    if (typeof answer !== 'object') {
-      check(answer, { syscall: 'napi_create_external_arraybuffer' });
-      throw new Error(`vfio: memoryBuffer answered ${answer}, not an ArrayBuffer`);
-    }
-    this.#remember(answer);
-    return answer;
+    const { native } = this.memory;
+    const buffer = checkBuffer(binding().memoryBuffer(native, BigInt(start), BigInt(bytes)));
+    this.#remember(buffer);
+    return buffer;
   }
 
   /**

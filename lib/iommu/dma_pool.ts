@@ -60,10 +60,11 @@ export class DmaPool {
 
   /**
    * A block of at least so many bytes, zeroed where it was never given back. Where the chunks there are
-   * have no room, another is mapped.
+   * have no room, another is mapped; a block lies in one chunk.
    *
+   * @param size - `chunkSize` at most
    * @param alignment - a power of two of which its `iova` is a multiple, 4,096 at most
-   * @throws TypeError, RangeError
+   * @throws TypeError; RangeError also for more than `chunkSize`
    * @throws VfioError what {@link DmaBuffer.allocate} and {@link Ioas.map} throw; `ERR_VFIO_CLOSED`
    */
   async allocate(size: number, alignment: bigint = granule): Promise<DmaBlock> {
@@ -128,7 +129,11 @@ export class DmaPool {
   #find(size: number, alignment: bigint): DmaBlock | undefined {
     this.#checkOpen();
     if (checkLength('size', size) > this.#chunkSize) {
-      throw outOfRange('size', `${this.#chunkSize} at most, the pool's chunk size`, size);
+      throw outOfRange(
+        'size',
+        `${this.#chunkSize} at most: a block lies in one chunk, and the pool's chunkSize is that`,
+        size,
+      );
     }
     if (checkAlignment('alignment', alignment) > 4096n) {
       throw outOfRange('alignment', '4096n at most', alignment);

@@ -2,13 +2,14 @@ import { defineInspect } from '../inspect_handle.ts';
 import { invalidType, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
 import { binding, type Answer, type NativeFd } from '../binding.ts';
 import { check, checkList, type CallName } from '../call.ts';
-import { VfioError } from '../errors.ts';
+import { closedError } from '../closed.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import { devIdOf, type BoundDevice } from './bound_device.ts';
 import { DirtyPages } from './dirty_pages.ts';
 import { FaultQueue } from './fault_queue.ts';
 import type { Ioas } from './ioas.ts';
-import { checkAlignment, checkIova } from './iova.ts';
+import { Users } from './users.ts';
+import { checkAlignment, checkEnd, checkIova } from './iova.ts';
 
 export interface HwptOptions {
   /** Whether to be able to tell which pages devices wrote (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */
@@ -41,6 +42,8 @@ export class Hwpt {
   readonly #iommufd: OwnedFd;
   readonly #ioas: Ioas;
   readonly #id: number;
+  /** Devices that were attached to it through this object. */
+  readonly #users: Users;
   #closed = false;
 
   static {
@@ -54,6 +57,8 @@ export class Hwpt {
     this.#iommufd = iommufd;
     this.#ioas = ioas;
     this.#id = id;
+    this.#users = new Users(`HWPT ${id}`);
+    ioas.users.addTable(id);
   }
 
   /** @internal */
@@ -98,7 +103,7 @@ export class Hwpt {
    */
   get id(): number {
     if (this.#closed || this.#iommufd.closed) {
-      throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `HWPT ${this.#id} is closed` });
+      throw closedError(`HWPT ${this.#id}`, this.#iommufd.closing);
     }
     return this.#id;
   }
@@ -106,6 +111,18 @@ export class Hwpt {
   /** The address space whose maps it has. */
   get ioas(): Ioas {
     return this.#ioas;
+  }
+
+  /** A device was attached to it, and so to its address space. @internal */
+  attached(device: string): void {
+    this.#users.attach(device);
+    this.#ioas.attached(device);
+  }
+
+  /** @internal */
+  detached(device: string): void {
+    this.#users.detach(device);
+    this.#ioas.detached(device);
   }
 
   /**
@@ -133,6 +150,7 @@ export class Hwpt {
     requireObject('range', range);
     const iova = checkIova('iova', range.iova);
     const length = checkIova('length', range.length);
+    checkEnd('iova', iova, length);
     const { pageSize: page = 4096n, clear = true } = range;
     const pageSize = checkAlignment('pageSize', page);
     requireBoolean('clear', clear);
@@ -157,7 +175,8 @@ export class Hwpt {
   /**
    * Destroys the page table (IOMMU_DESTROY). Closing twice, or after the iommufd, is harmless.
    *
-   * @throws VfioError `EBUSY` while a device is attached to it; it stays open then
+   * @throws VfioError `EBUSY`, reason `still-attached`, while a device is attached to it; it stays open
+   *   then
    */
   async close(): Promise<void> {
     const iommufd = this.#take();
@@ -201,6 +220,7 @@ export class Hwpt {
 
   #settle(answer: Answer): void {
     this.#closed = answer === 0;
-    check(answer, this.#call('IOMMU_DESTROY'));
+    this.#users.checkDestroyed(answer, this.#call('IOMMU_DESTROY'));
+    this.#ioas.users.removeTable(this.#id);
   }
 }

@@ -12,7 +12,9 @@ import type { AddressSpace } from './address_space.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
 import type { BoundDevice } from './bound_device.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
-import { checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
+import { Users } from './users.ts';
+import { closedError } from '../closed.ts';
+import { checkEnd, checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
 import { readMapOptions, type MapOptions } from './map_options.ts';
 import type { DmaMapping } from './mapping.ts';
 import { Maps, type MapPlan } from './maps.ts';
@@ -71,8 +73,8 @@ export class Ioas implements AddressSpace {
   #own: Closable | undefined;
   /** What is mapped, as far as this object did it. */
   readonly #maps: Maps;
-  /** Devices that were attached through this object. */
-  #attached = 0;
+  /** Devices that were attached, and page tables that were made, through this object. */
+  readonly #users: Users;
 
   static {
     defineInspect(this, 'Ioas', (ioas) => {
@@ -85,11 +87,12 @@ export class Ioas implements AddressSpace {
     this.#iommufd = parent.fd;
     this.#parent = parent;
     this.#id = id;
+    this.#users = new Users(`IOAS ${id}`);
     this.#maps = new Maps(parent.fd, id, {
       calls: ioasCalls,
       id: () => this.id,
       bounds: () => this.#bounds(),
-      pins: () => this.#attached > 0,
+      pins: () => this.#users.attached,
     });
   }
 
@@ -132,7 +135,7 @@ export class Ioas implements AddressSpace {
    */
   get id(): number {
     if (this.#isClosed()) {
-      throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: `IOAS ${this.#id} is closed` });
+      throw closedError(`IOAS ${this.#id}`, this.#iommufd.closing);
     }
     return this.#id;
   }
@@ -178,6 +181,7 @@ export class Ioas implements AddressSpace {
   ): Promise<DmaMapping> {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
+    checkEnd('address', start, source.length);
     return this.#maps.map(this.#plan(options, () => source));
   }
 
@@ -301,6 +305,7 @@ export class Ioas implements AddressSpace {
   physicalAddress(iova: bigint, length: number): PhysicalExtent {
     const from = checkIova('iova', iova);
     const bytes = BigInt(checkLength('length', length));
+    checkEnd('iova', from, bytes);
     const named = this.#call('IOMMU_IOAS_NOIOMMU_GET_PA');
     const { native } = this.#iommufd;
     const out = new BigUint64Array(1);
@@ -350,7 +355,8 @@ export class Ioas implements AddressSpace {
    * last owner does, and the others unmap what they mapped. Closing twice, or after the iommufd, is
    * harmless.
    *
-   * @throws VfioError `EBUSY` while a device is attached to it; it stays open then
+   * @throws VfioError `EBUSY`, reason `still-attached`, while a device is attached to it, or a page table
+   *   of it open; it stays open then
    */
   async close(): Promise<void> {
     const iommufd = this.#take();
@@ -388,14 +394,19 @@ export class Ioas implements AddressSpace {
   }
 
   /** A device was attached: all that is mapped is pinned now. @internal */
-  attached(): void {
-    this.#attached++;
+  attached(device: string): void {
+    this.#users.attach(device);
     for (const mapping of this.#maps.all) mapping.prove();
   }
 
   /** @internal */
-  detached(): void {
-    this.#attached--;
+  detached(device: string): void {
+    this.#users.detach(device);
+  }
+
+  /** For the reason why it cannot be closed. @internal */
+  get users(): Users {
+    return this.#users;
   }
 
   /** For the reason why a device was not attached. @internal */
@@ -421,6 +432,7 @@ export class Ioas implements AddressSpace {
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
     const iova = checkIova('iova', from);
     const length = BigInt(checkLength('length', size));
+    checkEnd('from', iova, length);
     if (!Ioas.isIoas(space)) throw invalidType('options.from', 'an Ioas', space);
     if (space.context !== this.context) {
       throw invalidValue('options.from', 'an address space of the same iommufd', space);
@@ -437,7 +449,9 @@ export class Ioas implements AddressSpace {
       (fixed ? mapFlags.fixedIova : 0) |
       (read ? mapFlags.readable : 0) |
       (write ? mapFlags.writeable : 0);
-    return { iova: iova ?? 0n, fixed, flags, source: makeSource() };
+    const source = makeSource();
+    if (fixed) checkEnd('iova', iova, source.length);
+    return { iova: iova ?? 0n, fixed, flags, source };
   }
 
   /** Fits what x86 has; asked again where there are more. */
@@ -484,7 +498,7 @@ export class Ioas implements AddressSpace {
 
   #settle(answer: number | undefined): void {
     this.#closed = answer === 0;
-    check(answer, this.#call('IOMMU_DESTROY'));
+    this.#users.checkDestroyed(answer, this.#call('IOMMU_DESTROY'));
     this.#maps.end();
   }
 }

@@ -16,6 +16,13 @@ export function checkIova(name: string, value: unknown): bigint {
   throw outOfRange(name, 'from 0 to 2n ** 64n - 1n', value);
 }
 
+/** That `length` bytes from `start` on do not reach beyond the last address. @throws RangeError */
+export function checkEnd(name: string, start: bigint, length: bigint): void {
+  if (start + length <= lastIova + 1n) return;
+  const expected = `${lastIova + 1n - length}n at most, since ${length} bytes from there have to end at 2n ** 64n`;
+  throw outOfRange(name, expected, start);
+}
+
 /** A length in bytes, 1 and more. @throws TypeError, RangeError */
 export function checkLength(name: string, value: unknown): number {
   return checkAtLeast(name, value, 1);

@@ -4,6 +4,7 @@ import { explained } from '../diagnose/explained.ts';
 import { outOfRange, requireObject } from '../arguments.ts';
 import {
   checkAlignment,
+  checkEnd,
   checkIova,
   checkLength,
   checkRanges,
@@ -84,7 +85,9 @@ export class IovaAllocator {
    */
   reserve(iova: bigint, size: number): void {
     const start = checkIova('iova', iova);
-    const last = start + BigInt(checkLength('size', size)) - 1n;
+    const length = BigInt(checkLength('size', size));
+    checkEnd('iova', start, length);
+    const last = start + length - 1n;
     for (const [usedStart, usedLast] of this.#used) {
       if (usedStart > last || usedLast < start) continue;
       throw outOfRange('iova', `apart from what is allocated at ${usedStart}`, iova);

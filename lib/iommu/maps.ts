@@ -5,7 +5,7 @@ import { mapCause, unmapCause, type Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
 import type { OwnedFd } from '../owned_fd.ts';
 import type { Cause, IovaExtent } from '../reasons.ts';
-import { checkIova } from './iova.ts';
+import { checkEnd, checkIova } from './iova.ts';
 import { DmaMapping, type Unmapper } from './mapping.ts';
 import type { Source } from './source.ts';
 import type { SpaceCalls } from './space_calls.ts';
@@ -151,6 +151,7 @@ export class Maps {
   #within(iova: bigint, length: bigint): DmaMapping[] {
     checkIova('iova', iova);
     checkIova('length', length);
+    checkEnd('iova', iova, length);
     return this.all.filter(({ extent }) => {
       return iova <= extent.iova && extent.iova + extent.length <= iova + length;
     });

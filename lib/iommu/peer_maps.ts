@@ -1,5 +1,7 @@
+import { messageOf } from '../errors.ts';
 import type { Mapped } from '../region/owner.ts';
 import { either, type Steps } from '../steps.ts';
+import { tellError } from '../tell_error.ts';
 import type { PeerMapping } from './peer_mapping.ts';
 
 /** What keeps a device's memory from answering, until it is switched back. */
@@ -43,7 +45,9 @@ export class PeerMaps implements Mapped {
   unblockLater(obstacle: Obstacle): void {
     this.#obstacles.delete(obstacle);
     for (const each of this.#all) {
-      each.restore().catch((error: unknown) => each.emit('error', error as Error));
+      each.restore().catch((error: unknown) => {
+        tellError(each, error as Error, 'VFIO_NOT_MAPPED');
+      });
     }
   }
 
@@ -77,6 +81,10 @@ export class PeerMaps implements Mapped {
       }
     }
     if (errors.length === 1) throw errors[0];
-    if (errors.length > 1) throw new AggregateError(errors, 'regions were not mapped again');
+    if (errors.length > 1)
+      throw new AggregateError(
+        errors,
+        `regions were not mapped again: ${errors.map(messageOf).join('; ')}`,
+      );
   }
 }

@@ -1,6 +1,7 @@
 import { invalidType, outOfRange } from '../arguments.ts';
 import type { Answer } from '../binding.ts';
 import { util } from '../builtins.ts';
+import { closedError } from '../closed.ts';
 import { VfioError } from '../errors.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { faultError } from './failure.ts';
@@ -25,8 +26,11 @@ export class AccessErrors {
   /** @throws VfioError `ERR_VFIO_CLOSED` */
   requireOpen(): void {
     if (!this.#isClosed()) return;
-    const message = `the mapping of ${this.#area.name} is closed`;
-    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
+    const { name, owner } = this.#area;
+    throw closedError(
+      `the mapping of ${name} of ${owner.location.device.address}`,
+      owner.fd.closing,
+    );
   }
 
   read(call: string, offset: number, width: Width, status: number): Error {

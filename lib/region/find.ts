@@ -1,7 +1,9 @@
 import { invalidType, outOfRange } from '../arguments.ts';
-import { util } from '../builtins.ts';
+import { fs, util } from '../builtins.ts';
 import type { DeviceInfo, RegionInfo } from '../device/decode.ts';
+import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
+import type { SysfsDevice } from '../locate/find_cdev.ts';
 
 /** The regions of every PCI device, as vfio-pci numbers them. */
 export type PciRegionName =
@@ -25,16 +27,19 @@ const expected =
 export function findRegion(
   { regions }: Pick<DeviceInfo, 'regions'>,
   spec: RegionSpec,
-  device: string,
+  device: SysfsDevice,
 ): RegionInfo {
+  const { address, sysfsPath } = device;
   const region = regions.find(matcher(spec));
   if (region !== undefined && region.size > 0) return region;
   const has = regions.filter(({ size }) => size > 0).map(({ name }) => name);
-  throw new VfioError({
+  const error = new VfioError({
     code: 'ERR_VFIO_NO_REGION',
-    message: `${device} has no region ${describe(spec)}; it has ${has.join(', ') || 'none'}`,
-    device,
+    message: `${address} has no region ${describe(spec)}; it has ${has.join(', ') || 'none'}`,
+    device: address,
   });
+  if (region?.name !== 'rom' || !fs.existsSync(`${sysfsPath}/rom`)) throw error;
+  throw explained(error, { reason: 'rom-unreadable', certainty: 'likely', facts: { address } });
 }
 
 function matcher(spec: unknown): (region: RegionInfo) => boolean {

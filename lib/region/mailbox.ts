@@ -1,5 +1,8 @@
 import type { NativeFd, NativeMapping } from '../binding.ts';
+import { util } from '../builtins.ts';
 import { littleEndian } from '../device/capabilities.ts';
+
+const { isUint32Array } = util.types;
 
 /** What {@link Mailbox.status} says when the access was made, when it was refused; else -errno. */
 export const done = 0;
@@ -13,6 +16,12 @@ const HANDLE = 4;
 const STATUS = 5;
 const START_HIGH = 6;
 const START_LOW = 7;
+const ROWS = 8;
+const OFFSETS = 9;
+const VALUES = 25;
+
+/** Registers of 32 bits that go by one mail. Longer rows cost less as arguments. */
+export const mostRows = 16;
 
 /**
  * The addon's memory in which a single access finds its arguments and leaves its result. Between
@@ -44,6 +53,33 @@ export class Mailbox {
     this.#words[START_HIGH] = high;
     this.#words[START_LOW] = low;
     this.#offset[0] = offset;
+  }
+
+  /**
+   * Where the next row of accesses goes, and what it writes. False where it cannot go by mail: it is too
+   * long, or something else than it should be, which the call that takes arguments finds out.
+   */
+  aimRows(mapping: NativeMapping, offsets: unknown, values: unknown): offsets is Uint32Array {
+    if (!isUint32Array(offsets) || !isUint32Array(values)) return false;
+    const count = offsets.length;
+    if (count > mostRows || count > values.length) return false;
+    const words = this.#words;
+    for (let at = 0; at < count; at++) {
+      const offset = offsets[at];
+      const value = values[at];
+      // A length that somebody redefined.
+      if (offset === undefined || value === undefined) return false;
+      words[OFFSETS + at] = offset;
+      words[VALUES + at] = value;
+    }
+    words[ROWS] = count;
+    words[HANDLE] = mapping;
+    return true;
+  }
+
+  /** What a row of reads found. */
+  takeRows(values: Uint32Array, count: number): void {
+    for (let at = 0; at < count; at++) values[at] = this.#words[VALUES + at] ?? 0;
   }
 
   get status(): number {

@@ -1,10 +1,24 @@
 import { binding, type Answer } from '../binding.ts';
 import { check } from '../call.ts';
 import type { RegionInfo } from '../device/decode.ts';
-import { VfioError } from '../errors.ts';
+import { explained } from '../diagnose/explained.ts';
+import { systemError, VfioError } from '../errors.ts';
 import { transferError } from './failure.ts';
 import { refused, short } from './mailbox.ts';
 import type { RegionOwner } from './owner.ts';
+
+const EINVAL = -22;
+
+/** Where VGA answers on the bus, and so in the region: from one offset to another. */
+const vgaWindows = [
+  [0x3b0, 0x3bc],
+  [0x3c0, 0x3e0],
+  [0xa0000, 0xc0000],
+] as const;
+
+function isInWindow(offset: number, length: number): boolean {
+  return vgaWindows.some(([start, end]) => start <= offset && offset + length <= end);
+}
 
 /** Where a region is: in which device, and in two halves where it starts in the descriptor. */
 export interface RegionPlace {
@@ -66,6 +80,14 @@ function failure(
   const { path, device } = owner.location;
   const region = `${name}+0x${offset.toString(16)}`;
   const call = { syscall, device: device.address, region, path };
+  if (answer === EINVAL && name === 'vga' && !isInWindow(offset, length)) {
+    const cause = {
+      reason: 'vga-window',
+      certainty: 'certain',
+      facts: { offset, length },
+    } as const;
+    return explained(systemError({ ...call, errno: answer }), cause);
+  }
   if (answer !== undefined && answer < 0) return transferError({ ...call, errno: answer });
   const count = check(answer, call);
   const message = `${syscall} of ${length} bytes at ${region} of ${device.address} transferred ${count}`;

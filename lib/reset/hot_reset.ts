@@ -1,6 +1,6 @@
 import { check } from '../call.ts';
 import { ioctlOf } from '../device/opened.ts';
-import { VfioError } from '../errors.ts';
+import { messageOf, VfioError } from '../errors.ts';
 import { describeDevice } from '../locate/describe.ts';
 import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
 import { peerOf } from './peers.ts';
@@ -106,15 +106,18 @@ function* reset(device: Resettable, plan: HotResetPlan, ours: Resettable[]): Ste
     return yield* restorePeersAfter(error, ours);
   }
   const errors: unknown[] = [];
-  for (const restore of restores) {
+  const told: string[] = [];
+  for (const [at, restore] of restores.entries()) {
     try {
       yield* restore();
     } catch (error) {
       errors.push(error);
+      told.push(`${ours[at]?.bound.location.device.address ?? ''}: ${messageOf(error)}`);
     }
   }
   if (errors.length === 1) throw errors[0];
-  if (errors.length > 1) throw new AggregateError(errors, 'devices were reset but not restored');
+  if (errors.length === 0) return;
+  throw new AggregateError(errors, `devices were reset but not restored: ${told.join('; ')}`);
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Answer } from '../binding.ts';
 import { check, type CallName } from '../call.ts';
 import { ioctlOf } from '../device/opened.ts';
 import { explained } from '../diagnose/explained.ts';
-import { systemError, VfioError } from '../errors.ts';
+import { messageOf, systemError, VfioError } from '../errors.ts';
 import { call, run, runSync, type Steps } from '../steps.ts';
 import type { Resettable } from './resettable.ts';
 import { isHeld, withRetries } from './retry.ts';
@@ -46,7 +46,8 @@ export function* restorePeersAfter(error: unknown, devices: readonly Resettable[
     }
   }
   if (errors.length === 1) throw error;
-  const message = 'a reset failed, and so did mapping regions again for other devices';
+  const each = errors.map(messageOf).join('; ');
+  const message = `a reset failed, and so did mapping regions again for other devices: ${each}`;
   throw new AggregateError(errors, message, { cause: error });
 }
 

@@ -6,7 +6,7 @@ import { it } from 'mocha';
 import { binding, type NativeFd } from '../../lib/binding.ts';
 import { VfioDevice, VfioError, type Interrupt, type InterruptVector } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { plug, unplug } from '../support/hotplug.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
 
@@ -51,9 +51,12 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
     await failure(() => {
       msix.trigger(-1);
     }, 'ERR_OUT_OF_RANGE');
-    await failure(() => {
+    const off = await vfioFailure(() => {
       msix.trigger();
     }, 'EINVAL');
+    const facts = { address: lab.nvme0.address, interrupt: 'msix' };
+    assert.deepEqual([off.reason, off.facts], ['irq-disabled', facts]);
+    assert.match(off.message, /msix of .* is not enabled/);
     assert.equal(msix.enabled, false);
   });
 
@@ -186,6 +189,12 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
     await using device = await VfioDevice.open(lab.edu);
     const intx = device.interrupt('intx');
     assert.ok(intx.flags.includes('automasked') && intx.flags.includes('maskable'));
+    for (const act of ['mask', 'unmask'] as const) {
+      const off = await vfioFailure(() => {
+        intx[act]();
+      }, 'EINVAL');
+      assert.equal(off.reason, 'irq-disabled', act);
+    }
     const seen = sum(await enableOne(intx));
     intx.mask();
     intx.unmask();

@@ -3,10 +3,17 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { it } from 'mocha';
 import { binding, type NativeMemory } from '../../lib/binding.ts';
-import { DmaBuffer, Iommufd, VfioDevice, VfioError, type Hwpt } from '../../lib/index.ts';
+import {
+  DmaBuffer,
+  Iommufd,
+  VfioDevice,
+  VfioError,
+  type Hwpt,
+  type Ioas,
+} from '../../lib/index.ts';
 import type { VfioFacts } from '../../lib/reasons.ts';
 import { describeDevice } from '../support/devices.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { root } from '../support/root.ts';
 
 const page = 4096;
@@ -248,8 +255,15 @@ describeDevice('an address space', (spec) => {
     assert.equal(info.dirtyTracking, false);
     await using hwpt = await ioas.createHwpt(device);
     assert.ok((await device.attach(hwpt)) > 0);
-    await failure(() => hwpt.close(), 'EBUSY');
-    await failure(() => ioas.close(), 'EBUSY');
+    const { address } = device.device;
+    const users: [Hwpt | Ioas, unknown][] = [
+      [hwpt, { what: `HWPT ${hwpt.id}`, devices: [address], pageTables: [] }],
+      [ioas, { what: `IOAS ${ioas.id}`, devices: [address], pageTables: [hwpt.id] }],
+    ];
+    for (const [used, facts] of users) {
+      const error = await vfioFailure(() => used.close(), 'EBUSY');
+      assert.deepEqual([error.reason, error.facts], ['still-attached', facts]);
+    }
     await using buffer = await DmaBuffer.allocate(size);
     await using mapping = await ioas.map(buffer);
     await using other = iommufd.createIoas();

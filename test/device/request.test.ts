@@ -4,7 +4,7 @@ import { afterEach, it } from 'mocha';
 import { openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
 import { backend, openHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { driverOf, plug, rebind, unbind, unplug } from '../support/hotplug.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
 
@@ -25,6 +25,45 @@ describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-p
     await Promise.all([unplug(spec), once(device, 'close')]);
     assert.throws(() => device.fd, { code: 'ERR_VFIO_CLOSED' });
     await failure(() => VfioDevice.open(spec, { timeout: 50 }), 'ERR_VFIO_NO_DEVICE');
+  });
+
+  it('says of all that it closed with itself that it was asked back', async () => {
+    const device = await VfioDevice.open(spec);
+    const bar = device.region('bar0').map();
+    const ioas = backend === 'cdev' ? device.iommufd.createIoas() : undefined;
+    const [vector] = await device.interrupt('msi').enable();
+    unplugged = true;
+    await Promise.all([unplug(spec), once(device, 'close')]);
+    const uses: (() => unknown)[] = [
+      () => device.fd,
+      () => bar.read32(0),
+      () => {
+        bar.write32(4, 0);
+      },
+      () => bar.readBatch32(new Uint32Array(1), new Uint32Array(1)),
+      () => device.region('config').read16(0),
+      () => device.interrupt('msi').enable(),
+      () => vector?.fd,
+      () => device.reset(),
+      () => device.share(),
+      ...(ioas
+        ? [() => device.iommufd.createIoas(), () => device.attach(ioas), () => ioas.id]
+        : []),
+    ];
+    for (const [at, use] of uses.entries()) {
+      const error = await vfioFailure(use, 'ERR_VFIO_CLOSED');
+      const facts = { bus: 'pci', address: spec.address };
+      assert.deepEqual(
+        [error.reason, error.facts],
+        ['asked-back', facts],
+        `use ${at}: ${error.message}`,
+      );
+      assert.match(error.message, /is closed: .* was asked back/);
+    }
+    const own = await VfioDevice.open(lab.edu);
+    await own.close();
+    const error = await vfioFailure(() => own.fd, 'ERR_VFIO_CLOSED');
+    assert.equal(error.reason, undefined, 'what the program closes itself needs no reason');
   });
 
   it('closes itself when its driver is unbound', async () => {
@@ -76,6 +115,16 @@ describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-p
     using second = openCdevSync(spec);
     using armed = second.bindSync();
     assert.equal(armed.requestEvents, true);
+  });
+
+  it('warns of an error where nobody listens, and lives on', async () => {
+    await using device = await VfioDevice.open(lab['e1000e-port']);
+    const warned = once(process, 'warning') as Promise<[Error & { code?: string }]>;
+    device.interrupt('err').trigger();
+    const [warning] = await warned;
+    assert.deepEqual([warning.name, warning.code], ['VfioWarning', 'VFIO_DEVICE_ERROR']);
+    assert.ok(warning.message.includes(lab['e1000e-port'].address));
+    assert.ok(device.fd >= 0, 'it is open');
   });
 
   it('tells of an error, and of a request to the listener alone', async () => {

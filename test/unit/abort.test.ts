@@ -19,7 +19,7 @@ type Open = (options: OpenOptions) => Promise<{ close(): Promise<void> }>;
 
 const lookup = ['listFolder', 'readSmallFile'];
 const node = ['open', 'fstat'];
-const info = ['getDeviceInfo', 'getRegionInfos', 'getRegionInfo', 'getIrqInfos'];
+const info = ['getDeviceInfo', 'getRegionInfos', 'getRegionInfo', 'getIrqInfos', 'irqsJoin'];
 
 /** What each way of opening does with the node, and does not if that is there late. */
 const ways: [string, (iommufd: Iommufd) => Open, string[]][] = [

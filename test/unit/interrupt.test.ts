@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
-import type { Binding } from '../../lib/binding.ts';
+import type { Binding, NativeFd } from '../../lib/binding.ts';
 import type { BoundCdev } from '../../lib/device/bind.ts';
 import type { Interrupt } from '../../lib/interrupt/interrupt.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { fakeIrqOwners } from '../support/fake_irq_owners.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 
 const { EIO, ENOSPC } = os.errno;
@@ -37,6 +38,7 @@ async function onPlatform(
     return 0;
   };
   const fakes: Partial<Binding> = {
+    ...fakeIrqOwners(() => free(0 as NativeFd, 0, 0, 0, 0) ?? -EIO),
     setIrqsEventfdSync: tie,
     setIrqsEventfd: (...args) => Promise.resolve(tie(...args) ?? -EIO),
     setIrqsSync: free,
@@ -126,7 +128,10 @@ describe('interrupts', () => {
     const location = { device: { address: '0000:3b:00.0' } };
     const bound = { fd: { native: 1 }, location } as unknown as BoundCdev;
     const irqs = [3, 4].map((index) => ({ index, name: `irq${index}`, count: 1, flags: [] }));
-    const fakes: Partial<Binding> = { setIrqsEventfdSync: () => 0, setIrqsSync: () => 0 };
+    const fakes: Partial<Binding> = {
+      ...fakeIrqOwners(() => 0),
+      setIrqsEventfdSync: () => 0,
+    };
     await withBinding(fakes, async () => {
       const interrupts = new Interrupts(bound, () => irqs);
       for (const { name } of irqs) interrupts.arm(name, () => undefined);

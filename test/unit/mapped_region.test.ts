@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
+import { binding, type Binding } from '../../lib/binding.ts';
 import type { MappedRegion } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
 import { fileRegion, type FileRegion } from '../support/file_region.ts';
 
 const counting = Uint8Array.from({ length: 0x2000 }, (_, at) => at);
@@ -86,6 +88,30 @@ describe('MappedRegion', () => {
       mapped.writeBatch32(offsets, Uint32Array.of(7, 7));
     }, 'ERR_OUT_OF_RANGE');
     assert.equal(mapped.read32(0x10), 3);
+  });
+
+  it('reads and writes batches of every length alike, short ones without arguments', async () => {
+    using file = mappedFile();
+    const native = binding();
+    const withArguments: number[] = [];
+    const fakes: Partial<Binding> = {
+      readBatch32: (...args) => (withArguments.push(args[1].length), native.readBatch32(...args)),
+      writeBatch32: (...args) => (withArguments.push(args[1].length), native.writeBatch32(...args)),
+    };
+    await withBinding(fakes, () => {
+      using mapped = file.region.map();
+      for (const length of [0, 1, 2, 15, 16, 17, 40]) {
+        const offsets = Uint32Array.from({ length }, (_, at) => 0x100 + at * 12);
+        const values = offsets.map((offset) => offset ^ 0xffff_0000);
+        mapped.writeBatch32(offsets, values);
+        assert.deepEqual(
+          [...offsets].map((offset) => file.mapped.read32(offset)),
+          [...values],
+        );
+        assert.deepEqual(mapped.readBatch32(offsets, new Uint32Array(length)), values);
+      }
+    });
+    assert.deepEqual(withArguments, [17, 17, 40, 40]);
   });
 
   it('turns a fault into EIO, every time, in every method', async () => {

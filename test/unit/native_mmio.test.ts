@@ -210,6 +210,30 @@ describe('the addon’s accesses', () => {
     }
   });
 
+  it('refuse a row by mail that is too long, misplaced or of no mapping', () => {
+    using file = mapFile();
+    const native = binding();
+    const words = new Uint32Array(native.mailbox());
+    const [handle, status, rows, offsets, values] = [4, 5, 8, 9, 25] as const;
+    const row = (call: 'readRows32' | 'writeRows32', of: number, count: number): unknown => {
+      [words[handle], words[rows], words[status]] = [of, count, 77];
+      native[call]();
+      return words[status];
+    };
+    for (const call of ['readRows32', 'writeRows32'] as const) {
+      words.fill(0, offsets);
+      assert.deepEqual([row(call, file.mapping, 16), row(call, file.mapping, 0)], [0, 0]);
+      assert.deepEqual([row(call, file.mapping, 17), row(call, file.mapping, 2 ** 32 - 1)], [1, 1]);
+      assert.deepEqual([row(call, 0, 1), row(call, 12345, 1)], [1, 1]);
+      words[values] = 0xabcd;
+      for (const wrong of [2, size, size - 2, 2 ** 32 - 4]) {
+        words[offsets + 1] = wrong;
+        assert.equal(row(call, file.mapping, 2), 1, `${call} at ${wrong}`);
+      }
+      assert.equal(words[values], 0xabcd, 'nothing was done');
+    }
+  });
+
   it('answer the fault of a row', () => {
     const path = join(tree({}), 'file');
     writeFileSync(path, new Uint8Array(size));

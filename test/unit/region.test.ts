@@ -4,7 +4,8 @@ import { describe, it } from 'mocha';
 import { VfioError } from '../../lib/index.ts';
 import { findRegion } from '../../lib/region/find.ts';
 import { Region } from '../../lib/region/region.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
+import { tree } from '../support/tree.ts';
 import { fileOwner, fileRegion, regionInfo } from '../support/file_region.ts';
 
 const counting = Uint8Array.from({ length: 0x100 }, (_, at) => at);
@@ -83,6 +84,7 @@ describe('Region', () => {
 
 describe('findRegion', () => {
   const type = { kind: 'type', type: 0x8000_8086, subtype: 2 } as const;
+  const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: '/nowhere' };
   const regions = [
     regionInfo(),
     regionInfo({ index: 1, name: 'bar1', size: 0 }),
@@ -91,7 +93,7 @@ describe('findRegion', () => {
 
   it('finds by name, by index, by type', () => {
     const index = (spec: Parameters<typeof findRegion>[1]): number =>
-      findRegion({ regions }, spec, 'x').index;
+      findRegion({ regions }, spec, device).index;
     assert.deepEqual(
       [index('bar0'), index(9), index('region9'), index({ type: 0x8000_8086, subtype: 2 })],
       [0, 9, 9, 9],
@@ -100,8 +102,24 @@ describe('findRegion', () => {
 
   it('says what there is where there is no such region', async () => {
     for (const spec of ['bar1', 'vga', 1, 77, { type: 1, subtype: 2 }]) {
-      const error = await failure(() => findRegion({ regions }, spec, 'x'), 'ERR_VFIO_NO_REGION');
+      const error = await failure(
+        () => findRegion({ regions }, spec, device),
+        'ERR_VFIO_NO_REGION',
+      );
       assert.match(error.message, /it has bar0, region9$/);
     }
+  });
+
+  it('says that there is a ROM which the kernel does not show', async () => {
+    const withRom = [...regions, regionInfo({ index: 6, name: 'rom', size: 0 })];
+    const find = (sysfsPath: string) => (): unknown =>
+      findRegion({ regions: withRom }, 'rom', { ...device, sysfsPath });
+    const hidden = await vfioFailure(find(tree({ rom: '' })), 'ERR_VFIO_NO_REGION');
+    assert.deepEqual(
+      [hidden.reason, hidden.facts],
+      ['rom-unreadable', { address: device.address }],
+    );
+    const none = await vfioFailure(find(tree({})), 'ERR_VFIO_NO_REGION');
+    assert.equal(none.reason, undefined);
   });
 });

@@ -1,0 +1,10 @@
+import type { EventEmitter } from 'node:events';
+
+/**
+ * Emits `error` where somebody listens, and warns otherwise: an emitter without a listener would throw, and
+ * end a program for what happened in the background.
+ */
+export function tellError(emitter: EventEmitter, error: Error, code: string): void {
+  if (emitter.listenerCount('error') > 0) emitter.emit('error', error);
+  else process.emitWarning(error.message, { type: 'VfioWarning', code });
+}
