@@ -2,6 +2,7 @@ import { binding, type NativeFd } from './binding.ts';
 import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
+import { warnIfFailed } from './close_dropped.ts';
 import { escapeControls } from './controls.ts';
 import { VfioError } from './errors.ts';
 
@@ -163,10 +164,10 @@ const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPa
     const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
     process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
   }
-  void binding()
+  const closed = binding()
     .close(fd)
-    ?.then((answer) => {
+    ?.finally(() => {
       kept.clear();
-      check(answer, { syscall: 'close', path });
     });
+  warnIfFailed(closed, { syscall: 'close', path });
 });
