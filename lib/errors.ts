@@ -48,6 +48,8 @@ export type VfioErrorCode =
   | 'ERR_VFIO_IRQ_ENABLED'
   /** The interrupt is not enabled. */
   | 'ERR_VFIO_IRQ_DISABLED'
+  /** The process may have no more threads, and a promise's call needs one. */
+  | 'ERR_VFIO_NO_THREAD'
   /** A blocking call in the middle of a promise's work. */
   | 'ERR_VFIO_BUSY'
   /** The device has no such region, or does not implement it. */
@@ -148,18 +150,40 @@ export interface FailedCall {
   region?: string | undefined;
 }
 
+/**
+ * What the addon answers of a call that was not made, since no thread was to be had for it: this and the
+ * -errno of making a thread. The kernel's own are far above it.
+ */
+const noThread = -65536;
+
 /** The error of a failed system call; `hint` says what a person may look for. */
 export function systemError(call: FailedCall, hint?: string): VfioError {
+  if (call.errno <= noThread) return noThreadError(call);
   const [code, text] = describeErrno(call.errno);
-  const { syscall, request, device, region, path } = call;
-  const what = [syscall, request, device, region, path && `'${path}'`];
-  const said = `${code}: ${text}, ${what.filter((part) => part !== undefined).join(' ')}`;
+  const said = `${code}: ${text}, ${nameOf(call)}`;
   return new VfioError({ code, message: hint === undefined ? said : `${said}: ${hint}`, ...call });
 }
 
 /** What somebody threw, in a message about several errors. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : util.inspect(error);
+}
+
+function nameOf({ syscall, request, device, region, path }: FailedCall): string {
+  const parts = [syscall, request, device, region, path && `'${path}'`];
+  return parts.filter((part) => part !== undefined).join(' ');
+}
+
+/** Without the call's own names, which are those of what failed. */
+function noThreadError(call: FailedCall): VfioError {
+  const [code, text] = describeErrno(call.errno - noThread);
+  return new VfioError({
+    code: 'ERR_VFIO_NO_THREAD',
+    message: `there is no thread for ${nameOf(call)}, which was not called: ${code}: ${text}, pthread_create`,
+    hint:
+      'more threads have to be allowed: RLIMIT_NPROC (ulimit -u), pids.max of the cgroup, ' +
+      '/proc/sys/kernel/threads-max; the blocking forms need none',
+  });
 }
 
 /** Linux has these, and libuv, whose table Node shows, does not, or speaks of sockets. */

@@ -3,6 +3,7 @@ import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
 import { closedError } from './closed.ts';
+import { warnIfFailed } from './close_dropped.ts';
 import { escapeControls } from './controls.ts';
 import type { Cause } from './reasons.ts';
 
@@ -173,10 +174,10 @@ const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPa
     const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
     process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
   }
-  void binding()
+  const closed = binding()
     .close(fd)
-    ?.then((answer) => {
+    ?.finally(() => {
       kept.clear();
-      check(answer, { syscall: 'close', path });
     });
+  warnIfFailed(closed, { syscall: 'close', path });
 });

@@ -26,3 +26,22 @@ function bothErrors(error: unknown, closing: unknown): AggregateError {
   const message = `an operation failed, and so did closing what it left open: ${each}`;
   return new AggregateError([error, closing], message, { cause: error });
 }
+
+/** Waits for all, whatever comes of one; then throws the error of the first that failed. */
+export async function allDone(closing: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(closing);
+  await Promise.all(closing);
+}
+
+/** As {@link allDone}, blocking: calls all. */
+export function doAll(closing: readonly (() => void)[]): void {
+  const errors: unknown[] = [];
+  for (const close of closing) {
+    try {
+      close();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}

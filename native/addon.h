@@ -16,7 +16,9 @@ struct Addon {
   TallyTable tallies;
   FdTable fds;
   MappingTable mappings;
-  Mailbox* mailbox = nullptr;
+  // The words that JavaScript writes into; nobody's until it has them.
+  Mailbox no_mailbox = {};
+  Mailbox* mailbox = &no_mailbox;
   Napi::ObjectReference mailbox_owner;
   // Made by the first slow call, ended and freed by the environment's cleanup.
   SlowCalls* slow_calls = nullptr;

@@ -1,22 +1,30 @@
 #include "answers.h"
 
+#include <cerrno>
 #include <cstring>
-#include <utility>
 
 #include "addon.h"
 
 namespace {
 
-template <typename Array, typename Element>
-Answer ArrayAnswer(std::vector<Element> elements) {
-  return Answer([elements = std::move(elements)](Napi::Env env) -> Napi::Value {
-    Array array = Array::New(env, elements.size());
-    // Empty where the worker is being terminated.
-    if (array.IsEmpty()) return array;
-    if (!elements.empty()) {
-      std::memcpy(array.Data(), elements.data(), elements.size() * sizeof(Element));
-    }
-    return array;
+// A typed array of these elements; empty, and an exception pending perhaps, where Node-API makes
+// none.
+napi_value ArrayOf(napi_env env, napi_typedarray_type type, const void* data, size_t count,
+                   size_t bytes) {
+  void* place = nullptr;
+  napi_value buffer = nullptr;
+  napi_value array = nullptr;
+  if (napi_create_arraybuffer(env, bytes, &place, &buffer) != napi_ok) return nullptr;
+  if (bytes > 0) std::memcpy(place, data, bytes);
+  if (napi_create_typedarray(env, type, count, buffer, 0, &array) != napi_ok) return nullptr;
+  return array;
+}
+
+template <typename Element>
+Answer ArrayAnswer(napi_typedarray_type type, const Room<Element>& room) {
+  if (!room) return -ENOMEM;
+  return Answer([type, room](Napi::Env env) {
+    return Napi::Value(env, ArrayOf(env, type, room.data(), room.size(), room.size_bytes()));
   });
 }
 
@@ -26,17 +34,11 @@ Answer BigAnswer(uint64_t value) {
   return Answer([value](Napi::Env env) -> Napi::Value { return Napi::BigInt::New(env, value); });
 }
 
-Answer BytesAnswer(std::vector<uint8_t> bytes) {
-  return ArrayAnswer<Napi::Uint8Array>(std::move(bytes));
-}
+Answer BytesAnswer(Room<uint8_t> bytes) { return ArrayAnswer(napi_uint8_array, bytes); }
 
-Answer WordsAnswer(std::vector<uint32_t> words) {
-  return ArrayAnswer<Napi::Uint32Array>(std::move(words));
-}
+Answer WordsAnswer(Room<uint32_t> words) { return ArrayAnswer(napi_uint32_array, words); }
 
-Answer LongsAnswer(std::vector<uint64_t> longs) {
-  return ArrayAnswer<Napi::BigUint64Array>(std::move(longs));
-}
+Answer LongsAnswer(Room<uint64_t> longs) { return ArrayAnswer(napi_biguint64_array, longs); }
 
 Answer FdAnswer(int fd) {
   if (fd < 0) return fd;

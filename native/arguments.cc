@@ -42,6 +42,8 @@ static std::optional<std::string> StringOf(const Napi::Value& value) {
   // Empty: a getter of the array threw, and JavaScript gets what it threw.
   if (value.IsEmpty() || !value.IsString()) return std::nullopt;
   std::string text = value.As<Napi::String>().Utf8Value();
+  // Node-API failed: the empty text that it leaves was nobody's argument.
+  if (value.Env().IsExceptionPending()) return std::nullopt;
   if (text.find('\0') != std::string::npos) return std::nullopt;
   return text;
 }
@@ -55,7 +57,8 @@ std::optional<std::vector<std::string>> StringsArgument(const Napi::CallbackInfo
   const Napi::Value value = info[index];
   if (!value.IsArray()) return std::nullopt;
   const auto array = value.As<Napi::Array>();
-  const uint32_t length = array.Length();
+  uint32_t length = 0;
+  if (napi_get_array_length(info.Env(), array, &length) != napi_ok) return std::nullopt;
   std::vector<std::string> strings;
   for (uint32_t at = 0; at < length; at++) {
     auto text = StringOf(array.Get(at));

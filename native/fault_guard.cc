@@ -2,12 +2,21 @@
 
 #include <signal.h>
 
+#include <atomic>
+#include <mutex>
+
 constinit thread_local FaultGuard* volatile armed_guard = nullptr;
 
 namespace {
 
-// What handled SIGBUS before, written before our handler is in place.
-struct sigaction previous = {};
+// What handled SIGBUS when we came for the first time, and when we came last. Neither is changed or
+// freed once it is here: a handler on another thread may be reading it.
+constinit std::atomic<const struct sigaction*> original = nullptr;
+constinit std::atomic<const struct sigaction*> previous = nullptr;
+
+// How many calls of our handler are passing a signal on, on this thread. More than one where who
+// was put over us, and then under us, passes on to who was there before: to us.
+constinit thread_local int passing_on __attribute__((tls_model("initial-exec"))) = 0;
 
 bool IsInside(const FaultGuard& guard, const void* address) {
   const auto* at = static_cast<const volatile std::byte*>(address);
@@ -23,17 +32,25 @@ void DieAsBefore(int signal, const siginfo_t* info) {
   if (info->si_code <= 0) raise(signal);
 }
 
-void PassOn(int signal, siginfo_t* info, void* context) {
-  if ((previous.sa_flags & SA_SIGINFO) != 0) {
-    previous.sa_sigaction(signal, info, context);
-  } else if (previous.sa_handler == SIG_DFL) {
+void Call(const struct sigaction& handler, int signal, siginfo_t* info, void* context) {
+  if ((handler.sa_flags & SA_SIGINFO) != 0) {
+    handler.sa_sigaction(signal, info, context);
+  } else if (handler.sa_handler == SIG_DFL) {
     DieAsBefore(signal, info);
-  } else if (previous.sa_handler == SIG_IGN) {
+  } else if (handler.sa_handler == SIG_IGN) {
     // The kernel lets nobody ignore a fault.
     if (info->si_code > 0) DieAsBefore(signal, info);
   } else {
-    previous.sa_handler(signal);
+    handler.sa_handler(signal);
   }
+}
+
+void PassOn(int signal, siginfo_t* info, void* context) {
+  if (passing_on > 1) return DieAsBefore(signal, info);
+  const struct sigaction* next = passing_on == 0 ? previous : original;
+  passing_on++;
+  Call(*next, signal, info, context);
+  passing_on--;
 }
 
 void OnBusError(int signal, siginfo_t* info, void* context) {
@@ -45,21 +62,39 @@ void OnBusError(int signal, siginfo_t* info, void* context) {
   PassOn(signal, info, context);
 }
 
-int Install() {
-  if (sigaction(SIGBUS, nullptr, &previous) != 0) return -errno;
+bool IsOurs(const struct sigaction& handler) {
+  return (handler.sa_flags & SA_SIGINFO) != 0 && handler.sa_sigaction == OnBusError;
+}
+
+bool IsSame(const struct sigaction& one, const struct sigaction& other) {
+  return one.sa_flags == other.sa_flags && one.sa_sigaction == other.sa_sigaction;
+}
+
+// Before our handler is in place, which needs it. Kept for ever, so only what is new.
+void Remember(const struct sigaction& before) {
+  const struct sigaction* last = previous;
+  if (last != nullptr && IsSame(*last, before)) return;
+  const auto* kept = new struct sigaction(before);
+  if (last == nullptr) original = kept;
+  previous = kept;
+}
+
+constinit std::mutex installing;
+
+}  // namespace
+
+// The addon is linked with -z nodelete: the end of a worker cannot unload the code that the kernel
+// calls.
+int InstallFaultHandler() {
+  const std::lock_guard lock(installing);
+  struct sigaction current = {};
+  if (sigaction(SIGBUS, nullptr, &current) != 0) return -errno;
+  if (IsOurs(current)) return 0;
+  Remember(current);
   struct sigaction ours = {};
   ours.sa_sigaction = OnBusError;
   // ONSTACK for threads that have a stack for signals; NODEFER because we leave by longjmp.
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   sigemptyset(&ours.sa_mask);
   return sigaction(SIGBUS, &ours, nullptr) == 0 ? 0 : -errno;
-}
-
-}  // namespace
-
-int InstallFaultHandler() {
-  // Initialized once, whichever thread comes first. The addon is linked with -z nodelete: the end
-  // of a worker cannot unload the code that the kernel calls.
-  static const int result = Install();
-  return result;
 }

@@ -17,11 +17,14 @@ struct FaultGuard {
 };
 
 // The access that this thread makes now. Each thread has its own, since a fault is raised on the
-// thread that made it.
-extern constinit thread_local FaultGuard* volatile armed_guard;
+// thread that made it. Initial-exec: the handler reads it in threads that never made an access, and
+// any other model would have it call malloc there, in the middle of whatever was interrupted.
+extern constinit thread_local FaultGuard* volatile armed_guard
+    __attribute__((tls_model("initial-exec")));
 
-// Installs the handler of SIGBUS, once for the process: signal handlers belong to it, and not to a
-// thread or an environment. It is the one thing in the addon that they share. 0, or -errno.
+// Has the process handle SIGBUS by us, where it does not: signal handlers belong to it, and not to
+// a thread or an environment. For each mapping anew, since the program may have put another handler
+// in the place of ours meanwhile. 0, or -errno.
 int InstallFaultHandler();
 
 // Makes an access within `size` bytes from `start`. 0, or -EIO after a fault, which leaves the

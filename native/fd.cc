@@ -154,5 +154,5 @@ void ExportFd(Napi::Env env, Napi::Object exports) {
   exports["open"] = Napi::Function::New(env, Open, "open");
   exports["fstat"] = Napi::Function::New(env, Fstat, "fstat");
   exports["fdNumber"] = Napi::Function::New(env, FdNumber, "fdNumber");
-  ExportSlowCall<Close>(env, exports, "close");
+  ExportSlowCall<Close, WithoutThread::kBlock>(env, exports, "close");
 }

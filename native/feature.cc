@@ -5,17 +5,18 @@
 
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "answers.h"
 #include "arguments.h"
+#include "room.h"
 #include "slow_call.h"
 #include "uapi/feature.h"
 
 int DeviceFeature(int device, uint32_t flags, std::span<uint8_t> data) {
   uapi::VfioDeviceFeature header = {};
   // In words, so that the kernel's structs are aligned.
-  std::vector<uint64_t> arg((sizeof(header) + data.size() + 7) / sizeof(uint64_t));
+  const Room<uint64_t> arg((sizeof(header) + data.size() + 7) / sizeof(uint64_t));
+  if (!arg) return -ENOMEM;
   header.argsz = static_cast<uint32_t>(sizeof(header) + data.size());
   header.flags = flags;
   auto* bytes = reinterpret_cast<uint8_t*>(arg.data());
@@ -35,12 +36,11 @@ Call Feature(const Napi::CallbackInfo& info) {
   const auto flags = Uint32Argument(info, 1);
   const auto data = Uint8ArrayArgument(info, 2, 0);
   if (!device || !flags || !data) return {};
-  std::vector<uint8_t> bytes(data->begin(), data->end());
-  return [device = std::move(*device), flags = *flags, bytes = std::move(bytes)]() -> Answer {
-    std::vector<uint8_t> room = bytes;
-    const int result = DeviceFeature(device.number(), flags, std::span(room));
+  return [device = std::move(*device), flags = *flags, bytes = Room<uint8_t>(*data)]() -> Answer {
+    if (!bytes) return -ENOMEM;
+    const int result = DeviceFeature(device.number(), flags, bytes.span());
     if (result < 0) return result;
-    return BytesAnswer(std::move(room));
+    return BytesAnswer(bytes);
   };
 }
 
@@ -65,10 +65,10 @@ Call DmaLoggingStart(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
   const auto longs = BigUint64ArrayArgument(info, 1, 3);
   if (!device || !longs || longs->size() % 2 == 0) return {};
-  std::vector<uint64_t> numbers(longs->begin(), longs->end());
-  return [device = std::move(*device), numbers = std::move(numbers)]() -> int64_t {
+  return [device = std::move(*device), numbers = Room<uint64_t>(*longs)]() -> int64_t {
+    if (!numbers) return -ENOMEM;
     uapi::VfioDeviceFeatureDmaLoggingControl data = {};
-    data.page_size = numbers[0];
+    data.page_size = *numbers.data();
     data.num_ranges = static_cast<uint32_t>((numbers.size() - 1) / 2);
     data.ranges = reinterpret_cast<uintptr_t>(numbers.data() + 1);
     const uint32_t flags = uapi::kVfioDeviceFeatureSet | uapi::kVfioDeviceFeatureDmaLoggingStart;
@@ -98,13 +98,14 @@ Call DmaLoggingReport(const Napi::CallbackInfo& info) {
   const auto words = BitmapWords(report.length, report.page_size);
   if (!words) return {};
   return [device = std::move(*device), report, words = *words]() -> Answer {
-    std::vector<uint64_t> bitmap(words);
+    const Room<uint64_t> bitmap(words);
+    if (!bitmap) return -ENOMEM;
     uapi::VfioDeviceFeatureDmaLoggingReport data = report;
     data.bitmap = reinterpret_cast<uintptr_t>(bitmap.data());
     const uint32_t flags = uapi::kVfioDeviceFeatureGet | uapi::kVfioDeviceFeatureDmaLoggingReport;
     const int result = DeviceFeature(device.number(), flags, &data);
     if (result < 0) return result;
-    return LongsAnswer(std::move(bitmap));
+    return LongsAnswer(bitmap);
   };
 }
 
@@ -114,19 +115,19 @@ Call ExportDmabuf(const Napi::CallbackInfo& info) {
   const auto region = Uint32Argument(info, 1);
   const auto longs = BigUint64ArrayArgument(info, 2, 2);
   if (!device || !region || !longs || longs->size() % 2 != 0) return {};
-  std::vector<uint64_t> ranges(longs->begin(), longs->end());
-  return [device = std::move(*device), region = *region, ranges = std::move(ranges)]() -> Answer {
-    uapi::VfioDeviceFeatureDmaBuf head = {};
-    head.region_index = region;
-    head.open_flags = O_RDWR | O_CLOEXEC;
-    head.nr_ranges = static_cast<uint32_t>(ranges.size() / 2);
-    const size_t bytes = ranges.size() * sizeof(uint64_t);
-    std::vector<uint8_t> data(sizeof(head) + bytes);
-    std::memcpy(data.data(), &head, sizeof(head));
-    std::memcpy(data.data() + sizeof(head), ranges.data(), bytes);
-    const uint32_t flags = uapi::kVfioDeviceFeatureGet | uapi::kVfioDeviceFeatureDmaBuf;
-    return FdAnswer(DeviceFeature(device.number(), flags, std::span(data)));
-  };
+  return
+      [device = std::move(*device), region = *region, ranges = Room<uint64_t>(*longs)]() -> Answer {
+        uapi::VfioDeviceFeatureDmaBuf head = {};
+        head.region_index = region;
+        head.open_flags = O_RDWR | O_CLOEXEC;
+        head.nr_ranges = static_cast<uint32_t>(ranges.size() / 2);
+        const Room<uint8_t> data(sizeof(head) + ranges.size_bytes());
+        if (!ranges || !data) return -ENOMEM;
+        std::memcpy(data.data(), &head, sizeof(head));
+        std::memcpy(data.data() + sizeof(head), ranges.data(), ranges.size_bytes());
+        const uint32_t flags = uapi::kVfioDeviceFeatureGet | uapi::kVfioDeviceFeatureDmaBuf;
+        return FdAnswer(DeviceFeature(device.number(), flags, data.span()));
+      };
 }
 
 // zpciError(device, size) -> the bytes of the error
@@ -135,13 +136,14 @@ Call ZpciError(const Napi::CallbackInfo& info) {
   const auto size = Uint32Argument(info, 1);
   if (!device || !size || *size > UINT16_MAX) return {};
   return [device = std::move(*device), size = *size]() -> Answer {
-    std::vector<uint8_t> error(size);
+    const Room<uint8_t> error(size);
+    if (!error) return -ENOMEM;
     uapi::VfioDeviceFeatureZpciErr data = {};
     data.data = reinterpret_cast<uintptr_t>(error.data());
     const uint32_t flags = uapi::kVfioDeviceFeatureGet | uapi::kVfioDeviceFeatureZpciError;
     const int result = DeviceFeature(device.number(), flags, &data);
     if (result < 0) return result;
-    return BytesAnswer(std::move(error));
+    return BytesAnswer(error);
   };
 }
 

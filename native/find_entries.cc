@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "answers.h"
 #include "arguments.h"
 #include "slow_call.h"
 
@@ -77,9 +78,7 @@ Found FindIn(const std::string& folder, const Wanted& wanted) {
 Napi::Value ValueOf(Napi::Env env, const Found& found) {
   if (const int* error = std::get_if<int>(&found)) return Napi::Number::New(env, *error);
   const auto& names = *std::get_if<std::vector<std::string>>(&found);
-  Napi::Array array = Napi::Array::New(env, names.size());
-  for (uint32_t at = 0; at < names.size(); at++) array.Set(at, names[at]);
-  return array;
+  return ArrayFrom(env, names.size(), [&](uint32_t at) { return names[at]; });
 }
 
 // findEntries(folders, numbers, targets) -> of every folder the names of its links that lead to a
@@ -98,9 +97,7 @@ Call FindEntries(const Napi::CallbackInfo& info) {
     found.reserve(folders.size());
     for (const std::string& folder : folders) found.push_back(FindIn(folder, wanted));
     return Answer::MakeValue([found = std::move(found)](Napi::Env env) -> Napi::Value {
-      Napi::Array array = Napi::Array::New(env, found.size());
-      for (uint32_t at = 0; at < found.size(); at++) array.Set(at, ValueOf(env, found[at]));
-      return array;
+      return ArrayFrom(env, found.size(), [&](uint32_t at) { return ValueOf(env, found[at]); });
     });
   };
 }

@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "answers.h"
 #include "arguments.h"
@@ -28,9 +27,9 @@ Call QueryGfxPlane(const Napi::CallbackInfo& info) {
     const int result =
         RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceQueryGfxPlane, &arg); });
     if (result < 0) return result;
-    std::vector<uint32_t> words(sizeof(arg) / sizeof(uint32_t));
-    std::memcpy(words.data(), &arg, sizeof(arg));
-    return WordsAnswer(std::move(words));
+    const Room<uint32_t> words(sizeof(arg) / sizeof(uint32_t));
+    if (words) std::memcpy(words.data(), &arg, sizeof(arg));
+    return WordsAnswer(words);
   };
 }
 

@@ -3,10 +3,11 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "addon.h"
+#include "answers.h"
 #include "arguments.h"
+#include "room.h"
 #include "slow_call.h"
 #include "uapi/iommufd.h"
 
@@ -89,7 +90,8 @@ Call HwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
   if (*words > kMaxBitmapWords || *page == 0 || *length / *page > uint64_t{*words} * 64) return {};
   return [iommufd = *iommufd, hwpt = *hwpt, flags = *flags, iova = *iova, length = *length,
           page = *page, words = *words]() -> Answer {
-    std::vector<uint64_t> bitmap(words);
+    const Room<uint64_t> bitmap(words);
+    if (!bitmap) return -ENOMEM;
     uapi::IommuHwptGetDirtyBitmap arg = {};
     arg.size = sizeof(arg);
     arg.hwpt_id = hwpt;
@@ -101,11 +103,7 @@ Call HwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
     const int result = RetryOnSignal(
         [&] { return ioctl(iommufd.number(), uapi::kIommuHwptGetDirtyBitmap, &arg); });
     if (result < 0) return result;
-    return Answer([bitmap = std::move(bitmap)](Napi::Env env) -> Napi::Value {
-      auto array = Napi::BigUint64Array::New(env, bitmap.size());
-      if (!env.IsExceptionPending()) std::copy(bitmap.begin(), bitmap.end(), array.Data());
-      return array;
-    });
+    return LongsAnswer(bitmap);
   };
 }
 

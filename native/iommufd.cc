@@ -46,5 +46,5 @@ Call Destroy(const Napi::CallbackInfo& info) {
 void ExportIommufd(Napi::Env env, Napi::Object exports) {
   exports["ioasAlloc"] = Napi::Function::New(env, IoasAlloc, "ioasAlloc");
   exports["compatIoas"] = Napi::Function::New(env, CompatIoas, "compatIoas");
-  ExportSlowCall<Destroy>(env, exports, "destroy");
+  ExportSlowCall<Destroy, WithoutThread::kBlock>(env, exports, "destroy");
 }

@@ -9,6 +9,7 @@
 #include "addon.h"
 #include "arguments.h"
 #include "irq_owners.h"
+#include "room.h"
 #include "slow_call.h"
 #include "uapi/vfio.h"
 
@@ -43,7 +44,8 @@ std::optional<Target> TargetArguments(const Napi::CallbackInfo& info) {
 
 // 0, -errno, or how many vectors there would be, with none enabled.
 int SetIrqsIoctl(const Target& target, std::span<const std::byte> data) {
-  std::vector<std::byte> arg(sizeof(uapi::VfioIrqSet) + data.size());
+  const Room<std::byte> arg(sizeof(uapi::VfioIrqSet) + data.size());
+  if (!arg) return -ENOMEM;
   uapi::VfioIrqSet header = target.header;
   header.argsz = static_cast<uint32_t>(arg.size());
   std::memcpy(arg.data(), &header, sizeof(header));
@@ -94,9 +96,9 @@ Call SetIrqsBool(const Napi::CallbackInfo& info) {
   if (!target || !bools) return {};
   target->header.flags |= uapi::kVfioIrqSetDataBool;
   target->header.count = static_cast<uint32_t>(bools->size());
-  std::vector<uint8_t> bytes(bools->begin(), bools->end());
-  return [target = std::move(*target), bytes = std::move(bytes)]() -> int64_t {
-    return SetIrqsIoctl(target, std::as_bytes(std::span(bytes)));
+  return [target = std::move(*target), bytes = Room<uint8_t>(*bools)]() -> int64_t {
+    if (!bytes) return -ENOMEM;
+    return SetIrqsIoctl(target, std::as_bytes(bytes.span()));
   };
 }
 

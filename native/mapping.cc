@@ -33,10 +33,13 @@ int Mapping::Unmap() {
   closing_ = true;
   uv_mutex_lock(&mutex_);
   while (leases_ > 0) uv_cond_wait(&idle_, &mutex_);
-  void* pages = exposed_ ? nullptr : std::exchange(pages_, nullptr);
+  int result = 0;
+  if (pages_ != nullptr && !exposed_) {
+    result = munmap(pages_, total_) == 0 ? 0 : -errno;
+    if (result == 0) pages_ = nullptr;
+  }
   uv_mutex_unlock(&mutex_);
-  if (pages == nullptr) return 0;
-  return munmap(pages, total_) == 0 ? 0 : -errno;
+  return result;
 }
 
 bool Mapping::Acquire() {
@@ -68,7 +71,7 @@ MappingLease::~MappingLease() {
 
 uint32_t MappingTable::Add(std::shared_ptr<Mapping> mapping) {
   do last_++;
-  while (last_ == 0 || mappings_.contains(last_));
+  while (last_ == 0 || mappings_.contains(last_) || not_unmapped_.contains(last_));
   mappings_.emplace(last_, std::move(mapping));
   return last_;
 }
@@ -92,7 +95,15 @@ std::shared_ptr<Mapping> MappingTable::Take(uint32_t handle) {
   mappings_.erase(handle);
   recent_handle_ = 0;
   recent_ = nullptr;
+  const auto left = not_unmapped_.find(handle);
+  if (left == not_unmapped_.end()) return mapping;
+  mapping = std::move(left->second);
+  not_unmapped_.erase(left);
   return mapping;
+}
+
+void MappingTable::KeepForTake(uint32_t handle, std::shared_ptr<Mapping> mapping) {
+  not_unmapped_.emplace(handle, std::move(mapping));
 }
 
 namespace {
@@ -123,13 +134,21 @@ Napi::Value Map(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), Mappings(info.Env()).Add(std::move(mapping)));
 }
 
-// unmap(mapping): forgets the handle at once, waits for who works with it
+// unmap(mapping): forgets the handle at once, waits for who works with it. After -errno the handle
+// is good for another try, and for nothing else.
 Call Unmap(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
   if (!handle) return {};
   std::shared_ptr<Mapping> mapping = Mappings(info.Env()).Take(*handle);
   if (!mapping) return {};
-  return [mapping = std::move(mapping)] { return mapping->Unmap(); };
+  return [mapping = std::move(mapping), handle = *handle]() -> Answer {
+    const int result = mapping->Unmap();
+    if (result == 0) return 0;
+    return Answer([mapping, handle, result](Napi::Env env) -> Napi::Value {
+      Mappings(env).KeepForTake(handle, mapping);
+      return Napi::Number::New(env, result);
+    });
+  };
 }
 
 // exposeMapping(mapping) -> an ArrayBuffer of the memory, which then stays mapped until that is
@@ -149,6 +168,6 @@ Napi::Value ExposeMapping(const Napi::CallbackInfo& info) {
 
 void ExportMapping(Napi::Env env, Napi::Object exports) {
   exports["map"] = Napi::Function::New(env, Map, "map");
-  ExportSlowCall<Unmap>(env, exports, "unmap");
+  ExportSlowCall<Unmap, WithoutThread::kBlock>(env, exports, "unmap");
   exports["exposeMapping"] = Napi::Function::New(env, ExposeMapping, "exposeMapping");
 }

@@ -24,7 +24,8 @@ class Mapping {
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
-  // Waits until every lease is given back, then unmaps, unless the memory is exposed.
+  // Waits until every lease is given back, then unmaps, unless the memory is exposed. Where that
+  // fails it can be tried again.
   int Unmap();
 
   // From now on the memory stays until the Mapping is gone: JavaScript has it as an ArrayBuffer.
@@ -85,9 +86,12 @@ class MappingTable {
   std::shared_ptr<Mapping> Share(uint32_t handle) const;
   // Forgets the handle.
   std::shared_ptr<Mapping> Take(uint32_t handle);
+  // Has `Take` find one again that was not unmapped, and nobody else.
+  void KeepForTake(uint32_t handle, std::shared_ptr<Mapping> mapping);
 
  private:
   std::unordered_map<uint32_t, std::shared_ptr<Mapping>> mappings_;
+  std::unordered_map<uint32_t, std::shared_ptr<Mapping>> not_unmapped_;
   uint32_t last_ = 0;
   // Accesses come in rows to one mapping: looking it up would be a good part of their time.
   uint64_t recent_handle_ = 0;

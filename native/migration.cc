@@ -5,7 +5,6 @@
 
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "answers.h"
 #include "arguments.h"
@@ -42,9 +41,9 @@ Call PrecopyInfo(const Napi::CallbackInfo& info) {
     const int result =
         RetryOnSignal([&] { return ioctl(fd.number(), uapi::kVfioMigGetPrecopyInfo, &arg); });
     if (result < 0) return result;
-    std::vector<uint32_t> words(sizeof(arg) / sizeof(uint32_t));
-    std::memcpy(words.data(), &arg, sizeof(arg));
-    return WordsAnswer(std::move(words));
+    const Room<uint32_t> words(sizeof(arg) / sizeof(uint32_t));
+    if (words) std::memcpy(words.data(), &arg, sizeof(arg));
+    return WordsAnswer(words);
   };
 }
 
@@ -54,12 +53,13 @@ Call ReadData(const Napi::CallbackInfo& info) {
   const auto length = Uint32Argument(info, 1);
   if (!fd || !length || *length > (uint32_t{1} << 30)) return {};
   return [fd = std::move(*fd), length = *length]() -> Answer {
-    std::vector<uint8_t> bytes(length);
+    Room<uint8_t> bytes(length);
+    if (!bytes) return -ENOMEM;
     const int result = RetryOnSignal(
         [&] { return static_cast<int>(read(fd.number(), bytes.data(), bytes.size())); });
     if (result < 0) return result;
-    bytes.resize(static_cast<size_t>(result));
-    return BytesAnswer(std::move(bytes));
+    bytes.Shrink(static_cast<size_t>(result));
+    return BytesAnswer(bytes);
   };
 }
 
@@ -68,8 +68,8 @@ Call WriteData(const Napi::CallbackInfo& info) {
   auto fd = LeaseArgument(info, 0);
   const auto data = Uint8ArrayArgument(info, 1, 0);
   if (!fd || !data || data->size() > (size_t{1} << 30)) return {};
-  std::vector<uint8_t> bytes(data->begin(), data->end());
-  return [fd = std::move(*fd), bytes = std::move(bytes)]() -> int64_t {
+  return [fd = std::move(*fd), bytes = Room<uint8_t>(*data)]() -> int64_t {
+    if (!bytes) return -ENOMEM;
     return RetryOnSignal(
         [&] { return static_cast<int>(write(fd.number(), bytes.data(), bytes.size())); });
   };

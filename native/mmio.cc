@@ -62,8 +62,13 @@ Napi::Value MailboxOf(const Napi::CallbackInfo& info) {
 void ExportMailbox(Napi::Env env, Napi::Object exports) {
   auto* addon = env.GetInstanceData<Addon>();
   Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, sizeof(Mailbox));
-  addon->mailbox = static_cast<Mailbox*>(buffer.Data());
+  // Any call fails, and throws, in a worker that is being terminated while it loads the addon.
+  if (buffer.IsEmpty()) return;
+  void* data = buffer.Data();
+  if (data == nullptr) return;
   addon->mailbox_owner = Napi::Persistent(buffer.As<Napi::Object>());
+  if (addon->mailbox_owner.IsEmpty()) return;
+  addon->mailbox = static_cast<Mailbox*>(data);
   exports["mailbox"] = Napi::Function::New(env, MailboxOf, "mailbox");
 }
 
@@ -72,9 +77,11 @@ void ExportMailbox(Napi::Env env, Napi::Object exports) {
 void ExportPlain(Napi::Env env, Napi::Object exports, const char* name, napi_callback callback) {
   napi_value function = nullptr;
   if (napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, env.GetInstanceData<Addon>(),
-                           &function) == napi_ok) {
-    exports[name] = Napi::Value(env, function);
+                           &function) != napi_ok) {
+    Napi::Error::New(env).ThrowAsJavaScriptException();
+    return;
   }
+  exports[name] = Napi::Value(env, function);
 }
 
 void ExportMmio(Napi::Env env, Napi::Object exports) {

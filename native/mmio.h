@@ -56,9 +56,48 @@ inline void FullBarrier() {
 #endif
 }
 
+// The access itself is written in assembly: a compiler may make one that also moves the address on
+// (arm64: `ldr w0, [x1], #4`) or that transfers two registers, which a hypervisor cannot emulate
+// for the device of its guest. test/package/accesses.test.ts reads what was compiled.
+template <typename T>
+T LoadOnce(const volatile std::byte* address) {
+  const auto* place = reinterpret_cast<const volatile T*>(address);
+#if defined(__x86_64__)
+  T value;
+  asm volatile("mov %1, %0" : "=r"(value) : "m"(*place) : "memory");
+  return value;
+#elif defined(__aarch64__)
+  T value;
+  if constexpr (sizeof(T) == 1)
+    asm volatile("ldrb %w0, [%1]" : "=r"(value) : "r"(place) : "memory");
+  if constexpr (sizeof(T) == 2)
+    asm volatile("ldrh %w0, [%1]" : "=r"(value) : "r"(place) : "memory");
+  if constexpr (sizeof(T) == 4) asm volatile("ldr %w0, [%1]" : "=r"(value) : "r"(place) : "memory");
+  if constexpr (sizeof(T) == 8) asm volatile("ldr %x0, [%1]" : "=r"(value) : "r"(place) : "memory");
+  return value;
+#else
+  return *place;
+#endif
+}
+
+template <typename T>
+void StoreOnce(volatile std::byte* address, T value) {
+  auto* place = reinterpret_cast<volatile T*>(address);
+#if defined(__x86_64__)
+  asm volatile("mov %1, %0" : "=m"(*place) : "r"(value) : "memory");
+#elif defined(__aarch64__)
+  if constexpr (sizeof(T) == 1) asm volatile("strb %w0, [%1]" ::"r"(value), "r"(place) : "memory");
+  if constexpr (sizeof(T) == 2) asm volatile("strh %w0, [%1]" ::"r"(value), "r"(place) : "memory");
+  if constexpr (sizeof(T) == 4) asm volatile("str %w0, [%1]" ::"r"(value), "r"(place) : "memory");
+  if constexpr (sizeof(T) == 8) asm volatile("str %x0, [%1]" ::"r"(value), "r"(place) : "memory");
+#else
+  *place = value;
+#endif
+}
+
 template <typename T>
 T Load(const volatile std::byte* address) {
-  const T value = *reinterpret_cast<const volatile T*>(address);
+  const T value = LoadOnce<T>(address);
   OrderLoads();
   return LittleEndian(value);
 }
@@ -66,7 +105,7 @@ T Load(const volatile std::byte* address) {
 template <typename T>
 void Store(volatile std::byte* address, T value) {
   PublishStores();
-  *reinterpret_cast<volatile T*>(address) = LittleEndian(value);
+  StoreOnce<T>(address, LittleEndian(value));
 }
 
 // Registers of a short row, which costs less by mail than by arguments.

@@ -5,11 +5,16 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "exceptions.h"
 
 Polls::Polls(Napi::Env env) : env_(env), context_(env, "vfio.poll") {}
 
 Polls* Polls::Start(Napi::Env env) {
   auto* self = new Polls(env);
+  if (static_cast<napi_async_context>(self->context_) == nullptr) {
+    delete self;
+    return nullptr;
+  }
   // Asynchronous, because uv_close needs a turn of the loop that a plain hook does not get.
   const auto stop = [](napi_async_cleanup_hook_handle, void* data) {
     static_cast<Polls*>(data)->Stop();
@@ -26,6 +31,7 @@ int Polls::Add(uint32_t handle, std::shared_ptr<Fd> fd, int events, Tell tell,
   if (polls_.contains(handle)) return -EEXIST;
   std::unique_ptr<Poll> poll(
       new Poll{this, handle, std::move(fd), tell, Napi::Persistent(callback)});
+  if (poll->callback.IsEmpty()) return -ECANCELED;
   const int error = uv_poll_init(loop, &poll->uv, poll->fd->number());
   if (error != 0) return error;
   poll->uv.data = poll.get();
@@ -82,15 +88,14 @@ void Polls::CallBack(Poll* poll, double answer) {
   Napi::HandleScope handles(env_);
   const Napi::Function callback = poll->callback.Value();
   const napi_value argument = Napi::Number::New(env_, answer);
+  // Node-API failed, as it does while the environment ends: there is nobody to tell.
+  if (TakeException(env_) != nullptr || callback.IsEmpty() || argument == nullptr) return;
   napi_value result = nullptr;
   // Microtasks and ticks run when it ends.
   napi_make_callback(env_, context_, callback, callback, 1, &argument, &result);
-  bool thrown = false;
-  napi_is_exception_pending(env_, &thrown);
-  if (!thrown) return;
   // Otherwise nobody would hear of it.
-  napi_value error = nullptr;
-  if (napi_get_and_clear_last_exception(env_, &error) == napi_ok) napi_fatal_exception(env_, error);
+  const napi_value error = TakeException(env_);
+  if (error != nullptr) napi_fatal_exception(env_, error);
 }
 
 // Stops polling here and now. The rest needs a turn of the loop.

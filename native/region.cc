@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <limits>
-#include <vector>
 
 #include "addon.h"
 #include "arguments.h"
 #include "mmio.h"
+#include "room.h"
 #include "slow_call.h"
 
 static std::optional<int64_t> PositionOf(uint32_t high, uint32_t low, uint64_t offset) {
@@ -70,11 +70,11 @@ Napi::Value PwriteSlowly(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
   const auto write = WriteArguments(info);
   if (!device || !write) return info.Env().Undefined();
-  std::vector<uint8_t> copy(write->bytes.begin(), write->bytes.end());
   return RunSlowly(info.Env(),
-                   [device = std::move(*device), copy = std::move(copy),
+                   [device = std::move(*device), copy = Room<uint8_t>(write->bytes),
                     position = write->position]() -> int64_t {
-                     return Pwrite(device.number(), copy, position);
+                     if (!copy) return -ENOMEM;
+                     return Pwrite(device.number(), copy.span(), position);
                    });
 }
 

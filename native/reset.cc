@@ -58,14 +58,15 @@ Call HotResetInfo(const Napi::CallbackInfo& info) {
     using Header = uapi::VfioPciHotResetInfo;
     constexpr size_t kHeaderWords = sizeof(Header) / sizeof(uint32_t);
     constexpr size_t kDeviceWords = sizeof(uapi::VfioPciDependentDevice) / sizeof(uint32_t);
-    std::vector<uint32_t> words(kHeaderWords + count * kDeviceWords);
+    const Room<uint32_t> words(kHeaderWords + count * kDeviceWords);
+    if (!words) return -ENOMEM;
     Header header = {};
     header.argsz = static_cast<uint32_t>(words.size() * sizeof(uint32_t));
     std::memcpy(words.data(), &header, sizeof(header));
     const int result = RetryOnSignal(
         [&] { return ioctl(device.number(), uapi::kVfioDeviceGetPciHotResetInfo, words.data()); });
     if (result < 0) return result;
-    return WordsAnswer(std::move(words));
+    return WordsAnswer(words);
   };
 }
 

@@ -1,6 +1,7 @@
 #include "slow_call.h"
 
 #include "addon.h"
+#include "exceptions.h"
 
 SlowCalls::SlowCalls(Napi::Env env) : env_(env), context_(env, "vfio") {
   uv_mutex_init(&mutex_);
@@ -17,7 +18,8 @@ SlowCalls* SlowCalls::Start(Napi::Env env) {
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return nullptr;
   auto* self = new SlowCalls(env);
   const auto settle = [](uv_async_t* handle) { static_cast<SlowCalls*>(handle->data)->Settle(); };
-  if (uv_async_init(loop, &self->settled_, settle) != 0) {
+  if (static_cast<napi_async_context>(self->context_) == nullptr ||
+      uv_async_init(loop, &self->settled_, settle) != 0) {
     delete self;
     return nullptr;
   }
@@ -27,36 +29,43 @@ SlowCalls* SlowCalls::Start(Napi::Env env) {
   const auto stop = [](napi_async_cleanup_hook_handle, void* data) {
     static_cast<SlowCalls*>(data)->Stop();
   };
-  napi_add_async_cleanup_hook(env, stop, self, &self->cleanup_);
-  return self;
+  if (napi_add_async_cleanup_hook(env, stop, self, &self->cleanup_) == napi_ok) return self;
+  self->Close([](uv_handle_t* handle) { delete static_cast<SlowCalls*>(handle->data); });
+  return nullptr;
 }
 
-Napi::Value SlowCalls::Run(Call call) {
+Napi::Value SlowCalls::Run(Call call, WithoutThread without) {
   // Not Napi::Promise::Deferred: where no promise can be made, because the worker is being
   // terminated and runs on to its next interrupt check, that one has an uninitialized promise.
   napi_deferred deferred = nullptr;
   napi_value promise = nullptr;
   if (napi_create_promise(env_, &deferred, &promise) != napi_ok) return env_.Undefined();
-  const int error = Enqueue(std::make_unique<Job>(std::move(call), deferred));
-  if (error != 0) napi_resolve_deferred(env_, deferred, Napi::Number::New(env_, error));
+  const int error = ReadyThread();
+  if (error == 0) {
+    Enqueue(std::make_unique<Job>(std::move(call), deferred));
+  } else {
+    Settle(deferred, without == WithoutThread::kBlock ? call() : Answer(kNoThread + error));
+  }
   return Napi::Value(env_, promise);
 }
 
-int SlowCalls::Enqueue(std::unique_ptr<Job> job) {
+// Makes a thread where all are busy. 0, or -errno where there is none to run a call.
+int SlowCalls::ReadyThread() {
   uv_mutex_lock(&mutex_);
   const bool all_busy = waiting_.size() >= idle_;
   uv_mutex_unlock(&mutex_);
-  if (all_busy && threads_.size() < kMaxThreads) {
-    const int error = AddThread();
-    // Without a new thread the others will get to it, if there are any.
-    if (error != 0 && threads_.empty()) return error;
-  }
+  if (!all_busy || threads_.size() >= kMaxThreads) return 0;
+  const int error = AddThread();
+  // Without a new thread the others will get to it, if there are any.
+  return threads_.empty() ? error : 0;
+}
+
+void SlowCalls::Enqueue(std::unique_ptr<Job> job) {
   if (unsettled_++ == 0) uv_ref(reinterpret_cast<uv_handle_t*>(&settled_));
   uv_mutex_lock(&mutex_);
   waiting_.push_back(std::move(job));
   uv_mutex_unlock(&mutex_);
   uv_sem_post(&wake_);  // outside: the thread that wakes needs the mutex
-  return 0;
 }
 
 int SlowCalls::AddThread() {
@@ -111,11 +120,23 @@ void SlowCalls::Settle() {
   unsettled_ -= done.size();
   if (unsettled_ == 0) uv_unref(reinterpret_cast<uv_handle_t*>(&settled_));
   Napi::HandleScope handles(env_);
-  Napi::CallbackScope callback(env_, context_);  // runs the promises' reactions when it ends
-  for (const auto& job : done) {
-    // Fails only where the environment ends, and nobody waits any more.
-    napi_resolve_deferred(env_, job->deferred, job->answer.Value(env_));
+  // Runs the promises' reactions when it ends. Fails only where the environment ends.
+  napi_callback_scope scope = nullptr;
+  const napi_status opened = napi_open_callback_scope(env_, nullptr, context_, &scope);
+  for (const auto& job : done) Settle(job->deferred, job->answer);
+  if (opened == napi_ok) napi_close_callback_scope(env_, scope);
+}
+
+// Fails only where the environment ends, and nobody waits any more.
+void SlowCalls::Settle(napi_deferred deferred, const Answer& answer) {
+  napi_value value = answer.Value(env_);
+  const napi_value error = TakeException(env_);
+  if (error != nullptr) {
+    napi_reject_deferred(env_, deferred, error);
+    return;
   }
+  if (value == nullptr) napi_get_undefined(env_, &value);
+  napi_resolve_deferred(env_, deferred, value);
 }
 
 // The environment ends: calls already in the kernel finish, calls that wait are dropped, and no
@@ -127,7 +148,7 @@ void SlowCalls::Stop() {
   uv_mutex_unlock(&mutex_);
   for (size_t at = 0; at < threads_.size(); at++) uv_sem_post(&wake_);
   for (uv_thread_t& thread : threads_) uv_thread_join(&thread);
-  uv_close(reinterpret_cast<uv_handle_t*>(&settled_), [](uv_handle_t* handle) {
+  Close([](uv_handle_t* handle) {
     auto* self = static_cast<SlowCalls*>(handle->data);
     const napi_async_cleanup_hook_handle cleanup = self->cleanup_;
     delete self;
@@ -135,9 +156,13 @@ void SlowCalls::Stop() {
   });
 }
 
-Napi::Value RunSlowly(Napi::Env env, Call call) {
+void SlowCalls::Close(uv_close_cb closed) {
+  uv_close(reinterpret_cast<uv_handle_t*>(&settled_), closed);
+}
+
+Napi::Value RunSlowly(Napi::Env env, Call call, WithoutThread without) {
   auto* addon = env.GetInstanceData<Addon>();
   if (addon->slow_calls == nullptr) addon->slow_calls = SlowCalls::Start(env);
   if (addon->slow_calls == nullptr) return env.Undefined();
-  return addon->slow_calls->Run(std::move(call));
+  return addon->slow_calls->Run(std::move(call), without);
 }

@@ -37,6 +37,13 @@ using Call = std::function<Answer()>;
 // Reads a call's arguments on the JavaScript thread.
 using PrepareCall = Call (*)(const Napi::CallbackInfo& info);
 
+// What becomes of a call where no thread is to be had, and there is none yet: it answers kNoThread
+// and the -errno of making one; or, where it must not be left undone, it is made here and now.
+enum class WithoutThread { kRefuse, kBlock };
+
+// Below every -errno, so that nobody takes it for one of the call's own.
+inline constexpr int64_t kNoThread = -65536;
+
 // Threads on which one environment's slow calls run, kept until the environment ends. They are ours
 // and not libuv's four, so that eight devices that reset for 100 ms each neither wait for one
 // another nor delay the program's file system calls.
@@ -49,7 +56,7 @@ class SlowCalls {
 
   // Calls start in the order of Run. The promise resolves with what the call answered. Undefined in
   // a worker that is being terminated: the call is dropped.
-  Napi::Value Run(Call call);
+  Napi::Value Run(Call call, WithoutThread without);
 
  private:
   struct Job {
@@ -62,12 +69,15 @@ class SlowCalls {
 
   explicit SlowCalls(Napi::Env env);
   ~SlowCalls();
-  int Enqueue(std::unique_ptr<Job> job);
+  int ReadyThread();
+  void Enqueue(std::unique_ptr<Job> job);
   int AddThread();
   void Work();
   std::unique_ptr<Job> NextJob();
   void Settle();
+  void Settle(napi_deferred deferred, const Answer& answer);
   void Stop();
+  void Close(uv_close_cb closed);
 
   // More calls than this at once wait for a thread.
   static constexpr size_t kMaxThreads = 64;
@@ -89,15 +99,15 @@ class SlowCalls {
 };
 
 // Starts `call` on a thread of the environment's own and returns its promise.
-Napi::Value RunSlowly(Napi::Env env, Call call);
+Napi::Value RunSlowly(Napi::Env env, Call call, WithoutThread without = WithoutThread::kRefuse);
 
 // Exports `name`, which returns a promise, and `name`Sync, which blocks: one body serves both.
-template <PrepareCall prepare>
+template <PrepareCall prepare, WithoutThread without = WithoutThread::kRefuse>
 void ExportSlowCall(Napi::Env env, Napi::Object exports, const std::string& name) {
   const auto start = [](const Napi::CallbackInfo& info) -> Napi::Value {
     Call call = prepare(info);
     if (!call) return info.Env().Undefined();
-    return RunSlowly(info.Env(), std::move(call));
+    return RunSlowly(info.Env(), std::move(call), without);
   };
   const auto block = [](const Napi::CallbackInfo& info) -> Napi::Value {
     const Call call = prepare(info);

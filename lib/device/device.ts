@@ -28,7 +28,7 @@ import { Resettable } from '../reset/resettable.ts';
 import type { SharedToken } from '../shared_token.ts';
 import { run, runSync } from '../steps.ts';
 import { tellError } from '../tell_error.ts';
-import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
+import { allDone, closeAndThrow, closeSyncAndThrow } from '../undo.ts';
 import type { Backend, BackendKind } from './backend.ts';
 import type { BeforeBindOption } from './before_bind.ts';
 import type { DeviceInfo } from './decode.ts';
@@ -504,7 +504,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   async close(): Promise<void> {
     this.#bound.attachment.forget();
     try {
-      await Promise.all([this.#mappings.close(), this.#bound.close()]);
+      await allDone([this.#mappings.close(), this.#bound.close()]);
     } finally {
       this.#end();
     }

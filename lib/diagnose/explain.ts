@@ -41,10 +41,12 @@ export function explainSync(error: unknown, subjectOf: () => Subject): unknown {
   }
 }
 
-/** A closed object says all there is to say. */
+/** These say all there is to say. */
+const complete = new Set(['ERR_VFIO_CLOSED', 'ERR_VFIO_NO_THREAD']);
+
 function isUnexplained(error: unknown): error is VfioError {
   if (!(error instanceof VfioError)) return false;
-  return error.reason === undefined && error.code !== 'ERR_VFIO_CLOSED';
+  return error.reason === undefined && !complete.has(error.code);
 }
 
 /** What groups and containers refuse, and a code of ours. */

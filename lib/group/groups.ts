@@ -1,5 +1,6 @@
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
+import { warn } from '../close_dropped.ts';
 import { ioctlOf } from '../device/opened.ts';
 import type { DeviceNode } from '../device/node.ts';
 import { VfioError } from '../errors.ts';
@@ -95,7 +96,7 @@ export class Groups {
 
   /** As {@link leave}, blocking; while another joins, the group goes after that. */
   leaveSync(group: JoinedGroup): void {
-    if (this.#turns.busy) void this.leave(group);
+    if (this.#turns.busy) this.leave(group).catch(warn);
     else if (this.#isLast(group)) group.node.fd.closeSync();
   }
 

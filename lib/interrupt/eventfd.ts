@@ -1,5 +1,6 @@
 import { binding, type NativeFd } from '../binding.ts';
 import { check } from '../call.ts';
+import { warnIfFailedSync } from '../close_dropped.ts';
 import { closedError } from '../closed.ts';
 import type { Cause } from '../reasons.ts';
 
@@ -79,5 +80,5 @@ export class Eventfd {
 }
 
 const dropped = new FinalizationRegistry<NativeFd>((fd) => {
-  check(binding().closeSync(fd), { syscall: 'close' });
+  warnIfFailedSync(binding().closeSync(fd), { syscall: 'close' });
 });

@@ -1,6 +1,7 @@
 import { invalidType, outOfRange, requireObject } from '../arguments.ts';
 import { binding, type Answer, type Binding, type NativeMapping } from '../binding.ts';
 import { check } from '../call.ts';
+import { warnIfFailed } from '../close_dropped.ts';
 import { checkSignal, checkTimeout } from '../device/open_options.ts';
 import { VfioError } from '../errors.ts';
 import { defineInspect } from '../inspect_handle.ts';
@@ -55,6 +56,8 @@ export class MappedRegion {
   readonly #errors: AccessErrors;
   /** 0, which names nothing, when closed. */
   #mapping: NativeMapping;
+  /** What unmapping failed of, for another try. */
+  #left: NativeMapping | undefined;
   #closed: Promise<void> | undefined;
   #buffer: ArrayBuffer | undefined;
 
@@ -356,6 +359,9 @@ export class MappedRegion {
   /**
    * Unmaps. Ends the polls that are under way. Closing twice, or after the device, which closes its
    * mappings, is harmless.
+   *
+   * @throws VfioError where the kernel does not unmap (`ENOMEM`), which keeps the device in use; closing
+   *   once more, this or the device, tries again
    */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -367,7 +373,7 @@ export class MappedRegion {
     const mapping = this.#take();
     if (mapping === closedMapping) return;
     this.#closed = Promise.resolve();
-    this.#checkUnmapped(this.#native.unmapSync(mapping));
+    this.#checkUnmapped(mapping, this.#native.unmapSync(mapping));
   }
 
   [Symbol.dispose](): void {
@@ -381,7 +387,7 @@ export class MappedRegion {
   async #close(): Promise<void> {
     const mapping = this.#take();
     if (mapping === closedMapping) return;
-    this.#checkUnmapped(await this.#native.unmap(mapping));
+    this.#checkUnmapped(mapping, await this.#native.unmap(mapping));
   }
 
   #checkRows(call: string, offsets: Uint32Array, values: Uint32Array): void {
@@ -392,7 +398,8 @@ export class MappedRegion {
   }
 
   #take(): NativeMapping {
-    const mapping = this.#mapping;
+    const mapping = this.#left ?? this.#mapping;
+    this.#left = undefined;
     this.#mapping = closedMapping;
     this.#area.owner.mappings.delete(this);
     dropped.unregister(this);
@@ -402,8 +409,13 @@ export class MappedRegion {
     return mapping;
   }
 
-  #checkUnmapped(answer: Answer): void {
-    if (answer !== 0) throw faultError(this.#area, 'munmap', 0, answer);
+  #checkUnmapped(mapping: NativeMapping, answer: Answer): void {
+    if (answer === 0) return;
+    this.#left = mapping;
+    this.#closed = undefined;
+    this.#area.owner.mappings.add(this);
+    dropped.register(this, mapping, this);
+    throw faultError(this.#area, 'munmap', 0, answer);
   }
 
   #expose(): ArrayBuffer {
@@ -440,5 +452,5 @@ function checkBits(name: string, bits: unknown, within: number): void {
  * dropped as well, and the warning is its own.
  */
 const dropped = new FinalizationRegistry<NativeMapping>((mapping) => {
-  void binding().unmap(mapping);
+  warnIfFailed(binding().unmap(mapping), { syscall: 'munmap' });
 });

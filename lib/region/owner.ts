@@ -1,6 +1,7 @@
 import type { RegionInfo } from '../device/decode.ts';
 import type { DeviceNode } from '../device/node.ts';
 import type { PeerMaps } from '../iommu/peer_maps.ts';
+import { allDone, doAll } from '../undo.ts';
 
 /** What a device closes before itself. */
 export interface Mapped {
@@ -21,11 +22,14 @@ export class OpenMappings {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#open].map((mapped) => mapped.close()));
+    await allDone([...this.#open].map((mapped) => mapped.close()));
   }
 
   closeSync(): void {
-    for (const mapped of this.#open) mapped.closeSync();
+    const undo = [...this.#open].map((mapped) => () => {
+      mapped.closeSync();
+    });
+    doAll(undo);
   }
 }
 

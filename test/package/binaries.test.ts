@@ -64,6 +64,18 @@ for (const { arch, machine, compiler } of prebuilds) {
       );
     });
 
+    it('has its thread-locals where no access of them calls anything, as in the handler of SIGBUS', () => {
+      assert.match(readelf(file, '--dynamic'), /\(FLAGS\).*\bSTATIC_TLS\b/);
+      const relocations = readelf(file, '--relocs').match(/R_\w*(?:TLS|TPOFF|DTP)\w*/g) ?? [];
+      const static_ = ['R_X86_64_TPOFF64', 'R_AARCH64_TLS_TPREL'];
+      assert.ok(relocations.length > 0);
+      assert.deepEqual(
+        relocations.filter((name) => !static_.some((known) => name.startsWith(known))),
+        [],
+      );
+      assert.ok(!readelf(file, '--dyn-syms').includes('__tls_get_addr'));
+    });
+
     it('is hardened', () => {
       const dynamic = readelf(file, '--dynamic');
       assert.match(dynamic, /\(FLAGS_1\).*\bNOW\b/);

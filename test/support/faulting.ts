@@ -1,5 +1,6 @@
 // Run as a child, or in a worker, by test/unit/faults.test.ts: maps a file, takes its pages away, and
 // does what argv names.
+import { execFileSync } from 'node:child_process';
 import { truncateSync } from 'node:fs';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
@@ -62,6 +63,22 @@ function inWorkers(count: number): Promise<unknown[]> {
   );
 }
 
+function ignore(): void {
+  // Nothing to do.
+}
+
+/** By the constructor of a library, which Node does not take for an addon and would unload. */
+function putHandlerOverOurs(): void {
+  const library = `${path}.so`;
+  const source = new URL('passing_handler.c', import.meta.url).pathname;
+  execFileSync('gcc', ['-shared', '-fPIC', '-Wl,-z,nodelete', '-o', library, source]);
+  try {
+    process.dlopen({ exports: {} }, library);
+  } catch (error) {
+    if (!String(error).includes('did not self-register')) throw error;
+  }
+}
+
 const scenarios: Record<string, () => unknown> = {
   fault: faultOften,
   // The first to load the addon is a worker, and it is gone when we fault.
@@ -83,6 +100,34 @@ const scenarios: Record<string, () => unknown> = {
     const said = [code, await heard].join();
     clearTimeout(awake);
     return said;
+  },
+  // A listener that came after us has taken the handler away when it is gone.
+  'listener-gone': () => {
+    mapVanished();
+    process.once('SIGBUS', ignore).off('SIGBUS', ignore);
+    return faultOften();
+  },
+  'listener-stays': async () => {
+    mapVanished();
+    const heard = new Promise<string>((resolve) => process.on('SIGBUS', resolve));
+    const code = faultOften();
+    const awake = setTimeout(ignore, 60_000);
+    process.kill(process.pid, 'SIGBUS');
+    const said = [code, await heard].join();
+    clearTimeout(awake);
+    return said;
+  },
+  // Somebody who passes on to who was there before, which is us, and over whom we are put again.
+  'circle-fault': () => {
+    mapVanished();
+    putHandlerOverOurs();
+    return faultOften();
+  },
+  'circle-signal': () => {
+    mapVanished();
+    putHandlerOverOurs();
+    faultOften();
+    process.kill(process.pid, 'SIGBUS');
   },
   'unsafe-buffer': () => new Uint8Array(mapVanished().unsafeArrayBuffer())[0],
 };

@@ -14,8 +14,9 @@ import { inspect } from 'node:util';
 import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { tree } from '../support/tree.ts';
+import { unknownIoctl } from '../support/emulation.ts';
 
-const { EISDIR, ENOENT, ENOTDIR, ENOTTY } = os.errno;
+const { EISDIR, ENOENT, ENOTDIR } = os.errno;
 
 function open(path: string): NativeFd {
   const fd = binding().open(path, constants.O_RDWR);
@@ -79,22 +80,22 @@ describe('the addon', () => {
     const native = binding();
     const fd = open('/dev/null');
     const room = new Uint32Array(128);
-    assert.equal(native.getDeviceInfo(fd, 512, room), -ENOTTY);
-    assert.equal(native.getRegionInfo(fd, 0, 512, room), -ENOTTY);
+    assert.equal(native.getDeviceInfo(fd, 512, room), -unknownIoctl);
+    assert.equal(native.getRegionInfo(fd, 0, 512, room), -unknownIoctl);
     const results = new Int32Array(3);
     assert.equal(native.getRegionInfos(fd, 3, results, room), 0);
-    assert.deepEqual([...results], [-ENOTTY, -ENOTTY, -ENOTTY]);
+    assert.deepEqual([...results], [-unknownIoctl, -unknownIoctl, -unknownIoctl]);
     assert.equal(native.getIrqInfos(fd, 3, results.fill(0), room), 0);
-    assert.deepEqual([...results], [-ENOTTY, -ENOTTY, -ENOTTY]);
-    assert.equal(native.ioasAlloc(fd), -ENOTTY);
-    assert.equal(native.bindSync(fd, fd), -ENOTTY);
-    assert.equal(native.attachSync(fd, 1), -ENOTTY);
-    assert.equal(native.detachSync(fd), -ENOTTY);
-    assert.equal(native.destroySync(fd, 1), -ENOTTY);
-    assert.equal(await native.bind(fd, fd), -ENOTTY);
-    assert.equal(await native.attach(fd, 1), -ENOTTY);
-    assert.equal(await native.detach(fd), -ENOTTY);
-    assert.equal(await native.destroy(fd, 1), -ENOTTY);
+    assert.deepEqual([...results], [-unknownIoctl, -unknownIoctl, -unknownIoctl]);
+    assert.equal(native.ioasAlloc(fd), -unknownIoctl);
+    assert.equal(native.bindSync(fd, fd), -unknownIoctl);
+    assert.equal(native.attachSync(fd, 1), -unknownIoctl);
+    assert.equal(native.detachSync(fd), -unknownIoctl);
+    assert.equal(native.destroySync(fd, 1), -unknownIoctl);
+    assert.equal(await native.bind(fd, fd), -unknownIoctl);
+    assert.equal(await native.attach(fd, 1), -unknownIoctl);
+    assert.equal(await native.detach(fd), -unknownIoctl);
+    assert.equal(await native.destroy(fd, 1), -unknownIoctl);
     assert.equal(await native.close(fd), 0);
   });
 
@@ -120,7 +121,7 @@ describe('the addon', () => {
       const bound = native.bind(fd, fd);
       return [await native.close(fd), await bound];
     });
-    for (const result of await Promise.all(results)) assert.deepEqual(result, [0, -ENOTTY]);
+    for (const result of await Promise.all(results)) assert.deepEqual(result, [0, -unknownIoctl]);
     assertNoMore(libraryFds(), before);
   });
 

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { describe, it } from 'mocha';
+import { root } from '../support/root.ts';
+
+// What the compiler made of the accesses of device memory. They are in the instances of Guarded
+// (native/fault_guard.h); the builds that keep their symbols tell which those are.
+
+type Kind = 'load' | 'store';
+
+interface Machine {
+  arch: string;
+  objdump: string;
+  addon: string;
+  /** The instructions of a function that access device memory, for all that can be seen. */
+  accesses: (code: readonly string[], kind: Kind) => readonly string[];
+  /** Whether one of them must not be there. */
+  forbidden: (line: string, wanted: RegExp) => boolean;
+  /** What the access has to be, by its width in bits. */
+  wanted: Record<number, Record<Kind, RegExp>>;
+}
+
+/** On x64: of strings, atomic, of vectors. */
+const isOdd = /^(?:rep|movs[bwlq]? |stos|lods|cmps|scas|xchg|lock)|%[xyz]mm/;
+
+const machines: Machine[] = [
+  {
+    arch: 'x64',
+    objdump: 'objdump',
+    addon: 'build/Release/vfio.node',
+    accesses: accessesOfX64,
+    forbidden: (line) => isOdd.test(line),
+    wanted: {
+      8: {
+        load: /^movb? +.*\),%(?:[a-d]l|[sd]il|bpl|r\d+b)$/,
+        store: /^movb? +%(?:[a-d]l|[sd]il|bpl|r\d+b),/,
+      },
+      16: {
+        load: /^movw? +.*\),%(?:[a-d]x|[sd]i|bp|r\d+w)$/,
+        store: /^movw? +%(?:[a-d]x|[sd]i|bp|r\d+w),/,
+      },
+      32: { load: /^movl? +.*\),%(?:e\w\w|r\d+d)$/, store: /^movl? +%(?:e\w\w|r\d+d),/ },
+      64: { load: /^movq? +.*\),%r(?:\w\w|\d+)$/, store: /^movq? +%r(?:\w\w|\d+),/ },
+    },
+  },
+  {
+    arch: 'arm64',
+    objdump: 'aarch64-linux-gnu-objdump',
+    addon: 'build-prebuilds/arm64/build/Release/vfio.node',
+    accesses: accessesOfArm64,
+    forbidden: (line, wanted) => !wanted.test(line),
+    // Neither write-back, nor a pair, nor a vector's register.
+    wanted: {
+      8: { load: /^ldrb w\d+, \[x\d+\]$/, store: /^strb (?:w\d+|wzr), \[x\d+\]$/ },
+      16: { load: /^ldrh w\d+, \[x\d+\]$/, store: /^strh (?:w\d+|wzr), \[x\d+\]$/ },
+      32: { load: /^ldr w\d+, \[x\d+\]$/, store: /^str (?:w\d+|wzr), \[x\d+\]$/ },
+      64: { load: /^ldr x\d+, \[x\d+\]$/, store: /^str (?:x\d+|xzr), \[x\d+\]$/ },
+    },
+  },
+];
+
+/** Nothing tells them from accesses of other memory, so none off the stack may be of strings or vectors. */
+function accessesOfX64(code: readonly string[], kind: Kind): readonly string[] {
+  const offStack = code.filter(
+    (line) => /\((?!%r[sb]p)/.test(line) && !/^(?:lea|nop|call|jmp)/.test(line),
+  );
+  return offStack.filter((line) => isOdd.test(line) || isMove(line, kind));
+}
+
+/** A plain move of any width. */
+function isMove(line: string, kind: Kind): boolean {
+  return kind === 'load'
+    ? /^mov[bwlq]? +[^%]*\(.*\),%/.test(line)
+    : /^mov[bwlq]? +%.*,.*\(/.test(line);
+}
+
+/** Each has its barrier: a load is followed by one, a store comes after one. */
+function accessesOfArm64(code: readonly string[], kind: Kind): readonly string[] {
+  const barrier = kind === 'load' ? 'dmb oshld' : 'dmb oshst';
+  return code.flatMap((line, at) => {
+    if (line !== barrier) return [];
+    const others = kind === 'load' ? code.slice(0, at).reverse() : code.slice(at + 1);
+    return others.find((other) => other.includes('[')) ?? 'nothing';
+  });
+}
+
+/** The widths of the types by which the instances are named. */
+const widths: Record<string, number> = {
+  'unsigned char': 8,
+  'unsigned short': 16,
+  'unsigned int': 32,
+  'unsigned long': 64,
+};
+
+interface Guarded {
+  name: string;
+  kind: Kind;
+  width: number;
+  code: string[];
+}
+
+/** The instances of Guarded, disassembled. */
+function guardedIn({ objdump, addon }: Machine): Guarded[] {
+  const file = new URL(addon, root).pathname;
+  const options = ['--disassemble', '--demangle', '--no-show-raw-insn', '--section=.text'];
+  const { status, stdout, stderr } = spawnSync(objdump, [...options, file], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  assert.equal(status, 0, stderr);
+  return stdout.split(/\n\n+/).flatMap((text) => {
+    const [head = '', ...lines] = text.split('\n');
+    const name = /^[0-9a-f]+ <(.*)>:$/.exec(head)?.[1] ?? '';
+    if (!name.startsWith('int Guarded<')) return [];
+    const code = lines.map(plain);
+    return [{ name, code, ...accessOf(name) }];
+  });
+}
+
+/** An instruction without its address and objdump's remarks. */
+function plain(line: string): string {
+  return line
+    .replace(/^ *[0-9a-f]+:\t/, '')
+    .replace(/ *(?:<.*|\/\/.*|# [0-9a-f]+ .*)$/, '')
+    .replaceAll('\t', ' ')
+    .trim();
+}
+
+/** What the function does that it is an instance for. */
+function accessOf(name: string): Pick<Guarded, 'kind' | 'width'> {
+  const [, caller = '', type = ''] =
+    /::(Read|Write|CopyBlock|Batch|Wait)(?:<([\w ]+?)(?:, \w+)?>)?\(/.exec(name) ?? [];
+  const writes = caller === 'Write' || /<(?:.*, )?true>/.test(name);
+  return { kind: writes ? 'store' : 'load', width: widths[type] ?? 32 };
+}
+
+for (const machine of machines) {
+  const { arch, objdump, addon } = machine;
+  const has =
+    existsSync(new URL(addon, root)) && spawnSync(objdump, ['--version']).error === undefined;
+  const title = has ? '' : ` (npm run build:prebuilds; it needs ${objdump})`;
+
+  (has ? describe : describe.skip)(`accesses of device memory on ${arch}${title}`, () => {
+    it('are single instructions of exactly their width, which a hypervisor can emulate', () => {
+      const all = guardedIn(machine);
+      for (const { name, kind, width, code } of all) {
+        const wanted = machine.wanted[width]?.[kind] ?? /^$/;
+        const found = machine.accesses(code, kind);
+        assert.ok(
+          found.some((line) => wanted.test(line)),
+          `${name}\n${code.join('\n')}`,
+        );
+        assert.deepEqual(
+          found.filter((line) => machine.forbidden(line, wanted)),
+          [],
+          name,
+        );
+      }
+      const kinds = all.map(({ kind, width }) => `${kind} ${width}`);
+      const expected = [8, 16, 32, 64].flatMap((width) => [`load ${width}`, `store ${width}`]);
+      assert.deepEqual([...new Set(kinds)].sort(), expected.sort());
+      // Single ones and blocks of each width, rows of 32 bits, and waiting.
+      assert.equal(all.length, 8 + 8 + 2 + 1);
+    });
+  });
+}
