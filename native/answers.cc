@@ -38,9 +38,11 @@ Answer LongsAnswer(std::vector<uint64_t> longs) {
   return ArrayAnswer<Napi::BigUint64Array>(std::move(longs));
 }
 
-Answer FdAnswer(int fd) {
+Answer FdAnswer(int fd) { return FdAnswer(fd, std::make_shared<OpenFile>()); }
+
+Answer FdAnswer(int fd, std::shared_ptr<OpenFile> file) {
   if (fd < 0) return fd;
-  return Answer([fd = std::make_shared<Fd>(fd)](Napi::Env env) -> Napi::Value {
+  return Answer([fd = std::make_shared<Fd>(fd, std::move(file))](Napi::Env env) -> Napi::Value {
     return Napi::Number::New(env, env.GetInstanceData<Addon>()->fds.Add(fd));
   });
 }
