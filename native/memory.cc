@@ -48,15 +48,15 @@ enum Step : int { kMemfdCreate, kFtruncate, kFcntl, kMmap, kMadvise };
 // -errno, of the step.
 int Failed(Step step, int error) { return -(error + 4096 * step); }
 
-// Maps what `fd` holds from `offset` on, and owns both from then on: 0, or what failed; the descriptor is
-// closed then.
+// Maps what `fd` holds from `offset` on, and owns both from then on: 0, or -errno; the descriptor is closed
+// then.
 int MapFile(int fd, uint64_t offset, size_t size, std::shared_ptr<Memory>* memory) {
   void* data =
       mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
   if (data == MAP_FAILED) {
-    const int result = Failed(kMmap, errno);
+    const int error = errno;
     close(fd);
-    return result;
+    return -error;
   }
   *memory = std::make_shared<Memory>(fd, data, size);
   return 0;
@@ -83,7 +83,8 @@ int Allocate(size_t size, uint32_t flags, bool populate, std::shared_ptr<Memory>
   const int fd = SealedMemfd(size, flags);
   if (fd < 0) return fd;
   const int mapped = MapFile(fd, 0, size, memory);
-  if (mapped < 0 || !populate) return mapped;
+  if (mapped < 0) return Failed(kMmap, -mapped);
+  if (!populate) return 0;
   // MAP_POPULATE would not say that it failed.
   void* data = (*memory)->data();
   const int result = RetryOnSignal([&] { return madvise(data, size, MADV_POPULATE_WRITE); });
@@ -114,15 +115,14 @@ Call MemoryAllocate(const Napi::CallbackInfo& info) {
   };
 }
 
-// memoryFromFile(descriptor's number, offset, size) -> handle, or the step that failed; the
-// descriptor stays the caller's
+// memoryFromFile(descriptor's number, offset, size) -> handle; the descriptor stays the caller's
 Napi::Value MemoryFromFile(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 0);
   const auto offset = Uint64Argument(info, 1);
   const auto size = SizeArgument(info, 2);
   if (!number || !offset || !size) return info.Env().Undefined();
   const int fd = fcntl(static_cast<int>(*number), F_DUPFD_CLOEXEC, 0);
-  if (fd < 0) return Napi::Number::New(info.Env(), Failed(kFcntl, errno));
+  if (fd < 0) return Napi::Number::New(info.Env(), -errno);
   std::shared_ptr<Memory> memory;
   const int result = MapFile(fd, *offset, *size, &memory);
   if (result < 0) return Napi::Number::New(info.Env(), result);

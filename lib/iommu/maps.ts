@@ -1,5 +1,5 @@
 import type { NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
+import { check, isOfDescriptors } from '../call.ts';
 import { explained } from '../diagnose/explained.ts';
 import { mapCause, unmapCause, type Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
@@ -227,9 +227,11 @@ export class Maps {
     causeOf: (error: VfioError) => Cause | undefined,
   ): never {
     try {
-      throw new Error(
-        `vfio: ${request} answered ${check(answer, { syscall: 'ioctl', request, path: this.#iommufd.path })}`,
-      );
+      const { path } = this.#iommufd;
+      const call = isOfDescriptors(answer)
+        ? { syscall: 'fcntl', path }
+        : { syscall: 'ioctl', request, path };
+      throw new Error(`vfio: ${request} answered ${check(answer, call)}`);
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
       const cause = causeOf(error);

@@ -1,6 +1,6 @@
 import { invalidType, outOfRange } from '../arguments.ts';
 import { binding, type Answer, type Binding, type NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
+import { check, isOfDescriptors } from '../call.ts';
 import { DmaBuffer } from './dma_buffer.ts';
 import { checkLength, checkOffset } from './iova.ts';
 import { Memory } from './memory.ts';
@@ -54,7 +54,9 @@ export function sourceOf(
   const bytes = BigInt(checkLength('source.length', length));
   if (byFile()) return new FileSource(fd, start, bytes);
   // Such a kernel maps this process's mapping of the file, which the addon keeps as long.
-  const handle = check(binding().memoryFromFile(fd, start, bytes), { syscall: 'mmap' });
+  const answer = binding().memoryFromFile(fd, start, bytes);
+  // It duplicates the descriptor first, and only that fails for want of one.
+  const handle = check(answer, { syscall: isOfDescriptors(answer) ? 'fcntl' : 'mmap' });
   const memory = new Memory(handle as never, Number(bytes));
   return new MemorySource(memory, undefined, 0n, bytes);
 }

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, it } from 'mocha';
 import {
@@ -29,6 +31,9 @@ import { memoryToGo, Strangers } from '../support/strangers.ts';
 const { iova, size } = reached;
 const elsewhere = 0x60_0000n;
 const mine = 0x3c;
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
 
 /** What the device finds: the pages that were mapped, or no map any more. */
 type Found = 'the pages' | 'nothing';
@@ -265,6 +270,20 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
     await end(await mapper(left.ioas.share(), copy));
     await buffer.dispose();
     assert.equal(mapping.mapped, false);
+    await prove(left, 'the pages');
+  });
+
+  it('stay when their buffer and its map are dropped and collected', async () => {
+    const left = await open();
+    const mapDropped = async (): Promise<WeakRef<object>> => {
+      const space = left.iommufd.openIoas(left.ioas.id);
+      return new WeakRef(await space.map(await ownBuffer(), { iova }));
+    };
+    const dropped = await mapDropped();
+    while (dropped.deref() !== undefined) {
+      await memoryToGo();
+      collect();
+    }
     await prove(left, 'the pages');
   });
 
