@@ -116,9 +116,9 @@ Call ContainerMapMemory(const Napi::CallbackInfo& info) {
   };
 }
 
-// What is certain to be gone: a map that fills the range, also where there is none any more (0 bytes,
-// or EINVAL); the others where all their bytes were unmapped, since older kernels stop at the first
-// map of another process.
+// What is certain to be gone: a map that fills the range, also where there is none any more (0
+// bytes, or EINVAL); the others where all their bytes were unmapped, since older kernels stop at
+// the first map of another process.
 void RemoveUnmapped(KeptMaps& maps, const std::vector<KeptMaps::Kept>& within,
                     const MapExtent& range, int result, uint64_t bytes) {
   uint64_t wanted = 0;

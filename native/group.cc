@@ -29,8 +29,8 @@ Call GroupSetContainer(const Napi::CallbackInfo& info) {
   if (!group || !container) return {};
   return [group = std::move(*group), container = std::move(*container)]() -> int64_t {
     int32_t number = container.number();
-    const int result = RetryOnSignal(
-        [&] { return ioctl(group.number(), uapi::kVfioGroupSetContainer, &number); });
+    const int result =
+        RetryOnSignal([&] { return ioctl(group.number(), uapi::kVfioGroupSetContainer, &number); });
     if (result >= 0) group.file()->Hold(container.file());
     return result;
   };

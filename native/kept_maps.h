@@ -22,11 +22,11 @@ struct MapExtent {
   bool Has(const MapExtent& other) const;
 };
 
-// What this process mapped by address in one iommufd or container. The kernel notes the address, and
-// pins the pages only while a device needs them: whatever lies there later is what a later device
-// reaches. So the pages stay until the map is gone. When nobody in this process can use the iommufd
-// or container any more, the maps are undone first, since another process may have it still; pages
-// whose map the kernel refuses to undo stay for ever.
+// What this process mapped by address in one iommufd or container. The kernel notes the address,
+// and pins the pages only while a device needs them: whatever lies there later is what a later
+// device reaches. So the pages stay until the map is gone. When nobody in this process can use the
+// iommufd or container any more, the maps are undone first, since another process may have it
+// still; pages whose map the kernel refuses to undo stay for ever.
 class KeptMaps {
  public:
   // One that was there at some moment. No other is ever taken for it, whatever is mapped in its

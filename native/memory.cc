@@ -48,8 +48,8 @@ enum Step : int { kMemfdCreate, kFtruncate, kFcntl, kMmap, kMadvise };
 // -errno, of the step.
 int Failed(Step step, int error) { return -(error + 4096 * step); }
 
-// Maps what `fd` holds from `offset` on, and owns both from then on: 0, or -errno; the descriptor is closed
-// then.
+// Maps what `fd` holds from `offset` on, and owns both from then on: 0, or -errno; the descriptor
+// is closed then.
 int MapFile(int fd, uint64_t offset, size_t size, std::shared_ptr<Memory>* memory) {
   void* data =
       mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));

@@ -17,12 +17,12 @@ class OpenFile {
   OpenFile(const OpenFile&) = delete;
   OpenFile& operator=(const OpenFile&) = delete;
 
-  // A new one, which later numbers are compared with. This is state of the whole process, and has to
-  // be: two environments may have descriptors of the same file.
+  // A new one, which later numbers are compared with. This is state of the whole process, and has
+  // to be: two environments may have descriptors of the same file.
   static std::shared_ptr<OpenFile> New();
-  // The one that a descriptor from elsewhere stands for: a known one, or a new one. Where the kernel
-  // does not say which (kcmp is forbidden in many containers), a new one that holds all that have
-  // maps: too long is safe.
+  // The one that a descriptor from elsewhere stands for: a known one, or a new one. Where the
+  // kernel does not say which (kcmp is forbidden in many containers), a new one that holds all that
+  // have maps: too long is safe.
   static std::shared_ptr<OpenFile> Of(int number);
 
   // A descriptor of it is open; is about to be closed.

@@ -30,7 +30,10 @@ export class Strangers implements AsyncDisposable {
   check(): void {
     const whole = Buffer.alloc(reached.size, secret);
     for (const { buffer } of this.#buffers) {
-      assert.ok(whole.equals(new Uint8Array(buffer)), 'a device wrote to memory that was never mapped for it');
+      assert.ok(
+        whole.equals(new Uint8Array(buffer)),
+        'a device wrote to memory that was never mapped for it',
+      );
     }
   }
 
