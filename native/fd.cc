@@ -145,11 +145,12 @@ Napi::Value Fstat(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), result);
 }
 
-// fdNumber(handle) -> the descriptor's number
+// fdNumber(handle) -> the descriptor's number, by which others may get what it is a descriptor of
 Napi::Value FdNumber(const Napi::CallbackInfo& info) {
-  const auto fd = FdArgument(info, 0);
-  if (!fd) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), *fd);
+  const auto lease = LeaseArgument(info, 0);
+  if (!lease) return info.Env().Undefined();
+  if (lease->file()) lease->file()->maps.Share();
+  return Napi::Number::New(info.Env(), lease->number());
 }
 
 // A handle that is known.

@@ -45,7 +45,9 @@ bool MapExtent::Has(const MapExtent& other) const {
 KeptMaps::~KeptMaps() {
   for (auto& [key, entry] : maps_) {
     const auto [ioas, iova, serial] = key;
-    if (!Undo(number_, {ioas, iova, entry.length})) KeepForEver(std::move(entry.memory));
+    const bool is_gone = Undo(number_, {ioas, iova, entry.length});
+    auto memory = Released(ioas, entry);
+    if (!is_gone) KeepForEver(std::move(memory));
   }
   if (number_ >= 0) close(number_);
 }
@@ -90,7 +92,7 @@ void KeptMaps::Remove(const std::vector<Kept>& gone) {
   for (const auto& [extent, serial] : gone) {
     const auto found = maps_.find({extent.ioas, extent.iova, serial});
     if (found == maps_.end()) continue;
-    memories.push_back(std::move(found->second.memory));
+    memories.push_back(Released(extent.ioas, found->second));
     maps_.erase(found);
   }
 }
@@ -111,6 +113,12 @@ std::vector<KeptMaps::Mapped> KeptMaps::CopiesOf(const MapExtent& range, uint32_
     copies.emplace_back(copy, at->second.memory);
   }
   return copies;
+}
+
+std::shared_ptr<Memory> KeptMaps::Released(uint32_t ioas, Entry& entry) const {
+  // A container has no calls that copy.
+  if (is_shared_ && ioas != 0 && entry.memory) entry.memory->RetireAddresses();
+  return std::move(entry.memory);
 }
 
 void KeptMaps::ForgetWhereEmptied() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <map>
@@ -58,6 +59,10 @@ class KeptMaps {
   // The kernel has these no more.
   void Remove(const std::vector<Kept>& gone);
 
+  // Another process may have the iommufd from now on. It can copy maps to where nobody here knows
+  // of: the addresses of what has been mapped are never used again.
+  void Share() { is_shared_ = true; }
+
   // What a copy of a range to another place maps there.
   std::vector<Mapped> CopiesOf(const MapExtent& range, uint32_t ioas, uint64_t iova);
 
@@ -74,6 +79,10 @@ class KeptMaps {
     std::shared_ptr<Memory> memory;
   };
 
+  // The memory of a map that is gone.
+  std::shared_ptr<Memory> Released(uint32_t ioas, Entry& entry) const;
+
+  std::atomic<bool> is_shared_ = false;
   std::mutex mutex_;
   std::map<Key, Entry> maps_;
   uint64_t last_serial_ = 0;

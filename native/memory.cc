@@ -18,7 +18,12 @@
 #endif
 
 Memory::~Memory() {
-  munmap(data_, size_);
+  if (retires_addresses_) {
+    // Takes the place of what is there. Where it fails, the pages stay, which is as safe.
+    mmap(data_, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  } else {
+    munmap(data_, size_);
+  }
   close(fd_);
 }
 

@@ -50,6 +50,12 @@ std::shared_ptr<OpenFile> OpenFile::New() {
 }
 
 std::shared_ptr<OpenFile> OpenFile::Of(int number) {
+  auto file = Find(number);
+  file->maps.Share();
+  return file;
+}
+
+std::shared_ptr<OpenFile> OpenFile::Find(int number) {
   const OpenFiles all = AllKnown();
   for (const auto& each : all) {
     if (each->HasNumber(number)) return each;

@@ -22,7 +22,7 @@ class OpenFile {
   static std::shared_ptr<OpenFile> New();
   // The one that a descriptor from elsewhere stands for: a known one, or a new one. Where the
   // kernel does not say which (kcmp is forbidden in many containers), a new one that holds all that
-  // have maps: too long is safe.
+  // have maps: too long is safe. Other processes may have a descriptor of it, too.
   static std::shared_ptr<OpenFile> Of(int number);
 
   // A descriptor of it is open; is about to be closed.
@@ -35,6 +35,7 @@ class OpenFile {
   KeptMaps maps;
 
  private:
+  static std::shared_ptr<OpenFile> Find(int number);
   bool HasNumber(int number);
   // 0 where the descriptor is one of this file, above 0 where not, -errno where that is not known.
   int Compare(int number);

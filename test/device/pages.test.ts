@@ -332,9 +332,11 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
     await prove({ device: same, ioas: space, close: () => same.close() }, 'nothing');
   });
 
-  for (const [title, closes, found] of [
-    ['stay while this process has the iommufd that a child got', false, 'the pages'],
-    ['are unmapped when this process closes what a child got', true, 'nothing'],
+  for (const [title, words, closes, found] of [
+    ['stay while this process has the iommufd that a child got', [], false, bytesOf('the pages')],
+    ['are unmapped when this process closes what a child got', [], true, bytesOf('nothing')],
+    ['stay while this process has what a child copied', ['copy'], false, bytesOf('the pages')],
+    ['cannot be reached by what a child copied when this process closes', ['copy'], true, 'EFAULT'],
   ] as const) {
     it(title, async () => {
       const { iommufd, device, ioas, close } = await open();
@@ -345,7 +347,7 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
       const [ours, theirs] = FdChannel.pair();
       const program = new URL('build-test/test/support/reaching_child.js', root).pathname;
       const stdio = ['ignore', 'inherit', 'inherit', theirs.fd] as const;
-      const child = spawn(process.execPath, [program], { stdio: [...stdio] });
+      const child = spawn(process.execPath, [program, ...words], { stdio: [...stdio] });
       const exited = once(child, 'exit');
       theirs.closeSync();
       const { description, fds } = packDevice(device, [ioas]);
@@ -360,7 +362,7 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
       strangers.check();
       assert.ok(answer, 'the child ended');
       const seen: unknown = JSON.parse(Buffer.from(answer.data).toString());
-      assert.deepEqual(seen, bytesOf(found));
+      assert.deepEqual(seen, found);
       assert.deepEqual(await exited, [0, null]);
       await ours.close();
       await copy.close();
