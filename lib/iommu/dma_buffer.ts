@@ -77,7 +77,8 @@ export class DmaBuffer {
   /**
    * @param size - in bytes; made a multiple of the page size
    * @throws TypeError, RangeError
-   * @throws VfioError `ENOMEM` (reason `too-few-huge-pages`), `EFAULT` (reason `hugetlb-limit`), `ENOSYS`
+   * @throws VfioError `ENOMEM` (reason `too-few-huge-pages`), `EFAULT` (reason `hugetlb-limit`); `ENODEV` or
+   *   `ENOSYS` where the kernel has no huge pages of this size
    */
   static async allocate(size: number, options: DmaBufferOptions = {}): Promise<DmaBuffer> {
     return await run(DmaBuffer.#allocate(size, options));
