@@ -129,6 +129,13 @@ export type Binding = {
   ioasAlloc: (iommufd: NativeFd) => Answer;
   /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
   dup: (number: number) => Answer;
+  /**
+   * The same, of what may have maps: the addon knows the open file again where it has descriptors of it,
+   * and keeps what is mapped there as long as any of them is open.
+   */
+  take: (number: number) => Answer;
+  /** The kernel keeps `other` open as long as `fd`, which `bind` and the like find out by themselves. */
+  hold: (fd: NativeFd, other: NativeFd) => Answer;
   /** A new eventfd that counts nothing yet. */
   eventfdOpen: () => Answer;
   /** The count, which is 0 from then on; -EAGAIN where it is 0 already. */

@@ -16,6 +16,14 @@ export function check(answer: Answer, call: CallName, request?: string): number 
   throw new Error(`vfio: the addon refused the arguments of ${what}; please report this bug`);
 }
 
+/**
+ * Whether a call failed for want of a descriptor: EBADF, ENFILE, EMFILE. Where it duplicates one first, it is
+ * that which failed.
+ */
+export function isOfDescriptors(answer: bigint | Answer): boolean {
+  return answer === -9 || answer === -23 || answer === -24;
+}
+
 /** As {@link check}, of a function whose value is a BigInt. */
 export function checkBig(answer: bigint | Answer, call: CallName): bigint {
   if (typeof answer === 'bigint') return answer;

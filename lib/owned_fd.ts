@@ -23,14 +23,12 @@ export class OwnedFd {
   readonly path: string;
   /** What is told and done when the owner is dropped. */
   readonly #ifDropped: Dropped;
-  /** How often each was kept. */
-  readonly #kept: Map<object, number> = new Map<object, number>();
 
   private constructor(fd: NativeFd, what: string, path: string) {
     this.#fd = fd;
     this.#what = what;
     this.path = path;
-    this.#ifDropped = { fd, what, path, place: undefined, isPart: false, kept: this.#kept };
+    this.#ifDropped = { fd, what, path, place: undefined, isPart: false };
     dropped.register(this, this.#ifDropped, this);
   }
 
@@ -47,7 +45,7 @@ export class OwnedFd {
 
   /** Another descriptor for the open file that a number of the caller's stands for. */
   static duplicate(number: number, what: string, path: string): OwnedFd {
-    const fd = check(binding().dup(number), { syscall: 'fcntl', path });
+    const fd = check(binding().take(number), { syscall: 'fcntl', path });
     return new OwnedFd(fd as NativeFd, what, path);
   }
 
@@ -89,19 +87,9 @@ export class OwnedFd {
     return check(binding().fdOffer(this.native), { syscall: 'fdOffer' });
   }
 
-  /**
-   * Has `what` not collected before the descriptor is closed: memory that the kernel may yet pin on its
-   * behalf. It must not lead back here, or a dropped owner would never be noticed.
-   */
-  keep(what: object): void {
-    this.#kept.set(what, (this.#kept.get(what) ?? 0) + 1);
-  }
-
-  /** Undoes one `keep`. */
-  letGo(what: object): void {
-    const times = this.#kept.get(what) ?? 0;
-    if (times > 1) this.#kept.set(what, times - 1);
-    else this.#kept.delete(what);
+  /** The kernel keeps `other` open as long as this. Throws `ERR_VFIO_CLOSED`. */
+  holds(other: OwnedFd): void {
+    check(binding().hold(this.native, other.native), { syscall: 'hold' });
   }
 
   get closed(): boolean {
@@ -133,17 +121,13 @@ export class OwnedFd {
     const fd = this.#take();
     if (fd === undefined) return;
     this.#closed = Promise.resolve();
-    const answer = binding().closeSync(fd);
-    this.#kept.clear();
-    check(answer, { syscall: 'close', path: this.path });
+    check(binding().closeSync(fd), { syscall: 'close', path: this.path });
   }
 
   async #close(next?: OwnedFd): Promise<void> {
     const fd = this.#take();
     if (fd === undefined) return;
     const answer = await binding().close(fd, next === undefined ? undefined : next.#take());
-    this.#kept.clear();
-    if (next !== undefined) next.#kept.clear();
     check(answer, { syscall: 'close', path: this.path });
   }
 
@@ -162,22 +146,16 @@ interface Dropped {
   readonly path: string;
   place: CallerPlace | undefined;
   isPart: boolean;
-  /** What the kernel's side of the descriptor needs, until that is closed. */
-  readonly kept: Map<object, number>;
 }
 
 /** Closes what its owner forgot to close, and says so. */
-const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPart, kept }) => {
+const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPart }) => {
   if (!isPart) {
     const at = place?.text;
     const from = at === undefined ? '' : `, opened at ${at},`;
     const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
     process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
   }
-  const closed = binding()
-    .close(fd)
-    ?.finally(() => {
-      kept.clear();
-    });
+  const closed = binding().close(fd);
   warnIfFailed(closed, { syscall: 'close', path });
 });

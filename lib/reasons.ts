@@ -111,6 +111,19 @@ export interface VfioFacts {
    * the user, a container each by itself.
    */
   'memlock-limit': { needed: bigint; limit: bigint; pinned: bigint; counted: 'user' | 'process' };
+  /**
+   * So many huge pages are neither in use nor promised to others. `parameter`: where to ask for more. Sizes in
+   * bytes.
+   */
+  'too-few-huge-pages': {
+    pageSize: number;
+    needed: number;
+    free: number;
+    total: number;
+    parameter: string;
+  };
+  /** The kernel promised the huge pages, and does not give them: a limit of the cgroup. Bytes. */
+  'hugetlb-limit': { size: number; pageSize: number };
   /** A map made earlier is where the device has a reserved region. */
   'iova-reserved': { device: string; overlaps: ReservedOverlap[] };
   /** Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it. */

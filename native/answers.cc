@@ -40,9 +40,11 @@ Answer WordsAnswer(Room<uint32_t> words) { return ArrayAnswer(napi_uint32_array,
 
 Answer LongsAnswer(Room<uint64_t> longs) { return ArrayAnswer(napi_biguint64_array, longs); }
 
-Answer FdAnswer(int fd) {
+Answer FdAnswer(int fd) { return FdAnswer(fd, std::make_shared<OpenFile>()); }
+
+Answer FdAnswer(int fd, std::shared_ptr<OpenFile> file) {
   if (fd < 0) return fd;
-  return Answer([fd = std::make_shared<Fd>(fd)](Napi::Env env) -> Napi::Value {
+  return Answer([fd = std::make_shared<Fd>(fd, std::move(file))](Napi::Env env) -> Napi::Value {
     return Napi::Number::New(env, env.GetInstanceData<Addon>()->fds.Add(fd));
   });
 }

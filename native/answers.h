@@ -29,3 +29,4 @@ Answer LongsAnswer(Room<uint64_t> longs);
 // The handle of a descriptor that the kernel made, or its -errno. Closed where nobody waits any
 // more.
 Answer FdAnswer(int fd);
+Answer FdAnswer(int fd, std::shared_ptr<OpenFile> file);

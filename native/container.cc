@@ -77,8 +77,13 @@ std::optional<Place> PlaceArguments(const Napi::CallbackInfo& info, size_t lengt
   return Place{*container, *flags, *length, *iova};
 }
 
-// The address that was mapped, as iommufd's calls answer it.
-Answer MapAt(const Place& place, uint64_t address) {
+// The address that was mapped, as iommufd's calls answer it. Keeps the memory, where it is ours,
+// until the map is gone.
+Answer MapAt(const Place& place, uint64_t address, std::shared_ptr<Memory> memory) {
+  if (place.container.number() < 0) return place.container.number();
+  KeptMaps& maps = place.container.file()->maps;
+  const int error = maps.Prepare(place.container.number());
+  if (error < 0) return error;
   uapi::VfioIommuType1DmaMap arg = {};
   arg.argsz = sizeof(arg);
   arg.flags = place.flags;
@@ -88,6 +93,7 @@ Answer MapAt(const Place& place, uint64_t address) {
   const int result =
       RetryOnSignal([&] { return ioctl(place.container.number(), uapi::kVfioIommuMapDma, &arg); });
   if (result < 0) return result;
+  maps.Add({0, arg.iova, place.length}, std::move(memory));
   return BigAnswer(arg.iova);
 }
 
@@ -96,7 +102,7 @@ Call ContainerMap(const Napi::CallbackInfo& info) {
   const auto address = Uint64Argument(info, 2);
   const auto place = PlaceArguments(info, 3);
   if (!place || !address) return {};
-  return [place = *place, address = *address] { return MapAt(place, address); };
+  return [place = *place, address = *address] { return MapAt(place, address, nullptr); };
 }
 
 // containerMapMemory(container, flags, memory, offset, length, iova) -> iova
@@ -106,8 +112,22 @@ Call ContainerMapMemory(const Napi::CallbackInfo& info) {
   const auto place = PlaceArguments(info, 4);
   if (!memory || !offset || !place || !memory->Has(*offset, place->length)) return {};
   return [place = *place, memory = std::move(memory), offset = *offset] {
-    return MapAt(place, reinterpret_cast<uintptr_t>(memory->data() + offset));
+    return MapAt(place, reinterpret_cast<uintptr_t>(memory->data() + offset), memory);
   };
+}
+
+// What is certain to be gone: a map that fills the range, also where there is none any more (0
+// bytes, or EINVAL); the others where all their bytes were unmapped, since older kernels stop at
+// the first map of another process.
+void RemoveUnmapped(KeptMaps& maps, const std::vector<KeptMaps::Kept>& within,
+                    const MapExtent& range, int result, uint64_t bytes) {
+  uint64_t wanted = 0;
+  for (const auto& each : within) wanted += each.extent.length;
+  if (result >= 0 && bytes >= wanted) {
+    maps.Remove(within);
+  } else if (result >= 0 || result == -EINVAL) {
+    maps.Remove(Exactly(range, within));
+  }
 }
 
 // containerUnmap(container, flags, iova, length) -> bytes that were mapped there
@@ -119,19 +139,39 @@ Call ContainerUnmap(const Napi::CallbackInfo& info) {
   if (!container || !flags || !iova || !length) return {};
   return [container = std::move(*container), flags = *flags, iova = *iova,
           length = *length]() -> Answer {
-    uapi::VfioIommuType1DmaUnmap arg = {};
-    arg.argsz = sizeof(arg);
-    arg.flags = flags;
-    arg.iova = iova;
-    arg.size = length;
-    const int result =
-        RetryOnSignal([&] { return ioctl(container.number(), uapi::kVfioIommuUnmapDma, &arg); });
+    if (container.number() < 0) return container.number();
+    const bool is_all = (flags & uapi::kVfioDmaUnmapFlagAll) != 0;
+    const MapExtent range = {0, iova, is_all ? UINT64_MAX : length};
+    KeptMaps& maps = container.file()->maps;
+    const auto within = maps.Within(range);
+    uint64_t bytes = 0;
+    const int result = UnmapContainer(container.number(), flags, iova, length, &bytes);
+    RemoveUnmapped(maps, within, range, result, bytes);
     if (result < 0) return result;
-    return BigAnswer(arg.size);
+    return BigAnswer(bytes);
   };
 }
 
 }  // namespace
+
+int UnmapContainer(int container, uint32_t flags, uint64_t iova, uint64_t length, uint64_t* bytes) {
+  uapi::VfioIommuType1DmaUnmap arg = {};
+  arg.argsz = sizeof(arg);
+  arg.flags = flags;
+  arg.iova = iova;
+  arg.size = length;
+  const int result =
+      RetryOnSignal([&] { return ioctl(container, uapi::kVfioIommuUnmapDma, &arg); });
+  *bytes = arg.size;
+  return result;
+}
+
+bool IsContainerEmpty(int container) {
+  uapi::VfioIommuType1Info arg = {};
+  arg.argsz = sizeof(arg);
+  const int result = RetryOnSignal([&] { return ioctl(container, uapi::kVfioIommuGetInfo, &arg); });
+  return result == -EINVAL;
+}
 
 void ExportContainer(Napi::Env env, Napi::Object exports) {
   exports["containerVersion"] = Napi::Function::New(env, ContainerVersion, "containerVersion");

@@ -14,9 +14,12 @@
 #include "irqs.h"
 #include "slow_call.h"
 
-Fd::Fd(int fd) : fd_(fd) {
+Fd::Fd(int fd) : Fd(fd, std::make_shared<OpenFile>()) {}
+
+Fd::Fd(int fd, std::shared_ptr<OpenFile> file) : fd_(fd), file_(std::move(file)) {
   uv_mutex_init(&mutex_);
   uv_cond_init(&idle_);
+  if (fd_ >= 0) file_->Opened(fd_);
 }
 
 Fd::~Fd() {
@@ -25,10 +28,13 @@ Fd::~Fd() {
   uv_mutex_destroy(&mutex_);
 }
 
-int Fd::Acquire() {
+int Fd::Acquire(std::shared_ptr<OpenFile>* file) {
   uv_mutex_lock(&mutex_);
   const int fd = fd_;
-  if (fd >= 0) leases_++;
+  if (fd >= 0) {
+    leases_++;
+    *file = file_;
+  }
   uv_mutex_unlock(&mutex_);
   return fd >= 0 ? fd : -EBADF;
 }
@@ -45,24 +51,33 @@ int Fd::Close() {
   const int fd = fd_;
   fd_ = -1;
   while (leases_ > 0) uv_cond_wait(&idle_, &mutex_);
+  const std::shared_ptr<OpenFile> file = std::move(file_);
   uv_mutex_unlock(&mutex_);
   if (fd < 0) return 0;
   if (irq_owners_) irq_owners_->Leave(this, [fd](uint32_t index) { DisableIrqs(fd, index); });
+  file->Closing(fd);
   // Linux frees the number even when close fails with EINTR: never try twice.
+  // The file goes after it: then the kernel has undone what it undoes by itself.
   return close(fd) == 0 ? 0 : -errno;
 }
 
-FdLease::FdLease(std::shared_ptr<Fd> fd) : fd_(std::move(fd)), number_(fd_->Acquire()) {}
+FdLease::FdLease(std::shared_ptr<Fd> fd) : fd_(std::move(fd)), number_(fd_->Acquire(&file_)) {}
 
 FdLease::FdLease(const FdLease& other) : FdLease(other.fd_) {}
 
-FdLease::FdLease(FdLease&& other) noexcept : fd_(std::move(other.fd_)), number_(other.number_) {}
+FdLease::FdLease(FdLease&& other) noexcept
+    : fd_(std::move(other.fd_)), file_(std::move(other.file_)), number_(other.number_) {}
 
 FdLease::~FdLease() {
+  file_.reset();  // before: who closes waits for the release, and is to be the last
   if (fd_ && number_ >= 0) fd_->Release();
 }
 
 uint32_t FdTable::Add(int fd) { return Add(std::make_shared<Fd>(fd)); }
+
+uint32_t FdTable::Add(int fd, std::shared_ptr<OpenFile> file) {
+  return Add(std::make_shared<Fd>(fd, std::move(file)));
+}
 
 uint32_t FdTable::Add(std::shared_ptr<Fd> fd) {
   // Handles start anew after 2^32 descriptors: far from those that are still open.
@@ -93,7 +108,29 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   const int fd = RetryOnSignal(
       [&] { return open(path->c_str(), static_cast<int>(*flags) | O_CLOEXEC | O_NOCTTY); });
   if (fd < 0) return Napi::Number::New(info.Env(), fd);
-  return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Addon>()->fds.Add(fd));
+  FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
+  return Napi::Number::New(info.Env(), fds.Add(fd, OpenFile::New()));
+}
+
+// take(descriptor's number) -> handle of another descriptor of the same open file, which is known
+// again where it is one of this process's
+Napi::Value Take(const Napi::CallbackInfo& info) {
+  const auto number = Uint32Argument(info, 0);
+  if (!number) return info.Env().Undefined();
+  const int fd = fcntl(static_cast<int>(*number), F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return Napi::Number::New(info.Env(), -errno);
+  FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
+  return Napi::Number::New(info.Env(), fds.Add(fd, OpenFile::Of(static_cast<int>(*number))));
+}
+
+// hold(descriptor, other): the kernel keeps the open file of the other as long as that of the one
+Napi::Value Hold(const Napi::CallbackInfo& info) {
+  const auto lease = LeaseArgument(info, 0);
+  const auto other = LeaseArgument(info, 1);
+  if (!lease || !other) return info.Env().Undefined();
+  if (lease->number() < 0 || other->number() < 0) return Napi::Number::New(info.Env(), -EBADF);
+  lease->file()->Hold(other->file());
+  return Napi::Number::New(info.Env(), 0);
 }
 
 // fstat(handle, Uint32Array [mode, major, minor])
@@ -111,11 +148,12 @@ Napi::Value Fstat(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), result);
 }
 
-// fdNumber(handle) -> the descriptor's number
+// fdNumber(handle) -> the descriptor's number, by which others may get what it is a descriptor of
 Napi::Value FdNumber(const Napi::CallbackInfo& info) {
-  const auto fd = FdArgument(info, 0);
-  if (!fd) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), *fd);
+  const auto lease = LeaseArgument(info, 0);
+  if (!lease) return info.Env().Undefined();
+  if (lease->file()) lease->file()->maps.Share();
+  return Napi::Number::New(info.Env(), lease->number());
 }
 
 // A handle that is known.
@@ -152,6 +190,8 @@ Call Close(const Napi::CallbackInfo& info) {
 
 void ExportFd(Napi::Env env, Napi::Object exports) {
   exports["open"] = Napi::Function::New(env, Open, "open");
+  exports["take"] = Napi::Function::New(env, Take, "take");
+  exports["hold"] = Napi::Function::New(env, Hold, "hold");
   exports["fstat"] = Napi::Function::New(env, Fstat, "fstat");
   exports["fdNumber"] = Napi::Function::New(env, FdNumber, "fdNumber");
   ExportSlowCall<Close, WithoutThread::kBlock>(env, exports, "close");

@@ -10,11 +10,15 @@
 
 class IrqOwners;
 
+#include "open_file.h"
+
 // A file descriptor with one owner. Calls borrow it through leases, so that it can never be closed,
 // and its number never reused by the kernel, while a call on another thread still works with it.
 class Fd {
  public:
+  // Of a file that no other descriptor of this process is known to stand for.
   explicit Fd(int fd);
+  Fd(int fd, std::shared_ptr<OpenFile> file);
   ~Fd();
   Fd(const Fd&) = delete;
   Fd& operator=(const Fd&) = delete;
@@ -32,7 +36,8 @@ class Fd {
 
  private:
   friend class FdLease;
-  int Acquire();  // the number, or -EBADF when closed
+  // The number, or -EBADF when closed; the file where it is open.
+  int Acquire(std::shared_ptr<OpenFile>* file);
   void Release();
 
   uv_mutex_t mutex_;
@@ -40,6 +45,7 @@ class Fd {
   int fd_;
   int leases_ = 0;
   std::shared_ptr<IrqOwners> irq_owners_;
+  std::shared_ptr<OpenFile> file_;  // null when closed
 };
 
 // Keeps an Fd open for as long as it, or a copy of it, lives.
@@ -56,8 +62,12 @@ class FdLease {
   // answers by itself.
   int number() const { return number_; }
 
+  // What it is a descriptor of; null where the number is -EBADF.
+  const std::shared_ptr<OpenFile>& file() const { return file_; }
+
  private:
   std::shared_ptr<Fd> fd_;
+  std::shared_ptr<OpenFile> file_;
   int number_;
 };
 
@@ -67,6 +77,7 @@ class FdLease {
 class FdTable {
  public:
   uint32_t Add(int fd);
+  uint32_t Add(int fd, std::shared_ptr<OpenFile> file);
   uint32_t Add(std::shared_ptr<Fd> fd);
   std::shared_ptr<Fd> Find(uint32_t handle) const;
   // Forgets the handle; the descriptor closes when nobody has it any more.

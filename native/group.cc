@@ -29,8 +29,10 @@ Call GroupSetContainer(const Napi::CallbackInfo& info) {
   if (!group || !container) return {};
   return [group = std::move(*group), container = std::move(*container)]() -> int64_t {
     int32_t number = container.number();
-    return RetryOnSignal(
-        [&] { return ioctl(group.number(), uapi::kVfioGroupSetContainer, &number); });
+    const int result =
+        RetryOnSignal([&] { return ioctl(group.number(), uapi::kVfioGroupSetContainer, &number); });
+    if (result >= 0) group.file()->Hold(container.file());
+    return result;
   };
 }
 
@@ -41,8 +43,12 @@ Call GroupGetDevice(const Napi::CallbackInfo& info) {
   auto name = StringArgument(info, 1);
   if (!group || !name) return {};
   return [group = std::move(*group), name = std::move(*name)]() -> Answer {
-    return FdAnswer(RetryOnSignal(
-        [&] { return ioctl(group.number(), uapi::kVfioGroupGetDeviceFd, name.c_str()); }));
+    const int fd = RetryOnSignal(
+        [&] { return ioctl(group.number(), uapi::kVfioGroupGetDeviceFd, name.c_str()); });
+    if (fd < 0) return fd;
+    auto file = std::make_shared<OpenFile>();
+    file->Hold(group.file());
+    return FdAnswer(fd, std::move(file));
   };
 }
 

@@ -4,7 +4,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
+#include <vector>
 
 #include "answers.h"
 #include "arguments.h"
@@ -43,7 +46,12 @@ std::optional<Place> PlaceArguments(const Napi::CallbackInfo& info, size_t lengt
   return Place{*iommufd, *ioas, *flags, *length, *iova};
 }
 
-Answer MapAt(const Place& place, uint64_t address) {
+// Keeps the memory, where it is ours, until the map is gone.
+Answer MapAt(const Place& place, uint64_t address, std::shared_ptr<Memory> memory) {
+  if (place.iommufd.number() < 0) return place.iommufd.number();
+  KeptMaps& maps = place.iommufd.file()->maps;
+  const int error = maps.Prepare(place.iommufd.number());
+  if (error < 0) return error;
   uapi::IommuIoasMap arg = {};
   arg.size = sizeof(arg);
   arg.flags = place.flags;
@@ -53,6 +61,7 @@ Answer MapAt(const Place& place, uint64_t address) {
   arg.iova = place.iova;
   const int result =
       RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasMap, &arg); });
+  if (result >= 0) maps.Add({place.ioas, arg.iova, place.length}, std::move(memory));
   return BigOr(result, arg.iova);
 }
 
@@ -75,7 +84,7 @@ Call IoasMap(const Napi::CallbackInfo& info) {
   const auto place = PlaceArguments(info, 4);
   const auto address = Uint64Argument(info, 3);
   if (!place || !address) return {};
-  return [place = *place, address = *address] { return MapAt(place, address); };
+  return [place = *place, address = *address] { return MapAt(place, address, nullptr); };
 }
 
 // The part of a memory that (…, memory, offset, length, iova) name; null where it has no such part.
@@ -95,7 +104,7 @@ Call IoasMapMemory(const Napi::CallbackInfo& info) {
   const auto place = PlaceArguments(info, 5);
   if (!memory || !place) return {};
   return [place = *place, memory = std::move(memory), offset] {
-    return MapAt(place, AddressOf(memory->data() + offset));
+    return MapAt(place, AddressOf(memory->data() + offset), memory);
   };
 }
 
@@ -132,16 +141,32 @@ Call IoasUnmap(const Napi::CallbackInfo& info) {
   const auto iova = Uint64Argument(info, 2);
   const auto length = Uint64Argument(info, 3);
   if (!iommufd || !ioas || !iova || !length) return {};
-  return [iommufd = *iommufd, ioas = *ioas, iova = *iova, length = *length] {
-    uapi::IommuIoasUnmap arg = {};
-    arg.size = sizeof(arg);
-    arg.ioas_id = ioas;
-    arg.iova = iova;
-    arg.length = length;
-    const int result =
-        RetryOnSignal([&] { return ioctl(iommufd.number(), uapi::kIommuIoasUnmap, &arg); });
-    return BigOr(result, arg.length);
+  const MapExtent range = {*ioas, *iova, *length};
+  return [iommufd = *iommufd, range]() -> Answer {
+    if (iommufd.number() < 0) return iommufd.number();
+    KeptMaps& maps = iommufd.file()->maps;
+    const auto within = maps.Within(range);
+    uint64_t bytes = 0;
+    const int result = UnmapIoas(iommufd.number(), range, &bytes);
+    if (result >= 0) maps.Remove(within);
+    // Where the range cuts another map, those behind it may still be there: not one that fills it.
+    if (result == -ENOENT) maps.Remove(Exactly(range, within));
+    return BigOr(result, bytes);
   };
+}
+
+// The copies of what was mapped there before the call, and of what is after it: another thread may
+// have mapped something else in its place, and which of the two was copied is not known.
+void AddCopies(KeptMaps& maps, const std::vector<KeptMaps::Mapped>& before,
+               const std::vector<KeptMaps::Mapped>& after, uint64_t iova) {
+  const auto add = [&](MapExtent extent, const std::shared_ptr<Memory>& memory) {
+    extent.iova += iova;
+    maps.Add(extent, memory);
+  };
+  for (const auto& [extent, memory] : before) add(extent, memory);
+  for (const auto& copy : after) {
+    if (std::ranges::find(before, copy) == before.end()) add(copy.first, copy.second);
+  }
 }
 
 // ioasCopy(iommufd, ioas, flags, source ioas, source iova, length, iova) -> iova
@@ -150,7 +175,11 @@ Call IoasCopy(const Napi::CallbackInfo& info) {
   const auto source = Uint32Argument(info, 3);
   const auto source_iova = Uint64Argument(info, 4);
   if (!place || !source || !source_iova) return {};
-  return [place = *place, source = *source, source_iova = *source_iova] {
+  return [place = *place, source = *source, source_iova = *source_iova]() -> Answer {
+    if (place.iommufd.number() < 0) return place.iommufd.number();
+    KeptMaps& maps = place.iommufd.file()->maps;
+    const MapExtent from = {source, source_iova, place.length};
+    const auto before = maps.CopiesOf(from, place.ioas, 0);
     uapi::IommuIoasCopy arg = {};
     arg.size = sizeof(arg);
     arg.flags = place.flags;
@@ -161,6 +190,7 @@ Call IoasCopy(const Napi::CallbackInfo& info) {
     arg.src_iova = source_iova;
     const int result =
         RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasCopy, &arg); });
+    if (result >= 0) AddCopies(maps, before, maps.CopiesOf(from, place.ioas, 0), arg.dst_iova);
     return BigOr(result, arg.dst_iova);
   };
 }
@@ -264,6 +294,17 @@ Napi::Value IommufdProbe(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+int UnmapIoas(int iommufd, const MapExtent& range, uint64_t* bytes) {
+  uapi::IommuIoasUnmap arg = {};
+  arg.size = sizeof(arg);
+  arg.ioas_id = range.ioas;
+  arg.iova = range.iova;
+  arg.length = range.length;
+  const int result = RetryOnSignal([&] { return ioctl(iommufd, uapi::kIommuIoasUnmap, &arg); });
+  *bytes = arg.length;
+  return result;
+}
 
 void ExportIoas(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<IoasMap>(env, exports, "ioasMap");

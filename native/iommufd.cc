@@ -34,10 +34,16 @@ Call Destroy(const Napi::CallbackInfo& info) {
   const auto id = Uint32Argument(info, 1);
   if (!iommufd || !id) return {};
   return [iommufd = *iommufd, id = *id]() -> int64_t {
+    if (iommufd.number() < 0) return iommufd.number();
+    KeptMaps& maps = iommufd.file()->maps;
+    const auto within = maps.Within({id, 0, UINT64_MAX});
     uapi::IommuDestroy arg = {};
     arg.size = sizeof(arg);
     arg.id = id;
-    return RetryOnSignal([&] { return ioctl(iommufd.number(), uapi::kIommuDestroy, &arg); });
+    const int result =
+        RetryOnSignal([&] { return ioctl(iommufd.number(), uapi::kIommuDestroy, &arg); });
+    if (result >= 0) maps.Remove(within);
+    return result;
   };
 }
 

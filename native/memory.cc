@@ -18,7 +18,12 @@
 #endif
 
 Memory::~Memory() {
-  munmap(data_, size_);
+  if (retires_addresses_) {
+    // Takes the place of what is there. Where it fails, the pages stay, which is as safe.
+    mmap(data_, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  } else {
+    munmap(data_, size_);
+  }
   close(fd_);
 }
 
@@ -41,45 +46,54 @@ std::shared_ptr<Memory> MemoryArgument(const Napi::CallbackInfo& info, size_t in
 
 namespace {
 
-// Maps what `fd` holds from `offset` on, and owns both from then on. Null and errno where refused;
-// the descriptor is closed then.
-std::shared_ptr<Memory> MapFile(int fd, uint64_t offset, size_t size) {
+// Several system calls make a memory, and which of them failed is told with its errno: those of the
+// kernel are below 4096.
+enum Step : int { kMemfdCreate, kFtruncate, kFcntl, kMmap, kMadvise };
+
+// -errno, of the step.
+int Failed(Step step, int error) { return -(error + 4096 * step); }
+
+// Maps what `fd` holds from `offset` on, and owns both from then on: 0, or -errno; the descriptor
+// is closed then.
+int MapFile(int fd, uint64_t offset, size_t size, std::shared_ptr<Memory>* memory) {
   void* data =
       mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
-  if (data != MAP_FAILED) return std::make_shared<Memory>(fd, data, size);
-  const int error = errno;
-  close(fd);
-  errno = error;
-  return nullptr;
+  if (data == MAP_FAILED) {
+    const int error = errno;
+    close(fd);
+    return -error;
+  }
+  *memory = std::make_shared<Memory>(fd, data, size);
+  return 0;
 }
 
 // Of a size that nobody can change, so that no access faults that once worked.
 int SealedMemfd(size_t size, uint32_t flags) {
   const int fd = memfd_create("vfio-dma", flags | MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return -errno;
+  if (fd < 0) return Failed(kMemfdCreate, errno);
   const int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
-  if (ftruncate(fd, static_cast<off_t>(size)) < 0 || fcntl(fd, F_ADD_SEALS, seals) < 0) {
-    const int error = errno;
-    close(fd);
-    return -error;
+  int result = 0;
+  if (ftruncate(fd, static_cast<off_t>(size)) < 0) {
+    result = Failed(kFtruncate, errno);
+  } else if (fcntl(fd, F_ADD_SEALS, seals) < 0) {
+    result = Failed(kFcntl, errno);
   }
-  return fd;
+  if (result == 0) return fd;
+  close(fd);
+  return result;
 }
 
-std::shared_ptr<Memory> Allocate(size_t size, uint32_t flags, bool populate) {
+// 0, or what failed.
+int Allocate(size_t size, uint32_t flags, bool populate, std::shared_ptr<Memory>* memory) {
   const int fd = SealedMemfd(size, flags);
-  if (fd < 0) {
-    errno = -fd;
-    return nullptr;
-  }
-  std::shared_ptr<Memory> memory = MapFile(fd, 0, size);
-  if (!memory || !populate) return memory;
+  if (fd < 0) return fd;
+  const int mapped = MapFile(fd, 0, size, memory);
+  if (mapped < 0) return Failed(kMmap, -mapped);
+  if (!populate) return 0;
   // MAP_POPULATE would not say that it failed.
-  const int result =
-      RetryOnSignal([&] { return madvise(memory->data(), size, MADV_POPULATE_WRITE); });
-  if (result == 0) return memory;
-  errno = -result;
-  return nullptr;
+  void* data = (*memory)->data();
+  const int result = RetryOnSignal([&] { return madvise(data, size, MADV_POPULATE_WRITE); });
+  return result == 0 ? 0 : Failed(kMadvise, -result);
 }
 
 std::optional<size_t> SizeArgument(const Napi::CallbackInfo& info, size_t index) {
@@ -92,15 +106,16 @@ Napi::Value Added(Napi::Env env, std::shared_ptr<Memory> memory) {
   return Napi::Number::New(env, env.GetInstanceData<Addon>()->memories.Add(std::move(memory)));
 }
 
-// memoryAllocate(size, flags of memfd_create, populate) -> handle
+// memoryAllocate(size, flags of memfd_create, populate) -> handle, or the step that failed
 Call MemoryAllocate(const Napi::CallbackInfo& info) {
   const auto size = SizeArgument(info, 0);
   const auto flags = Uint32Argument(info, 1);
   const auto populate = Uint32Argument(info, 2);
   if (!size || !flags || !populate) return {};
   return [size = *size, flags = *flags, populate = *populate != 0]() -> Answer {
-    std::shared_ptr<Memory> memory = Allocate(size, flags, populate);
-    if (!memory) return -errno;
+    std::shared_ptr<Memory> memory;
+    const int result = Allocate(size, flags, populate, &memory);
+    if (result < 0) return result;
     return Answer([memory = std::move(memory)](Napi::Env env) { return Added(env, memory); });
   };
 }
@@ -113,8 +128,9 @@ Napi::Value MemoryFromFile(const Napi::CallbackInfo& info) {
   if (!number || !offset || !size) return info.Env().Undefined();
   const int fd = fcntl(static_cast<int>(*number), F_DUPFD_CLOEXEC, 0);
   if (fd < 0) return Napi::Number::New(info.Env(), -errno);
-  std::shared_ptr<Memory> memory = MapFile(fd, *offset, *size);
-  if (!memory) return Napi::Number::New(info.Env(), -errno);
+  std::shared_ptr<Memory> memory;
+  const int result = MapFile(fd, *offset, *size, &memory);
+  if (result < 0) return Napi::Number::New(info.Env(), result);
   return Added(info.Env(), std::move(memory));
 }
 

@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -25,10 +26,15 @@ class Memory {
     return offset <= size_ && length <= size_ - offset;
   }
 
+  // Has nothing else ever come to lie at its addresses: another process may have a map that names
+  // them. The pages go as always.
+  void RetireAddresses() { retires_addresses_ = true; }
+
  private:
   const int fd_;
   void* const data_;
   const size_t size_;
+  std::atomic<bool> retires_addresses_ = false;
 };
 
 // The memories of one environment, by handles that are never used again.

@@ -56,7 +56,7 @@ Napi::Value FdTake(const Napi::CallbackInfo& info) {
   if (lease.number() < 0) return NumberOf(info, -ENOENT);
   const int copy = fcntl(lease.number(), F_DUPFD_CLOEXEC, 0);
   if (copy < 0) return NumberOf(info, -errno);
-  return NumberOf(info, AddonOf(info)->fds.Add(copy));
+  return NumberOf(info, AddonOf(info)->fds.Add(copy, lease.file()));
 }
 
 // memoryOffer(memory) -> the offer's number

@@ -231,7 +231,10 @@ Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   if (result < 0) return NumberOf(info, result);
   std::array<int, kMostFds> numbers = {};
   const size_t count = FdsIn(message, numbers);
-  for (size_t at = 0; at < count; at++) handles->data()[at] = FdsOf(info).Add(numbers.at(at));
+  for (size_t at = 0; at < count; at++) {
+    const int number = numbers.at(at);
+    handles->data()[at] = FdsOf(info).Add(number, OpenFile::Of(number));
+  }
   out->data()[0] = message.msg_flags;
   out->data()[1] = static_cast<int32_t>(count);
   return NumberOf(info, result);

@@ -30,6 +30,7 @@ Call Bind(const Napi::CallbackInfo& info) {
     }
     const int result =
         RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceBindIommufd, &arg); });
+    if (result >= 0) device.file()->Hold(iommufd.file());
     return ValueOr(result, arg.out_devid);
   };
 }

@@ -167,7 +167,7 @@ function isTokenUnknown({ location }: DeviceNode, answer: Answer, token: unknown
 }
 
 /** The iommufd to bind to, and the same as `own` where the device is to close it. */
-interface Target {
+export interface Target {
   iommufd: Iommufd;
   own: Iommufd | undefined;
 }

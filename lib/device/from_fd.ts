@@ -10,7 +10,7 @@ import { inSysfs, type NodeLocation } from '../locate/find_cdev.ts';
 import { identify, type FdIdentity } from '../locate/identify.ts';
 import { resolveSpec } from '../locate/resolve.ts';
 import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
-import { BoundCdev, checkIommufd } from './bind.ts';
+import { BoundCdev, checkIommufd, type Target } from './bind.ts';
 import type { DeviceNode } from './node.ts';
 
 /** How to take a descriptor that another program opened. */
@@ -30,9 +30,6 @@ export interface DeviceFromFdOptions extends FromFdOptions {
    */
   devId?: number | undefined;
 }
-
-/** Why a device has the backend of cdevs. */
-export const boundByAnother = 'another program bound it';
 
 /** The cdev behind a descriptor, unbound, in a descriptor of our own. */
 export function cdevFromFd(
@@ -57,7 +54,14 @@ export function boundFromFd(
   checkIommufd(iommufd, true);
   if (devId !== undefined) checkDevId('devId', devId);
   const node = nodeOf(fd, requireBound(inspectFd(fd, options)), place);
-  return new BoundCdev(node, devId, { iommufd, own: undefined }, boundByAnother);
+  return takenCdev(node, devId, { iommufd, own: undefined });
+}
+
+/** A device that another program bound: only that program's kernel calls said to which iommufd. */
+export function takenCdev(node: DeviceNode, devId: number | undefined, target: Target): BoundCdev {
+  const { owned } = target.iommufd;
+  if (!owned.closed) node.fd.holds(owned);
+  return new BoundCdev(node, devId, target, 'another program bound it');
 }
 
 /** What a descriptor is. */

@@ -226,6 +226,18 @@ const words: WordsOf = {
     why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}${counted === 'user' ? '; the kernel counts all processes of the user' : ''}`,
     hint: 'raise it (LimitMEMLOCK= of a systemd unit, ulimit -l), or give the program CAP_IPC_LOCK',
   }),
+  'too-few-huge-pages': ({ pageSize, needed, free, total, parameter }) => ({
+    why: `${needed} pages of ${pageSize / 2 ** 20} MiB are needed, and ${free} of ${total} are free`,
+    hint:
+      `have the kernel set more aside: echo ${total + needed - free} | sudo tee ${parameter}, and read it ` +
+      "again, since it gives fewer where memory is short or in pieces; or take hugePages: 'auto'",
+  }),
+  'hugetlb-limit': ({ pageSize }) => ({
+    why: `a cgroup of this process limits its huge pages of ${pageSize / 2 ** 20} MiB`,
+    hint:
+      'look for hugetlb.*.max, or hugetlb.*.limit_in_bytes, in the folders of /sys/fs/cgroup that ' +
+      "/proc/self/cgroup names; for a container, ask for the resource hugepages-…; or take hugePages: 'auto'",
+  }),
   'iova-reserved': ({ device, overlaps }) => ({
     why: `${overlaps.map((each) => `${extent(each)} meets ${bounds(each.reserved)} (${each.reserved.type})`).join(' and ')} of ${device}`,
     hint: 'attach first and map then: the kernel leaves these addresses out',

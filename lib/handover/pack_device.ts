@@ -1,14 +1,7 @@
 import { invalidType, requireObject } from '../arguments.ts';
 import { util } from '../builtins.ts';
 import { callerPlace } from '../caller.ts';
-import { BoundCdev } from '../device/bind.ts';
-import {
-  boundByAnother,
-  inspectFd,
-  nodeOf,
-  requireBound,
-  type Inspected,
-} from '../device/from_fd.ts';
+import { inspectFd, nodeOf, requireBound, takenCdev, type Inspected } from '../device/from_fd.ts';
 import { VfioDevice } from '../device/device.ts';
 import { VfioError } from '../errors.ts';
 import { FileDescriptor } from '../file_descriptor.ts';
@@ -116,7 +109,7 @@ export function unpackDevice(
     const ioases = ioasIds.map((id) => iommufd.openIoas(id));
     const node = nodeOf(deviceFd.fd, inspected, place);
     const target = { iommufd, own: iommufd };
-    const device = VfioDevice.adoptSync(new BoundCdev(node, devId, target, boundByAnother));
+    const device = VfioDevice.adoptSync(takenCdev(node, devId, target));
     closeAll(fds, device);
     return { device, ioases };
   } catch (error) {

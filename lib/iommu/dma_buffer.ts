@@ -3,6 +3,8 @@ import { invalidValue, outOfRange, requireBoolean, requireObject } from '../argu
 import { binding, type Answer, type NativeMemory } from '../binding.ts';
 import { check } from '../call.ts';
 import { VfioError } from '../errors.ts';
+import { allocated } from './allocation.ts';
+import { call, run, runSync, type Steps } from '../steps.ts';
 import { tokenOf, type SharedToken } from '../shared_token.ts';
 import { checkBuffer } from '../external_buffer.ts';
 import { checkLength, checkOffset } from './iova.ts';
@@ -12,11 +14,16 @@ import { Memory } from './memory.ts';
 export interface DmaBufferOptions {
   /**
    * Pages of this size, from those that the administrator set aside (vm.nr_hugepages): fewer entries
-   * for the IOMMU, faster to map. `'auto'` takes 2 MiB pages for 2 MiB and more where there are enough,
-   * and ordinary ones otherwise. `false` by default.
+   * for the IOMMU, faster to map. `'auto'` takes 2 MiB pages for 2 MiB and more where there are enough
+   * and this process may have them, which it proves by filling them at once (Linux 5.14), and ordinary
+   * ones otherwise. `false` by default. A cgroup's limit on the others shows when they are first needed,
+   * as SIGBUS: `populate` them.
    */
   hugePages?: false | '2M' | '1G' | 'auto' | undefined;
-  /** Whether to have the kernel find all pages now; otherwise it does when each is first needed. */
+  /**
+   * Whether to have the kernel find all pages now (Linux 5.14); otherwise it does when each is first
+   * needed.
+   */
   populate?: boolean | undefined;
 }
 
@@ -32,6 +39,10 @@ const hugeSizes = {
 interface Kind {
   size: number;
   flags: number;
+  /** Of huge pages. */
+  pageSize?: number;
+  /** Only what was filled is known to be there. */
+  mustPopulate?: true;
 }
 
 /**
@@ -67,32 +78,29 @@ export class DmaBuffer {
   /**
    * @param size - in bytes; made a multiple of the page size
    * @throws TypeError, RangeError
-   * @throws VfioError `ENOMEM` (of huge pages: too few were set aside), `ENOSYS`
+   * @throws VfioError `ENOMEM` (reason `too-few-huge-pages`), `EFAULT` (reason `hugetlb-limit`); `ENODEV` or
+   *   `ENOSYS` where the kernel has no huge pages of this size
    */
   static async allocate(size: number, options: DmaBufferOptions = {}): Promise<DmaBuffer> {
-    checkBufferOptions(options);
-    const populate = options.populate ? 1 : 0;
-    for (const { bytes, kind, last } of attempts(size, options)) {
-      const answer = await binding().memoryAllocate(bytes, kind.flags, populate);
-      if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
-    }
-    throw new Error('unreachable: the last attempt returns or throws');
+    return await run(DmaBuffer.#allocate(size, options));
   }
 
   /** As {@link allocate}, blocking. */
   static allocateSync(size: number, options: DmaBufferOptions = {}): DmaBuffer {
-    checkBufferOptions(options);
-    const populate = options.populate ? 1 : 0;
-    for (const { bytes, kind, last } of attempts(size, options)) {
-      const answer = binding().memoryAllocateSync(bytes, kind.flags, populate);
-      if (isGood(answer) || last) return DmaBuffer.#made(answer, kind.size);
-    }
-    throw new Error('unreachable: the last attempt returns or throws');
+    return runSync(DmaBuffer.#allocate(size, options));
   }
 
-  static #made(answer: Answer, size: number): DmaBuffer {
-    const handle = check(answer, { syscall: 'memfd_create' });
-    return new DmaBuffer(new Memory(handle as NativeMemory, size));
+  static *#allocate(size: unknown, options: DmaBufferOptions): Steps<DmaBuffer> {
+    checkBufferOptions(options);
+    const { hugePages = false, populate = false } = options;
+    const [first, second] = kindsOf(checkLength('size', size), hugePages);
+    const answer = yield* tryKind(first, populate);
+    if (second === undefined || isGood(answer)) return DmaBuffer.#made(answer, first);
+    return DmaBuffer.#made(yield* tryKind(second, populate), second);
+  }
+
+  static #made(answer: Answer, kind: Kind): DmaBuffer {
+    return new DmaBuffer(new Memory(allocated(answer, kind) as NativeMemory, kind.size));
   }
 
   /** Whether it is one, and not only called so. @internal */
@@ -228,32 +236,30 @@ export class DmaBuffer {
   }
 }
 
-interface Attempt {
-  kind: Kind;
-  bytes: bigint;
-  /** Whether nothing else is tried after it. */
-  last: boolean;
-}
+const EINVAL = -22;
 
-/** What to try, one after the other. */
-function attempts(size: unknown, { hugePages = false }: DmaBufferOptions): Attempt[] {
-  const wanted = checkLength('size', size);
-  const kinds = kindsOf(wanted, hugePages);
+function* tryKind({ size, flags, mustPopulate }: Kind, populate: boolean): Steps<Answer> {
+  const filled = populate || mustPopulate ? 1 : 0;
+  const answer = yield* call('memoryAllocate', BigInt(size), flags | noExecSeal, filled);
   // Kernels before 6.3 do not know the flag, and do not miss it.
-  const all = kinds.flatMap((kind) => [{ ...kind, flags: kind.flags | noExecSeal }, kind]);
-  return all.map((kind, at) => ({ kind, bytes: BigInt(kind.size), last: at === all.length - 1 }));
+  return answer === EINVAL ? yield* call('memoryAllocate', BigInt(size), flags, filled) : answer;
 }
 
-function kindsOf(wanted: number, hugePages: DmaBufferOptions['hugePages']): Kind[] {
+/** What to try, and what instead where that cannot be had. */
+function kindsOf(
+  wanted: number,
+  hugePages: DmaBufferOptions['hugePages'],
+): [first: Kind, second?: Kind] {
   const ordinary = { size: roundUp(wanted, binding().pageSize()), flags: 0 };
   if (hugePages === false) return [ordinary];
   if (hugePages === '2M' || hugePages === '1G') return [huge(wanted, hugePages)];
-  return wanted < hugeSizes['2M'].bytes ? [ordinary] : [huge(wanted, '2M'), ordinary];
+  if (wanted < hugeSizes['2M'].bytes) return [ordinary];
+  return [{ ...huge(wanted, '2M'), mustPopulate: true }, ordinary];
 }
 
 function huge(wanted: number, size: keyof typeof hugeSizes): Kind {
   const { bytes, flags } = hugeSizes[size];
-  return { size: roundUp(wanted, bytes), flags };
+  return { size: roundUp(wanted, bytes), flags, pageSize: bytes };
 }
 
 function roundUp(size: number, page: number): number {

@@ -8,7 +8,7 @@ export interface Unmapper {
   unmapSync: (mapping: DmaMapping) => void;
 }
 
-const nothing = { memory: undefined, buffer: undefined };
+const nothing = { buffer: undefined };
 
 /** Memory that devices reach at `iova`, until it is unmapped. Made by {@link Ioas.map}. */
 export class DmaMapping {
@@ -22,8 +22,8 @@ export class DmaMapping {
   /** Whether a device was attached when, or since, it was mapped: then its pages are pinned. */
   #proved: boolean;
 
-  /** What it keeps, and whose that is. @internal */
-  source: Pick<Source, 'memory' | 'buffer'>;
+  /** Whose memory it is. @internal */
+  source: Pick<Source, 'buffer'>;
 
   /** @internal */
   static {

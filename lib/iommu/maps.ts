@@ -1,5 +1,5 @@
 import type { NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
+import { check, isOfDescriptors } from '../call.ts';
 import { explained } from '../diagnose/explained.ts';
 import { mapCause, unmapCause, type Bounds } from '../diagnose/map_causes.ts';
 import { VfioError } from '../errors.ts';
@@ -90,9 +90,8 @@ export class Maps {
     const { source, flags, iova } = plan;
     const { native } = this.#iommufd;
     const id = this.#space.id();
-    // Before the call, so that nothing of it goes while it is on its way.
-    this.#keep(source);
-    const mapping = this.#mapped(await source.map(native, id, flags, iova), plan);
+    const answer = await begin(source, () => source.map(native, id, flags, iova));
+    const mapping = this.#mapped(answer, plan);
     // Disposed of meanwhile: what comes too late must not stay.
     if (!source.buffer?.disposed) return mapping;
     await mapping.unmap();
@@ -103,26 +102,13 @@ export class Maps {
     const { source, flags, iova } = plan;
     const { native } = this.#iommufd;
     const id = this.#space.id();
-    this.#keep(source);
-    return this.#mapped(source.mapSync(native, id, flags, iova), plan);
-  }
-
-  #keep({ memory }: Pick<Source, 'memory'>): void {
-    if (memory === undefined) return;
-    memory.hold();
-    this.#iommufd.keep(memory);
-  }
-
-  #letGo({ memory }: Pick<Source, 'memory'>): void {
-    if (memory === undefined) return;
-    this.#iommufd.letGo(memory);
-    memory.letGo();
+    const answer = begin(source, () => source.mapSync(native, id, flags, iova));
+    return this.#mapped(answer, plan);
   }
 
   #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
     const { source } = plan;
     if (typeof answer !== 'bigint') {
-      this.#letGo(source);
       if (plan.chosen) this.#space.gave?.(plan.iova);
       return this.#refuse(answer, source.request, (error) => mapCause(error, this.#refused(plan)));
     }
@@ -234,7 +220,6 @@ export class Maps {
     mapping.settle();
     this.#space.gave?.(mapping.iova);
     source.buffer?.unmapped(mapping);
-    this.#letGo(source);
   }
 
   #refuse(
@@ -243,13 +228,28 @@ export class Maps {
     causeOf: (error: VfioError) => Cause | undefined,
   ): never {
     try {
-      throw new Error(
-        `vfio: ${request} answered ${check(answer, { syscall: 'ioctl', request, path: this.#iommufd.path })}`,
-      );
+      const { path } = this.#iommufd;
+      const call = isOfDescriptors(answer)
+        ? { syscall: 'fcntl', path }
+        : { syscall: 'ioctl', request, path };
+      throw new Error(`vfio: ${request} answered ${check(answer, call)}`);
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
       const cause = causeOf(error);
       throw cause ? explained(error, cause) : error;
     }
+  }
+}
+
+/**
+ * Makes the call that maps. From then on the addon has the memory, and keeps it while it is mapped: what
+ * was made for this map alone can be given up here.
+ */
+function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
+  memory?.hold();
+  try {
+    return map();
+  } finally {
+    memory?.letGo();
   }
 }

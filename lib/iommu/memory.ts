@@ -2,8 +2,8 @@ import { binding, type NativeMemory } from '../binding.ts';
 import { VfioError } from '../errors.ts';
 
 /**
- * Pages of the addon's, for as long as anybody here needs them: a buffer that was not disposed of, a
- * mapping that was not undone. The addon counts besides who needs them there.
+ * Pages of the addon's, for as long as anybody here may want to map or show them: a buffer that was not
+ * disposed of, a map that is being made. The addon counts besides who needs the pages there.
  */
 export class Memory {
   #handle: NativeMemory | undefined;

@@ -1,6 +1,6 @@
 import { invalidType, outOfRange } from '../arguments.ts';
 import { binding, type Answer, type Binding, type NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
+import { check, isOfDescriptors } from '../call.ts';
 import { DmaBuffer } from './dma_buffer.ts';
 import { checkLength, checkOffset } from './iova.ts';
 import { Memory } from './memory.ts';
@@ -26,7 +26,7 @@ export interface Source {
   /** Where it begins, in its file or in this process. */
   readonly offset: bigint;
   readonly what: 'buffer' | 'file' | 'address' | 'region';
-  /** What must stay while it is mapped. */
+  /** What must stay until the call that maps it has begun. */
   readonly memory: Memory | undefined;
   readonly buffer: DmaBuffer | undefined;
   readonly request:
@@ -53,8 +53,10 @@ export function sourceOf(
   const start = BigInt(checkOffset('source.offset', offset));
   const bytes = BigInt(checkLength('source.length', length));
   if (byFile()) return new FileSource(fd, start, bytes);
-  // Such a kernel maps this process's mapping of the file, which has to stay as long.
-  const handle = check(binding().memoryFromFile(fd, start, bytes), { syscall: 'mmap' });
+  // Such a kernel maps this process's mapping of the file, which the addon keeps as long.
+  const answer = binding().memoryFromFile(fd, start, bytes);
+  // It duplicates the descriptor first, and only that fails for want of one.
+  const handle = check(answer, { syscall: isOfDescriptors(answer) ? 'fcntl' : 'mmap' });
   const memory = new Memory(handle as never, Number(bytes));
   return new MemorySource(memory, undefined, 0n, bytes);
 }
@@ -184,23 +186,17 @@ export class AddressSource extends ForeignSource implements Source {
 export class CopySource implements Source {
   readonly what = 'address' as const;
   readonly request = 'IOMMU_IOAS_COPY' as const;
-  readonly memory: Memory | undefined;
+  readonly memory: undefined;
   readonly buffer: DmaBuffer | undefined;
   readonly offset: bigint;
   readonly length: bigint;
   readonly #ioas: number;
 
-  /** `from`: whose pages they are, where that is known. */
-  constructor(
-    ioas: number,
-    iova: bigint,
-    length: bigint,
-    from: Partial<Pick<Source, 'memory' | 'buffer'>>,
-  ) {
+  /** `from`: whose memory it is, where that is known. */
+  constructor(ioas: number, iova: bigint, length: bigint, from: Partial<Pick<Source, 'buffer'>>) {
     this.#ioas = ioas;
     this.offset = iova;
     this.length = length;
-    this.memory = from.memory;
     this.buffer = from.buffer;
   }
 

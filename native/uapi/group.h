@@ -54,6 +54,8 @@ UAPI_FIELD(VfioIommuType1DmaMap, vaddr, 8);
 UAPI_FIELD(VfioIommuType1DmaMap, iova, 16);
 UAPI_FIELD(VfioIommuType1DmaMap, size, 24);
 
+inline constexpr uint32_t kVfioDmaUnmapFlagAll = 2;
+
 struct VfioIommuType1DmaUnmap {
   uint32_t argsz;
   uint32_t flags;

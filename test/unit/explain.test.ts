@@ -432,6 +432,11 @@ describe('every reason', () => {
     'not-mapped': { ...extent, cut: [] },
     'memory-not-pinnable': { what: 'file', length: 4096n },
     'memlock-limit': { needed: 4096n, limit: 0n, pinned: 0n, counted: 'user' },
+    'too-few-huge-pages': {
+      ...{ pageSize: 2 ** 21, needed: 2, free: 1, total: 1 },
+      parameter: '/sys/x',
+    },
+    'hugetlb-limit': { size: 2 ** 21, pageSize: 2 ** 21 },
     'iova-reserved': { device: 'a', overlaps: [{ ...extent, reserved }] },
     'maps-not-pinnable': { maps: [extent] },
     'other-container': { device: 'a' },

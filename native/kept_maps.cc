@@ -1,0 +1,140 @@
+#include "kept_maps.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+#include <limits>
+
+#include "container.h"
+#include "ioas.h"
+
+namespace {
+
+constexpr uint64_t kLast = std::numeric_limits<uint64_t>::max();
+
+// The last address of a range that may be said to be longer than there are addresses.
+uint64_t LastOf(const MapExtent& range) {
+  const uint64_t most = kLast - range.iova;
+  return range.iova + std::min(range.length - 1, most);
+}
+
+// Whether the map is gone. No length can be wrong here: it is one that the kernel mapped.
+bool Undo(int number, const MapExtent& extent) {
+  uint64_t bytes = 0;
+  if (extent.ioas != 0) {
+    const int result = UnmapIoas(number, extent, &bytes);
+    return result == 0 || result == -ENOENT;
+  }
+  // EINVAL: the container has no address space any more, or something larger in its place.
+  const int result = UnmapContainer(number, 0, extent.iova, extent.length, &bytes);
+  return result == 0 || result == -EINVAL;
+}
+
+// Pages that a map may still name. Whoever reads this in a leak checker: it is meant.
+void KeepForEver(std::shared_ptr<Memory> memory) { new std::shared_ptr<Memory>(std::move(memory)); }
+
+}  // namespace
+
+bool MapExtent::Has(const MapExtent& other) const {
+  return ioas == other.ioas && iova <= other.iova && LastOf(other) <= LastOf(*this);
+}
+
+KeptMaps::~KeptMaps() {
+  for (auto& [key, entry] : maps_) {
+    const auto [ioas, iova, serial] = key;
+    const bool is_gone = Undo(number_, {ioas, iova, entry.length});
+    auto memory = Released(ioas, entry);
+    if (!is_gone) KeepForEver(std::move(memory));
+  }
+  if (number_ >= 0) close(number_);
+}
+
+int KeptMaps::Prepare(int number) {
+  const std::lock_guard lock(mutex_);
+  if (number_ >= 0) return 0;
+  const int copy = fcntl(number, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return -errno;
+  number_ = copy;
+  return 0;
+}
+
+int KeptMaps::number() {
+  const std::lock_guard lock(mutex_);
+  return number_;
+}
+
+void KeptMaps::Add(const MapExtent& extent, std::shared_ptr<Memory> memory) {
+  const std::lock_guard lock(mutex_);
+  const Key key = {extent.ioas, extent.iova, ++last_serial_};
+  maps_.emplace(key, Entry{extent.length, std::move(memory)});
+}
+
+std::vector<KeptMaps::Kept> KeptMaps::Within(const MapExtent& range) {
+  std::vector<Kept> within;
+  if (range.length == 0) return within;
+  const std::lock_guard lock(mutex_);
+  for (auto at = maps_.lower_bound({range.ioas, range.iova, 0}); at != maps_.end(); ++at) {
+    const auto [ioas, iova, serial] = at->first;
+    if (ioas != range.ioas || iova > LastOf(range)) break;
+    const MapExtent extent = {ioas, iova, at->second.length};
+    if (range.Has(extent)) within.push_back({extent, serial});
+  }
+  return within;
+}
+
+void KeptMaps::Remove(const std::vector<Kept>& gone) {
+  std::vector<std::shared_ptr<Memory>> memories;  // go after the lock: that may take long
+  memories.reserve(gone.size());
+  const std::lock_guard lock(mutex_);
+  for (const auto& [extent, serial] : gone) {
+    const auto found = maps_.find({extent.ioas, extent.iova, serial});
+    if (found == maps_.end()) continue;
+    memories.push_back(Released(extent.ioas, found->second));
+    maps_.erase(found);
+  }
+}
+
+std::vector<KeptMaps::Mapped> KeptMaps::CopiesOf(const MapExtent& range, uint32_t ioas,
+                                                 uint64_t iova) {
+  std::vector<Mapped> copies;
+  if (range.length == 0) return copies;
+  const std::lock_guard lock(mutex_);
+  // From the first of the address space on: one may begin before the range.
+  for (auto at = maps_.lower_bound({range.ioas, 0, 0}); at != maps_.end(); ++at) {
+    const auto [from_ioas, start, serial] = at->first;
+    if (from_ioas != range.ioas || start > LastOf(range)) break;
+    const uint64_t last = std::min(LastOf({from_ioas, start, at->second.length}), LastOf(range));
+    const uint64_t first = std::max(start, range.iova);
+    if (last < first) continue;
+    const MapExtent copy = {ioas, iova + (first - range.iova), last - first + 1};
+    copies.emplace_back(copy, at->second.memory);
+  }
+  return copies;
+}
+
+std::shared_ptr<Memory> KeptMaps::Released(uint32_t ioas, Entry& entry) const {
+  // A container has no calls that copy.
+  if (is_shared_ && ioas != 0 && entry.memory) entry.memory->RetireAddresses();
+  return std::move(entry.memory);
+}
+
+void KeptMaps::ForgetWhereEmptied() {
+  const std::vector<Kept> all = Within({0, 0, kLast});
+  if (!all.empty() && IsContainerEmpty(number())) Remove(all);
+}
+
+bool KeptMaps::empty() {
+  const std::lock_guard lock(mutex_);
+  return maps_.empty();
+}
+
+std::vector<KeptMaps::Kept> Exactly(const MapExtent& extent,
+                                    const std::vector<KeptMaps::Kept>& kept) {
+  std::vector<KeptMaps::Kept> exact;
+  std::ranges::copy_if(kept, std::back_inserter(exact),
+                       [&](const auto& each) { return each.extent == extent; });
+  return exact;
+}
