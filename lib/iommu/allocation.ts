@@ -24,7 +24,9 @@ export interface Asked {
  */
 export function allocated(answer: Answer, asked: Asked): number {
   if (answer === undefined || answer >= 0) return check(answer, { syscall: 'memfd_create' });
-  const syscall = steps[Math.floor(-answer / stepSize)] ?? 'memfd_create';
+  const syscall = steps[Math.floor(-answer / stepSize)];
+  // No step: there was no thread that could have begun with the first.
+  if (syscall === undefined) return check(answer, { syscall: steps[0] });
   try {
     return check(-(-answer % stepSize), { syscall });
   } catch (error) {
