@@ -8,7 +8,9 @@ export function hashOfSources(target) {
   const require = createRequire(import.meta.url);
   const { version } = require('node-addon-api/package.json');
   const hash = createHash('sha256').update(`${process.version} ${target} ${version}`);
-  const files = readdirSync('native', { recursive: true }).filter((name) => /\.(cc|h)$/.test(name));
+  const files = readdirSync('native', { recursive: true }).filter((name) =>
+    /\.(cc|h|gypi)$/.test(name),
+  );
   for (const file of ['binding.gyp', ...files.sort().map((name) => `native/${name}`)]) {
     hash.update(`\0${file}\0`).update(readFileSync(file));
   }

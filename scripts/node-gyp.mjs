@@ -47,3 +47,18 @@ function npmBesideNode() {
   const npm = resolve(process.execPath, '../../lib/node_modules/npm/package.json');
   return existsSync(npm) ? npm : undefined;
 }
+
+/** Ends the program with what to install, where a tool is lacking. */
+export function requireTools() {
+  // It may be two words, such as ccache and a compiler.
+  const [compiler = 'g++'] = process.env.CXX?.match(/\S+/) ?? [];
+  const tools = [compiler, 'make', 'python3'];
+  const lacking = tools.filter((tool) => spawnSync(tool, ['--version']).error !== undefined);
+  if (lacking.length === 0) return;
+  const names = lacking.join(' ');
+  console.error(`vfio: to build the addon from source, install what is not there yet: ${names}`);
+  console.error('  Debian, Ubuntu:  apt-get install -y g++ make python3');
+  console.error('  Fedora, RHEL:    dnf install -y gcc-c++ make python3');
+  console.error('  Alpine:          apk add g++ make python3');
+  process.exit(1);
+}

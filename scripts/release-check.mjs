@@ -6,13 +6,10 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { gzipSync } from 'node:zlib';
-import { binaries, problemsOfBinaries } from './package-binaries.mjs';
+import { problemsOfBinaries } from './package-binaries.mjs';
 import { problemsOfFiles } from './package-files.mjs';
+import { packedSizes, problemsOfSize } from './package-size.mjs';
 import { unpack } from './unpack.mjs';
-
-/** Of what one platform needs: the tarball without the other's binary, in bytes. */
-const mostBytes = 600_000;
 
 const { values } = parseArgs({ options: { out: { type: 'string' } } });
 const out = values.out === undefined ? undefined : resolve(values.out);
@@ -59,33 +56,13 @@ function checkContents(tarball) {
   try {
     const problems = [...problemsOfFiles(unpacked), ...problemsOfBinaries(unpacked)];
     if (problems.length === 0) problems.push(...problemsOfSize(unpacked));
+    for (const { path, size } of packedSizes(unpacked)) {
+      console.log(`release:check: ${size} bytes packed, with ${path} alone`);
+    }
     if (problems.length > 0) throw new Error(`the tarball is wrong\n  ${problems.join('\n  ')}`);
   } finally {
     rmSync(unpacked, { recursive: true });
   }
-}
-
-function problemsOfSize(unpacked) {
-  return binaries.flatMap(({ path }) => {
-    const others = binaries.filter((other) => other.path !== path);
-    const size = packedSize(
-      unpacked,
-      others.map((other) => other.path),
-    );
-    console.log(`release:check: ${size} bytes packed, with ${path} alone`);
-    return size > mostBytes
-      ? [`with ${path} alone it has ${size} bytes, more than ${mostBytes}`]
-      : [];
-  });
-}
-
-function packedSize(unpacked, without) {
-  const excluded = without.map((path) => `--exclude=./${path}`);
-  const args = ['--create', ...excluded, '--directory', unpacked, '.'];
-  const { status, stdout, error } = spawnSync('tar', args, { maxBuffer: 2 ** 30 });
-  if (error) throw error;
-  if (status !== 0) throw new Error('tar failed');
-  return gzipSync(stdout, { level: 9 }).length;
 }
 
 function timed(what, work) {

@@ -18,8 +18,8 @@ addon stays in the folder of the installed package: install anew, build anew.`,
 
 async function buildAddon(): Promise<number> {
   const root = dirname(createRequire(import.meta.url).resolve('vfio/package.json'));
-  const script = join(root, 'scripts/build-native.mjs');
-  const child = spawn(process.execPath, [script, '--force'], { stdio: 'inherit' });
+  const script = join(root, 'scripts/build-installed.mjs');
+  const child = spawn(process.execPath, [script], { stdio: 'inherit' });
   const [status] = (await once(child, 'close')) as [number | null];
   return status === 0 ? exitStatus.ok : exitStatus.failed;
 }

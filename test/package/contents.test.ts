@@ -7,6 +7,7 @@ import { tarball } from './tarball.ts';
 interface Scripts {
   unpack: (tarball: string) => string;
   problemsOfFiles: (folder: string) => string[];
+  problemsOfSize: (folder: string) => string[];
 }
 
 async function script<Name extends keyof Scripts>(
@@ -18,16 +19,17 @@ async function script<Name extends keyof Scripts>(
 }
 
 describe('the tarball', () => {
-  it('has what its users need, and nothing else', async () => {
+  it('has what its users need, and nothing else, and is no larger than 600 kB for one platform', async () => {
     const unpack = await script('unpack.mjs', 'unpack');
     const problemsOfFiles = await script('package-files.mjs', 'problemsOfFiles');
+    const problemsOfSize = await script('package-size.mjs', 'problemsOfSize');
     const folder = unpack(tarball());
     try {
       // A machine without a cross compiler packs without that binary; a release is refused then.
       const problems = problemsOfFiles(folder).filter(
         (problem) => !problem.startsWith('prebuilds/'),
       );
-      assert.deepEqual(problems, []);
+      assert.deepEqual([...problems, ...problemsOfSize(folder)], []);
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -76,6 +76,13 @@ describe('the package, installed', () => {
         const listed = await output(process.execPath, [main, 'list', '--all'], { cwd: checkout });
         assert.equal(await project.exec('vfio', 'list', '--all'), listed);
       });
+
+      it('is installed from the lockfile, with scripts, and asks for none', async () => {
+        assert.doesNotMatch(await project.reinstall(), /gyp|script/);
+        const program = project.copy('test/package/programs/load.mjs', 'load.mjs');
+        const { size } = JSON.parse(await project.output('node', program)) as Loaded;
+        assert.ok(size >= 10_000);
+      });
     });
   }
 

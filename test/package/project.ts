@@ -11,6 +11,8 @@ interface Manager {
   line: NodeLine;
   program: string;
   add: string[];
+  /** Installs what the lockfile says; scripts run as the manager has them run by itself. */
+  reinstall: string[];
   /** Runs a command of an installed package, and never fetches one. */
   exec: { program: string; args: string[] };
 }
@@ -26,6 +28,7 @@ const managers: Record<ManagerName, Manager> = {
     line: '24',
     program: 'pnpm/bin/pnpm.mjs',
     add: ['add', '--ignore-scripts'],
+    reinstall: ['install', '--frozen-lockfile', '--force'],
     exec: { program: 'pnpm/bin/pnpm.mjs', args: ['exec'] },
   },
 };
@@ -35,6 +38,7 @@ function npm(name: string, line: NodeLine): Manager {
     line,
     program: `${name}/bin/npm-cli.js`,
     add: ['install', '--ignore-scripts', '--no-audit', '--no-fund'],
+    reinstall: ['ci', '--no-audit', '--no-fund'],
     exec: { program: `${name}/bin/npx-cli.js`, args: ['--no', '--'] },
   };
 }
@@ -70,6 +74,11 @@ export class Project {
     const project = new Project(folder, await bareEnvironment(manager.line), manager);
     await project.output('node', tool(manager.program), ...manager.add, tarball());
     return project;
+  }
+
+  /** As a clone of the project is set up: from its lockfile, with scripts. Answers what was printed. */
+  reinstall(): Promise<string> {
+    return this.output('node', tool(this.#manager.program), ...this.#manager.reinstall);
   }
 
   /** What a program printed that runs here and ends well. */

@@ -14,6 +14,7 @@ const neverFail = [
   'napi_close_callback_scope',
   'napi_close_handle_scope',
   'napi_create_error',
+  'napi_create_object',
   'napi_create_string_utf8',
   'napi_create_type_error',
   'napi_delete_reference',
@@ -78,10 +79,10 @@ export function linkFailingAddon(which: 'any' | 'ending'): string {
   return addon;
 }
 
-/** What binding.gyp compiles: an old build may have left other object files. */
+/** What vfio.gypi compiles: an old build may have left other object files. */
 function sources(): string[] {
-  const text = readFileSync(`${rootPath}binding.gyp`, 'utf8');
-  return [...text.matchAll(/"(native\/\w+\.cc)"/g)].map(([, source = '']) => source);
+  const text = readFileSync(`${rootPath}native/vfio.gypi`, 'utf8');
+  return [...text.matchAll(/"(\w+\.cc)"/g)].map(([, source = '']) => `native/${source}`);
 }
 
 function undefinedNapi(files: string[]): string[] {

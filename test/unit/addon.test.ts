@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { after, before, describe, it } from 'mocha';
 import { root } from '../support/root.ts';
@@ -87,6 +88,22 @@ describe('the addon', () => {
     writeFileSync(file, 'not a library');
   };
 
+  function patched(file: string, offset: number, byte: number): void {
+    const bytes = readFileSync(addon);
+    bytes[offset] = byte;
+    writeFileSync(file, bytes);
+  }
+
+  function cut(file: string): void {
+    writeFileSync(file, readFileSync(addon).subarray(0, 200_000));
+  }
+
+  function otherAddon(file: string): void {
+    const source = 'void *napi_register_module_v1(void *env, void *exports) { return exports; }';
+    const args = ['-shared', '-fPIC', '-xc', '-o', file, '-'];
+    execFileSync('gcc', args, { input: source });
+  }
+
   it('that is missing: the error names the machine, all places and the command', () => {
     const said = run(packaged);
     assert.equal(said.code, 'ERR_VFIO_ADDON_NOT_FOUND');
@@ -114,22 +131,81 @@ describe('the addon', () => {
     const said = run(packaged, { VFIO_ADDON_PATH: join(folder, 'none.node') });
     assert.equal(said.code, 'ERR_VFIO_ADDON_NOT_FOUND');
     assert.match(said.message ?? '', /where VFIO_ADDON_PATH says \(looked for .*none\.node\)/);
+    assert.match(said.message ?? '', new RegExp(`linux ${process.arch} \\(glibc\\), Node \\d+`));
+    assert.match(said.hint ?? '', /npx vfio build/);
   });
 
   it('that does not load: the error has Node’s own as its cause', () => {
-    having('none.node', broken, () => {
-      const path = join(folder, 'none.node');
-      const said = run(packaged, { VFIO_ADDON_PATH: path });
-      assert.equal(said.code, 'ERR_VFIO_ADDON_NOT_LOADED');
-      assert.equal(said.cause, 'ERR_DLOPEN_FAILED');
-      assert.equal(said.path, path);
-      assert.match(said.hint ?? '', /npx vfio build/);
+    const said = run(packaged, { VFIO_ADDON_PATH: process.execPath });
+    assert.equal(said.code, 'ERR_VFIO_ADDON_NOT_LOADED');
+    assert.equal(said.cause, 'ERR_DLOPEN_FAILED');
+    assert.equal(said.path, process.execPath);
+    assert.match(said.hint ?? '', /^VFIO_ADDON_PATH has to name the addon/);
+    having('build/Release/vfio.node', broken, () => {
+      assert.match(run(packaged).hint ?? '', /npx vfio build/);
     });
+  });
+
+  /** What is in the addon’s place, and what the error says of it. */
+  const wrong: [string, (file: string) => void, RegExp][] = [
+    ['a text', broken, /it is no library of a 64-bit Linux/],
+    [
+      'an empty file',
+      (file) => {
+        writeFileSync(file, '');
+      },
+      /it is no library of a 64-bit Linux/,
+    ],
+    ['the addon, cut short', cut, /the file is cut short/],
+    [
+      'an addon of another machine',
+      (file) => {
+        patched(file, 18, 0xf3);
+      },
+      /it is for another machine \(243 /,
+    ],
+    [
+      'a FIFO',
+      (file) => {
+        execFileSync('mkfifo', [file]);
+      },
+      /it is no regular file/,
+    ],
+    ['an addon of another package', otherAddon, /it is the addon of something else/],
+  ];
+  for (const [what, place, says] of wrong) {
+    it(`is refused where ${what} is in its place`, () => {
+      having('named.node', place, () => {
+        const said = run(packaged, { VFIO_ADDON_PATH: join(folder, 'named.node') });
+        assert.equal(said.code, 'ERR_VFIO_ADDON_NOT_LOADED');
+        assert.match(said.message ?? '', says);
+        assert.match(said.hint ?? '', /^VFIO_ADDON_PATH has to name the addon/);
+      });
+    });
+  }
+
+  it('is refused where a folder is in its place', () => {
+    const said = run(packaged, { VFIO_ADDON_PATH: folder });
+    assert.equal(said.code, 'ERR_VFIO_ADDON_NOT_LOADED');
+    assert.match(said.message ?? '', /it is no regular file/);
+  });
+
+  it('may be named by a URL, and an empty name is none', () => {
+    const url = pathToFileURL(addon).href;
+    assert.deepEqual(run(packaged, { VFIO_ADDON_PATH: url }), { size: 4096 });
+    const said = run(packaged, { VFIO_ADDON_PATH: '' });
+    assert.match(said.hint ?? '', /npx vfio build/);
   });
 
   it('is found from a bundle in CommonJS, which knows no place of its own', () => {
     assert.deepEqual(run(bundled, { VFIO_ADDON_PATH: addon }), { size: 4096 });
-    assert.equal(run(bundled).code, 'ERR_VFIO_ADDON_NOT_FOUND');
+    // Where it runs is anybody's folder.
+    having('build/Release/vfio.node', real, () => {
+      const said = run(bundled);
+      assert.equal(said.code, 'ERR_VFIO_ADDON_NOT_FOUND');
+      assert.match(said.message ?? '', /bundle in CommonJS/);
+      assert.match(said.hint ?? '', /^VFIO_ADDON_PATH has to name/);
+    });
   });
 
   it('under --permission: the errors name the flags that are lacking', () => {
