@@ -1,27 +1,33 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { binaries } from './package-binaries.mjs';
 
-/** What is in an unpacked package and should not be, and what should be and is not. */
+/**
+ * What is in an unpacked package and should not be, and what should be and is not. It runs in a git checkout
+ * of what was packed.
+ */
 export function problemsOfFiles(folder) {
   const wanted = new Set([
     ...trackedFiles(folder),
     ...distFiles(folder),
     ...binaries.map((each) => each.path),
   ]);
-  const found = new Set(filesBelow(folder));
+  const entries = entriesBelow(folder);
+  const found = new Set(entries.filter(({ stats }) => stats.isFile()).map(({ name }) => name));
+  const neither = entries.filter(({ stats }) => !stats.isFile() && !stats.isDirectory());
   const extra = [...found].filter((file) => !wanted.has(file));
   const lacking = [...wanted].filter((file) => !found.has(file));
   return [
+    ...neither.map(({ name }) => `${name} is neither a regular file nor a folder`),
     ...extra.map((file) => `${file} is in the package, and nothing needs it`),
     ...lacking.map((file) => `${file} is not in the package`),
   ];
 }
 
-function filesBelow(folder) {
+function entriesBelow(folder) {
   const names = readdirSync(folder, { recursive: true });
-  return names.filter((name) => statSync(join(folder, name)).isFile());
+  return names.map((name) => ({ name, stats: lstatSync(join(folder, name)) }));
 }
 
 /** What git knows of what package.json lists, and what npm always packs. */
@@ -30,11 +36,14 @@ function trackedFiles(folder) {
   const built = ['dist', 'prebuilds'];
   const listed = files.filter((file) => !file.startsWith('!') && !built.includes(file));
   const paths = ['package.json', 'README.md', 'LICENSE', ...listed].map((path) => `:(glob)${path}`);
-  const { status, stdout, error } = spawnSync('git', ['ls-files', '-z', '--', ...paths], {
+  const { status, stdout, stderr, error } = spawnSync('git', ['ls-files', '-z', '--', ...paths], {
     encoding: 'utf8',
   });
   if (error) throw error;
-  if (status !== 0) throw new Error('git ls-files failed');
+  if (status !== 0) {
+    const needs = 'which files belong to the package is known in a git checkout only';
+    throw new Error(`git ls-files failed, and ${needs}: ${stderr.trim()}`);
+  }
   return stdout.split('\0').filter((file) => file !== '');
 }
 
