@@ -99,6 +99,8 @@ describe('vfio', () => {
     [['frobnicate'], /there is no command 'frobnicate'/],
     [['info'], /expected <device>, got 0 arguments/],
     [['info', 'a', 'b'], /expected <device>, got 2 arguments/],
+    [['list', 'extra'], /vfio list: takes no arguments, got 1$/m],
+    [['build', 'extra', 'more'], /vfio build: takes no arguments, got 2$/m],
     [['info', '--jason', '3b:00.0'], /--jason/],
     [['info', '3b:00'], /must be a device address.*'3b:00'/],
     [['config', '3b:00'], /must be a device address.*'3b:00'/],
