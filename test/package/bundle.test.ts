@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { build } from 'esbuild';
+import { fileURLToPath } from 'node:url';
 import { before, describe, it } from 'mocha';
+import { blocksOf } from '../support/readme.ts';
+import { root } from '../support/root.ts';
 import { Project } from './project.ts';
 import { output } from './run.ts';
 import { newFolder } from './tarball.ts';
+import { node } from './tools.ts';
+
+const esbuild = fileURLToPath(new URL('node_modules/esbuild/bin/esbuild', root));
 
 interface Said {
   addons: string[];
@@ -24,16 +29,20 @@ describe('a program bundled with the package into one file', () => {
     return JSON.parse(await output(process.execPath, [bundle], where)) as Said;
   }
 
+  /** As README.md says, into another file. */
+  async function bundleInto(outfile: string, program: string): Promise<void> {
+    const commands = blocksOf('README.md', 'sh').join('\n');
+    const [, options = ''] = /^npx esbuild program\.ts (.*) --outfile=\S+$/m.exec(commands) ?? [];
+    assert.match(options, /--bundle/);
+    const entry = project.copy(`test/package/programs/${program}`, program);
+    const args = [entry, ...options.split(' '), `--outfile=${outfile}`];
+    await output(esbuild, args, { cwd: project.folder });
+  }
+
   before(async () => {
     project = await Project.installed('npm 11');
     bundle = join(newFolder('bundle'), 'bundle.mjs');
-    await build({
-      entryPoints: [project.copy('test/package/programs/load.mjs', 'load.mjs')],
-      outfile: bundle,
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-    });
+    await bundleInto(bundle, 'load.mjs');
   });
 
   it('finds the addon by VFIO_ADDON_PATH', async () => {
@@ -41,6 +50,13 @@ describe('a program bundled with the package into one file', () => {
     assert.deepEqual(addons, [addon()]);
     assert.ok(size !== undefined && size > 0);
     assert.equal(sum, size * 7);
+  });
+
+  it('frees by `await using` on the oldest Node, which does not know it', async () => {
+    const freeing = join(newFolder('bundle'), 'using.mjs');
+    await bundleInto(freeing, 'using.ts');
+    const env = { ...project.env, VFIO_ADDON_PATH: addon() };
+    assert.equal(await output(node('20'), [freeing], { cwd: join(freeing, '..'), env }), '0\n');
   });
 
   it('says without it where it looked, and what to do', async () => {
