@@ -1,9 +1,9 @@
-// Frees the installed package's memory at the end of a block, and says whether it was freed.
+// Frees the installed package's memory at the end of a block, and says how much of it is left then.
 import { DmaBuffer } from 'vfio';
 
-let kept: DmaBuffer;
+let buffer: ArrayBuffer;
 {
   await using memory = await DmaBuffer.allocate(4096);
-  kept = memory;
+  ({ buffer } = memory);
 }
-console.log(kept.buffer.byteLength);
+console.log(buffer.byteLength);
