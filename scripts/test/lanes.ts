@@ -45,7 +45,7 @@ function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
   const files = tests.map((name) => `build-test/test/device/${name}.test.js`);
   const loaded = requires.flatMap((file) => ['--require', `./build-test/test/support/${file}.js`]);
   return (folder, file) => {
-    const options = ['--deadline', '1800', '--results', folder, ...lab, '--'];
+    const options = ['--deadline', '3600', '--results', folder, ...lab, '--'];
     const report = reportTo(file, 'build-test/test/support', 'js');
     const tester = [mocha, '--no-config', '--timeout', '120000', ...report, ...loaded, ...files];
     return node('--import', 'tsx', 'lab/main.ts', ...options, ...node(...tester));
