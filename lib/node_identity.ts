@@ -5,7 +5,7 @@ import { VfioError } from './errors.ts';
 import { OwnedFd } from './owned_fd.ts';
 import { parseNumbers } from './locate/path.ts';
 import type { Roots } from './locate/roots.ts';
-import { readAttribute } from './locate/sysfs.ts';
+import { miscNumbers, type MiscName } from './locate/sysfs.ts';
 import { closeSyncAndThrow } from './undo.ts';
 
 /** What an open node has to be. */
@@ -47,15 +47,10 @@ export function checkIdentity(fd: OwnedFd, { whose, numbers, device }: Identity)
 
 /** A node that no device has: its name among sysfs's miscellaneous ones, and below the root of nodes. */
 export interface MiscNode {
-  name: 'iommu' | 'vfio';
+  name: MiscName;
   below: string;
   /** What the descriptor is called in errors. */
   what: string;
-}
-
-/** Numbers as sysfs writes them; undefined where the kernel has none, or sysfs does not show them. */
-export function miscNumbers(name: MiscNode['name'], { sysfsRoot }: Roots): string | undefined {
-  return readAttribute(`${sysfsRoot}/class/misc/${name}/dev`);
 }
 
 /**
@@ -66,7 +61,10 @@ export function miscNumbers(name: MiscNode['name'], { sysfsRoot }: Roots): strin
 export function openMiscNode({ name, below, what }: MiscNode, roots: Roots): OwnedFd {
   const fd = OwnedFd.open(`${roots.devRoot}/${below}`, what);
   try {
-    checkIdentity(fd, { whose: what, numbers: parseNumbers(miscNumbers(name, roots) ?? '') });
+    checkIdentity(fd, {
+      whose: what,
+      numbers: parseNumbers(miscNumbers(name, roots.sysfsRoot) ?? ''),
+    });
     return fd;
   } catch (error) {
     return closeSyncAndThrow(error, () => {

@@ -5,7 +5,7 @@ import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
 import type { Roots } from '../locate/roots.ts';
 import { hiddenFolder, hiddenNumbers, hiddenSysfs } from '../locate/shown.ts';
-import { readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
+import { miscNumbers, readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
 import type { Cause } from '../reasons.ts';
 import { sysfsAbsent } from './device_causes.ts';
 import { noRawioCause } from './group_causes.ts';
@@ -67,9 +67,9 @@ function numbersFor(path: string, { roots }: Subject): string | undefined {
   const name = basename(path);
   switch (kindOf(path, roots)) {
     case 'iommufd':
-      return readAttribute(`${sysfsRoot}/class/misc/iommu/dev`);
+      return miscNumbers('iommu', sysfsRoot);
     case 'container':
-      return readAttribute(`${sysfsRoot}/class/misc/vfio/dev`);
+      return miscNumbers('vfio', sysfsRoot);
     case 'group':
       return readAttribute(`${sysfsRoot}/class/vfio/${name}/dev`);
     case 'cdev':

@@ -9,7 +9,7 @@ import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
 import { rootsOf, type RootOptions, type Roots } from './roots.ts';
 import { hiddenFolder, hiddenNumbers, hiddenText, type Hidden } from './shown.ts';
-import { readAttribute, readLinkText } from './sysfs.ts';
+import { miscNumbers, readAttribute, readLinkText } from './sysfs.ts';
 
 /** What a descriptor is. */
 export type FdIdentity =
@@ -67,7 +67,7 @@ function identifyNode(fd: number, stat: BigIntStats, roots: Roots): FdIdentity |
     if (!device || !parsed) return undefined;
     return { kind: 'cdev', ...device, name, ...parsed, bound: isBound(fd) };
   }
-  const iommufd = readAttribute(`${roots.sysfsRoot}/class/misc/iommu/dev`);
+  const iommufd = miscNumbers('iommu', roots.sysfsRoot);
   return iommufd === numbers ? { kind: 'iommufd' } : undefined;
 }
 

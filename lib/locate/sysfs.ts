@@ -14,6 +14,14 @@ export function readAttribute(path: string): string | undefined {
   return undefined;
 }
 
+/** Of the nodes that no device has: of iommufds, and of containers. */
+export type MiscName = 'iommu' | 'vfio';
+
+/** Their numbers as sysfs writes them; undefined where the kernel has none, or sysfs does not show them. */
+export function miscNumbers(name: MiscName, sysfsRoot: string): string | undefined {
+  return readAttribute(`${sysfsRoot}/class/misc/${name}/dev`);
+}
+
 /** The names in a folder. */
 export function listNames(path: string): string[] | undefined {
   const names = binding().listFolder(path);
