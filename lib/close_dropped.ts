@@ -1,5 +1,6 @@
 import type { Answer } from './binding.ts';
 import { check, type CallName } from './call.ts';
+import { processWarning } from './process_warning.ts';
 
 /**
  * Finishes what a finalizer began. Nobody can catch its error, and a program must not end of it: it is a
@@ -21,8 +22,5 @@ export function warnIfFailedSync(answer: Answer, call: CallName): void {
 /** @param error - of closing what its owner forgot, or what nobody waits for */
 export function warn(error: unknown): void {
   const { message } = error as Error;
-  process.emitWarning(`closing what was dropped failed: ${message}`, {
-    type: 'VfioWarning',
-    code: 'VFIO_CLOSE_FAILED',
-  });
+  processWarning(`closing what was dropped failed: ${message}`, 'VFIO_CLOSE_FAILED');
 }

@@ -4,7 +4,7 @@ import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
 import { closedError } from './closed.ts';
 import { warnIfFailed } from './close_dropped.ts';
-import { escapeControls } from './controls.ts';
+import { processWarning } from './process_warning.ts';
 import type { Cause } from './reasons.ts';
 
 /** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
@@ -154,7 +154,7 @@ const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPa
     const at = place?.text;
     const from = at === undefined ? '' : `, opened at ${at},`;
     const message = `${what} (${path})${from} was dropped without being closed; closing it now`;
-    process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_NOT_CLOSED' });
+    processWarning(message, 'VFIO_NOT_CLOSED');
   }
   const closed = binding().close(fd);
   warnIfFailed(closed, { syscall: 'close', path });

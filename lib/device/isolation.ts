@@ -1,8 +1,8 @@
-import { escapeControls } from '../controls.ts';
 import { explained } from '../diagnose/explained.ts';
 import { VfioError } from '../errors.ts';
 import type { NodeLocation, SysfsDevice } from '../locate/find_cdev.ts';
 import { isNoiommu } from '../locate/find_group.ts';
+import { processWarning } from '../process_warning.ts';
 import type { BackendKind } from './backend.ts';
 
 /**
@@ -30,5 +30,5 @@ export function requireIsolation<Location extends NodeLocation>(
 /** Told each time: it is the machine's memory. */
 export function warnOfNoiommu({ address }: SysfsDevice): void {
   const message = `${address} is open without an IOMMU: its DMA reaches all memory of this machine`;
-  process.emitWarning(escapeControls(message), { type: 'VfioWarning', code: 'VFIO_NOIOMMU' });
+  processWarning(message, 'VFIO_NOIOMMU');
 }
