@@ -5,14 +5,14 @@ import { binaries } from './package-binaries.mjs';
 
 const mostBytes = 600_000;
 
-/** What is too large, of an unpacked package. */
-export function problemsOfSize(unpacked) {
-  return packedSizes(unpacked)
+/** What is too large, of {@link packedSizes}. */
+export function problemsOfSize(sizes) {
+  return sizes
     .filter(({ size }) => size > mostBytes)
     .map(({ path, size }) => `with ${path} alone it has ${size} bytes, more than ${mostBytes}`);
 }
 
-/** The size for each of the platforms, in bytes. */
+/** The size of an unpacked package for each of the platforms, in bytes. */
 export function packedSizes(unpacked) {
   return binaries.map(({ path }) => {
     const others = binaries.filter((other) => other.path !== path);

@@ -55,10 +55,11 @@ function checkContents(tarball) {
   const unpacked = unpack(tarball);
   try {
     const problems = [...problemsOfFiles(unpacked), ...problemsOfBinaries(unpacked)];
-    if (problems.length === 0) problems.push(...problemsOfSize(unpacked));
-    for (const { path, size } of packedSizes(unpacked)) {
+    const sizes = packedSizes(unpacked);
+    for (const { path, size } of sizes) {
       console.log(`release:check: ${size} bytes packed, with ${path} alone`);
     }
+    if (problems.length === 0) problems.push(...problemsOfSize(sizes));
     if (problems.length > 0) throw new Error(`the tarball is wrong\n  ${problems.join('\n  ')}`);
   } finally {
     rmSync(unpacked, { recursive: true });
