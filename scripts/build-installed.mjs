@@ -1,27 +1,17 @@
 // npx vfio build: builds the addon from source into build/Release of the installed package. node-gyp
 // works in a folder below it, since a package with a binding.gyp would be compiled by every npm ci.
-import {
-  accessSync,
-  constants,
-  cpSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { accessSync, constants, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { buildAddon, requireTools } from './node-gyp.mjs';
+import { buildAddon, copySources, requireTools } from './node-gyp.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = `${root}build/source`;
 requireTools();
 requireHeaders();
 requireRoom();
-rmSync(folder, { recursive: true, force: true });
 try {
-  cpSync(`${root}native`, `${folder}/native`, { recursive: true });
-  writeFileSync(`${folder}/binding.gyp`, '{ "includes": ["native/vfio.gypi"] }\n');
+  copySources(root, folder);
   process.exitCode = buildAddon({ folder });
   if (process.exitCode === 0) {
     mkdirSync(`${root}build/Release`, { recursive: true });

@@ -3,11 +3,11 @@
 // installed for. That of this machine's architecture is the one in build/Release,
 // without the symbols for debuggers; others are cross-compiled in folders of their own.
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { hashOfSources, isBuilt } from './native-sources.mjs';
-import { buildAddon } from './node-gyp.mjs';
+import { buildAddon, copySources } from './node-gyp.mjs';
 
 /** The names of GNU's tools for the architectures of Node; Debian's packages are called alike. */
 const machines = { x64: 'x86-64-linux-gnu', arm64: 'aarch64-linux-gnu' };
@@ -56,10 +56,7 @@ function buildAcross(target, prefix) {
   const sources = hashOfSources(target);
   if (isBuilt(addon, stamp, sources)) return addon;
 
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  copyFileSync('binding.gyp', `${folder}/binding.gyp`);
-  cpSync('native', `${folder}/native`, { recursive: true });
+  copySources('.', folder);
   const env = { CC: `${prefix}gcc`, CXX: `${prefix}g++`, AR: `${prefix}ar` };
   const options = [`--arch=${target}`, '--warnings_are_errors=true'];
   const status = buildAddon({ folder, options, env });

@@ -1,9 +1,9 @@
 // Runs node-gyp to build the addon in a folder that holds binding.gyp and native/.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Returns the exit status. */
@@ -46,6 +46,14 @@ function nodeGyp() {
 function npmBesideNode() {
   const npm = resolve(process.execPath, '../../lib/node_modules/npm/package.json');
   return existsSync(npm) ? npm : undefined;
+}
+
+/** A new folder to build in, with the sources of the package at `root`. */
+export function copySources(root, folder) {
+  rmSync(folder, { recursive: true, force: true });
+  cpSync(join(root, 'native'), join(folder, 'native'), { recursive: true });
+  // As that of a checkout, which an installed package has not.
+  writeFileSync(join(folder, 'binding.gyp'), '{ "includes": ["native/vfio.gypi"] }\n');
 }
 
 /** Ends the program with what to install, where a tool is lacking. */
