@@ -1,26 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { it } from 'mocha';
-import { commands } from '../../lib/cli/commands.ts';
-import { run } from '../../lib/cli/run.ts';
 import { backend } from '../support/backend.ts';
+import { vfio as runCli, type CliRun } from '../support/cli.ts';
 import { describeLab } from '../support/devices.ts';
 import { root } from '../support/root.ts';
 
-interface Run {
-  status: number;
-  out: string;
-  err: string;
-}
-
-async function vfio(...argv: string[]): Promise<Run> {
-  const result = { out: '', err: '' };
-  const status = await run([...argv, '--backend', backend], commands, {
-    print: (text) => void (result.out += `${text}\n`),
-    note: (text) => void (result.err += `${text}\n`),
-    colour: false,
-  });
-  return { status, ...result };
+function vfio(...argv: string[]): Promise<CliRun> {
+  return runCli([...argv, '--backend', backend]);
 }
 
 async function printed(...argv: string[]): Promise<string> {

@@ -7,26 +7,10 @@ import { infoJson } from '../../lib/cli/info_json.ts';
 import { hintOf } from '../../lib/cli/hints.ts';
 import { jsonText } from '../../lib/cli/json.ts';
 import { infoText } from '../../lib/cli/info_text.ts';
-import { run } from '../../lib/cli/run.ts';
 import { explained } from '../../lib/diagnose/explained.ts';
 import { VfioError } from '../../lib/index.ts';
 import type { Cause } from '../../lib/reasons.ts';
-
-interface Run {
-  status: number;
-  out: string;
-  err: string;
-}
-
-async function vfio(argv: string[], table: readonly Command[] = commands): Promise<Run> {
-  const result = { out: '', err: '' };
-  const status = await run(argv, table, {
-    print: (text) => void (result.out += `${text}\n`),
-    note: (text) => void (result.err += `${text}\n`),
-    colour: false,
-  });
-  return { status, ...result };
-}
+import { vfio } from '../support/cli.ts';
 
 const nvme: InfoReport = {
   device: {
