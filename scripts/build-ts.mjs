@@ -48,7 +48,7 @@ function withClassNames(code) {
 
 /**
  * Node's modules are asked for, not imported: an import reads all that a module exports, and with that
- * loads what lies behind its getters, which took a seventh of the time that the whole import takes.
+ * loads what lies behind its getters. docs/performance.md says what that takes.
  */
 function withBuiltinsAskedFor(code) {
   const asked = code.replace(/^import \{ (.+) \} from ("node:.+");$/gm, (_, names, module) => {
