@@ -1,10 +1,10 @@
 // Runs one lane of `npm test`.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Results } from '../../test/support/reporter.ts';
 import type { Lane } from './lanes.ts';
+import { readResults, type Results } from './results.ts';
 
 /** How a lane went. */
 export interface Outcome {
@@ -41,7 +41,7 @@ export async function runLane(lane: Lane, folder: string): Promise<Outcome> {
 
 async function runOnce({ name, command, isCheck = false }: Lane, folder: string): Promise<Outcome> {
   if (isEnding) return new Promise(() => undefined);
-  const file = join(folder, `${name}.json`);
+  const file = join(folder, `${name}.jsonl`);
   rmSync(file, { force: true });
   const [program = '', ...args] = command(folder, file);
   const start = performance.now();
@@ -71,17 +71,6 @@ async function ended(child: ChildProcess, printed: Buffer[]): Promise<number | n
   } catch (error) {
     printed.push(Buffer.from(`it could not be started: ${String(error)}\n`));
     return null;
-  }
-}
-
-/** Undefined where the lane wrote none, or was ended while it wrote. */
-function readResults(file: string): Results | undefined {
-  if (!existsSync(file)) return undefined;
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Results;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
   }
 }
 

@@ -2,6 +2,9 @@
 import type { Failure, Skip } from '../../test/support/reporter.ts';
 import type { Outcome } from './run_lane.ts';
 
+/** So many of the slowest tests are named: what to mend where the whole takes too long. */
+const slowest = 8;
+
 /** How much of a lane that crashed is shown once more: the end of what it printed. */
 const shownLines = 40;
 
@@ -15,6 +18,7 @@ export function summarize(outcomes: readonly Outcome[]): { text: string; status:
     ...outcomes.flatMap(({ lane, notes }) => notes.map((note) => `${lane}: ${note}`)),
     ...(failures.length > 0 ? [failureText(failures)] : []),
     ...(skips.length > 0 ? [skipText(skips)] : []),
+    ...slowestText(outcomes),
     `${passed} passed, ${failures.length} failed, ${skips.length} skipped`,
   ];
   return { text: `${parts.join('\n\n')}\n`, status: failures.length > 0 ? 1 : 0 };
@@ -31,6 +35,8 @@ function wrongWith({ status, isCheck, results }: Outcome): string | undefined {
   const how = status === null ? 'it was killed' : `it ended with status ${status}`;
   if (isCheck) return status === 0 ? undefined : how;
   if (!results) return `it crashed: ${how}, and told of no test`;
+  if (!results.isWhole && results.last !== undefined)
+    return `it was cut short in “${results.last}”, or after it: ${how}`;
   if (results.passed + results.failures.length === 0) return `it ran no test: ${how}`;
   // Mocha's status is the number of failures, as far as one byte goes.
   if (status === Math.min(results.failures.length, 255)) return undefined;
@@ -77,4 +83,15 @@ function skipText(skips: readonly Skip[]): string {
   const sorted = [...counts].sort(([, one], [, other]) => other - one);
   const lines = sorted.map(([reason, count]) => `   ${count}: ${reason}`);
   return [`${skips.length} skipped, for want of`, ...lines].join('\n');
+}
+
+function slowestText(outcomes: readonly Outcome[]): string[] {
+  const all = outcomes.flatMap(({ lane, results }) =>
+    (results?.times ?? []).map((time) => ({ lane, ...time })),
+  );
+  const first = all.sort((one, other) => other.milliseconds - one.milliseconds).slice(0, slowest);
+  const lines = first.map(({ lane, title, milliseconds }) => {
+    return `   ${Math.round(milliseconds / 1000)} s: ${lane} › ${title}`;
+  });
+  return lines.length > 0 ? [['the slowest tests', ...lines].join('\n')] : [];
 }

@@ -1,7 +1,8 @@
-// Mocha's `spec`, which also writes what happened to the file of --reporter-option output=FILE, for the
-// summary of `npm test`.
+// Mocha's `spec`, which also writes what happens, while it happens, to the file of --reporter-option
+// output=FILE, for the summary of `npm test`: a line of JSON for each event. So a run that is cut short
+// has told what it knew until then.
 import Mocha from 'mocha';
-import { writeFileSync } from 'node:fs';
+import { openSync, writeSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 
 /** A test that failed: its titles from the outermost on, and its error. */
@@ -16,12 +17,13 @@ export interface Skip {
   reason: string;
 }
 
-/** What the tests of one run of mocha did. */
-export interface Results {
-  passed: number;
-  failures: Failure[];
-  skips: Skip[];
-}
+/** One line of the file. */
+export type Report =
+  | { event: 'begin'; title: string }
+  | { event: 'pass'; title: string; milliseconds: number }
+  | ({ event: 'fail' } & Failure)
+  | ({ event: 'skip' } & Skip)
+  | { event: 'end' };
 
 type Options = Mocha.MochaOptions & { reporterOption?: { output?: string } };
 
@@ -34,21 +36,29 @@ export default class Reporter extends Mocha.reporters.Spec {
 }
 
 function record(runner: Mocha.Runner, output: string): void {
-  const results: Results = { passed: 0, failures: [], skips: [] };
-  runner.on('pass', () => {
-    results.passed++;
+  // It stays open until the process ends: its last event may come after the end of the run.
+  const file = openSync(output, 'w');
+  const report = (line: Report): void => void writeSync(file, `${JSON.stringify(line)}\n`);
+  runner.on('test', (test) => {
+    report({ event: 'begin', title: titleOf(test) });
+  });
+  runner.on('pass', (test) => {
+    report({ event: 'pass', title: titleOf(test), milliseconds: test.duration ?? 0 });
   });
   runner.on('pending', (test) => {
-    const titles = test.titlePath();
-    results.skips.push({ title: titles.join(' › '), reason: reasonIn(titles) });
+    report({ event: 'skip', title: titleOf(test), reason: reasonIn(test.titlePath()) });
   });
   runner.on('fail', (test, error: Error) => {
     const text = stripVTControlCharacters(error.stack ?? String(error));
-    results.failures.push({ title: test.titlePath().join(' › '), text });
+    report({ event: 'fail', title: titleOf(test), text });
   });
   runner.on('end', () => {
-    writeFileSync(output, JSON.stringify(results));
+    report({ event: 'end' });
   });
+}
+
+function titleOf(test: Mocha.Runnable): string {
+  return test.titlePath().join(' › ');
 }
 
 /** That of the innermost title which has one. */

@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { after, beforeEach, describe, it } from 'mocha';
 import type { Lane } from '../../scripts/test/lanes.ts';
 import { runLane, type Outcome } from '../../scripts/test/run_lane.ts';
+import { readResults, type Results } from '../../scripts/test/results.ts';
 import { runAll } from '../../scripts/test/schedule.ts';
 import { summarize } from '../../scripts/test/summary.ts';
-import { reasonIn, type Results } from '../support/reporter.ts';
+import { reasonIn, type Report } from '../support/reporter.ts';
 import { root } from '../support/root.ts';
 import { tree } from '../support/tree.ts';
 
-const good: Results = { passed: 3, failures: [], skips: [] };
+const good: Results = { passed: 3, failures: [], skips: [], isWhole: true, last: 'x', times: [] };
 
 function outcome(lane: string, more: Partial<Outcome> = {}): Outcome {
   const nothing = { seconds: 7, status: 0, isCheck: false, printed: '', notes: [] };
@@ -45,7 +46,7 @@ describe('the summary of npm test', () => {
       outcome('unit', { status: 1, results: { ...good, failures: [failure('a › b')] } }),
       outcome('cdev', {
         status: 2,
-        results: { passed: 1, failures: [failure('c'), failure('d')], skips },
+        results: { ...good, passed: 1, failures: [failure('c'), failure('d')], skips },
       }),
     ]);
     assert.deepEqual([lastLine(text), status], ['4 passed, 3 failed, 3 skipped', 1]);
@@ -64,6 +65,7 @@ describe('the summary of npm test', () => {
     ['that was killed', { status: null, results: undefined }, /x › it crashed: it was killed/],
     ['that crashed when its tests were over', { status: 3 }, /status 3, after 0 failures/],
     ['that hid a failure', { status: 0, results: { ...good, failures: [{ title: 'a', text: 'b' }] } }, /x › it crashed: it ended with status 0, after 1/], // prettier-ignore
+    ['that was cut short', { status: 124, results: { ...good, isWhole: false, last: 'a › b' } }, /x › it was cut short in “a › b”, or after it: it ended with status 124/], // prettier-ignore
     ['that ran no test', { results: { ...good, passed: 0 } }, /x › it ran no test/],
     ['of a check that failed', { isCheck: true, results: undefined, status: 1, printed: 'bad layout' }, /x › it ended with status 1\n {3}bad layout/], // prettier-ignore
   ];
@@ -75,6 +77,15 @@ describe('the summary of npm test', () => {
       assert.match(lastLine(text) ?? '', /^\d+ passed, [12] failed, 0 skipped$/);
     });
   }
+
+  it('names the slowest tests', () => {
+    const times = [500, 90_400, 2_000].map((milliseconds, at) => ({
+      title: `t${at}`,
+      milliseconds,
+    }));
+    const { text } = summarize([outcome('unit', { results: { ...good, times } })]);
+    assert.match(text, /the slowest tests\n {3}90 s: unit › t1\n {3}2 s: unit › t2\n {3}1 s: unit › t0\n/); // prettier-ignore
+  });
 
   it('finds what a skipped test needs at the end of the innermost title that says it', () => {
     assert.equal(reasonIn(['a (one)', 'b (two, three)', 'c']), 'two, three');
@@ -93,8 +104,27 @@ describe('the lanes of npm test', () => {
     command: (_folder, file) => [process.execPath, '-e', code, file],
     ...more,
   });
-  const writing = (results: Results): string =>
-    `require('node:fs').writeFileSync(process.argv[1], ${JSON.stringify(JSON.stringify(results))})`;
+  const told: Report[] = [
+    { event: 'begin', title: 'a' },
+    { event: 'pass', title: 'a', milliseconds: 5 },
+    { event: 'begin', title: 'b' },
+    { event: 'fail', title: 'b', text: 'why' },
+    { event: 'skip', title: 'c', reason: 'want' },
+    { event: 'end' },
+  ];
+  const writing = (text: string): string =>
+    `require('node:fs').writeFileSync(process.argv[1], ${JSON.stringify(text)})`;
+  const lines = (reports: readonly Report[]): string =>
+    reports.map((report) => `${JSON.stringify(report)}\n`).join('');
+  const passing = writing(lines(told.filter(({ event }) => event !== 'fail')));
+  const good: Results = {
+    passed: 1,
+    failures: [],
+    skips: [{ title: 'c', reason: 'want' }],
+    isWhole: true,
+    last: 'b',
+    times: [{ title: 'a', milliseconds: 5 }],
+  };
 
   const run = (lanes: readonly Lane[], ended: string[] = []): Promise<Outcome[]> =>
     runAll({
@@ -110,7 +140,7 @@ describe('the lanes of npm test', () => {
       [
         lane('none', 'process.kill(process.pid, "SIGKILL")'),
         { name: 'lost', command: () => ['/no/such/program'] },
-        lane('good', `${writing(good)}; console.log('said')`),
+        lane('good', `${passing}; console.log('said')`),
       ],
       ended,
     );
@@ -127,12 +157,20 @@ describe('the lanes of npm test', () => {
   it('that come after one are not run where that has failed', async () => {
     const outcomes = await run([
       lane('build', 'process.exit(1)', { isCheck: true }),
-      lane('built', writing(good), { after: ['build'] }),
-      lane('other', writing(good), { after: ['absent'] }),
+      lane('built', passing, { after: ['build'] }),
+      lane('other', passing, { after: ['absent'] }),
     ]);
     assert.equal(outcomes[1]?.printed, 'not run, since build failed\n');
     assert.deepEqual(outcomes[2]?.results, good);
-    assert.equal(lastLine(summarize(outcomes).text), '3 passed, 2 failed, 0 skipped');
+    assert.equal(lastLine(summarize(outcomes).text), '1 passed, 2 failed, 1 skipped');
+  });
+
+  it('keep what they told until they were cut short, and name the test', async () => {
+    const text = lines(told.slice(0, 4)) + '{"event":"beg';
+    const [one] = await run([lane('cut', `${writing(text)}; process.exit(124)`)]);
+    const failures = [{ title: 'b', text: 'why' }];
+    assert.deepEqual(one?.results, { ...good, failures, skips: [], isWhole: false });
+    assert.match(summarize([one]).text, /2 failed:\n\n1\) cut › b\n[^]*2\) cut › it was cut short in “b”, or after it/); // prettier-ignore
   });
 
   it('are run once more where the VM died, and that is told', async () => {
@@ -142,7 +180,7 @@ describe('the lanes of npm test', () => {
       const again = existsSync('${first}');
       writeFileSync('${first}', '');
       if (!again) process.exit(125);
-      ${writing(good)}`;
+      ${passing}`;
     const [one] = await run([lane('lab', code)]);
     assert.deepEqual([one?.status, one?.results], [0, good]);
     assert.match(one?.notes.join() ?? '', /^its VM died after \d+ s, .* once more$/);
@@ -158,7 +196,7 @@ describe('the reporter', () => {
   /** Runs mocha on a file with these tests. */
   function report(body: string, ...flags: string[]): { printed: string; results: Results } {
     const file = join(folder, 'reported.test.ts');
-    const output = join(folder, 'results.json');
+    const output = join(folder, 'results.jsonl');
     writeFileSync(file, `import { afterEach, it } from 'mocha';\n${body}`);
     const mocha = new URL('node_modules/mocha/bin/mocha.js', root).pathname;
     const support = [
@@ -174,7 +212,9 @@ describe('the reporter', () => {
       cwd: root,
       encoding: 'utf8',
     });
-    return { printed: stdout, results: JSON.parse(readFileSync(output, 'utf8')) as Results };
+    const results = readResults(output);
+    assert.ok(results?.isWhole);
+    return { printed: stdout, results };
   }
 
   for (const flags of [[], ['--parallel', '--jobs', '2']]) {
