@@ -14,6 +14,7 @@ import { Interruption } from './interruption.ts';
 import { jobScript } from './job.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import type { Options } from './options.ts';
+import { watchForStall } from './stall.ts';
 import { attachTerminal, terminalOfCaller } from './terminal.ts';
 import { Vm } from './vm.ts';
 
@@ -51,6 +52,7 @@ async function bootAndRun(cache: string, kernel: Kernel, options: Options): Prom
   });
   const channels = channelNames(terminal !== undefined, terminal?.separateStderr ?? true);
   const interruption = new Interruption(options.deadlineSeconds);
+  const over = new AbortController();
   const vm = new Vm({ ...options, kernel, channels, consoleLog, results });
   let detach = (): void => undefined;
   const command = { isStarted: false };
@@ -63,7 +65,9 @@ async function bootAndRun(cache: string, kernel: Kernel, options: Options): Prom
     const ended = vm.exited.then(() => {
       throw new LabError(`the VM ended before the command did\n${vm.output}`.trimEnd());
     });
-    return await Promise.race([commandEnded(vm, mark, attach), ended, interruption.happened]);
+    const stalled = watchForStall(consoleLog, over.signal);
+    const { happened } = interruption;
+    return await Promise.race([commandEnded(vm, mark, attach), ended, stalled, happened]);
   } catch (error) {
     detach();
     if (!(error instanceof LabError)) throw error;
@@ -73,6 +77,7 @@ async function bootAndRun(cache: string, kernel: Kernel, options: Options): Prom
   } finally {
     detach();
     interruption.cancel();
+    over.abort();
     await vm.stop();
   }
 }

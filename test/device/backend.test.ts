@@ -19,7 +19,7 @@ import {
 import { abortAtEachStep } from '../support/abort_steps.ts';
 import { describeLab } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
-import { failure, vfioFailure } from '../support/errors.ts';
+import { failure, searchedFailure, vfioFailure } from '../support/errors.ts';
 import { hasModule, plug, plugFunctions, unplug } from '../support/hotplug.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
@@ -117,18 +117,18 @@ describeLab('the backend', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
 describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
   it('is the bound cdev', async () => {
     await using _device = await VfioDevice.open(edu);
-    const error = await vfioFailure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
+    const error = await searchedFailure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
     assert.deepEqual([error.reason, error.certainty], ['held-by-cdev', 'certain']);
     assert.match(error.message, /by this process$/);
   });
 
   it('is the group, open in another container', async () => {
     await using _device = await VfioDevice.open(edu, { backend: 'group' });
-    const error = await vfioFailure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
+    const error = await searchedFailure(() => VfioDevice.open(edu, { backend: 'group' }), 'EBUSY');
     assert.equal(error.reason, 'held-by-group');
     const { group, holders } = error.facts as VfioFacts['held-by-group'];
     assert.deepEqual([group, holders[0]?.pid], [factsOf(edu).iommuGroup, process.pid]);
-    const cdev = await vfioFailure(() => VfioDevice.open(edu, { backend: 'cdev' }), 'EBUSY');
+    const cdev = await searchedFailure(() => VfioDevice.open(edu, { backend: 'cdev' }), 'EBUSY');
     assert.equal(cdev.reason, 'held-by-group');
   });
 
@@ -422,7 +422,7 @@ describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       await once(child.stdout, 'data');
-      const error = await vfioFailure(() => VfioDevice.open(lab.edu, { backend }), 'EBUSY');
+      const error = await searchedFailure(() => VfioDevice.open(lab.edu, { backend }), 'EBUSY');
       assert.equal((error.facts as VfioFacts['held-by-group']).holders[0]?.pid, child.pid);
       child.kill('SIGKILL');
       await once(child, 'exit');

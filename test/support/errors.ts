@@ -1,10 +1,27 @@
 import assert from 'node:assert/strict';
 import { VfioError } from '../../lib/errors.ts';
+import type { Holding } from '../../lib/reasons.ts';
 
 /** As {@link failure}, of the library's own kind. */
 export async function vfioFailure(run: () => unknown, code: string): Promise<VfioError> {
   const error = await failure(run, code);
   assert.ok(error instanceof VfioError);
+  return error;
+}
+
+/** How often the time is not enough before it is no longer the machine's fault. */
+export const searches = 50;
+
+/**
+ * As {@link vfioFailure}, of a refusal whose search for the processes that hold the device came to its end.
+ * It is given 250 ms; on a busy machine, where these are not enough, the refusal is asked for again.
+ */
+export async function searchedFailure(run: () => unknown, code: string): Promise<VfioError> {
+  const isWhole = ({ facts }: VfioError): boolean =>
+    (facts as Partial<Holding> | undefined)?.searched !== false;
+  let error = await vfioFailure(run, code);
+  for (let again = 0; again < searches && !isWhole(error); again++)
+    error = await vfioFailure(run, code);
   return error;
 }
 

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { consoleTail, lastLines } from '../../lab/console-log.ts';
+import { watchForStall } from '../../lab/stall.ts';
+import { tree } from '../support/tree.ts';
 
 const lines = (count: number): string[] => Array.from({ length: count }, (_, at) => `line ${at}`);
 
@@ -22,5 +26,35 @@ describe('the kernel console in an error', () => {
     const said =
       'the kernel console ended with:\n  (nothing was printed)\nall of it: /nowhere/console.log';
     assert.equal(await consoleTail(file), said);
+  });
+});
+
+describe('a guest that hangs', () => {
+  const told =
+    "[  876.804830] rcu: rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies! g108181 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x402\n";
+
+  it('is told by the second stall of its kernel, in whatever pieces that comes', async () => {
+    const log = join(tree({}), 'console.log');
+    let failed = false;
+    const watching = assert
+      .rejects(
+        watchForStall(log, new AbortController().signal, 1),
+        /lost its timer, and the guest hung/,
+      )
+      .then(() => (failed = true));
+    const looks = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
+    await looks();
+    appendFileSync(log, `a line\n${told}${told.slice(0, 50)}`);
+    await looks();
+    assert.equal(failed, false);
+    appendFileSync(log, told.slice(50));
+    await watching;
+  });
+
+  it('is not looked for when the command has ended', async () => {
+    const over = new AbortController();
+    const watching = watchForStall('/nowhere/console.log', over.signal);
+    over.abort();
+    await assert.rejects(watching, { name: 'AbortError' });
   });
 });
