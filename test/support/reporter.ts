@@ -2,7 +2,7 @@
 // output=FILE, for the summary of `npm test`: a line of JSON for each event. So a run that is cut short
 // has told what it knew until then.
 import Mocha from 'mocha';
-import { openSync, writeSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';
 
 /** A test that failed: its titles from the outermost on, and its error. */
@@ -36,9 +36,11 @@ export default class Reporter extends Mocha.reporters.Spec {
 }
 
 function record(runner: Mocha.Runner, output: string): void {
-  // It stays open until the process ends: its last event may come after the end of the run.
-  const file = openSync(output, 'w');
-  const report = (line: Report): void => void writeSync(file, `${JSON.stringify(line)}\n`);
+  writeFileSync(output, '');
+  // Opened anew for each line: tests count the descriptors of their process.
+  const report = (line: Report): void => {
+    appendFileSync(output, `${JSON.stringify(line)}\n`);
+  };
   runner.on('test', (test) => {
     report({ event: 'begin', title: titleOf(test) });
   });
