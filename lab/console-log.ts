@@ -19,13 +19,13 @@ export async function newConsoleLog(cache: string): Promise<string> {
 
 /** The end of a console log, for a person who is told that something went wrong. */
 export async function consoleTail(file: string): Promise<string> {
-  const text = (await textOf(file)).replaceAll('\r', '').trimEnd();
+  const text = (await consoleText(file)).replaceAll('\r', '').trimEnd();
   const lines = text === '' ? ['(nothing was printed)'] : lastLines(text.split('\n'));
   return `the kernel console ended with:\n${lines.map((line) => `  ${line}`).join('\n')}\nall of it: ${file}`;
 }
 
-/** Nothing where QEMU ended before it made the file. */
-async function textOf(file: string): Promise<string> {
+/** Nothing where QEMU has not made the file. */
+export async function consoleText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {

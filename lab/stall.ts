@@ -1,6 +1,6 @@
-import { open } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 
+import { consoleText } from './console-log.ts';
 import { LabError } from './failure.ts';
 
 /**
@@ -17,27 +17,11 @@ export async function watchForStall(
   signal: AbortSignal,
   lookMilliseconds = 2000,
 ): Promise<never> {
-  let text = '';
   for (;;) {
     await setTimeout(lookMilliseconds, undefined, { signal });
-    text += await textFrom(consoleLog, text.length);
-    if ((text.match(STALL) ?? []).length < TOLD) continue;
+    const told = (await consoleText(consoleLog)).match(STALL) ?? [];
+    if (told.length < TOLD) continue;
     const message = 'an emulated processor lost its timer, and the guest hung; the VM was stopped';
     throw new LabError(message);
-  }
-}
-
-/** Nothing where QEMU has not made the file yet. */
-async function textFrom(path: string, position: number): Promise<string> {
-  try {
-    await using file = await open(path);
-    const { size } = await file.stat();
-    const bytes = Buffer.alloc(Math.max(0, size - position));
-    const { bytesRead } = await file.read(bytes, 0, bytes.length, position);
-    // A character a byte, so that the length says where to go on.
-    return bytes.toString('latin1', 0, bytesRead);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
   }
 }

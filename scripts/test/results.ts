@@ -20,12 +20,8 @@ export function readResults(file: string): Results | undefined {
   // A line that its writer did not end is not whole.
   const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
   if (lines.length === 0) return undefined;
-  return resultsOf(lines.map((line) => JSON.parse(line) as Report));
-}
-
-export function resultsOf(reports: readonly Report[]): Results {
   const results: Results = { passed: 0, failures: [], skips: [], isWhole: false, times: [] };
-  for (const report of reports) take(report, results);
+  for (const line of lines) take(JSON.parse(line) as Report, results);
   return results;
 }
 
