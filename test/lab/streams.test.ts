@@ -86,6 +86,14 @@ describe('the lab ends', () => {
     assert(file !== undefined && existsSync(file));
   });
 
+  it('when its kernel tells twice that a processor lost its timer, long before the command does', async () => {
+    const stall = "<3>rcu: rcu_preempt kthread timer wakeup didn't happen for 5251 jiffies";
+    const program = `echo "${stall}" >/dev/kmsg; echo "${stall}" >/dev/kmsg; sleep 1000`;
+    const { stderr, status } = await lab(['sh', '-c', program]);
+    assert.equal(status, 125);
+    assert.match(stderr, /lost its timer, and the guest hung/);
+  });
+
   it('when its kernel panics, and shows how', async () => {
     const { stderr, status } = await lab(['sh', '-c', 'echo c >/proc/sysrq-trigger']);
     assert.equal(status, 125);
