@@ -23,6 +23,10 @@ const cases = {
   readBatchOf2: 2,
   twoWrites32: 2,
   writeBatchOf2: 2,
+  sixteenReads32: 16,
+  readBatchOf16: 16,
+  sixteenWrites32: 16,
+  writeBatchOf16: 16,
 };
 const rounds = 5;
 

@@ -32,6 +32,8 @@ const offsets = Uint32Array.from({ length: 64 }, (_, at) => at * 4);
 const values = new Uint32Array(64);
 const doorbells = Uint32Array.of(16, 32);
 const two = Uint32Array.of(0xdead_beef, 0xdead_beef);
+const sixteenOffsets = offsets.slice(0, 16);
+const sixteen = new Uint32Array(16).fill(0xdead_beef);
 const { noop } = createRequire(import.meta.url)(
   new URL('build-baseline/noop.node', root).pathname,
 ) as { noop: () => void };
@@ -64,6 +66,16 @@ const cases: Record<string, () => unknown> = {
   },
   writeBatchOf2: () => {
     bar.writeBatch32(doorbells, two);
+  },
+  sixteenReads32: () => {
+    for (let offset = 0; offset < 64; offset += 4) bar.read32(offset);
+  },
+  readBatchOf16: () => bar.readBatch32(sixteenOffsets, sixteen),
+  sixteenWrites32: () => {
+    for (let offset = 0; offset < 64; offset += 4) bar.write32(offset, 0xdead_beef);
+  },
+  writeBatchOf16: () => {
+    bar.writeBatch32(sixteenOffsets, sixteen);
   },
   readBlock: () => bar.readBlock(0, values),
 };
