@@ -29,11 +29,11 @@ function cannotSettle() {
 async function settled(promise) {
   if (!(promise instanceof Promise)) return promise;
   let value = 'waiting';
-  void promise.catch(() => undefined).then((answer) => (value = answer));
+  const settling = promise.catch(() => undefined).then((answer) => (value = answer));
   for (let waited = 0; value === 'waiting'; waited++) {
     if (waited > 50 && cannotSettle()) return undefined;
     if (waited > 2000) throw new Error('a promise did not settle');
-    await new Promise((done) => setTimeout(done, 5));
+    await Promise.race([settling, new Promise((done) => setTimeout(done, 5))]);
   }
   return value;
 }
