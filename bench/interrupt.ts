@@ -4,10 +4,11 @@
 // their part in what more of them cost.
 //
 //   npm run bench:interrupt [-- rounds]
-import { spawn, type ChildProcess } from 'node:child_process';
+
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { binding, type NativeFd } from '../lib/binding.ts';
+import { binding, type NativeFd } from '../lib/core/binding.ts';
 import { Eventfd } from '../lib/interrupt/eventfd.ts';
 import { InterruptVector } from '../lib/interrupt/vector.ts';
 import { root } from '../test/support/root.ts';
@@ -120,11 +121,14 @@ const us = (nanoseconds: number): string => (nanoseconds / 1000).toFixed(2);
 const rounds = Number(positionals()[0] ?? '500');
 const c: number[] = [];
 const node: number[] = [];
+
 for (let turn = 0; turn < 20; turn++) {
   c.push(...(await inC(rounds)));
   node.push(...(await here(rounds)));
 }
+
 const rows: string[][] = [];
+
 for (const [name, at] of [
   // Where nobody else wanted the processor.
   ['p10', 0.1],
@@ -134,25 +138,30 @@ for (const [name, at] of [
   const [inLoop, inHandler] = [quantile(c, at), quantile(node, at)];
   rows.push([name, us(inLoop), us(inHandler), ratio(inHandler, inLoop)]);
 }
+
 const ways = { 'C epoll loop': costInC, handlers: costOfEvent };
 const costs = Object.keys(ways).map((name) => ({
   name,
   few: [] as number[],
   many: [] as number[],
 }));
+
 for (let turn = 0; turn < 7; turn++) {
   for (const [at, cost] of Object.values(ways).entries()) {
     costs[at]?.few.push(await cost(16, 64_000));
     costs[at]?.many.push(await cost(4096, 64_000));
   }
 }
+
 const [inC16, inC4096] = [median(costs[0]?.few ?? []), median(costs[0]?.many ?? [])];
 const [here16, here4096] = [median(costs[1]?.few ?? []), median(costs[1]?.many ?? [])];
+
 rows.push(
   ['an event of 16 eventfds', us(inC16), us(here16), ratio(here16, inC16)],
   ['an event of 4,096', us(inC4096), us(here4096), ratio(here4096, inC4096)],
   ['the second ÷ the first', ratio(inC4096, inC16), ratio(here4096, here16), ''],
 );
+
 showTables(`an eventfd's way to a handler, 20 × ${rounds} signals of each, in turns`, [
   { name: 'interrupt', header: ['', 'C epoll loop, µs', 'handler, µs', '÷ C'], rows },
 ]);

@@ -1,13 +1,13 @@
 // One case of bench/mmio.ts, in a process of its own: cases that share one spoil each other's
 // optimized code. Prints its nanoseconds.
+
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { measure } from 'mitata';
-import { PeerMaps } from '../lib/iommu/peer_maps.ts';
-import { OwnedFd } from '../lib/owned_fd.ts';
-import { OpenMappings } from '../lib/region/owner.ts';
+import { OwnedFd } from '../lib/core/owned_fd.ts';
+import { OpenMappings, PeerMaps } from '../lib/region/owner.ts';
 import { Region } from '../lib/region/region.ts';
 import { root } from '../test/support/root.ts';
 
@@ -15,6 +15,7 @@ const size = 4096;
 /** Values that fit no small integer are the worse half: engines box them. */
 const folder = mkdtempSync(join(tmpdir(), 'vfio-bench-'));
 const path = join(folder, 'file');
+
 writeFileSync(path, new Uint8Array(size).fill(0xa5));
 
 const device = { bus: 'pci', address: '0000:00:00.0', sysfsPath: '' };
@@ -95,10 +96,13 @@ function heapGrowth(): number {
 
 const [name = ''] = process.argv.slice(2);
 const run = cases[name];
+
 if (name === 'heap') console.log(heapGrowth());
 else if (run === undefined) throw new Error(`there is no case ${name}`);
 else console.log((await measure(run)).p50);
 
 bar.closeSync();
+
 owner.fd.closeSync();
+
 rmSync(folder, { recursive: true });

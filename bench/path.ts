@@ -3,12 +3,13 @@
 // make the same system calls as with an edu; the ioctls are made, refused, and the refusal passed over.
 //
 //   npm run bench:path [-- rounds]
+
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
 import { summary } from '../lib/cli/bench/statistics.ts';
-import { binding, replaceBinding } from '../lib/binding.ts';
+import { binding, replaceBinding } from '../lib/core/binding.ts';
 import { VfioDevice } from '../lib/index.ts';
 import { BaselineRounds } from './baseline.ts';
 import { microseconds, positionals, ratio, showTables } from './table.ts';
@@ -96,14 +97,19 @@ const ways = {
   async: { run: (count: number) => repeat(count, timeAsync), rounds: [] as number[] },
 };
 const rounds = Number(positionals()[0] ?? 5000);
+
 await interleave([c, ...Object.values(ways)], { warmUp: 5000, rounds, turn: 500 });
+
 program.end();
+
 rmSync(root, { recursive: true });
+
 const theirs = summary(c.rounds);
 const rows = Object.entries(ways).map(([name, { rounds: times }]) => {
   const { median, p99, min } = summary(times);
   return [name, microseconds(median), ratio(median, theirs.median), ratio(p99, theirs.p99), ratio(min, theirs.min)]; // prettier-ignore
 });
+
 showTables(`the path to a device without its kernel, ${rounds} rounds of each in turns`, [
   {
     name: 'path',

@@ -3,14 +3,15 @@
 //
 //   npm run bench:region                                in the lab, its edu
 //   node build-test/bench/region.js <device> [turns]    a device of the lab by name, or by address
-import { binding } from '../lib/binding.ts';
+
+import { spawnSync } from 'node:child_process';
+import { bindNodeSync } from '../lib/backend/cdev_open.ts';
+import { openDeviceNodeSync } from '../lib/backend/late_node.ts';
+import { binding } from '../lib/core/binding.ts';
 import { VfioDevice } from '../lib/device/device.ts';
-import { openDeviceNodeSync } from '../lib/device/late_node.ts';
-import { bindNodeSync } from '../lib/device/bind.ts';
 import { parseAddress } from '../lib/locate/address.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
-import { spawnSync } from 'node:child_process';
 import { root } from '../test/support/root.ts';
 import { positionals, ratio, showTables } from './table.ts';
 
@@ -57,12 +58,14 @@ function median(values: number[]): number {
 
 const times = { c: [] as Times[], node: [] as Times[] };
 const warmUp = 3;
+
 for (let at = -warmUp; at < Number(turns); at++) {
   const turn = { c: theirs(), node: ours() };
   if (at < 0) continue;
   times.c.push(turn.c);
   times.node.push(turn.node);
 }
+
 const names = {
   info: '`GET_REGION_INFO`, not cached',
   pread: '`Region.read32` (pread of 4 bytes)',
@@ -72,6 +75,7 @@ const rows = (['info', 'pread'] as const).map((what) => {
   const node = median(times.node.map((one) => one[what]));
   return [names[what], c.toFixed(0), ratio(node, c)];
 });
+
 showTables(`BAR 0 of ${spec.address}, medians of ${turns} turns of ${count}`, [
   { name: 'region', header: ['', 'C, ns', '÷ C'], rows },
 ]);

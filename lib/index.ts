@@ -1,13 +1,13 @@
 // The types extend those of Node, which TypeScript 6 and later load for no program that does not ask.
 /// <reference types="node" preserve="true" />
 export { openCdev, openCdevSync, VfioCdev } from './device/cdev.ts';
+export { VfioDevice } from './device/device.ts';
 export {
-  VfioDevice,
   type BindOptions,
   type DeviceOptions,
   type OpenDeviceOptions,
   type OpenDeviceSyncOptions,
-} from './device/device.ts';
+} from './device/options.ts';
 export type {
   DeviceCapability,
   DeviceInfo,
@@ -15,11 +15,11 @@ export type {
   RegionCapability,
   RegionInfo,
   UnknownCapability,
-} from './device/decode.ts';
-export type { BeforeBindOption, UnboundNode } from './device/before_bind.ts';
-export type { BusMasterOption } from './device/bus_master.ts';
-export type { DeviceFromFdOptions, FromFdOptions } from './device/from_fd.ts';
-export type { FileDescriptor } from './file_descriptor.ts';
+} from './info/decode.ts';
+export type { BeforeBindOption, UnboundNode } from './device/options.ts';
+export type { BusMasterOption } from './device/options.ts';
+export type { DeviceFromFdOptions, FromFdOptions } from './backend/from_fd.ts';
+export type { FileDescriptor } from './core/file_descriptor.ts';
 export { describeDevice, findCdev } from './diagnose/lookup.ts';
 export {
   closeDevices,
@@ -27,10 +27,10 @@ export {
   type FleetProgress,
   type OpenDevicesOptions,
 } from './device/fleet.ts';
-export type { DeviceEvents } from './device/notices.ts';
-export type { OpenOptions, OpenSyncOptions } from './device/open_options.ts';
-export type { OpenStep } from './device/open_steps.ts';
-export type { RawCapability } from './device/capabilities.ts';
+export type { DeviceEvents } from './device/events.ts';
+export type { OpenOptions, OpenSyncOptions } from './backend/open_options.ts';
+export type { OpenStep } from './backend/open_options.ts';
+export type { RawCapability } from './core/structs.ts';
 export type { EnableOptions } from './interrupt/arguments.ts';
 export type { Interrupt } from './interrupt/interrupt.ts';
 export type { InterruptVector, VectorEvents } from './interrupt/vector.ts';
@@ -43,8 +43,8 @@ export type { LowPower, LowPowerEvents } from './feature/low_power.ts';
 export type { Migration, MigrationState, MigrationSupport } from './feature/migration.ts';
 export type { MigrationSink, MigrationSource, PrecopyInfo } from './feature/migration_data.ts';
 export type { FeatureName } from './feature/names.ts';
-export { VfioError, type VfioErrorCode, type VfioErrorDetails } from './errors.ts';
-export type { DirtyPages } from './iommu/dirty_pages.ts';
+export { VfioError, type VfioErrorCode, type VfioErrorDetails } from './core/errors.ts';
+export type { DirtyPages } from './feature/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
 export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';
 export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
@@ -52,21 +52,21 @@ export type { HardwareInfo } from './iommu/hardware_info.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';
 export type { DirtyRange, Hwpt, HwptOptions } from './iommu/hwpt.ts';
 export type { CopyOptions, Ioas, PhysicalExtent } from './iommu/ioas.ts';
-export type { MapOptions } from './iommu/map_options.ts';
+export type { MapOptions } from './iommu/address_space.ts';
 export type { AddressSpace } from './iommu/address_space.ts';
-export type { ContainerSpace } from './iommu/container_space.ts';
-export { Container } from './group/container.ts';
-export type { Backend, BackendKind } from './device/backend.ts';
+export type { ContainerSpace } from './backend/container_space.ts';
+export { Container } from './backend/container.ts';
+export type { Backend, BackendKind } from './core/location.ts';
 export { Iommufd, type RlimitMode } from './iommu/iommufd.ts';
-export type { IovaRange } from './iommu/iova.ts';
+export type { IovaRange } from './core/iova.ts';
 export { IovaAllocator, type IovaAllocateOptions } from './iommu/iova_allocator.ts';
 export type { DmaMapping } from './iommu/mapping.ts';
 export type { PeerMapping, PeerMappingEvents } from './iommu/peer_mapping.ts';
 export { scatterList, type DmaSegment, type ScatterOptions } from './iommu/scatter_list.ts';
 export type { DmaFile } from './iommu/source.ts';
-export type { DeviceAddress, DeviceSpec } from './locate/address.ts';
+export type { DeviceAddress, DeviceSpec } from './core/location.ts';
 export type { DeviceFacts, UnreadEntry } from './locate/facts.ts';
-export type { CdevLocation, NodeLocation, SysfsDevice } from './locate/find_cdev.ts';
+export type { CdevLocation, NodeLocation, SysfsDevice } from './core/location.ts';
 export { FdChannel, type WaitOptions } from './handover/fd_channel.ts';
 export { FdListener, type ListenOptions } from './handover/fd_listener.ts';
 export type { FdMessage } from './handover/fd_message.ts';
@@ -87,13 +87,13 @@ export {
   type VmmOptions,
 } from './handover/vmm_arguments.ts';
 export type { ChannelOptions, PeerCredentials } from './handover/socket.ts';
-export { fromShared, type SharedObjects } from './from_shared.ts';
-export type { SharedToken, SharedTokens } from './shared_token.ts';
+export { fromShared, type SharedObjects } from './handover/from_shared.ts';
+export type { SharedToken, SharedTokens } from './core/shared_token.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
 export type { HotResetOwnership } from './reset/hot_reset_info.ts';
-export type { GroupLocation } from './locate/find_group.ts';
+export type { GroupLocation } from './core/location.ts';
 export type { RootOptions } from './locate/roots.ts';
 export type {
   Certainty,
@@ -107,8 +107,8 @@ export type {
   ReservedOverlap,
   VfioFacts,
   VfioReason,
-} from './reasons.ts';
-export { printable } from './printable.ts';
+} from './core/reasons.ts';
+export { printable } from './core/printable.ts';
 export type { PciRegionName, RegionSpec } from './region/find.ts';
 export type { RegionMapOptions } from './region/map.ts';
 export type { Block, MappedRegion, PollOptions, PollSyncOptions } from './region/mapped_region.ts';
@@ -119,7 +119,7 @@ export type { BarPlace, CapabilityPlace, PciCapability } from './pci/capabilitie
 export type { PciExtendedCapability } from './pci/extended.ts';
 export type { PciExpressRegisters } from './pci/express.ts';
 export type { PciBar, PciHeader, PciRom } from './pci/header.ts';
-export type * from './pci/register_values.ts';
+export * from './pci/register_values.ts';
 export type {
   ReadableRegister,
   Register,

@@ -1,6 +1,5 @@
 import type { OpenDeviceOptions, VfioDevice } from '../index.ts';
-import type { Invocation, Options } from './command.ts';
-import { usageError } from './usage.ts';
+import { type Invocation, type Options, usageError } from './command.ts';
 
 const backends = ['auto', 'cdev', 'group', 'compat', 'noiommu'] as const;
 

@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs';
 import {
+  type Backend,
   decodePciConfig,
   describeDevice,
-  VfioDevice,
-  type Backend,
   type OpenDeviceOptions,
+  VfioDevice,
 } from '../index.ts';
 import { aboutBackends, backendOption, openOptions } from './backend.ts';
-import { exitStatus, type Command, type Invocation } from './command.ts';
+import { type Command, exitStatus, type Invocation } from './command.ts';
 import { configText, hexDump } from './config_text.ts';
-import { jsonText } from './json.ts';
 import { systemPciIds } from './pci_ids.ts';
+import { jsonText } from './text.ts';
 
 export const config: Command = {
   name: 'config',

@@ -1,8 +1,7 @@
 import { VfioDevice } from '../index.ts';
 import { aboutBackends, backendOption, openOptions } from './backend.ts';
-import { exitStatus, type Command, type Invocation } from './command.ts';
-import { jsonText } from './json.ts';
-import { columns } from './text.ts';
+import { type Command, exitStatus, type Invocation } from './command.ts';
+import { columns, jsonText } from './text.ts';
 
 export const features: Command = {
   name: 'features',

@@ -1,15 +1,14 @@
 import {
   describeDevice,
   findCdev,
+  type OpenDeviceOptions,
   VfioDevice,
   VfioError,
-  type OpenDeviceOptions,
 } from '../index.ts';
 import { aboutBackends, backendOption, isByCdev, openOptions } from './backend.ts';
-import { exitStatus, type Command, type Invocation } from './command.ts';
+import { type Command, exitStatus, type Invocation } from './command.ts';
 import { hintOf } from './hints.ts';
-import { infoJson } from './info_json.ts';
-import type { InfoReport } from './info_report.ts';
+import { infoJson, type InfoReport } from './info_json.ts';
 import { infoText } from './info_text.ts';
 
 export const info: Command = {

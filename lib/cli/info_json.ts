@@ -1,7 +1,5 @@
-import type { RegionInfo } from '../index.ts';
-import type { InfoReport } from './info_report.ts';
-import { jsonText } from './json.ts';
-import { hex } from './text.ts';
+import type { Backend, CdevLocation, DeviceFacts, DeviceInfo, RegionInfo } from '../index.ts';
+import { hex, jsonText } from './text.ts';
 
 /** The report as JSON. Sizes and offsets are hex strings: a JSON number would lose bits of 64. */
 export function infoJson({ device, backend, cdev, group, info }: InfoReport): string {
@@ -23,4 +21,17 @@ export function infoJson({ device, backend, cdev, group, info }: InfoReport): st
 
 function regionJson({ index, name, size, offset, flags, capabilities }: RegionInfo): object {
   return { index, name, size: hex(size), offset: hex(offset), flags, capabilities };
+}
+
+/** What `vfio info` knows: sysfs's facts, and the kernel's where the device was opened. */
+export interface InfoReport {
+  device: DeviceFacts;
+  /** How it was opened, where it was. */
+  backend?: Backend | undefined;
+  /** null where the device has no VFIO driver or the kernel no cdevs. */
+  cdev: Omit<CdevLocation, 'device'> | null;
+  /** The node of its legacy group, where it was opened by that. */
+  group?: (Omit<CdevLocation, 'device'> & { why: string }) | undefined;
+  /** null where the device was not opened. */
+  info: DeviceInfo | null;
 }

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import type { DeviceCapability, DeviceInfo, RegionCapability } from '../index.ts';
-import type { InfoReport } from './info_report.ts';
+import type { InfoReport } from './info_json.ts';
 import { bytes, columns, hex } from './text.ts';
 
 /** The report for a person. */

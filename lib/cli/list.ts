@@ -1,8 +1,8 @@
 import { listDevices, type ListedDevice } from '../index.ts';
-import { exitStatus, type Command, type Invocation } from './command.ts';
-import { jsonText } from './json.ts';
+import { type Command, exitStatus, type Invocation } from './command.ts';
 import { listText } from './list_text.ts';
 import { systemPciIds } from './pci_ids.ts';
+import { jsonText } from './text.ts';
 
 export const list: Command = {
   name: 'list',

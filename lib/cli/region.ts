@@ -1,9 +1,8 @@
-import { VfioDevice, type Region } from '../index.ts';
+import { type Region, VfioDevice } from '../index.ts';
 import { aboutBackends, backendOption, openOptions } from './backend.ts';
-import { exitStatus, type Command, type Invocation, type Options } from './command.ts';
+import { type Command, exitStatus, type Invocation, type Options, usageError } from './command.ts';
 import { clearingBits, untaken } from './config_write.ts';
 import { hex } from './text.ts';
-import { usageError } from './usage.ts';
 
 const options: Options = {
   width: {

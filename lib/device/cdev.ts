@@ -1,19 +1,19 @@
-import { requireObject } from '../arguments.ts';
-import { callerPlace } from '../caller.ts';
-import { explained } from '../diagnose/explained.ts';
-import { VfioError } from '../errors.ts';
-import { FileDescriptor } from '../file_descriptor.ts';
-import { defineInspect } from '../inspect_handle.ts';
+import { bindNode, bindNodeSync } from '../backend/cdev_open.ts';
+import { cdevFromFd, type FromFdOptions } from '../backend/from_fd.ts';
+import { openDeviceNode, openDeviceNodeSync } from '../backend/late_node.ts';
+import type { DeviceNode } from '../backend/node.ts';
+import type { OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
+import { requireObject } from '../core/arguments.ts';
+import { callerPlace } from '../core/caller.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import { FileDescriptor } from '../core/file_descriptor.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
-import type { DeviceSpec } from '../locate/address.ts';
-import type { SysfsDevice } from '../locate/find_cdev.ts';
-import type { OwnedFd } from '../owned_fd.ts';
-import { bindNode, bindNodeSync } from './bind.ts';
-import { checkDeviceOptions, VfioDevice, type BindOptions } from './device.ts';
-import { cdevFromFd, type FromFdOptions } from './from_fd.ts';
-import { openDeviceNode, openDeviceNodeSync } from './late_node.ts';
-import type { DeviceNode } from './node.ts';
-import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
+import { VfioDevice } from './device.ts';
+import { type BindOptions, checkDeviceOptions } from './options.ts';
 
 /**
  * A device's node, open and proved by fstat to be the device that sysfs names, and not yet bound:

@@ -1,93 +1,47 @@
 import { EventEmitter } from 'node:events';
-import { requireBoolean, requireObject } from '../arguments.ts';
-import { callerPlace, type CallerPlace } from '../caller.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import type { Hwpt } from '../iommu/hwpt.ts';
-import type { AddressSpace } from '../iommu/address_space.ts';
-import { VfioError } from '../errors.ts';
-import { FileDescriptor } from '../file_descriptor.ts';
-import { Features, type FeatureInfo } from '../feature/features.ts';
-import { parseUuid } from '../feature/uuid.ts';
-import type { Container } from '../group/container.ts';
-import { setIoeventfd, type IoeventfdOptions } from '../feature/ioeventfd.ts';
+import type { Container } from '../backend/container.ts';
+import { boundFromFd, type DeviceFromFdOptions } from '../backend/from_fd.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import { ioctlOf } from '../core/call.ts';
+import { callerPlace, type CallerPlace } from '../core/caller.ts';
+import { VfioError } from '../core/errors.ts';
+import { FileDescriptor } from '../core/file_descriptor.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import type { Backend, DeviceSpec, SysfsDevice } from '../core/location.ts';
+import { throwIfAborted } from '../core/readiness.ts';
+import type { SharedToken } from '../core/shared_token.ts';
+import { allDone, closeAndThrow, closeSyncAndThrow, run, runSync } from '../core/steps.ts';
+import { tellError } from '../core/warnings.ts';
+import { type FeatureInfo, Features } from '../feature/features.ts';
+import { type IoeventfdOptions, setIoeventfd } from '../feature/ioeventfd.ts';
+import type { DeviceInfo } from '../info/decode.ts';
+import { decodeInfo, decodeIrqs, type RawDeviceInfo, readDeviceInfo } from '../info/read.ts';
 import type { Interrupt } from '../interrupt/interrupt.ts';
 import { Interrupts } from '../interrupt/interrupts.ts';
+import type { AddressSpace } from '../iommu/address_space.ts';
+import type { Hwpt } from '../iommu/hwpt.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
-import { PeerMaps } from '../iommu/peer_maps.ts';
-import type { DeviceSpec } from '../locate/address.ts';
-import type { SysfsDevice } from '../locate/find_cdev.ts';
+import { findRegion, type RegionSpec } from '../region/find.ts';
+import { OpenMappings, PeerMaps, type RegionOwner } from '../region/owner.ts';
+import { Region } from '../region/region.ts';
 import {
   hotResetDevice,
   hotResetDeviceSync,
-  planHotReset,
   type HotResetPlan,
+  planHotReset,
 } from '../reset/hot_reset.ts';
-import { dismiss, enrol } from '../reset/peers.ts';
 import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
-import { Resettable } from '../reset/resettable.ts';
-import type { SharedToken } from '../shared_token.ts';
-import { run, runSync } from '../steps.ts';
-import { tellError } from '../tell_error.ts';
-import { allDone, closeAndThrow, closeSyncAndThrow } from '../undo.ts';
-import type { Backend, BackendKind } from './backend.ts';
-import type { BeforeBindOption } from './before_bind.ts';
-import type { DeviceInfo } from './decode.ts';
-import { decodeInfo, decodeIrqs, readDeviceInfo, type RawDeviceInfo } from './info.ts';
-import { findRegion, type RegionSpec } from '../region/find.ts';
-import { OpenMappings, type RegionOwner } from '../region/owner.ts';
-import { Region } from '../region/region.ts';
-import { throwIfAborted } from '../until_aborted.ts';
+import { dismiss, enrol, Resettable } from '../reset/resettable.ts';
+import { armNotices, type DeviceEvents, type Notified } from './events.ts';
+import { openDevice, openDeviceSync } from './open.ts';
 import {
   applyBusMaster,
   applyBusMasterSync,
-  checkBusMaster,
-  type BusMasterOption,
-} from './bus_master.ts';
-import { boundFromFd, type DeviceFromFdOptions } from './from_fd.ts';
+  checkDeviceOptions,
+  type OpenDeviceOptions,
+  type OpenDeviceSyncOptions,
+} from './options.ts';
 import { PciFunction } from './pci_function.ts';
-import { checkWay, openDevice, openDeviceSync } from './open.ts';
-import { ioctlOf, type OpenedDevice } from './opened.ts';
-import { armNotices, type DeviceEvents, type Notified } from './notices.ts';
-import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
-
-/** How a device is bound. */
-export interface BindOptions {
-  /**
-   * Whether the device tells when somebody wants it back, and of its errors: it does unless this is
-   * false. See the events of {@link VfioDevice}.
-   */
-  requestEvents?: boolean | undefined;
-  /**
-   * The UUID that opens a virtual function whose physical function is on vfio-pci, and that one while
-   * virtual functions are in use. Kernels before 6.17 do not check it, which a process warning tells.
-   */
-  vfToken?: string | undefined;
-}
-
-/** How to open a device, whoever waits for it. */
-export interface DeviceOptions extends BindOptions, BusMasterOption {
-  /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
-  iommufd?: Iommufd | undefined;
-  /**
-   * Where to put the device's legacy group, which says that it is opened by that. Without it, such a
-   * device opens a container of its own, and closes it.
-   */
-  container?: Container | undefined;
-  /**
-   * How to open the device. `auto`, the default: by its `cdev` and an iommufd; where the kernel has
-   * none, by its legacy `group` and a type1 container. `compat`: by its group, with an iommufd for a
-   * container. `noiommu`: a device without an IOMMU, whose DMA reaches all memory, by its cdev (Linux
-   * 7.3) or its group. The last two are never chosen by `auto`.
-   */
-  backend?: 'auto' | BackendKind | undefined;
-}
-
-/** How to open a device. */
-export interface OpenDeviceOptions extends OpenOptions, DeviceOptions, BeforeBindOption {}
-
-/** As {@link OpenDeviceOptions}, without a signal. */
-export interface OpenDeviceSyncOptions
-  extends OpenSyncOptions, DeviceOptions, BeforeBindOption<void> {}
 
 /**
  * A VFIO device, bound to an iommufd or in a container: open in the kernel's sense, and this program's
@@ -595,14 +549,4 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   #tell(error: Error): void {
     tellError(this, error, 'VFIO_DEVICE_ERROR');
   }
-}
-
-/** @throws TypeError for what no device can be opened with; the node's own options are checked there */
-export function checkDeviceOptions(options: DeviceOptions & { beforeBind?: unknown }): void {
-  requireObject('options', options);
-  const { requestEvents, vfToken } = options;
-  checkWay(options);
-  requireBoolean('requestEvents', requestEvents);
-  checkBusMaster(options);
-  if (vfToken !== undefined) parseUuid('vfToken', vfToken);
 }

@@ -1,15 +1,21 @@
-import { invalidType, outOfRange, requireBoolean } from '../arguments.ts';
-import { callerPlace, type CallerPlace } from '../caller.ts';
-import { escapeControls } from '../controls.ts';
-import { messageOf } from '../errors.ts';
-import type { DeviceSpec } from '../locate/address.ts';
+import { requirePlatform } from '../addon.ts';
+import {
+  checkSignal,
+  checkTimeout,
+  invalidType,
+  outOfRange,
+  requireBoolean,
+} from '../core/arguments.ts';
+import { callerPlace, type CallerPlace } from '../core/caller.ts';
+import { escapeControls } from '../core/controls.ts';
+import { messageOf } from '../core/errors.ts';
+import type { DeviceSpec } from '../core/location.ts';
+import { abortReason, throwIfAborted } from '../core/readiness.ts';
+import { closeAndThrow } from '../core/steps.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
-import { requirePlatform } from '../platform.ts';
-import { closeAndThrow } from '../undo.ts';
-import { abortReason, throwIfAborted } from '../until_aborted.ts';
-import { checkDeviceOptions, VfioDevice, type OpenDeviceOptions } from './device.ts';
-import { checkSignal, checkTimeout } from './open_options.ts';
+import { VfioDevice } from './device.ts';
+import { checkDeviceOptions, type OpenDeviceOptions } from './options.ts';
 
 /** How to open many devices. */
 export interface OpenDevicesOptions extends OpenDeviceOptions {
@@ -53,11 +59,13 @@ export function openDevices(
   specs: readonly DeviceSpec[],
   options: OpenDevicesOptions & { settle: true },
 ): Promise<PromiseSettledResult<VfioDevice>[]>;
+
 /** Opens many devices at once: all, or none. */
 export function openDevices(
   specs: readonly DeviceSpec[],
   options?: OpenDevicesOptions & { settle?: false | undefined },
 ): Promise<VfioDevice[]>;
+
 export async function openDevices(
   specs: readonly DeviceSpec[],
   options: OpenDevicesOptions = {},

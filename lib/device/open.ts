@@ -1,36 +1,18 @@
-import { invalidType, invalidValue } from '../arguments.ts';
-import { fs } from '../builtins.ts';
-import type { CallerPlace } from '../caller.ts';
-import { VfioError } from '../errors.ts';
-import { Container } from '../group/container.ts';
-import { openByGroup, openByGroupSync } from '../group/open.ts';
-import type { Iommufd } from '../iommu/iommufd.ts';
-import type { DeviceSpec } from '../locate/address.ts';
-import { findCdev, type NodeLocation } from '../locate/find_cdev.ts';
+import { bindNode, bindNodeSync } from '../backend/cdev_open.ts';
+import { openByGroup, openByGroupSync } from '../backend/group_open.ts';
+import { requireIsolation } from '../backend/kinds.ts';
+import { cdevs, type NodeKind, openNodeOf, openNodeOfSync } from '../backend/late_node.ts';
+import type { OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import { fs } from '../core/builtins.ts';
+import type { CallerPlace } from '../core/caller.ts';
+import { VfioError } from '../core/errors.ts';
+import type { BackendKind, DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
+import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
+import { findCdev } from '../locate/find_cdev.ts';
 import { findGroup } from '../locate/find_group.ts';
-import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
-import { closeAndThrow, closeSyncAndThrow } from '../undo.ts';
-import { checkBackend, type BackendKind } from './backend.ts';
-import {
-  callBeforeBind,
-  callBeforeBindSync,
-  checkBeforeBind,
-  type UnboundNode,
-} from './before_bind.ts';
-import { bindNode, bindNodeSync, checkIommufd } from './bind.ts';
-import { requireIsolation } from './isolation.ts';
-import { cdevs, openNodeOf, openNodeOfSync, type NodeKind } from './late_node.ts';
-import type { OpenedDevice } from './opened.ts';
-import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
-
-/** What says which way to take to a device. */
-export interface WayOptions<Result = unknown> {
-  beforeBind?: ((node: UnboundNode) => Result) | undefined;
-  backend?: 'auto' | BackendKind | undefined;
-  iommufd?: Iommufd | undefined;
-  container?: Container | undefined;
-  vfToken?: string | undefined;
-}
+import { type RootOptions, rootsOf } from '../locate/roots.ts';
+import { callBeforeBind, callBeforeBindSync, type WayOptions } from './options.ts';
 
 /** A way to a device. */
 type Way =
@@ -38,29 +20,6 @@ type Way =
   | { by: 'cdev'; kind: 'cdev' | 'noiommu'; why: string }
   /** By the node of its group. */
   | { by: 'group'; kind: Exclude<BackendKind, 'cdev'>; why: string };
-
-/** @throws TypeError for what is of the wrong type, and for what does not go together */
-export function checkWay(options: Omit<WayOptions, 'beforeBind'> & { beforeBind?: unknown }): void {
-  const { backend, iommufd, container, beforeBind } = options;
-  checkBackend(backend);
-  checkIommufd(iommufd);
-  checkBeforeBind(options);
-  if (container !== undefined && !Container.isContainer(container)) {
-    throw invalidType('container', 'a Container', container);
-  }
-  if (beforeBind !== undefined && (container || backend === 'group' || backend === 'compat')) {
-    throw invalidValue('beforeBind', 'absent where the device is opened by its group', beforeBind);
-  }
-  if (iommufd && container) {
-    throw invalidValue('container', 'absent where iommufd is given', container);
-  }
-  if (container && (backend === 'cdev' || backend === 'compat')) {
-    throw invalidValue('backend', "'group' or 'noiommu' where container is given", backend);
-  }
-  if (iommufd && backend === 'group') {
-    throw invalidValue('backend', "'cdev', 'compat' or 'noiommu' where iommufd is given", backend);
-  }
-}
 
 /** Opens a device by the backend that is asked for, or by the first that the kernel has. */
 export async function openDevice(

@@ -1,19 +1,19 @@
-import { invalidType, invalidValue } from '../arguments.ts';
-import { VfioError } from '../errors.ts';
-import { defineInspect } from '../inspect_handle.ts';
+import { invalidType, invalidValue } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
+import type { DeviceInfo } from '../info/decode.ts';
+import { powerControlFields } from '../pci/capabilities.ts';
 import { decodePciConfig, type PciConfig } from '../pci/config.ts';
 import { decodeFields } from '../pci/fields.ts';
 import { commandFields, responds } from '../pci/header.ts';
 import type { PciCommand } from '../pci/register_values.ts';
-import { powerControlFields } from '../pci/capabilities.ts';
 import { standardChain } from '../pci/walk.ts';
-import { noAnswerError } from '../region/failure.ts';
+import { noAnswerError } from '../region/access_errors.ts';
 import { findRegion } from '../region/find.ts';
 import type { RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
-import { placeOf, writeBytes, type RegionPlace } from '../region/transfer.ts';
-import { run, runSync, type Steps } from '../steps.ts';
-import type { DeviceInfo } from './decode.ts';
+import { placeOf, type RegionPlace, writeBytes } from '../region/transfer.ts';
 
 /** States that a device can be put into; D3cold takes its power away and is the platform's. */
 export type PciPowerState = 'D0' | 'D1' | 'D2' | 'D3hot';

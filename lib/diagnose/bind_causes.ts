@@ -1,15 +1,13 @@
-import type { VfioError } from '../errors.ts';
-import type { SysfsDevice } from '../locate/find_cdev.ts';
+import type { VfioError } from '../core/errors.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import type { Cause, Certainty, GroupMember, Holding } from '../core/reasons.ts';
+import type { Hidden } from '../core/words.ts';
 import type { Reading } from '../locate/folders.ts';
-import type { Hidden } from '../locate/shown.ts';
 import { readAttribute, readLinkText } from '../locate/sysfs.ts';
-import type { Cause, Certainty, GroupMember, Holding } from '../reasons.ts';
-import { sysfsAbsent } from './device_causes.ts';
+import { sysfsAbsent, tokenCause } from './device_causes.ts';
 import { groupOf, type IommuGroup, type Member } from './group.ts';
 import { notSearched } from './holders.ts';
-import type { Subject } from './subject.ts';
-import type { Suspicion } from './suspicion.ts';
-import { tokenCause } from './token_cause.ts';
+import type { Subject, Suspicion } from './subject.ts';
 
 /** A descriptor that a group gave for a device has no node. */
 const legacyDevice = 'anon_inode:[vfio-device]';

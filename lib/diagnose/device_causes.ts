@@ -1,12 +1,13 @@
-import type { VfioError } from '../errors.ts';
+import type { VfioError } from '../core/errors.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import type { Cause } from '../core/reasons.ts';
+import type { Hidden } from '../core/words.ts';
 import { canonicalOn } from '../locate/address.ts';
-import { isPresent, sameElsewhere, type SysfsDevice } from '../locate/find_cdev.ts';
-import { hiddenDevice, hiddenFolder, hiddenNumbers, type Hidden } from '../locate/shown.ts';
+import { isPresent, sameElsewhere } from '../locate/find_cdev.ts';
+import { hiddenDevice, hiddenFolder, hiddenNumbers } from '../locate/shown.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
-import type { Cause } from '../reasons.ts';
 import { isBridge } from './group.ts';
 import { hostUses } from './host_uses.ts';
-import { removalCause } from './removal.ts';
 import type { Subject } from './subject.ts';
 
 /** What of sysfs is not to be seen, where the error comes from that. */
@@ -82,4 +83,38 @@ function noCdev({ sysfsPath }: SysfsDevice): Cause {
   const noiommu = readAttribute(`${sysfsPath}/iommu_group/name`) === 'vfio-noiommu';
   const { release } = process.getBuiltinModule('node:os');
   return { reason: 'no-cdev', certainty: 'certain', facts: { release: release(), noiommu } };
+}
+
+/** The token was missing, or another: a virtual function's is that of its physical function. */
+export function tokenCause({ sysfsPath, address }: SysfsDevice): Cause<'vf-token-required'> {
+  const physicalFunction = readLinkName(`${sysfsPath}/physfn`) ?? address;
+  return { reason: 'vf-token-required', certainty: 'certain', facts: { physicalFunction } };
+}
+
+/**
+ * Whether a device is being taken from its driver, which a VFIO driver does not let go of before the
+ * device is closed. Meanwhile the link to the driver is gone, and the kernel still names it.
+ */
+export function removalCause(device: SysfsDevice): Cause<'being-removed'> | undefined {
+  const { bus, address, sysfsPath } = device;
+  if (readLinkName(`${sysfsPath}/driver`) !== undefined) return undefined;
+  const driver = /^DRIVER=(.+)$/m.exec(readAttribute(`${sysfsPath}/uevent`) ?? '')?.[1];
+  if (driver === undefined) return undefined;
+  return { reason: 'being-removed', certainty: 'certain', facts: { bus, address, driver } };
+}
+
+/**
+ * Who else has the line of a device's INTx. vfio-pci shares a line where the device can be masked by its
+ * Command register, and wants it for itself otherwise.
+ */
+export function intxCause(device: SysfsDevice, sysfsRoot: string): Cause<'intx-line-taken'> {
+  const line = Number(readAttribute(`${device.sysfsPath}/irq`) ?? 0);
+  const actions = readAttribute(`${sysfsRoot}/kernel/irq/${line}/actions`) ?? '';
+  const others = actions.split(',').filter((name) => name !== '');
+  const parameter = readAttribute(`${sysfsRoot}/module/vfio_pci/parameters/nointxmask`);
+  return {
+    reason: 'intx-line-taken',
+    certainty: others.length > 0 ? 'certain' : 'likely',
+    facts: { address: device.address, line, others, nointxmask: parameter === 'Y' },
+  };
 }

@@ -1,14 +1,13 @@
-import { VfioError } from '../errors.ts';
-import { run, runSync, type Reading } from '../locate/folders.ts';
-import type { Cause } from '../reasons.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import type { Cause } from '../core/reasons.ts';
+import { type Reading, run, runSync } from '../locate/folders.ts';
 import { bindCause } from './bind_causes.ts';
 import { deviceCause, hiddenCause } from './device_causes.ts';
-import { explained } from './explained.ts';
 import { groupCause, groupNodeCause } from './group_causes.ts';
 import { findHolders } from './holders.ts';
 import { nodeCause } from './node_causes.ts';
-import type { Subject } from './subject.ts';
-import type { Suspicion } from './suspicion.ts';
+import type { Subject, Suspicion } from './subject.ts';
 
 /** Whoever waits for a device gets the error after so many milliseconds, found out or not. */
 const mostMilliseconds = 250;

@@ -1,8 +1,8 @@
-import type { SysfsDevice } from '../locate/find_cdev.ts';
-import { readFolders, type FolderContents, type Reading } from '../locate/folders.ts';
-import type { Hidden } from '../locate/shown.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import type { GroupMember } from '../core/reasons.ts';
+import type { Hidden } from '../core/words.ts';
+import { type FolderContents, readFolders, type Reading } from '../locate/folders.ts';
 import { listNames, readLinkName } from '../locate/sysfs.ts';
-import type { GroupMember } from '../reasons.ts';
 import { hostUses } from './host_uses.ts';
 
 /** An IOMMU group, as sysfs shows it. */

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
-import type { VfioError } from '../errors.ts';
+import type { VfioError } from '../core/errors.ts';
+import type { Cause } from '../core/reasons.ts';
 import type { Reading } from '../locate/folders.ts';
-import type { Cause } from '../reasons.ts';
 import {
   heldByCdev,
   heldByGroup,
@@ -10,10 +10,9 @@ import {
   numbersOf,
   refusedGroup,
 } from './bind_causes.ts';
+import { tokenCause } from './device_causes.ts';
 import { groupOf, membersIn } from './group.ts';
-import type { Subject } from './subject.ts';
-import type { Suspicion } from './suspicion.ts';
-import { tokenCause } from './token_cause.ts';
+import type { Subject, Suspicion } from './subject.ts';
 
 /** What a group or its container refuses (drivers/vfio/group.c, container.c). */
 export function* groupCause(error: VfioError, subject: Subject): Reading<Suspicion | undefined> {

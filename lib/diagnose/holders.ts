@@ -1,7 +1,7 @@
-import { binding } from '../binding.ts';
-import { checkList } from '../call.ts';
+import { binding } from '../core/binding.ts';
+import { checkList } from '../core/call.ts';
+import type { Holder, Holding } from '../core/reasons.ts';
 import { listNames, readAttribute } from '../locate/sysfs.ts';
-import type { Holder, Holding } from '../reasons.ts';
 
 /** What the descriptors of a holder lead to. */
 export interface Search {

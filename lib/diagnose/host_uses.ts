@@ -1,7 +1,7 @@
-import { fs } from '../builtins.ts';
-import type { Roots } from '../locate/roots.ts';
+import { fs } from '../core/builtins.ts';
+import type { Roots } from '../core/location.ts';
+import type { HostUse } from '../core/reasons.ts';
 import { listNames, readAttribute, readLinkText, undefinedIfMissing } from '../locate/sysfs.ts';
-import type { HostUse } from '../reasons.ts';
 
 const kinds = ['block', 'net', 'drm'] as const;
 

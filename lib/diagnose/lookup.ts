@@ -1,8 +1,7 @@
-import type { DeviceSpec } from '../locate/address.ts';
-import { describeDevice as describe } from '../locate/describe.ts';
-import type { DeviceFacts } from '../locate/facts.ts';
-import { findCdev as find, type CdevLocation } from '../locate/find_cdev.ts';
-import { rootsOf, type RootOptions } from '../locate/roots.ts';
+import type { CdevLocation, DeviceSpec } from '../core/location.ts';
+import { describeDevice as describe, type DeviceFacts } from '../locate/facts.ts';
+import { findCdev as find } from '../locate/find_cdev.ts';
+import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { explainSync } from './explain.ts';
 import { subjectOf } from './subject.ts';
 

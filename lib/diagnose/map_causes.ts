@@ -1,7 +1,6 @@
-import type { VfioError } from '../errors.ts';
+import type { VfioError } from '../core/errors.ts';
+import type { Cause, IovaBounds, IovaExtent, ReservedOverlap, VfioFacts } from '../core/reasons.ts';
 import { readAttribute } from '../locate/sysfs.ts';
-import type { Cause, IovaBounds, IovaExtent, ReservedOverlap } from '../reasons.ts';
-import { memlock } from './memlock.ts';
 
 /** What an address space says of itself, asked only after a failure. */
 export interface Bounds {
@@ -136,3 +135,49 @@ function overlapping(mapped: IovaExtent[], { iova, length }: IovaExtent): IovaEx
 }
 
 const extentOf = ({ iova, length }: IovaExtent): IovaExtent => ({ iova, length });
+
+/** CAP_IPC_LOCK, whose owner is not counted. */
+const ipcLock = 1n << 14n;
+
+/** The limit on pinned memory and what this process has; nothing where it has no limit. */
+export function memlock(
+  needed: bigint,
+  counted: 'user' | 'process',
+  proc = '/proc/self',
+): VfioFacts['memlock-limit'] | undefined {
+  const status = readAttribute(`${proc}/status`) ?? '';
+  const capabilities = /^CapEff:\s*([\da-f]+)/m.exec(status)?.[1] ?? '0';
+  if ((BigInt(`0x${capabilities}`) & ipcLock) !== 0n) return undefined;
+  const limits = readAttribute(`${proc}/limits`) ?? '';
+  const limit = /^Max locked memory\s+(\d+)/m.exec(limits)?.[1];
+  if (limit === undefined) return undefined;
+  // A container's are counted as if they were locked by mlock().
+  const line = counted === 'user' ? /^VmPin:\s*(\d+) kB/m : /^VmLck:\s*(\d+) kB/m;
+  const pinned = line.exec(status)?.[1] ?? '0';
+  return { needed, limit: BigInt(limit), pinned: BigInt(pinned) * 1024n, counted };
+}
+
+/**
+ * Why memory of huge pages could not be had. The kernel reserves pages when it maps a file of them (ENOMEM),
+ * and takes them when they are touched: what is refused then, though it was reserved, is over a limit of
+ * the cgroup.
+ */
+export function hugePageCause(
+  { code, syscall }: VfioError,
+  { size, pageSize }: { size: number; pageSize?: number | undefined },
+  sysfsRoot = '/sys',
+): Cause | undefined {
+  if (pageSize === undefined) return undefined;
+  if (code === 'EFAULT' && syscall === 'madvise') {
+    return { reason: 'hugetlb-limit', certainty: 'likely', facts: { size, pageSize } };
+  }
+  if (code !== 'ENOMEM' || syscall !== 'mmap') return undefined;
+  const folder = `${sysfsRoot}/kernel/mm/hugepages/hugepages-${pageSize / 1024}kB`;
+  const count = (name: string): number => Number(readAttribute(`${folder}/${name}`));
+  const total = count('nr_hugepages');
+  const free = count('free_hugepages') - count('resv_hugepages');
+  const needed = Math.ceil(size / pageSize);
+  if (!(free < needed)) return undefined;
+  const facts = { pageSize, needed, free, total, parameter: `${folder}/nr_hugepages` };
+  return { reason: 'too-few-huge-pages', certainty: 'certain', facts };
+}

@@ -1,15 +1,15 @@
-import { basename } from 'node:path';
-import { fs } from '../builtins.ts';
-import type { VfioError } from '../errors.ts';
+import type { Stats } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { fs } from '../core/builtins.ts';
+import type { VfioError } from '../core/errors.ts';
+import type { Roots } from '../core/location.ts';
+import type { Cause, Ownership } from '../core/reasons.ts';
 import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
-import type { Roots } from '../locate/roots.ts';
 import { hiddenFolder, hiddenNumbers, hiddenSysfs } from '../locate/shown.ts';
 import { miscNumbers, readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
-import type { Cause } from '../reasons.ts';
 import { sysfsAbsent } from './device_causes.ts';
 import { noRawioCause } from './group_causes.ts';
-import { permissionCause } from './permission.ts';
 import type { Subject } from './subject.ts';
 
 /** Why a node could not be opened, or is not the one that sysfs names. */
@@ -121,4 +121,50 @@ function isInSysfs(sysfsRoot: string, numbers: string): boolean {
 function numbersAt(path: string): string | undefined {
   const stat = undefinedIfMissing('stat', path, () => fs.statSync(path, { bigint: true }));
   return stat?.isCharacterDevice() === true ? numbersOf(stat) : undefined;
+}
+
+/** Why opening a file answered EACCES: the first of its folders, or the file, that shuts us out. */
+export function permissionCause(path: string): Cause {
+  for (const folder of foldersTo(path)) {
+    const stat = fs.statSync(folder);
+    if (!grants(stat, 0o1)) return noPermission(folder, stat);
+  }
+  const stat = fs.statSync(path);
+  if (!grants(stat, 0o6)) return noPermission(path, stat);
+  const facts = { path, ...ownershipOf(stat) };
+  return { reason: 'denied-by-policy', certainty: 'likely', facts };
+}
+
+function noPermission(path: string, stat: Stats): Cause {
+  const facts = { path, ...ownershipOf(stat) };
+  return { reason: 'no-permission', certainty: 'certain', facts };
+}
+
+/** From the root down. */
+function foldersTo(path: string): string[] {
+  const parent = dirname(path);
+  return parent === path ? [path] : [...foldersTo(parent), parent];
+}
+
+/** Whether the mode gives this process all of `bits` (4 read, 2 write, 1 search). */
+function grants({ mode, uid, gid }: Stats, bits: number): boolean {
+  const user = process.geteuid?.();
+  if (user === 0) return true;
+  if (user === uid) return ((mode >> 6) & bits) === bits;
+  const isInGroup = groups().includes(gid);
+  return ((isInGroup ? mode >> 3 : mode) & bits) === bits;
+}
+
+function groups(): number[] {
+  return [...new Set([process.getegid?.() ?? -1, ...(process.getgroups?.() ?? [])])];
+}
+
+function ownershipOf({ mode, uid, gid }: Stats): Ownership {
+  return {
+    mode: (mode & 0o7777).toString(8).padStart(4, '0'),
+    owner: uid,
+    group: gid,
+    uid: process.geteuid?.() ?? -1,
+    gids: groups(),
+  };
 }

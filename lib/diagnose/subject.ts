@@ -1,12 +1,8 @@
-import { VfioError } from '../errors.ts';
-import type { DeviceSpec } from '../locate/address.ts';
-import {
-  findCdev,
-  locateDevice,
-  type NodeLocation,
-  type SysfsDevice,
-} from '../locate/find_cdev.ts';
-import type { Roots } from '../locate/roots.ts';
+import { VfioError } from '../core/errors.ts';
+import type { DeviceSpec, NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
+import type { Cause, Holding } from '../core/reasons.ts';
+import { findCdev, locateDevice } from '../locate/find_cdev.ts';
+import type { Search } from './holders.ts';
 
 /** What could not be opened, as far as it is known. */
 export interface Subject {
@@ -37,4 +33,16 @@ function orUndefined<T>(look: () => T): T | undefined {
     if (error instanceof VfioError) return undefined;
     throw error;
   }
+}
+
+/** What a failure seems to come from, and what would tell more. */
+export interface Suspicion {
+  /** What is said where nobody looks further. */
+  cause: Cause;
+  /** Whose descriptors to look for. */
+  search?: Search | undefined;
+  /** What is said once they were looked for. */
+  settle?: ((found: Holding) => Cause) | undefined;
+  /** What to look for where nobody was found. */
+  otherwise?: Suspicion;
 }

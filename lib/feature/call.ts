@@ -1,8 +1,8 @@
-import type { Answer, NativeFd } from '../binding.ts';
-import { check, type CallName } from '../call.ts';
-import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
-import { VfioError } from '../errors.ts';
-import { call, type Steps } from '../steps.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import type { Answer, NativeFd } from '../core/binding.ts';
+import { type CallName, check, ioctlOf } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { call, type Steps } from '../core/steps.ts';
 import { featureNames } from './names.ts';
 
 /** VFIO_DEVICE_FEATURE_GET and so on. */

@@ -1,8 +1,8 @@
-import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
-import type { NativeFd } from '../binding.ts';
-import { check, type CallName } from '../call.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
+import { invalidType, invalidValue, outOfRange } from '../core/arguments.ts';
+import type { NativeFd } from '../core/binding.ts';
+import { type CallName, check } from '../core/call.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
 import type { FeatureCalls } from './call.ts';
 import { Dmabuf } from './dmabuf.ts';
 

@@ -1,8 +1,7 @@
-import { invalidType, outOfRange, requireObject } from '../arguments.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
-import { noData, operation, type FeatureCalls } from './call.ts';
-import { checkUnsigned } from './dmabuf.ts';
+import { checkUnsigned, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { type FeatureCalls, noData, operation } from './call.ts';
 import { feature } from './names.ts';
 
 /** A range of I/O virtual addresses. */

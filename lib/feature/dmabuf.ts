@@ -1,8 +1,8 @@
-import { invalidType, outOfRange, requireObject } from '../arguments.ts';
-import type { NativeFd } from '../binding.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { OwnedFd } from '../owned_fd.ts';
-import { call, type Steps } from '../steps.ts';
+import { checkUnsigned, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import type { NativeFd } from '../core/binding.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { OwnedFd } from '../core/owned_fd.ts';
+import { call, type Steps } from '../core/steps.ts';
 import type { FeatureCalls } from './call.ts';
 import { feature } from './names.ts';
 
@@ -74,18 +74,4 @@ function checkRanges(ranges: unknown): bigint[] {
     const { offset, length } = range as { offset?: unknown; length?: unknown };
     return [checkUnsigned('offset', offset), checkUnsigned('length', length)];
   });
-}
-
-/** An unsigned number of 64 bits. @throws TypeError, RangeError */
-export function checkUnsigned(name: string, value: unknown): bigint {
-  const expected = 'an integer from 0 to 2^64 - 1';
-  if (typeof value !== 'number' && typeof value !== 'bigint') {
-    throw invalidType(name, expected, value);
-  }
-  if (typeof value === 'number' && !Number.isSafeInteger(value)) {
-    throw outOfRange(name, expected, value);
-  }
-  const big = BigInt(value);
-  if (big >= 0n && big < 1n << 64n) return big;
-  throw outOfRange(name, expected, value);
 }

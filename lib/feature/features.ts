@@ -1,17 +1,22 @@
-import { invalidType, invalidValue, outOfRange, requireBytes } from '../arguments.ts';
-import type { OpenedDevice } from '../device/opened.ts';
-import { littleEndian } from '../device/capabilities.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import type { PeerMaps } from '../iommu/peer_maps.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import {
+  invalidType,
+  invalidValue,
+  outOfRange,
+  parseUuid,
+  requireBytes,
+} from '../core/arguments.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { littleEndian } from '../core/structs.ts';
+import type { PeerMaps } from '../region/owner.ts';
 import { FeatureCalls, noData, operation } from './call.ts';
 import { Display } from './display.ts';
 import { DmaLogging } from './dma_logging.ts';
 import { Dmabuf } from './dmabuf.ts';
 import { LowPower } from './low_power.ts';
 import { Migration } from './migration.ts';
-import { feature, featureNames, type FeatureName } from './names.ts';
-import { parseUuid } from './uuid.ts';
+import { feature, type FeatureName, featureNames } from './names.ts';
 
 /** What can be done with a feature. */
 export type FeatureOperation = 'get' | 'set';

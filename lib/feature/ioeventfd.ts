@@ -1,13 +1,12 @@
-import { invalidValue, outOfRange, requireObject } from '../arguments.ts';
-import { check } from '../call.ts';
-import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
-import type { DeviceInfo } from '../device/decode.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import { checkUnsigned, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
+import { check, ioctlOf } from '../core/call.ts';
+import { call, type Steps } from '../core/steps.ts';
+import type { DeviceInfo } from '../info/decode.ts';
 import { checkEventfd } from '../interrupt/arguments.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import { checkRange } from '../region/checks.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
-import { call, type Steps } from '../steps.ts';
-import { checkUnsigned } from './dmabuf.ts';
 
 /** A write that the kernel makes whenever an eventfd is signalled. */
 export interface IoeventfdOptions {

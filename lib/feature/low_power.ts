@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events';
-import { requireBoolean, requireObject } from '../arguments.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import type { PeerMaps } from '../iommu/peer_maps.ts';
+import { requireBoolean, requireObject } from '../core/arguments.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
-import { noData, operation, type FeatureCalls } from './call.ts';
+import type { PeerMaps } from '../region/owner.ts';
+import { type FeatureCalls, noData, operation } from './call.ts';
 import { feature } from './names.ts';
 
 /** What is told of low power. */

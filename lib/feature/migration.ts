@@ -1,12 +1,16 @@
-import { invalidValue } from '../arguments.ts';
-import type { NativeFd } from '../binding.ts';
-import { badAnswer, littleEndian } from '../device/capabilities.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { OwnedFd } from '../owned_fd.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
-import { noData, operation, type FeatureCalls } from './call.ts';
-import type { MigrationSink, MigrationSource } from './migration_data.ts';
-import { migrationSink, migrationSource } from './migration_data.ts';
+import { invalidValue } from '../core/arguments.ts';
+import type { NativeFd } from '../core/binding.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { OwnedFd } from '../core/owned_fd.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { badAnswer, littleEndian } from '../core/structs.ts';
+import { type FeatureCalls, noData, operation } from './call.ts';
+import {
+  type MigrationSink,
+  migrationSink,
+  type MigrationSource,
+  migrationSource,
+} from './migration_data.ts';
 import { feature } from './names.ts';
 
 /** See enum vfio_device_mig_state in linux/vfio.h for what a device does in each. */

@@ -1,11 +1,10 @@
 import type { Readable, Writable } from 'node:stream';
-import { binding } from '../binding.ts';
-import { check } from '../call.ts';
-import type { VfioError } from '../errors.ts';
-import { systemError } from '../errors.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import type { OwnedFd } from '../owned_fd.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
+import { binding } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import { systemError, type VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
 
 /** Bytes of one read of the kernel. */
 const chunk = 1 << 20;

@@ -1,27 +1,31 @@
-import { invalidType, outOfRange, requireBytes, requireObject } from '../arguments.ts';
-import { binding, type NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
-import { callerPlace, type CallerPlace } from '../caller.ts';
-import { checkSignal } from '../device/open_options.ts';
-import { VfioError } from '../errors.ts';
-import { numberOfFd, takeFd, type FileDescriptor } from '../file_descriptor.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { Turns } from '../turns.ts';
-import { OwnedFd } from '../owned_fd.ts';
-import { requirePlatform } from '../platform.ts';
-import { discard, FdMessage } from './fd_message.ts';
-import { Readiness, readable, writable } from '../readiness.ts';
-import { checkPath } from './socket_path.ts';
-import { throwIfAborted, untilAborted } from '../until_aborted.ts';
+import { requirePlatform } from '../addon.ts';
 import {
+  checkSignal,
+  invalidType,
+  outOfRange,
+  requireBytes,
+  requireObject,
+} from '../core/arguments.ts';
+import { binding, type NativeFd } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import { type CallerPlace, callerPlace } from '../core/caller.ts';
+import { VfioError } from '../core/errors.ts';
+import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { Turns } from '../core/mutex.ts';
+import { OwnedFd } from '../core/owned_fd.ts';
+import { readable, Readiness, throwIfAborted, untilAborted, writable } from '../core/readiness.ts';
+import { discard, FdMessage } from './fd_message.ts';
+import {
+  type ChannelOptions,
+  checkPath,
+  type Limits,
   limitsOf,
   mostFds,
+  type PeerCredentials,
   peerOf,
   receiveFrom,
   sendTo,
-  type ChannelOptions,
-  type Limits,
-  type PeerCredentials,
 } from './socket.ts';
 
 /** How to wait for a peer. */

@@ -1,17 +1,15 @@
-import { requireObject } from '../arguments.ts';
-import { binding, type NativeFd } from '../binding.ts';
-import { fs } from '../builtins.ts';
-import { check } from '../call.ts';
-import { callerPlace } from '../caller.ts';
-import { defineInspect } from '../inspect_handle.ts';
+import { requirePlatform } from '../addon.ts';
+import { checkWhole, requireObject } from '../core/arguments.ts';
+import { binding, type NativeFd } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
+import { check } from '../core/call.ts';
+import { callerPlace } from '../core/caller.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { OwnedFd } from '../core/owned_fd.ts';
+import { readable, Readiness, throwIfAborted } from '../core/readiness.ts';
 import { undefinedIfMissing } from '../locate/sysfs.ts';
-import { OwnedFd } from '../owned_fd.ts';
-import { requirePlatform } from '../platform.ts';
 import { FdChannel, signalOf, type WaitOptions } from './fd_channel.ts';
-import { Readiness, readable } from '../readiness.ts';
-import { throwIfAborted } from '../until_aborted.ts';
-import { checkPath } from './socket_path.ts';
-import { checkWhole, limitsOf, type ChannelOptions, type Limits } from './socket.ts';
+import { type ChannelOptions, checkPath, type Limits, limitsOf } from './socket.ts';
 
 /** How to listen. */
 export interface ListenOptions extends ChannelOptions {

@@ -1,6 +1,6 @@
-import { binding, type NativeFd } from '../binding.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { FileDescriptor } from '../file_descriptor.ts';
+import { binding, type NativeFd } from '../core/binding.ts';
+import { FileDescriptor } from '../core/file_descriptor.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
 
 /** A message that was received: its bytes, and the descriptors that came with it. */
 export class FdMessage {

@@ -1,16 +1,16 @@
-import { invalidType, requireObject } from '../arguments.ts';
-import { util } from '../builtins.ts';
-import { callerPlace } from '../caller.ts';
-import { inspectFd, nodeOf, requireBound, takenCdev, type Inspected } from '../device/from_fd.ts';
+import { type Inspected, inspectFd, nodeOf, requireBound, takenCdev } from '../backend/from_fd.ts';
+import { invalidType, requireObject } from '../core/arguments.ts';
+import { util } from '../core/builtins.ts';
+import { callerPlace } from '../core/caller.ts';
+import { VfioError } from '../core/errors.ts';
+import { FileDescriptor } from '../core/file_descriptor.ts';
+import type { DeviceAddress, DeviceSpec } from '../core/location.ts';
+import { closeSyncAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
-import { VfioError } from '../errors.ts';
-import { FileDescriptor } from '../file_descriptor.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
-import type { DeviceAddress, DeviceSpec } from '../locate/address.ts';
 import { parseSpec } from '../locate/resolve.ts';
-import { rootsOf, type RootOptions } from '../locate/roots.ts';
-import { closeSyncAndThrow } from '../undo.ts';
+import { type RootOptions, rootsOf } from '../locate/roots.ts';
 
 /**
  * What another program has to be told of a bound device beside its descriptors, since the kernel does

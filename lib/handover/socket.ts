@@ -1,7 +1,7 @@
-import { invalidType, outOfRange } from '../arguments.ts';
-import { binding, type NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
-import type { OwnedFd } from '../owned_fd.ts';
+import { checkWhole, invalidType, invalidValue } from '../core/arguments.ts';
+import { binding, type NativeFd } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
 
 /** Who is at the other end of a socket, as the kernel says. */
 export interface PeerCredentials {
@@ -34,14 +34,6 @@ export function limitsOf({ maxBytes = 65_536, maxFds = 16 }: ChannelOptions): Li
   checkWhole('maxBytes', maxBytes, 1, mostBytes);
   checkWhole('maxFds', maxFds, 0, mostFds);
   return { maxBytes, maxFds };
-}
-
-/** @throws TypeError, RangeError */
-export function checkWhole(name: string, value: unknown, least: number, most: number): void {
-  const expected = `an integer from ${least} to ${most}`;
-  if (typeof value !== 'number') throw invalidType(name, expected, value);
-  if (Number.isInteger(value) && value >= least && value <= most) return;
-  throw outOfRange(name, expected, value);
 }
 
 export function peerOf(socket: OwnedFd): PeerCredentials {
@@ -92,4 +84,16 @@ export function sendTo(socket: OwnedFd, data: Uint8Array, numbers: Int32Array): 
   if (answer === EAGAIN) return false;
   check(answer, { syscall: 'sendmsg', path: socket.path });
   return true;
+}
+
+/** What sun_path holds, without its NUL. */
+const mostPathBytes = 107;
+
+/** @throws TypeError */
+export function checkPath(path: unknown): asserts path is string {
+  const expected = `an absolute path of ${mostPathBytes} bytes at most`;
+  if (typeof path !== 'string') throw invalidType('path', expected, path);
+  const fits =
+    path.startsWith('/') && !path.includes('\0') && Buffer.byteLength(path) <= mostPathBytes;
+  if (!fits) throw invalidValue('path', expected, path);
 }

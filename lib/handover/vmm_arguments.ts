@@ -1,10 +1,9 @@
-import { invalidType, invalidValue, requireObject } from '../arguments.ts';
+import { checkWhole, invalidType, invalidValue, requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
 import { VfioCdev } from '../device/cdev.ts';
 import { VfioDevice } from '../device/device.ts';
-import { explained } from '../diagnose/explained.ts';
-import { VfioError } from '../errors.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
-import { checkWhole } from './socket.ts';
 
 /** What a VMM is to have. It binds the device by itself, so the cdev must not be bound. */
 export interface VmmDevices {

@@ -1,5 +1,5 @@
-import { invalidType, invalidValue, outOfRange } from '../arguments.ts';
-import type { IrqInfo } from '../device/decode.ts';
+import { invalidType, invalidValue, outOfRange } from '../core/arguments.ts';
+import type { IrqInfo } from '../info/decode.ts';
 
 /** What to enable: so many vectors from 0 on, or the caller's own eventfds. */
 export interface EnableOptions {

@@ -1,4 +1,4 @@
-import { abortReason } from '../until_aborted.ts';
+import { abortReason } from '../core/readiness.ts';
 
 interface Waiter {
   resolve: (result: IteratorResult<number, undefined>) => void;

@@ -1,8 +1,8 @@
-import { binding, type NativeFd } from '../binding.ts';
-import { check } from '../call.ts';
-import { warnIfFailedSync } from '../close_dropped.ts';
-import { closedError } from '../closed.ts';
-import type { Cause } from '../reasons.ts';
+import { binding, type NativeFd } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import { closedError } from '../core/explained.ts';
+import type { Cause } from '../core/reasons.ts';
+import { warnIfFailedSync } from '../core/warnings.ts';
 
 const EAGAIN = -11;
 

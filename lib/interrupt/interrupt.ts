@@ -1,10 +1,10 @@
-import { invalidType } from '../arguments.ts';
-import type { Answer } from '../binding.ts';
-import type { IrqInfo } from '../device/decode.ts';
-import { VfioError } from '../errors.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import type { Cause } from '../reasons.ts';
-import { run, runSync, type Steps } from '../steps.ts';
+import { invalidType } from '../core/arguments.ts';
+import type { Answer } from '../core/binding.ts';
+import { VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import type { Cause } from '../core/reasons.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
+import type { IrqInfo } from '../info/decode.ts';
 import {
   checkEventfd,
   checkEventfds,
@@ -14,9 +14,20 @@ import {
   type EnableOptions,
 } from './arguments.ts';
 import { Eventfd } from './eventfd.ts';
-import { disabledError, isTooFew, refused, tooFew, type Attempt } from './explain.ts';
 import type { Interrupts } from './interrupts.ts';
-import { action, IrqLines, owner, type Action, type Line, type Owner } from './set_irqs.ts';
+import {
+  action,
+  type Action,
+  type Attempt,
+  disabledError,
+  IrqLines,
+  isTooFew,
+  type Line,
+  owner,
+  type Owner,
+  refused,
+  tooFew,
+} from './set_irqs.ts';
 import { InterruptVector } from './vector.ts';
 
 const EINVAL = -22;

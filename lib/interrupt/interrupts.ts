@@ -1,15 +1,15 @@
-import { invalidType, outOfRange } from '../arguments.ts';
-import { binding } from '../binding.ts';
-import { util } from '../builtins.ts';
-import { check } from '../call.ts';
-import { closedError } from '../closed.ts';
-import type { OpenedDevice } from '../device/opened.ts';
-import type { IrqInfo } from '../device/decode.ts';
-import { VfioError } from '../errors.ts';
-import type { Steps } from '../steps.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import { invalidType, outOfRange } from '../core/arguments.ts';
+import { binding } from '../core/binding.ts';
+import { util } from '../core/builtins.ts';
+import { check } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { closedError } from '../core/explained.ts';
+import { Turns } from '../core/mutex.ts';
+import type { Steps } from '../core/steps.ts';
+import type { IrqInfo } from '../info/decode.ts';
 import { Eventfd } from './eventfd.ts';
 import { Interrupt } from './interrupt.ts';
-import { Turns } from '../turns.ts';
 
 /** Those of a PCI function that exclude one another. */
 const rivals = ['intx', 'msi', 'msix'];

@@ -1,8 +1,11 @@
-import { binding, type Answer } from '../binding.ts';
-import { check } from '../call.ts';
-import { ioctlOf, type OpenedDevice } from '../device/opened.ts';
-import { VfioError } from '../errors.ts';
-import { call, type Steps } from '../steps.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import { type Answer, binding } from '../core/binding.ts';
+import { check, ioctlOf } from '../core/call.ts';
+import { systemError, VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import type { NodeLocation, Roots } from '../core/location.ts';
+import { call, type Steps } from '../core/steps.ts';
+import { intxCause } from '../diagnose/device_causes.ts';
 import type { Eventfd } from './eventfd.ts';
 
 /** VFIO_IRQ_SET_ACTION_* of linux/vfio.h. */
@@ -106,4 +109,65 @@ function handlesOf(lines: readonly Line[]): Uint32Array {
 function known(answer: Answer): number {
   if (answer !== undefined) return answer;
   return check(undefined, { syscall: 'ioctl', request: 'VFIO_DEVICE_SET_IRQS' });
+}
+
+const EBUSY = -16;
+const EINVAL = -22;
+const ENOSPC = -28;
+const request = 'VFIO_DEVICE_SET_IRQS';
+
+/** Which interrupt could not be enabled, and what stands beside it. */
+export interface Attempt {
+  name: string;
+  vectors: number;
+  /** Another of the device's intx, msi and msix that is enabled. */
+  rival: string | undefined;
+  location: NodeLocation;
+  roots: Roots;
+}
+
+/** Whether the kernel had too few vectors: -ENOSPC, or the number that there would be. */
+export function isTooFew(answer: number): boolean {
+  return answer === ENOSPC || answer > 0;
+}
+
+/** The error of an attempt to enable, where `available` vectors would have been had. */
+export function tooFew(
+  { name, vectors, location }: Attempt,
+  answer: number,
+  available: number,
+): Error {
+  const { address } = location.device;
+  return new VfioError({
+    ...ioctlOf(location, request),
+    code: answer > 0 ? 'ERR_VFIO_TOO_FEW_VECTORS' : 'ENOSPC',
+    errno: answer > 0 ? undefined : answer,
+    message: `the platform has no ${vectors} vectors for ${name} of ${address}, but ${available}; none was enabled`,
+    available,
+  });
+}
+
+/** The error of any other refusal. */
+export function refused(attempt: Attempt, answer: number): Error {
+  const { name, rival, location, roots } = attempt;
+  const call = ioctlOf(location, request);
+  if (answer === EINVAL && rival !== undefined) {
+    return new VfioError({
+      ...call,
+      code: 'EINVAL',
+      errno: answer,
+      message: `EINVAL: ${name} of ${location.device.address} cannot be enabled while ${rival} is: a PCI function has one of intx, msi and msix at a time; disable ${rival} first`,
+    });
+  }
+  const error = systemError({ ...call, errno: answer });
+  if (answer !== EBUSY || name !== 'intx') return error;
+  return explained(error, intxCause(location.device, roots.sysfsRoot));
+}
+
+/** The error of what only an enabled interrupt takes. */
+export function disabledError(location: NodeLocation, interrupt: string): VfioError {
+  const { address } = location.device;
+  const error = systemError({ ...ioctlOf(location, request), errno: EINVAL });
+  const facts = { address, interrupt };
+  return explained(error, { reason: 'irq-disabled', certainty: 'certain', facts });
 }

@@ -1,9 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { requireObject } from '../arguments.ts';
-import { checkSignal } from '../device/open_options.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import type { Cause } from '../reasons.ts';
-import { throwIfAborted } from '../until_aborted.ts';
+import { checkSignal, requireObject } from '../core/arguments.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { throwIfAborted } from '../core/readiness.ts';
+import type { Cause } from '../core/reasons.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
 import type { Interrupt } from './interrupt.ts';

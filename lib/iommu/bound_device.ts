@@ -1,7 +1,7 @@
-import { invalidType, outOfRange } from '../arguments.ts';
-import type { CallName } from '../call.ts';
-import { explained } from '../diagnose/explained.ts';
-import { systemError, type VfioError } from '../errors.ts';
+import { invalidType, outOfRange } from '../core/arguments.ts';
+import type { CallName } from '../core/call.ts';
+import { systemError, type VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
 import type { Iommufd } from './iommufd.ts';
 
 /** A device that is bound to an iommufd, such as a VfioDevice. */

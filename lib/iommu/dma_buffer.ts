@@ -1,15 +1,13 @@
-import { defineInspect } from '../inspect_handle.ts';
-import { invalidValue, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
-import { binding, type Answer, type NativeMemory } from '../binding.ts';
-import { check } from '../call.ts';
-import { VfioError } from '../errors.ts';
-import { allocated } from './allocation.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
-import { tokenOf, type SharedToken } from '../shared_token.ts';
-import { checkBuffer } from '../external_buffer.ts';
-import { checkLength, checkOffset } from './iova.ts';
+import { invalidValue, outOfRange, requireBoolean, requireObject } from '../core/arguments.ts';
+import { type Answer, binding, type NativeMemory } from '../core/binding.ts';
+import { check, checkBuffer } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { checkLength, checkOffset } from '../core/iova.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
 import type { DmaMapping } from './mapping.ts';
-import { Memory } from './memory.ts';
+import { allocated, Memory } from './memory.ts';
 
 export interface DmaBufferOptions {
   /**

@@ -1,12 +1,12 @@
-import { defineInspect } from '../inspect_handle.ts';
-import { invalidType, outOfRange, requireObject } from '../arguments.ts';
-import { VfioError } from '../errors.ts';
-import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
+import { invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
 import type { AddressSpace } from './address_space.ts';
-import { isAddressSpace } from './spaces.ts';
+import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
 import { IovaAllocator } from './iova_allocator.ts';
-import { checkAlignment, checkIova, checkLength } from './iova.ts';
 import type { DmaMapping } from './mapping.ts';
+import { isAddressSpace } from './spaces.ts';
 
 export interface DmaPoolOptions extends DmaBufferOptions {
   /** How many bytes to map at a time; 64 KiB by default. */

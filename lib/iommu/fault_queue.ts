@@ -1,12 +1,11 @@
-import { defineInspect } from '../inspect_handle.ts';
-import { invalidType, outOfRange, requireObject } from '../arguments.ts';
-import { binding, type NativeFd } from '../binding.ts';
-import { fs } from '../builtins.ts';
-import { check } from '../call.ts';
-import { littleEndian } from '../device/capabilities.ts';
-import { checkSignal } from '../device/open_options.ts';
-import { OwnedFd } from '../owned_fd.ts';
-import { Readiness, readable } from '../readiness.ts';
+import { checkSignal, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import { binding, type NativeFd } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
+import { check } from '../core/call.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { OwnedFd } from '../core/owned_fd.ts';
+import { readable, Readiness } from '../core/readiness.ts';
+import { littleEndian } from '../core/structs.ts';
 
 /** A page that a device asked for (struct iommu_hwpt_pgfault). */
 export interface IoPageFault {

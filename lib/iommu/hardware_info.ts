@@ -1,6 +1,6 @@
-import { binding } from '../binding.ts';
-import { check } from '../call.ts';
-import type { OwnedFd } from '../owned_fd.ts';
+import { binding } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
 
 /** enum iommu_hw_info_type */
 const types: readonly HardwareInfo['type'][] = [

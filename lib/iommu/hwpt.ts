@@ -1,15 +1,15 @@
-import { defineInspect } from '../inspect_handle.ts';
-import { invalidType, outOfRange, requireBoolean, requireObject } from '../arguments.ts';
-import { binding, type Answer, type NativeFd } from '../binding.ts';
-import { check, checkList, type CallName } from '../call.ts';
-import { closedError } from '../closed.ts';
-import type { OwnedFd } from '../owned_fd.ts';
-import { devIdOf, type BoundDevice } from './bound_device.ts';
-import { DirtyPages } from './dirty_pages.ts';
+import { invalidType, outOfRange, requireBoolean, requireObject } from '../core/arguments.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
+import { type CallName, check, checkList } from '../core/call.ts';
+import { closedError } from '../core/explained.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { checkAlignment, checkEnd, checkIova } from '../core/iova.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import { DirtyPages } from '../feature/dirty_pages.ts';
+import { type BoundDevice, devIdOf } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
 import type { Ioas } from './ioas.ts';
 import { Users } from './users.ts';
-import { checkAlignment, checkEnd, checkIova } from './iova.ts';
 
 export interface HwptOptions {
   /** Whether to be able to tell which pages devices wrote (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */

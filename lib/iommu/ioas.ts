@@ -1,27 +1,32 @@
-import { invalidType, invalidValue } from '../arguments.ts';
-import { binding, type NativeFd, type NativeTally } from '../binding.ts';
-import { check, checkBig, type CallName } from '../call.ts';
+import { invalidType, invalidValue } from '../core/arguments.ts';
+import { binding, type NativeFd, type NativeTally } from '../core/binding.ts';
+import { type CallName, check, checkBig } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { closedError } from '../core/explained.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import {
+  checkEnd,
+  checkIova,
+  checkLength,
+  checkRanges,
+  type IovaRange,
+  lastIova,
+} from '../core/iova.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
-import { VfioError } from '../errors.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import type { OwnedFd } from '../owned_fd.ts';
 import type { Region } from '../region/region.ts';
-import { tokenOf, type SharedToken } from '../shared_token.ts';
-import { run, runSync, type Steps } from '../steps.ts';
-import type { AddressSpace } from './address_space.ts';
-import type { DmaBuffer } from './dma_buffer.ts';
+import { type AddressSpace, type MapOptions, readMapOptions } from './address_space.ts';
 import type { BoundDevice } from './bound_device.ts';
+import type { DmaBuffer } from './dma_buffer.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
-import { Users } from './users.ts';
-import { closedError } from '../closed.ts';
-import { checkEnd, checkIova, checkLength, checkRanges, lastIova, type IovaRange } from './iova.ts';
-import { readMapOptions, type MapOptions } from './map_options.ts';
 import type { DmaMapping } from './mapping.ts';
-import { Maps, type MapPlan } from './maps.ts';
+import { type MapPlan, Maps, type SpaceCalls } from './maps.ts';
 import { PeerMapping } from './peer_mapping.ts';
 import { regionSource } from './region_source.ts';
-import { AddressSource, CopySource, sourceOf, type DmaFile, type Source } from './source.ts';
-import { ioasCalls } from './space_calls.ts';
+import { AddressSource, CopySource, type DmaFile, type Source, sourceOf } from './source.ts';
+import { Users } from './users.ts';
 
 export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
   /** The address space to copy from; this one by default. */
@@ -506,3 +511,9 @@ export class Ioas implements AddressSpace {
 function contains({ extent }: DmaMapping, iova: bigint, length: bigint): boolean {
   return extent.iova <= iova && iova + length <= extent.iova + extent.length;
 }
+
+export const ioasCalls: SpaceCalls = {
+  unmapRequest: 'IOMMU_IOAS_UNMAP',
+  unmap: (fd, ioas, iova, length) => binding().ioasUnmap(fd, ioas, iova, length),
+  unmapSync: (fd, ioas, iova, length) => binding().ioasUnmapSync(fd, ioas, iova, length),
+};

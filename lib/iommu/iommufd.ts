@@ -1,20 +1,21 @@
-import { invalidType, invalidValue, outOfRange, requireObject } from '../arguments.ts';
-import { binding } from '../binding.ts';
-import { check, checkBig, type CallName } from '../call.ts';
-import { callerPlace } from '../caller.ts';
+import { invalidType, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
+import { binding } from '../core/binding.ts';
+import { type CallName, check, checkBig } from '../core/call.ts';
+import { callerPlace } from '../core/caller.ts';
+import { VfioError } from '../core/errors.ts';
+import { FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import type { Roots } from '../core/location.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { explainSync } from '../diagnose/explain.ts';
-import { VfioError } from '../errors.ts';
-import { FileDescriptor, numberOfFd, takeFd } from '../file_descriptor.ts';
-import { defineInspect } from '../inspect_handle.ts';
 import { identify } from '../locate/identify.ts';
-import { rootsOf, type RootOptions, type Roots } from '../locate/roots.ts';
-import { openMiscNode } from '../node_identity.ts';
-import type { OwnedFd } from '../owned_fd.ts';
-import { tokenOf, type SharedToken } from '../shared_token.ts';
-import { devIdOf, type BoundDevice } from './bound_device.ts';
+import { type RootOptions, rootsOf } from '../locate/roots.ts';
+import { type BoundDevice, devIdOf } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
-import { readHardwareInfo, type HardwareInfo } from './hardware_info.ts';
+import { type HardwareInfo, readHardwareInfo } from './hardware_info.ts';
 import { Ioas, type IoasParent } from './ioas.ts';
+import { openMiscNode } from './node_identity.ts';
 
 /** IOMMU_IOAS_MAP_FILE, IOMMU_OPTION_RLIMIT_MODE and the operations of IOMMU_OPTION. */
 const ioasMapFile = 0x3b8f;
@@ -287,4 +288,10 @@ function openNode(roots: Roots): OwnedFd {
   } catch (error) {
     throw explainSync(error, () => ({ roots }));
   }
+}
+
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` for what is there and no Iommufd */
+export function checkIommufd(given: unknown, required = false): void {
+  if ((given === undefined && !required) || Iommufd.isIommufd(given)) return;
+  throw invalidType('iommufd', 'an Iommufd', given);
 }

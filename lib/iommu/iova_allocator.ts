@@ -1,16 +1,16 @@
-import { defineInspect } from '../inspect_handle.ts';
-import { VfioError } from '../errors.ts';
-import { explained } from '../diagnose/explained.ts';
-import { outOfRange, requireObject } from '../arguments.ts';
+import { outOfRange, requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
 import {
   checkAlignment,
   checkEnd,
   checkIova,
   checkLength,
   checkRanges,
-  lastIova,
   type IovaRange,
-} from './iova.ts';
+  lastIova,
+} from '../core/iova.ts';
 
 export interface IovaAllocateOptions {
   /** A power of two of which the address is a multiple; the allocator's granule by default. */

@@ -1,5 +1,5 @@
-import { defineInspect } from '../inspect_handle.ts';
-import type { IovaExtent } from '../reasons.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import type { IovaExtent } from '../core/reasons.ts';
 import type { Source } from './source.ts';
 
 /** What makes a mapping and undoes it: its address space. */

@@ -1,14 +1,13 @@
-import type { NativeFd } from '../binding.ts';
-import { check, isOfDescriptors } from '../call.ts';
-import { explained } from '../diagnose/explained.ts';
-import { mapCause, unmapCause, type Bounds } from '../diagnose/map_causes.ts';
-import { VfioError } from '../errors.ts';
-import type { OwnedFd } from '../owned_fd.ts';
-import type { Cause, IovaExtent } from '../reasons.ts';
-import { checkEnd, checkIova } from './iova.ts';
+import type { Answer, NativeFd } from '../core/binding.ts';
+import { check, isOfDescriptors } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import { checkEnd, checkIova } from '../core/iova.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import type { Cause, IovaExtent } from '../core/reasons.ts';
+import { type Bounds, mapCause, unmapCause } from '../diagnose/map_causes.ts';
 import { DmaMapping, type Unmapper } from './mapping.ts';
 import type { Source } from './source.ts';
-import type { SpaceCalls } from './space_calls.ts';
 
 /** A map that is about to be made. */
 export interface MapPlan {
@@ -252,4 +251,19 @@ function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
   } finally {
     memory?.letGo();
   }
+}
+
+/**
+ * How an address space is unmapped, in an iommufd and in a container. Both answer how many bytes were
+ * mapped there, or ENOENT where nothing lies wholly in the range.
+ */
+export interface SpaceCalls {
+  readonly unmapRequest: string;
+  unmap: (
+    fd: NativeFd,
+    ioas: number,
+    iova: bigint,
+    length: bigint,
+  ) => Promise<bigint | Answer> | undefined;
+  unmapSync: (fd: NativeFd, ioas: number, iova: bigint, length: bigint) => bigint | Answer;
 }

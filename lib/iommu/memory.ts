@@ -1,5 +1,8 @@
-import { binding, type NativeMemory } from '../binding.ts';
-import { VfioError } from '../errors.ts';
+import { type Answer, binding, type NativeMemory } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import { hugePageCause } from '../diagnose/map_causes.ts';
 
 /**
  * Pages of the addon's, for as long as anybody here may want to map or show them: a buffer that was not
@@ -42,3 +45,35 @@ export class Memory {
 const dropped = new FinalizationRegistry<NativeMemory>((handle) => {
   binding().memoryRelease(handle);
 });
+
+/** The system calls that make DMA memory, as the addon counts them. */
+const steps = ['memfd_create', 'ftruncate', 'fcntl', 'mmap', 'madvise'] as const;
+
+/** Above the kernel's errnos: an answer is -(errno + 4096 * step). */
+const stepSize = 4096;
+
+/** What was asked for: sizes in bytes. */
+export interface Asked {
+  size: number;
+  /** Of huge pages. */
+  pageSize?: number | undefined;
+}
+
+/**
+ * The handle that an allocation answered.
+ *
+ * @throws VfioError that names the call which failed, and says why where that is about huge pages
+ */
+export function allocated(answer: Answer, asked: Asked): number {
+  if (answer === undefined || answer >= 0) return check(answer, { syscall: 'memfd_create' });
+  const syscall = steps[Math.floor(-answer / stepSize)];
+  // No step: there was no thread that could have begun with the first.
+  if (syscall === undefined) return check(answer, { syscall: steps[0] });
+  try {
+    return check(-(-answer % stepSize), { syscall });
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    const cause = hugePageCause(error, asked);
+    throw cause ? explained(error, cause) : error;
+  }
+}

@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
-import { VfioError } from '../errors.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { Turns } from '../turns.ts';
-import { either, run, runSync, type Steps } from '../steps.ts';
+import { VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { Turns } from '../core/mutex.ts';
+import { either, run, runSync, type Steps } from '../core/steps.ts';
 import type { DmaMapping } from './mapping.ts';
 import type { MapPlan, Maps } from './maps.ts';
 import type { RegionSource } from './region_source.ts';

@@ -1,14 +1,14 @@
-import { invalidType, outOfRange } from '../arguments.ts';
-import { binding, type Answer, type NativeFd } from '../binding.ts';
-import type { RegionInfo } from '../device/decode.ts';
-import { explained } from '../diagnose/explained.ts';
-import { systemError, VfioError } from '../errors.ts';
+import { invalidType, outOfRange } from '../core/arguments.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
+import { systemError, VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { FeatureCalls } from '../feature/call.ts';
 import { Dmabuf } from '../feature/dmabuf.ts';
+import type { RegionInfo } from '../info/decode.ts';
 import { checkLength, checkRange } from '../region/checks.ts';
 import type { RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
 import type { Source } from './source.ts';
 
 const ENODEV = -19;

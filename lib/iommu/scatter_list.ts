@@ -1,5 +1,5 @@
-import { invalidType, requireObject } from '../arguments.ts';
-import { checkAlignment, checkIova, checkLength } from './iova.ts';
+import { invalidType, requireObject } from '../core/arguments.ts';
+import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
 
 /** A stretch of I/O virtual addresses. A DmaMapping is one. */
 export interface DmaSegment {

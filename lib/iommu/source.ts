@@ -1,8 +1,8 @@
-import { invalidType, outOfRange } from '../arguments.ts';
-import { binding, type Answer, type Binding, type NativeFd } from '../binding.ts';
-import { check, isOfDescriptors } from '../call.ts';
+import { invalidType, outOfRange } from '../core/arguments.ts';
+import { type Answer, type Binding, binding, type NativeFd } from '../core/binding.ts';
+import { check, isOfDescriptors } from '../core/call.ts';
+import { checkLength, checkOffset } from '../core/iova.ts';
 import { DmaBuffer } from './dma_buffer.ts';
-import { checkLength, checkOffset } from './iova.ts';
 import { Memory } from './memory.ts';
 
 /** A part of a memfd, of a shmem or hugetlbfs file, or of a DMA-BUF. */

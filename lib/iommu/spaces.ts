@@ -1,4 +1,4 @@
-import { ContainerSpace } from './container_space.ts';
+import { ContainerSpace } from '../backend/container_space.ts';
 import { Ioas } from './ioas.ts';
 
 /** Whether it is one of ours, and not only called so. */

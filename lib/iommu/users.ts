@@ -1,7 +1,7 @@
-import type { Answer } from '../binding.ts';
-import { check, type CallName } from '../call.ts';
-import { explained } from '../diagnose/explained.ts';
-import { systemError } from '../errors.ts';
+import type { Answer } from '../core/binding.ts';
+import { type CallName, check } from '../core/call.ts';
+import { systemError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
 
 const EBUSY = -16;
 

@@ -1,26 +1,5 @@
-import { invalidType, invalidValue } from '../arguments.ts';
-
-/** A device as sysfs names it: `/sys/bus/<bus>/devices/<address>`. */
-export interface DeviceAddress {
-  /** The bus: `pci`, `mdev`, `platform`, … */
-  bus: string;
-  /** The device's name on it: `0000:3b:00.0` on PCI, a UUID for an mdev. */
-  address: string;
-}
-
-/**
- * What names a device:
- *
- * - `'0000:3b:00.0'`, or `'3b:00.0'` in the domain 0000;
- * - an mdev's UUID;
- * - `{ bus, address }`, as in sysfs;
- * - a device's path in sysfs: `/sys/bus/<bus>/devices/<address>`, or any other that leads to it;
- * - its node, `/dev/vfio/devices/vfioN` or `/dev/char/<major>:<minor>`: the device is the one whose
- *   numbers the node has, whatever the node is called;
- * - the number of a descriptor that is open on its node. It tells which device is meant and is not
- *   used besides: the device's node is opened anew, and the descriptor stays the caller's.
- */
-export type DeviceSpec = string | number | DeviceAddress;
+import { invalidType, invalidValue } from '../core/arguments.ts';
+import type { DeviceAddress } from '../core/location.ts';
 
 const pciAddress =
   /^(?:(?<domain>[0-9a-f]{4,8}):)?(?<bus>[0-9a-f]{2}):(?<slot>[01][0-9a-f])\.(?<fn>[0-7])$/;

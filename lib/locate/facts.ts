@@ -1,5 +1,9 @@
-import { VfioError } from '../errors.ts';
-import type { SysfsDevice } from './find_cdev.ts';
+import { requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
+import { isPresent, locateDevice, noDevice } from './find_cdev.ts';
+import { type RootOptions, rootsOf } from './roots.ts';
+import { readAttribute, readLinkName } from './sysfs.ts';
 
 /**
  * What sysfs says of a device, without opening it. `null` where the device has no such attribute:
@@ -102,4 +106,23 @@ export function noteUnread<T>(
 /** The number that a text says; null where there is none, or something else. */
 export function numberOr(text: string | null | undefined): number | null {
   return text != null && /^\d{1,9}$/.test(text) ? Number(text) : null;
+}
+
+/**
+ * Reads what sysfs says of a device.
+ *
+ * @throws TypeError for an address that cannot be one
+ * @throws VfioError `ERR_VFIO_NO_DEVICE`
+ */
+export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): DeviceFacts {
+  requireObject('options', options);
+  const roots = rootsOf(options);
+  const device = locateDevice(spec, roots);
+  const { sysfsPath } = device;
+  if (!isPresent(device)) throw noDevice(device, roots);
+  const source = {
+    text: (name: string) => readAttribute(`${sysfsPath}/${name}`),
+    linkName: (name: string) => readLinkName(`${sysfsPath}/${name}`),
+  };
+  return decodeFacts(device, source, []);
 }

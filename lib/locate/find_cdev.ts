@@ -1,35 +1,20 @@
 import { basename } from 'node:path';
-import { requireObject } from '../arguments.ts';
-import { VfioError } from '../errors.ts';
-import { requirePlatform } from '../platform.ts';
-import type { DeviceAddress, DeviceSpec } from './address.ts';
+import { requirePlatform } from '../addon.ts';
+import { requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import type {
+  CdevLocation,
+  DeviceAddress,
+  DeviceSpec,
+  Roots,
+  SysfsDevice,
+} from '../core/location.ts';
+import { hiddenText } from '../core/words.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { resolveSpec } from './resolve.ts';
-import { rootsOf, systemRoots, type RootOptions, type Roots } from './roots.ts';
-import { hiddenDevice, hiddenText } from './shown.ts';
+import { type RootOptions, rootsOf, systemRoots } from './roots.ts';
+import { hiddenDevice } from './shown.ts';
 import { listNames, readAttribute, readLinkName } from './sysfs.ts';
-
-/** A device in sysfs. */
-export interface SysfsDevice extends DeviceAddress {
-  /** `/sys/bus/<bus>/devices/<address>` */
-  sysfsPath: string;
-}
-
-/** What sysfs says of the node by which a device is opened. */
-export interface NodeLocation {
-  device: SysfsDevice;
-  /** The kernel's name for the node. */
-  name: string;
-  major: number;
-  minor: number;
-  /** The node that should have these numbers: only fstat of the opened node tells. */
-  path: string;
-}
-
-/** What sysfs says of a device's VFIO cdev: its name is `vfioN` (`noiommu-vfioN` without an IOMMU). */
-export type CdevLocation = NodeLocation;
-
-export { systemRoots, type Roots };
 
 /**
  * The device in sysfs that `spec` names; where that is an address, whether or not it is there.

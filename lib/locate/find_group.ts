@@ -1,26 +1,20 @@
-import { requireObject } from '../arguments.ts';
-import { VfioError } from '../errors.ts';
-import { requirePlatform } from '../platform.ts';
-import type { DeviceSpec } from './address.ts';
-import {
-  inSysfs,
-  isPresent,
-  noDevice,
-  noVfioDevice,
-  type NodeLocation,
-  type SysfsDevice,
-} from './find_cdev.ts';
+import { requirePlatform } from '../addon.ts';
+import { requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import type {
+  DeviceSpec,
+  GroupLocation,
+  NodeLocation,
+  Roots,
+  SysfsDevice,
+} from '../core/location.ts';
+import { type Hidden, hiddenText } from '../core/words.ts';
+import { inSysfs, isPresent, noDevice, noVfioDevice } from './find_cdev.ts';
 import { cdevFolders, parseNumbers } from './path.ts';
 import { resolveSpec } from './resolve.ts';
-import { rootsOf, type RootOptions, type Roots } from './roots.ts';
-import { hiddenFolder, hiddenText, type Hidden } from './shown.ts';
+import { type RootOptions, rootsOf } from './roots.ts';
+import { hiddenFolder } from './shown.ts';
 import { listNames, readAttribute, readLinkName } from './sysfs.ts';
-
-/** What sysfs says of a device's legacy group: its name is `N` (`noiommu-N` without an IOMMU). */
-export interface GroupLocation extends NodeLocation {
-  /** The number of the IOMMU group. */
-  group: number;
-}
 
 /**
  * The legacy group of the device that `spec` names: `/sys/class/vfio/<group>/dev` holds its numbers.

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
-import { binding, type Content } from '../binding.ts';
-import { check, checkList } from '../call.ts';
+import { binding, type Content } from '../core/binding.ts';
+import { check, checkList } from '../core/call.ts';
 import type { FactSource } from './facts.ts';
 import { attributeCall, isMissing } from './sysfs.ts';
 

@@ -1,14 +1,17 @@
 import type { BigIntStats } from 'node:fs';
-import { requireFdNumber, requireObject } from '../arguments.ts';
-import { fs } from '../builtins.ts';
-import { VfioError } from '../errors.ts';
-import { requirePlatform } from '../platform.ts';
-import { isBound } from './bound.ts';
-import { inSysfs, type SysfsDevice } from './find_cdev.ts';
+import { requirePlatform } from '../addon.ts';
+import { requireFdNumber, requireObject } from '../core/arguments.ts';
+import { binding, type NativeFd } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
+import { check } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import type { Roots, SysfsDevice } from '../core/location.ts';
+import { type Hidden, hiddenText } from '../core/words.ts';
+import { inSysfs } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
-import { rootsOf, type RootOptions, type Roots } from './roots.ts';
-import { hiddenFolder, hiddenNumbers, hiddenText, type Hidden } from './shown.ts';
+import { type RootOptions, rootsOf } from './roots.ts';
+import { hiddenFolder, hiddenNumbers } from './shown.ts';
 import { miscNumbers, readAttribute, readLinkText } from './sysfs.ts';
 
 /** What a descriptor is. */
@@ -95,4 +98,26 @@ function deviceIn(path: string, roots: Roots): SysfsDevice | undefined {
 /** Where the descriptor leads, as the kernel says it. */
 function targetOf(fd: number): string | undefined {
   return readLinkText(`/proc/self/fd/${fd}`);
+}
+
+const EINVAL = -22;
+
+/** Of struct vfio_device_info. */
+const infoBytes = 24;
+
+/**
+ * Whether a cdev is bound, by whomever: until then the kernel refuses every other ioctl with EINVAL,
+ * VFIO_DEVICE_GET_INFO among them.
+ *
+ * @throws VfioError of that ioctl: `EBADF` for a descriptor that is only a path, `EIO`
+ */
+export function isBound(number: number): boolean {
+  const native = binding();
+  // For the addon's functions, which take handles; the number stays its owner's.
+  const copy = check(native.dup(number), { syscall: 'fcntl' }) as NativeFd;
+  const answer = native.getDeviceInfo(copy, infoBytes, new Uint32Array(infoBytes / 4));
+  check(native.closeSync(copy), { syscall: 'close' });
+  if (answer === EINVAL) return false;
+  check(answer, { syscall: 'ioctl', request: 'VFIO_DEVICE_GET_INFO' });
+  return true;
 }

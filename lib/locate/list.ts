@@ -1,19 +1,19 @@
 import { basename } from 'node:path';
-import { requireObject } from '../arguments.ts';
-import { systemError } from '../errors.ts';
-import { requirePlatform } from '../platform.ts';
+import { requirePlatform } from '../addon.ts';
+import { requireObject } from '../core/arguments.ts';
+import { systemError } from '../core/errors.ts';
+import type { Roots, SysfsDevice } from '../core/location.ts';
 import {
   decodeFacts,
+  type DeviceFacts,
   factEntries,
   noteUnread,
   numberOr,
-  type DeviceFacts,
   type UnreadEntry,
 } from './facts.ts';
-import type { SysfsDevice } from './find_cdev.ts';
-import { readFolders, run, runSync, type FolderContents, type Reading } from './folders.ts';
+import { type FolderContents, readFolders, type Reading, run, runSync } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
-import { rootsOf, type RootOptions, type Roots } from './roots.ts';
+import { type RootOptions, rootsOf } from './roots.ts';
 
 /** A device's VFIO cdev, as sysfs says it is: the node is not opened, nor looked for. */
 export interface ListedCdev {

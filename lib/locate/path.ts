@@ -1,6 +1,6 @@
-import { invalidValue } from '../arguments.ts';
-import { expectedSpec, parseAddress, type DeviceAddress } from './address.ts';
-import type { Roots } from './roots.ts';
+import { invalidValue } from '../core/arguments.ts';
+import type { DeviceAddress, Roots } from '../core/location.ts';
+import { expectedSpec, parseAddress } from './address.ts';
 import { listNames } from './sysfs.ts';
 
 /** What a path means: an address, or what only sysfs (a folder) or the node's numbers tell. */

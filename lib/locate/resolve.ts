@@ -1,12 +1,13 @@
 import type { BigIntStats } from 'node:fs';
 import { basename } from 'node:path';
-import { requireFdNumber } from '../arguments.ts';
-import { fs } from '../builtins.ts';
-import { systemError, VfioError } from '../errors.ts';
-import { canonicalOn, parseAddress, type DeviceAddress, type DeviceSpec } from './address.ts';
-import { isCdevName, parsePath, type ParsedPath } from './path.ts';
-import type { Roots } from './roots.ts';
-import { hiddenNumbers, hiddenText } from './shown.ts';
+import { requireFdNumber } from '../core/arguments.ts';
+import { fs } from '../core/builtins.ts';
+import { systemError, VfioError } from '../core/errors.ts';
+import type { DeviceAddress, DeviceSpec, Roots } from '../core/location.ts';
+import { hiddenText } from '../core/words.ts';
+import { canonicalOn, parseAddress } from './address.ts';
+import { isCdevName, type ParsedPath, parsePath } from './path.ts';
+import { hiddenNumbers } from './shown.ts';
 import { isSystemError, readLinkName, readLinkText, undefinedIfMissing } from './sysfs.ts';
 
 /** The device that was meant, and the node where one was given. */

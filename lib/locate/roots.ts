@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
-import { invalidType, invalidValue } from '../arguments.ts';
+import { invalidType, invalidValue } from '../core/arguments.ts';
+import type { Roots } from '../core/location.ts';
 
 /** Where sysfs and the device nodes are: elsewhere in a container that mounts them so, and in tests. */
 export interface RootOptions {
@@ -7,12 +8,6 @@ export interface RootOptions {
   sysfsRoot?: string | undefined;
   /** The folder of device nodes; `/dev`. */
   devRoot?: string | undefined;
-}
-
-/** As {@link RootOptions}, both known. */
-export interface Roots {
-  sysfsRoot: string;
-  devRoot: string;
 }
 
 export const systemRoots: Roots = { sysfsRoot: '/sys', devRoot: '/dev' };

@@ -1,14 +1,7 @@
-import { VfioError } from '../errors.ts';
-import type { DeviceAddress } from './address.ts';
-import type { Roots } from './roots.ts';
+import { VfioError } from '../core/errors.ts';
+import type { DeviceAddress, Roots } from '../core/location.ts';
+import type { Hidden } from '../core/words.ts';
 import { listNames } from './sysfs.ts';
-
-/** A part of sysfs that every kernel has, and that this process cannot look at. */
-export interface Hidden {
-  path: string;
-  /** `ENOENT`: it is not there, or empty, as where something else is mounted over it; `EACCES` and others. */
-  code: string;
-}
 
 /** Whether a folder is hidden that is never empty. */
 export function hiddenFolder(path: string): Hidden | undefined {
@@ -47,10 +40,4 @@ export function hiddenDevice({ bus, address }: DeviceAddress, roots: Roots): Hid
 /** As {@link hiddenDevice}, of what tells which device has a node's numbers. */
 export function hiddenNumbers({ sysfsRoot }: Roots): Hidden | undefined {
   return hiddenFolder(sysfsRoot || '/') ?? hiddenFolder(`${sysfsRoot}/dev/char`);
-}
-
-/** For messages. */
-export function hiddenText({ path, code }: Hidden): string {
-  const how = code === 'ENOENT' ? 'is not there, or is empty' : `answers ${code}`;
-  return `${path} of sysfs ${how}`;
 }

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
-import { binding, type Answer, type NativeFd } from '../binding.ts';
-import { fs } from '../builtins.ts';
-import { check } from '../call.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
+import { check } from '../core/call.ts';
 
 // sysfs is memory: reading it does not wait for a device, so these are plain calls. Each answers
 // undefined where the file is not there (any more); another error is the caller's to see.

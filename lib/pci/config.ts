@@ -1,4 +1,4 @@
-import { outOfRange, requireBytes } from '../arguments.ts';
+import { outOfRange, requireBytes } from '../core/arguments.ts';
 import { decodeCapability, type PciCapability } from './capabilities.ts';
 import { decodeExtended, type PciExtendedCapability } from './extended.ts';
 import { decodeHeader, headerSize, type PciHeader } from './header.ts';

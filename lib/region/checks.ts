@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../arguments.ts';
+import { invalidType, outOfRange } from '../core/arguments.ts';
 
 /** The widths of accesses, in bytes. */
 export type Width = 1 | 2 | 4 | 8;

@@ -1,9 +1,9 @@
-import { invalidType, outOfRange } from '../arguments.ts';
-import { fs, util } from '../builtins.ts';
-import type { DeviceInfo, RegionInfo } from '../device/decode.ts';
-import { explained } from '../diagnose/explained.ts';
-import { VfioError } from '../errors.ts';
-import type { SysfsDevice } from '../locate/find_cdev.ts';
+import { invalidType, outOfRange } from '../core/arguments.ts';
+import { fs, util } from '../core/builtins.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import type { DeviceInfo, RegionInfo } from '../info/decode.ts';
 
 /** The regions of every PCI device, as vfio-pci numbers them. */
 export type PciRegionName =

@@ -1,6 +1,6 @@
-import type { NativeFd, NativeMapping } from '../binding.ts';
-import { util } from '../builtins.ts';
-import { littleEndian } from '../device/capabilities.ts';
+import type { NativeFd, NativeMapping } from '../core/binding.ts';
+import { util } from '../core/builtins.ts';
+import { littleEndian } from '../core/structs.ts';
 
 const { isUint32Array } = util.types;
 

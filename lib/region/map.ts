@@ -1,13 +1,13 @@
-import { binding, type NativeMapping } from '../binding.ts';
-import { check } from '../call.ts';
-import type { RegionInfo } from '../device/decode.ts';
-import { VfioError } from '../errors.ts';
+import { binding, type NativeMapping } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import type { RegionInfo } from '../info/decode.ts';
 import { responds } from '../pci/header.ts';
 import { msixTable } from '../pci/msix_table.ts';
 import { conventionalSize, viewOf } from '../pci/walk.ts';
+import { noAnswerError } from './access_errors.ts';
 import { checkLength, checkRange } from './checks.ts';
-import { noAnswerError } from './failure.ts';
-import { mappableAreas, readOnlyPart, whyNotMappable, type Area } from './mappable.ts';
+import { type Area, mappableAreas, readOnlyPart, whyNotMappable } from './mappable.ts';
 import { MappedRegion } from './mapped_region.ts';
 import { placeOf, readBytes, type RegionPlace } from './transfer.ts';
 

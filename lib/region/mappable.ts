@@ -1,5 +1,6 @@
-import type { RegionInfo } from '../device/decode.ts';
+import type { RegionInfo } from '../info/decode.ts';
 import type { MsixTable } from '../pci/msix_table.ts';
+import type { RegionOwner } from './owner.ts';
 
 /** Bytes from `offset` on. */
 export interface Area {
@@ -64,4 +65,15 @@ function contains(outer: Area, inner: Area): boolean {
 
 function text({ offset, size }: Area): string {
   return `0x${offset.toString(16)}+0x${size.toString(16)}`;
+}
+
+/** What a mapping is of. @internal */
+export interface MappedArea extends Area {
+  owner: Pick<RegionOwner, 'fd' | 'location' | 'mappings'>;
+  /** The region's name. */
+  name: string;
+  readOnly: { start: number; end: number };
+  /** Where the region is in the device's descriptor, the kernel's number in two halves. */
+  high: number;
+  low: number;
 }

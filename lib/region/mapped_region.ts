@@ -1,18 +1,21 @@
-import { invalidType, outOfRange, requireObject } from '../arguments.ts';
-import { binding, type Answer, type Binding, type NativeMapping } from '../binding.ts';
-import { check } from '../call.ts';
-import { warnIfFailed } from '../close_dropped.ts';
-import { checkSignal, checkTimeout } from '../device/open_options.ts';
-import { VfioError } from '../errors.ts';
-import { defineInspect } from '../inspect_handle.ts';
-import { checkBuffer } from '../external_buffer.ts';
+import {
+  checkSignal,
+  checkTimeout,
+  invalidType,
+  outOfRange,
+  requireObject,
+} from '../core/arguments.ts';
+import { type Answer, type Binding, binding, type NativeMapping } from '../core/binding.ts';
+import { check, checkBuffer } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import { throwIfAborted } from '../core/readiness.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { warnIfFailed } from '../core/warnings.ts';
+import { AccessErrors, faultError } from './access_errors.ts';
 import { checkAccess } from './checks.ts';
-import { AccessErrors } from './access_errors.ts';
-import { faultError } from './failure.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
-import type { MappedArea } from './mapped_area.ts';
-import { tokenOf, type SharedToken } from '../shared_token.ts';
-import { throwIfAborted } from '../until_aborted.ts';
+import type { MappedArea } from './mappable.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
 /** Elements of one width: each is one access. */

@@ -1,7 +1,9 @@
-import type { RegionInfo } from '../device/decode.ts';
-import type { DeviceNode } from '../device/node.ts';
-import type { PeerMaps } from '../iommu/peer_maps.ts';
-import { allDone, doAll } from '../undo.ts';
+import type { DeviceNode } from '../backend/node.ts';
+import { messageOf } from '../core/errors.ts';
+import { allDone, doAll, either, type Steps } from '../core/steps.ts';
+import { tellError } from '../core/warnings.ts';
+import type { RegionInfo } from '../info/decode.ts';
+import type { PeerMapping } from '../iommu/peer_mapping.ts';
 
 /** What a device closes before itself. */
 export interface Mapped {
@@ -40,4 +42,89 @@ export interface RegionOwner extends Pick<DeviceNode, 'fd' | 'location'> {
   peers: PeerMaps;
   /** Its configuration space, where it is a PCI device. */
   config: RegionInfo | undefined;
+}
+
+/** What keeps a device's memory from answering, until it is switched back. */
+export type Obstacle = 'decoding' | 'power' | 'low-power';
+
+/** Where other devices reach the memory of one device: taken away and brought back with it. */
+export class PeerMaps implements Mapped {
+  readonly #all = new Set<PeerMapping>();
+  readonly #obstacles = new Set<Obstacle>();
+
+  add(mapping: PeerMapping): void {
+    for (const each of this.#all) if (!each.mapped) this.#all.delete(each);
+    this.#all.add(mapping);
+  }
+
+  /** Whether something keeps the memory from answering. */
+  get blocked(): boolean {
+    return this.#obstacles.size > 0;
+  }
+
+  /** The memory answers no more. */
+  block(obstacle: Obstacle): void {
+    this.#obstacles.add(obstacle);
+    this.#revoke();
+  }
+
+  /** It answers again, as far as this obstacle is concerned. */
+  *unblock(obstacle: Obstacle): Steps<void> {
+    this.#obstacles.delete(obstacle);
+    yield* this.#restore();
+  }
+
+  /** The device was reset, which ends sleep. */
+  *reset(): Steps<void> {
+    this.#obstacles.delete('power');
+    this.#revoke();
+    yield* this.#restore();
+  }
+
+  /** As {@link unblock}, for whoever cannot wait: the mappings tell of what fails. */
+  unblockLater(obstacle: Obstacle): void {
+    this.#obstacles.delete(obstacle);
+    for (const each of this.#all) {
+      each.restore().catch((error: unknown) => {
+        tellError(each, error as Error, 'VFIO_NOT_MAPPED');
+      });
+    }
+  }
+
+  /** The device is closed. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#all].map((each) => each.unmap()));
+  }
+
+  /** As {@link close}, blocking. */
+  closeSync(): void {
+    for (const each of this.#all) each.endSync();
+  }
+
+  #revoke(): void {
+    for (const each of this.#all) each.revoke();
+  }
+
+  /** All are tried, whatever becomes of the ones before. */
+  *#restore(): Steps<void> {
+    const errors: unknown[] = [];
+    for (const each of this.#all) {
+      try {
+        yield* either(
+          () => each.restore(),
+          () => {
+            each.restoreSync();
+          },
+        );
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length === 1) throw errors[0];
+    if (errors.length > 1)
+      throw new AggregateError(
+        errors,
+        `regions were not mapped again: ${errors.map(messageOf).join('; ')}`,
+      );
+  }
 }

@@ -1,15 +1,15 @@
-import { invalidType, requireBytes, requireObject } from '../arguments.ts';
-import { binding } from '../binding.ts';
-import { util } from '../builtins.ts';
-import type { RegionCapability, RegionInfo } from '../device/decode.ts';
-import { defineInspect } from '../inspect_handle.ts';
+import { invalidType, requireBytes, requireObject } from '../core/arguments.ts';
+import { binding } from '../core/binding.ts';
+import { util } from '../core/builtins.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
+import type { RegionCapability, RegionInfo } from '../info/decode.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { done, Mailbox } from './mailbox.ts';
 import { mapRegion, type RegionMapOptions } from './map.ts';
 import type { MappedRegion } from './mapped_region.ts';
 import type { RegionOwner } from './owner.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
-import { placeOf, readBytes, wordError, writeBytesSync, type RegionPlace } from './transfer.ts';
+import { placeOf, readBytes, type RegionPlace, wordError, writeBytesSync } from './transfer.ts';
 
 /**
  * A region of a device, read and written through the kernel (pread and pwrite on the device's

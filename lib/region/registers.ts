@@ -1,6 +1,6 @@
-import { invalidType, invalidValue, outOfRange, requireObject } from '../arguments.ts';
-import { VfioError } from '../errors.ts';
-import { defineInspect } from '../inspect_handle.ts';
+import { invalidType, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAccess, type Width } from './checks.ts';
 
 /** What may be done with a register: read (`r`), write (`w`), both. */

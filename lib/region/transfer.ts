@@ -1,9 +1,9 @@
-import { binding, type Answer } from '../binding.ts';
-import { check } from '../call.ts';
-import type { RegionInfo } from '../device/decode.ts';
-import { explained } from '../diagnose/explained.ts';
-import { systemError, VfioError } from '../errors.ts';
-import { transferError } from './failure.ts';
+import { type Answer, binding } from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import { systemError, VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import type { RegionInfo } from '../info/decode.ts';
+import { transferError } from './access_errors.ts';
 import { refused, short } from './mailbox.ts';
 import type { RegionOwner } from './owner.ts';
 

@@ -1,13 +1,10 @@
-import { check } from '../call.ts';
-import { ioctlOf } from '../device/opened.ts';
-import { messageOf, VfioError } from '../errors.ts';
-import { describeDevice } from '../locate/describe.ts';
+import { check, ioctlOf } from '../core/call.ts';
+import { messageOf, VfioError } from '../core/errors.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { describeDevice } from '../locate/facts.ts';
 import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
-import { peerOf } from './peers.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
-import { checkHeld, restorePeersAfter } from './reset.ts';
-import type { Resettable } from './resettable.ts';
-import { withRetries } from './retry.ts';
+import { checkHeld, restorePeersAfter, withRetries } from './reset.ts';
+import { peerOf, type Resettable } from './resettable.ts';
 
 /** A device that a hot reset would hit. */
 export interface AffectedDevice {

@@ -1,4 +1,4 @@
-import { badAnswer, littleEndian } from '../device/capabilities.ts';
+import { badAnswer, littleEndian } from '../core/structs.ts';
 
 /** Whose a device is that a hot reset would hit. */
 export type HotResetOwnership =

@@ -1,11 +1,9 @@
-import type { Answer } from '../binding.ts';
-import { check, type CallName } from '../call.ts';
-import { ioctlOf } from '../device/opened.ts';
-import { explained } from '../diagnose/explained.ts';
-import { messageOf, systemError, VfioError } from '../errors.ts';
-import { call, run, runSync, type Steps } from '../steps.ts';
+import type { Answer } from '../core/binding.ts';
+import { type CallName, check, ioctlOf } from '../core/call.ts';
+import { messageOf, systemError, VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import { call, pause, run, runSync, type Steps } from '../core/steps.ts';
 import type { Resettable } from './resettable.ts';
-import { isHeld, withRetries } from './retry.ts';
 
 const EINVAL = -22;
 
@@ -69,4 +67,27 @@ export function checkHeld(device: Resettable, answer: Answer, named: CallName): 
   const call = { ...named, errno: answer };
   if (removal === undefined) throw systemError(call, 'its lock is held');
   throw explained(systemError(call), removal);
+}
+
+const EAGAIN = -11;
+const EBUSY = -16;
+
+/** A lock that another task holds for a moment: tried again so often, so far apart. */
+const attempts = 20;
+const milliseconds = 10;
+
+/**
+ * Makes a call again while a lock of the kernel's is held by somebody else (EAGAIN, EBUSY), until it
+ * is clear that it will not be free, or the time is up.
+ */
+export function* withRetries<T>(call: () => Steps<T>, isHopeless: () => boolean): Steps<T> {
+  for (let left = attempts; ; left--) {
+    const answer = yield* call();
+    if (!isHeld(answer) || left === 1 || isHopeless()) return answer;
+    yield* pause(milliseconds);
+  }
+}
+
+export function isHeld(answer: unknown): boolean {
+  return answer === EAGAIN || answer === EBUSY;
 }

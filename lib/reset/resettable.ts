@@ -1,10 +1,10 @@
-import type { OpenedDevice } from '../device/opened.ts';
-import { removalCause } from '../diagnose/removal.ts';
-import type { PeerMaps } from '../iommu/peer_maps.ts';
+import type { OpenedDevice } from '../backend/opened.ts';
+import type { Cause } from '../core/reasons.ts';
+import type { Steps } from '../core/steps.ts';
+import { removalCause } from '../diagnose/device_causes.ts';
 import type { Interrupts } from '../interrupt/interrupts.ts';
-import type { Cause } from '../reasons.ts';
+import type { PeerMaps } from '../region/owner.ts';
 import type { Region } from '../region/region.ts';
-import type { Steps } from '../steps.ts';
 
 /** PCI's Command register. */
 const PCI_COMMAND = 4;
@@ -63,4 +63,31 @@ export class Resettable {
       yield* interrupts.restore();
     };
   }
+}
+
+/** The open devices of each iommufd, or container, by their addresses, held weakly. */
+const peers = new WeakMap<object, Map<string, WeakRef<Resettable>>>();
+
+/** A device is open from here on. */
+export function enrol(device: Resettable): void {
+  const { context } = device.bound;
+  const known = peers.get(context) ?? new Map<string, WeakRef<Resettable>>();
+  known.set(addressOf(device), new WeakRef(device));
+  peers.set(context, known);
+}
+
+/** It is closed. Another may have been opened at its address meanwhile, which stays. */
+export function dismiss(device: Resettable): void {
+  const known = peers.get(device.bound.context);
+  const address = addressOf(device);
+  if (known?.get(address)?.deref() === device) known.delete(address);
+}
+
+/** The open device of that address in the same iommufd or container, where this thread has it. */
+export function peerOf({ bound }: Resettable, address: string): Resettable | undefined {
+  return peers.get(bound.context)?.get(address)?.deref();
+}
+
+function addressOf({ bound }: Resettable): string {
+  return bound.location.device.address;
 }

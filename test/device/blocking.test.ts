@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { it } from 'mocha';
-import { binding, type NativeFd } from '../../lib/binding.ts';
+import { binding, type NativeFd } from '../../lib/core/binding.ts';
 import { listDevicesSync, VfioDevice } from '../../lib/index.ts';
 import { busMaster, memory, readCommand, writeCommand } from '../support/command_register.ts';
 import { describeLab } from '../support/devices.ts';

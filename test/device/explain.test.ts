@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   closeSync,
@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'mocha';
+import { systemError } from '../../lib/core/errors.ts';
 import { explain } from '../../lib/diagnose/explain.ts';
 import {
   describeDevice as factsOf,
@@ -27,12 +28,11 @@ import {
   VfioError,
   type VfioFacts,
 } from '../../lib/index.ts';
-import { systemError } from '../../lib/errors.ts';
 import { systemRoots } from '../../lib/locate/roots.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { failure, searchedFailure, vfioFailure } from '../support/errors.ts';
-import { hasModule } from '../support/hotplug.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
+import { hasModule } from '../support/hotplug.ts';
 import { skip } from '../support/skip.ts';
 
 async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync, readSync, writeSync } from 'node:fs';
-import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { pipeline } from 'node:stream/promises';
+import { setImmediate, setTimeout as delay } from 'node:timers/promises';
 import { it } from 'mocha';
-import { binding, type NativeFd } from '../../lib/binding.ts';
-import { VfioDevice, type DeviceInfo } from '../../lib/index.ts';
+import { binding, type NativeFd } from '../../lib/core/binding.ts';
+import { type DeviceInfo, VfioDevice } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { makeMdev } from '../support/mdev.ts';

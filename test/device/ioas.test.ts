@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { it } from 'mocha';
-import { binding, type NativeMemory } from '../../lib/binding.ts';
+import { binding, type NativeMemory } from '../../lib/core/binding.ts';
+import type { VfioFacts } from '../../lib/core/reasons.ts';
 import {
   DmaBuffer,
+  type Hwpt,
+  type Ioas,
   Iommufd,
   VfioDevice,
   VfioError,
-  type Hwpt,
-  type Ioas,
 } from '../../lib/index.ts';
-import type { VfioFacts } from '../../lib/reasons.ts';
 import { describeDevice } from '../support/devices.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { root } from '../support/root.ts';

@@ -3,8 +3,8 @@ import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { DmaBuffer, findCdev, VfioDevice, VfioError, type Backend } from '../../lib/index.ts';
-import { describeDevice } from '../../lib/locate/describe.ts';
+import { type Backend, DmaBuffer, findCdev, VfioDevice, VfioError } from '../../lib/index.ts';
+import { describeDevice } from '../../lib/locate/facts.ts';
 import { devices } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure } from '../support/errors.ts';
@@ -58,6 +58,7 @@ async function copies(device: VfioDevice, bytes: Buffer): Promise<void> {
 }
 
 const title = hasIommu ? ' (a VM without an IOMMU: npm test -- build noiommu)' : '';
+
 (hasIommu ? describe.skip : describe)(`without an IOMMU${title}`, () => {
   const spec = edu ?? assert.fail('no edu');
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { binding } from '../../lib/binding.ts';
+import { binding } from '../../lib/core/binding.ts';
 import { withBinding } from './fake_binding.ts';
 import { tracedBinding } from './traced_binding.ts';
 

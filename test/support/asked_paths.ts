@@ -1,7 +1,7 @@
 import fs from 'node:fs';
+import { binding } from '../../lib/core/binding.ts';
 import { withBinding } from './fake_binding.ts';
 import { tracedBinding } from './traced_binding.ts';
-import { binding } from '../../lib/binding.ts';
 
 /** The functions of node:fs by which the library looks something up. */
 const lookups = ['readlinkSync', 'realpathSync', 'statSync'] as const;

@@ -1,7 +1,7 @@
+import { Container } from '../../lib/backend/container.ts';
+import type { Roots } from '../../lib/core/location.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
-import { Container } from '../../lib/group/container.ts';
 import { Iommufd } from '../../lib/iommu/iommufd.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { fakeAddress } from './fake_vfio.ts';
 import type { Handles } from './matrix_handles.ts';
 

@@ -1,16 +1,16 @@
-import { FileDescriptor } from '../../lib/file_descriptor.ts';
+import { FileDescriptor } from '../../lib/core/file_descriptor.ts';
 import {
   iommufd,
   named,
   never,
   notStrings,
   options,
+  type Parameter,
   required,
   roots,
   signal,
   spec,
   whole,
-  type Parameter,
 } from './bad_arguments.ts';
 
 // Parameters of handing devices over, for test/unit/matrix.test.ts.

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { parseAddress, type DeviceAddress } from '../../lib/locate/address.ts';
+import type { DeviceAddress } from '../../lib/core/location.ts';
+import { parseAddress } from '../../lib/locate/address.ts';
 
 /** A device that the tests may open and reset. */
 export interface TestDevice extends DeviceAddress {

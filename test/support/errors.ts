@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { VfioError } from '../../lib/errors.ts';
-import type { Holding } from '../../lib/reasons.ts';
+import { VfioError } from '../../lib/core/errors.ts';
+import type { Holding } from '../../lib/core/reasons.ts';
 
 /** As {@link failure}, of the library's own kind. */
 export async function vfioFailure(run: () => unknown, code: string): Promise<VfioError> {

@@ -1,4 +1,4 @@
-import { binding, replaceBinding, type Binding } from '../../lib/binding.ts';
+import { type Binding, binding, replaceBinding } from '../../lib/core/binding.ts';
 
 /** Runs `body` with some of the addon's functions replaced. */
 export async function withBinding<T>(

@@ -1,4 +1,4 @@
-import type { Binding } from '../../lib/binding.ts';
+import type { Binding } from '../../lib/core/binding.ts';
 
 /** A device that nobody else in the process has: `release` is called for what is disabled. */
 export function fakeIrqOwners(release: (index: number) => number): Partial<Binding> {

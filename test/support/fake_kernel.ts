@@ -1,6 +1,6 @@
-import { setImmediate as turn } from 'node:timers/promises';
 import { constants } from 'node:fs';
-import { binding, type Binding } from '../../lib/binding.ts';
+import { setImmediate as turn } from 'node:timers/promises';
+import { binding, type Binding } from '../../lib/core/binding.ts';
 import { put } from './kernel_bytes.ts';
 
 const bytesOf = (room: Uint32Array): Uint8Array =>

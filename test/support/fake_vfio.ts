@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Roots } from '../../lib/core/location.ts';
 import { openCdev } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from './errors.ts';
 import { tree } from './tree.ts';
 

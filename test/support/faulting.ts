@@ -1,11 +1,11 @@
 // Run as a child, or in a worker, by test/unit/faults.test.ts: maps a file, takes its pages away, and
 // does what argv names.
+
 import { execFileSync } from 'node:child_process';
 import { truncateSync } from 'node:fs';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
-import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
-import { OwnedFd } from '../../lib/owned_fd.ts';
-import { OpenMappings } from '../../lib/region/owner.ts';
+import { OwnedFd } from '../../lib/core/owned_fd.ts';
+import { OpenMappings, PeerMaps } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
 import { tsWorker } from './ts_worker.ts';
 
@@ -133,5 +133,6 @@ const scenarios: Record<string, () => unknown> = {
 };
 
 const said = await scenarios[scenario]?.();
+
 if (isMainThread) console.log(said);
 else parentPort?.postMessage(said);

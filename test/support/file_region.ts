@@ -1,9 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RegionInfo } from '../../lib/device/decode.ts';
-import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
-import { OwnedFd } from '../../lib/owned_fd.ts';
-import { OpenMappings, type RegionOwner } from '../../lib/region/owner.ts';
+import { OwnedFd } from '../../lib/core/owned_fd.ts';
+import type { RegionInfo } from '../../lib/info/decode.ts';
+import { OpenMappings, PeerMaps, type RegionOwner } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
 import { tree } from './tree.ts';
 

@@ -1,10 +1,11 @@
 // Run as a worker or a child process by test/device/ending.test.ts: opens the device that it is told
 // and ends, or is ended, in the middle of it.
+
 import { setImmediate as turn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { binding, replaceBinding } from '../../lib/binding.ts';
-import { VfioDevice, type BackendKind } from '../../lib/index.ts';
-import type { DeviceAddress } from '../../lib/locate/address.ts';
+import { binding, replaceBinding } from '../../lib/core/binding.ts';
+import type { DeviceAddress } from '../../lib/core/location.ts';
+import { type BackendKind, VfioDevice } from '../../lib/index.ts';
 import { vfioFds } from './proc.ts';
 import { tracedBinding } from './traced_binding.ts';
 
@@ -74,4 +75,5 @@ const lives = {
   drop,
   exit: exitInMidOpen,
 };
+
 await lives[orders.life]();

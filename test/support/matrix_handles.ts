@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
+import type { Roots } from '../../lib/core/location.ts';
 import * as api from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { withBinding } from './fake_binding.ts';
-import { fakeAddress } from './fake_vfio.ts';
 import { fakeIoctls } from './fake_kernel.ts';
+import { fakeAddress } from './fake_vfio.ts';
 
 /** One of every public class. */
 export interface Handles {

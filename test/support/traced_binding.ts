@@ -1,4 +1,4 @@
-import { binding, type Binding } from '../../lib/binding.ts';
+import { type Binding, binding } from '../../lib/core/binding.ts';
 
 /** Runs one of the addon's functions; what it returns is what the function answers. */
 export type Around = (name: string, call: () => unknown) => unknown;

@@ -1,7 +1,8 @@
 // Run in a worker by test/unit/workers.test.ts: keeps slow calls in flight until it is terminated.
+
 import { constants } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
-import { binding, type NativeFd, type NativeMemory } from '../../lib/binding.ts';
+import { binding, type NativeFd, type NativeMemory } from '../../lib/core/binding.ts';
 
 const native = binding();
 
@@ -20,4 +21,5 @@ function callForEver(): void {
 }
 
 for (let chain = 0; chain < 8; chain++) callForEver();
+
 parentPort?.postMessage('running');

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { before, describe, it } from 'mocha';
 import { rmSync } from 'node:fs';
-import { FdChannel, Iommufd, openCdev, VfioDevice, type OpenOptions } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
+import { before, describe, it } from 'mocha';
+import type { Roots } from '../../lib/core/location.ts';
+import { FdChannel, Iommufd, openCdev, type OpenOptions, VfioDevice } from '../../lib/index.ts';
 import { abortAtEachStep } from '../support/abort_steps.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { littleEndian, walkCapabilities } from '../../lib/device/capabilities.ts';
-import { decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from '../../lib/device/decode.ts';
-import { VfioError } from '../../lib/errors.ts';
+import { VfioError } from '../../lib/core/errors.ts';
+import { littleEndian, walkCapabilities } from '../../lib/core/structs.ts';
+import { decodeDeviceInfo, decodeIrqInfo, decodeRegionInfo } from '../../lib/info/decode.ts';
 import { failure } from '../support/errors.ts';
 import { put, putCapability, viewOf } from '../support/kernel_bytes.ts';
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { closeDevices, DmaBuffer, openDevices, IovaAllocator } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
+import type { Roots } from '../../lib/core/location.ts';
+import { closeDevices, DmaBuffer, IovaAllocator, openDevices } from '../../lib/index.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { fileRegion } from '../support/file_region.ts';
-import { closeHandles, openHandles, type Handles } from '../support/matrix_handles.ts';
+import { closeHandles, type Handles, openHandles } from '../support/matrix_handles.ts';
 import { put } from '../support/tree.ts';
 
 const [EBUSY, EINVAL, EIO, EOPNOTSUPP] = [-16, -22, -5, -95];

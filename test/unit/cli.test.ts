@@ -2,14 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { Command } from '../../lib/cli/command.ts';
 import { commands } from '../../lib/cli/commands.ts';
-import type { InfoReport } from '../../lib/cli/info_report.ts';
-import { infoJson } from '../../lib/cli/info_json.ts';
 import { hintOf } from '../../lib/cli/hints.ts';
-import { jsonText } from '../../lib/cli/json.ts';
+import { infoJson, type InfoReport } from '../../lib/cli/info_json.ts';
 import { infoText } from '../../lib/cli/info_text.ts';
-import { explained } from '../../lib/diagnose/explained.ts';
+import { jsonText } from '../../lib/cli/text.ts';
+import { explained } from '../../lib/core/explained.ts';
+import type { Cause } from '../../lib/core/reasons.ts';
 import { VfioError } from '../../lib/index.ts';
-import type { Cause } from '../../lib/reasons.ts';
 import { vfio } from '../support/cli.ts';
 
 const nvme: InfoReport = {

@@ -6,7 +6,7 @@ import {
   decodeRegionInfo,
   irqNames,
   regionNames,
-} from '../../lib/device/decode.ts';
+} from '../../lib/info/decode.ts';
 import { failure } from '../support/errors.ts';
 import { put, putCapability, viewOf } from '../support/kernel_bytes.ts';
 

@@ -5,11 +5,11 @@ import { constants as os } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
-import { assertNoMore, libraryFds } from '../support/proc.ts';
-import { root } from '../support/root.ts';
+import { binding, type Binding, type NativeFd } from '../../lib/core/binding.ts';
 import { compiledWorker } from '../support/compiled_worker.ts';
 import { isEmulated, unknownIoctl } from '../support/emulation.ts';
+import { assertNoMore, libraryFds } from '../support/proc.ts';
+import { root } from '../support/root.ts';
 
 const { EAGAIN, EBADF, EEXIST, EINVAL } = os.errno;
 const trigger = 32;

@@ -4,18 +4,18 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import { describe, it } from 'mocha';
+import { binding } from '../../lib/core/binding.ts';
+import { systemError, VfioError } from '../../lib/core/errors.ts';
+import type { Roots } from '../../lib/core/location.ts';
+import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/core/reasons.ts';
+import { wordsOf } from '../../lib/core/words.ts';
 import { explain } from '../../lib/diagnose/explain.ts';
 import { findHolders } from '../../lib/diagnose/holders.ts';
-import { wordsOf } from '../../lib/diagnose/words.ts';
-import { binding } from '../../lib/binding.ts';
-import { systemError, VfioError } from '../../lib/errors.ts';
 import { findCdev, Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
-import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/reasons.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeNode, fakeVfio, putFile, putNode } from '../support/fake_vfio.ts';
-import { put, tree, type Entry } from '../support/tree.ts';
+import { type Entry, put, tree } from '../support/tree.ts';
 
 const { EACCES, EBUSY, EINVAL, EPERM } = constants.errno;
 

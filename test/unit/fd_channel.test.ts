@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
@@ -12,13 +13,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'mocha';
+import { binding, type NativeFd } from '../../lib/core/binding.ts';
 import { FdChannel, FdListener, type FdMessage } from '../../lib/index.ts';
-import { binding, type NativeFd } from '../../lib/binding.ts';
 import { failure } from '../support/errors.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';

@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
-import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
-import type { BoundCdev } from '../../lib/device/bind.ts';
+import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
+import { parseUuid } from '../../lib/core/arguments.ts';
+import { binding, type Binding, type NativeFd } from '../../lib/core/binding.ts';
 import { decodePlane } from '../../lib/feature/display.ts';
 import { LoggedPages } from '../../lib/feature/dma_logging.ts';
 import { Features } from '../../lib/feature/features.ts';
 import { featureNames } from '../../lib/feature/names.ts';
-import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
-import { parseUuid } from '../../lib/feature/uuid.ts';
+import { PeerMaps } from '../../lib/region/owner.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { describeDevice } from '../../lib/locate/describe.ts';
-import { findCdev, type Roots } from '../../lib/locate/find_cdev.ts';
+import type { Roots } from '../../lib/core/location.ts';
+import { describeDevice } from '../../lib/locate/facts.ts';
+import { findCdev } from '../../lib/locate/find_cdev.ts';
 import { failure } from '../support/errors.ts';
-import { tree, type Entry } from '../support/tree.ts';
+import { type Entry, tree } from '../support/tree.ts';
 
 const address = '0000:3b:00.0';
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
-import { binding } from '../../lib/binding.ts';
+import { binding } from '../../lib/core/binding.ts';
+import type { Roots } from '../../lib/core/location.ts';
 import { findHolders } from '../../lib/diagnose/holders.ts';
 import {
   Container,
@@ -15,7 +16,6 @@ import {
   VfioDevice,
   type VfioError,
 } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeNode, fakeVfio, putFile, putNode } from '../support/fake_vfio.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync, type ChildProcessByStdio } from 'node:child_process';
+import { type ChildProcessByStdio, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { fstatSync, mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { openCdev, openCdevSync, VfioError, type VfioCdev } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
+import type { Roots } from '../../lib/core/location.ts';
+import { openCdev, openCdevSync, type VfioCdev, VfioError } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
 import {
   fakeAddress as address,

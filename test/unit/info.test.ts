@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { Answer, Binding, NativeFd } from '../../lib/binding.ts';
-import type { DeviceInfo } from '../../lib/device/decode.ts';
-import { decodeInfo, readDeviceInfo } from '../../lib/device/info.ts';
+import type { Answer, Binding, NativeFd } from '../../lib/core/binding.ts';
+import type { DeviceInfo } from '../../lib/info/decode.ts';
+import { decodeInfo, readDeviceInfo } from '../../lib/info/read.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { put, putCapability } from '../support/kernel_bytes.ts';

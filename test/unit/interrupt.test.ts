@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
-import type { Binding, NativeFd } from '../../lib/binding.ts';
-import type { BoundCdev } from '../../lib/device/bind.ts';
+import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
+import type { Binding, NativeFd } from '../../lib/core/binding.ts';
 import type { Interrupt } from '../../lib/interrupt/interrupt.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { failure } from '../support/errors.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { VfioError } from '../../lib/errors.ts';
+import { VfioError } from '../../lib/core/errors.ts';
 import { IovaAllocator, type IovaRange } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
+import { binding, type Binding, type NativeFd } from '../../lib/core/binding.ts';
 
 const ECANCELED = -125;
 const trigger = 32;

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
-import { before, describe, it } from 'mocha';
 import { chmodSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { binding } from '../../lib/binding.ts';
+import { before, describe, it } from 'mocha';
+import { binding } from '../../lib/core/binding.ts';
+import type { Roots } from '../../lib/core/location.ts';
 import {
   DmaBuffer,
   findCdev,
@@ -11,8 +12,8 @@ import {
   VfioDevice,
   VfioError,
 } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
 import {
   fakeAddress as address,
   fakeNode,
@@ -22,7 +23,6 @@ import {
   putNode,
 } from '../support/fake_vfio.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
-import { withBinding } from '../support/fake_binding.ts';
 
 const wait = 60_000;
 

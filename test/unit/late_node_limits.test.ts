@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
 import { getEventListeners, once } from 'node:events';
 import { before, describe, it } from 'mocha';
-import { binding, type Binding } from '../../lib/binding.ts';
+import { binding, type Binding } from '../../lib/core/binding.ts';
 import {
   openCdev,
   openCdevSync,
-  VfioDevice,
   type OpenOptions,
   type VfioCdev,
+  VfioDevice,
 } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
 import {
   fakeAddress as address,
   fakeNode,
@@ -18,7 +19,6 @@ import {
   putNode,
 } from '../support/fake_vfio.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
-import { withBinding } from '../support/fake_binding.ts';
 import { tsWorker } from '../support/ts_worker.ts';
 
 const wait = 60_000;

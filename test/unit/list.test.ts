@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { binding, type Answer, type Content } from '../../lib/binding.ts';
+import { type Answer, binding, type Content } from '../../lib/core/binding.ts';
 import {
   describeDevice,
   findCdev,
@@ -13,7 +13,7 @@ import {
 } from '../../lib/index.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { boundToVfio, pciDevice, sysfsFiles, type Files } from '../support/sysfs.ts';
+import { boundToVfio, type Files, pciDevice, sysfsFiles } from '../support/sysfs.ts';
 import { tree } from '../support/tree.ts';
 
 const first = '0000:3b:00.0';

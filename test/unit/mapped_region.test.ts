@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
-import { binding, type Binding } from '../../lib/binding.ts';
+import { describe, it } from 'mocha';
+import { binding, type Binding } from '../../lib/core/binding.ts';
 import type { MappedRegion } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { fileRegion, type FileRegion } from '../support/file_region.ts';
+import { type FileRegion, fileRegion } from '../support/file_region.ts';
 
 const counting = Uint8Array.from({ length: 0x2000 }, (_, at) => at);
 const big = { size: 0x2000 };

@@ -9,12 +9,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { constants as os } from 'node:os';
-import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
-import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
+import { describe, it } from 'mocha';
+import { binding, type Binding, type NativeFd } from '../../lib/core/binding.ts';
+import { unknownIoctl } from '../support/emulation.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { tree } from '../support/tree.ts';
-import { unknownIoctl } from '../support/emulation.ts';
 
 const { EISDIR, ENOENT, ENOTDIR } = os.errno;
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:fs';
 import { constants as os } from 'node:os';
-import { describe, it } from 'mocha';
 import { inspect } from 'node:util';
-import { binding, type Binding, type NativeFd } from '../../lib/binding.ts';
+import { describe, it } from 'mocha';
+import { binding, type Binding, type NativeFd } from '../../lib/core/binding.ts';
 import { unknownIoctl } from '../support/emulation.ts';
 
 const { EBADF } = os.errno;

@@ -3,9 +3,9 @@ import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { binding, type Binding, type NativeFd, type NativeMemory } from '../../lib/binding.ts';
-import { tree } from '../support/tree.ts';
+import { binding, type Binding, type NativeFd, type NativeMemory } from '../../lib/core/binding.ts';
 import { unknownIoctl } from '../support/emulation.ts';
+import { tree } from '../support/tree.ts';
 
 const { EACCES, EBADF } = os.errno;
 const page = 4096n;

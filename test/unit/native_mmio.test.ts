@@ -2,10 +2,15 @@ import assert from 'node:assert/strict';
 import { constants as bufferConstants } from 'node:buffer';
 import { constants, truncateSync, writeFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
-import { inspect } from 'node:util';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { binding, type Binding, type NativeFd, type NativeMapping } from '../../lib/binding.ts';
+import {
+  binding,
+  type Binding,
+  type NativeFd,
+  type NativeMapping,
+} from '../../lib/core/binding.ts';
 import { Mailbox } from '../../lib/region/mailbox.ts';
 import { tree } from '../support/tree.ts';
 

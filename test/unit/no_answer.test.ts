@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import type { DeviceInfo } from '../../lib/device/decode.ts';
+import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
 import { PciFunction } from '../../lib/device/pci_function.ts';
-import type { BoundCdev } from '../../lib/device/bind.ts';
+import type { DeviceInfo } from '../../lib/info/decode.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
-import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
+import { PeerMaps } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
 import { resetDeviceSync } from '../../lib/reset/reset.ts';
 import { Resettable } from '../../lib/reset/resettable.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { fileRegion, regionInfo, type FileRegion } from '../support/file_region.ts';
+import { type FileRegion, fileRegion, regionInfo } from '../support/file_region.ts';
 import { put } from '../support/kernel_bytes.ts';
 
 // A device that is gone, or asleep, reads as all ones.

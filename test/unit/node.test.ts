@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { binding } from '../../lib/binding.ts';
-import { bindNode, bindNodeSync } from '../../lib/device/bind.ts';
-import { openNode } from '../../lib/device/node.ts';
-import type { CdevLocation } from '../../lib/locate/find_cdev.ts';
+import { bindNode, bindNodeSync } from '../../lib/backend/cdev_open.ts';
+import { openNode } from '../../lib/backend/node.ts';
+import { binding } from '../../lib/core/binding.ts';
+import type { CdevLocation } from '../../lib/core/location.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';

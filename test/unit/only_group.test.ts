@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:fs';
 import { describe, it } from 'mocha';
-import { binding, type Binding } from '../../lib/binding.ts';
+import { binding, type Binding } from '../../lib/core/binding.ts';
+import type { Roots } from '../../lib/core/location.ts';
 import { openCdev, VfioDevice } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';

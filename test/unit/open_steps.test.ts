@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, it } from 'mocha';
-import { binding, replaceBinding } from '../../lib/binding.ts';
-import { VfioDevice, type OpenStep } from '../../lib/index.ts';
+import { binding, replaceBinding } from '../../lib/core/binding.ts';
+import { type OpenStep, VfioDevice } from '../../lib/index.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { binding, type Answer, type NativeFd } from '../../lib/binding.ts';
+import { type Answer, binding, type NativeFd } from '../../lib/core/binding.ts';
+import { OwnedFd } from '../../lib/core/owned_fd.ts';
 import { DmaBuffer, Iommufd } from '../../lib/index.ts';
 import { decodeFaults, FaultQueue } from '../../lib/iommu/fault_queue.ts';
 import { readHardwareInfo } from '../../lib/iommu/hardware_info.ts';
 import type { Hwpt } from '../../lib/iommu/hwpt.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
-import { OwnedFd } from '../../lib/owned_fd.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { put } from '../support/kernel_bytes.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { constants as os } from 'node:os';
 import { once } from 'node:events';
+import { constants as os } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, it } from 'mocha';
-import type { Binding } from '../../lib/binding.ts';
-import { Iommufd, VfioDevice, type PeerMapping } from '../../lib/index.ts';
+import type { Binding } from '../../lib/core/binding.ts';
+import { Iommufd, type PeerMapping, VfioDevice } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';

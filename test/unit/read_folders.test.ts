@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { constants as os } from 'node:os';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { binding } from '../../lib/binding.ts';
+import { binding } from '../../lib/core/binding.ts';
 import { tree } from '../support/tree.ts';
 
 const { EINVAL, EISDIR, ENOENT, ENOTDIR } = os.errno;

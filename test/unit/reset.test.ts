@@ -2,21 +2,21 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
-import type { BoundCdev } from '../../lib/device/bind.ts';
-import { VfioError } from '../../lib/errors.ts';
+import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
+import { VfioError } from '../../lib/core/errors.ts';
+import { run } from '../../lib/core/steps.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
-import { PeerMaps } from '../../lib/iommu/peer_maps.ts';
+import { PeerMaps } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
 import { planHotReset } from '../../lib/reset/hot_reset.ts';
 import { decodeHotResetInfo } from '../../lib/reset/hot_reset_info.ts';
 import { resetDevice, resetDeviceSync } from '../../lib/reset/reset.ts';
 import { Resettable } from '../../lib/reset/resettable.ts';
-import { run } from '../../lib/steps.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fileOwner, fileRegion, regionInfo } from '../support/file_region.ts';
 import { countCalls } from '../support/traced_binding.ts';
-import { tree, type Entry } from '../support/tree.ts';
+import { type Entry, tree } from '../support/tree.ts';
 
 const { EAGAIN, EBUSY, ENODEV, ENOSPC } = os.errno;
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
-import { describe, it } from 'mocha';
 import { closeSync, mkdirSync, openSync, symlinkSync } from 'node:fs';
 import { inspect } from 'node:util';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import type { DeviceSpec, Roots } from '../../lib/core/location.ts';
 import { openCdevSync } from '../../lib/index.ts';
-import type { DeviceSpec } from '../../lib/locate/address.ts';
 import { findCdev, locateDevice } from '../../lib/locate/find_cdev.ts';
 import { parsePath } from '../../lib/locate/path.ts';
-import { rootsOf, type Roots } from '../../lib/locate/roots.ts';
+import { rootsOf } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
 import {
   fakeAddress as address,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { call, pause, run, runSync, type Steps } from '../../lib/steps.ts';
+import { call, pause, run, runSync, type Steps } from '../../lib/core/steps.ts';
 import { withBinding } from '../support/fake_binding.ts';
 
 describe('a task of steps', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { binding } from '../../lib/binding.ts';
+import { binding } from '../../lib/core/binding.ts';
 import { Eventfd } from '../../lib/interrupt/eventfd.ts';
 import { InterruptVector } from '../../lib/interrupt/vector.ts';
 

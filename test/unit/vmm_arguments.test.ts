@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'mocha';
+import type { Roots } from '../../lib/core/location.ts';
 import {
   cloudHypervisorArguments,
   Iommufd,
@@ -7,7 +8,6 @@ import {
   qemuArguments,
   VfioError,
 } from '../../lib/index.ts';
-import type { Roots } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';

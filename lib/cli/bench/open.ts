@@ -1,14 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { describeDevice, type DeviceAddress } from '../../index.ts';
-import { exitStatus, type Command, type Invocation, type Output } from '../command.ts';
-import { usageError } from '../usage.ts';
-import { openAndCloseAll } from './fleet.ts';
+import { type Command, exitStatus, type Invocation, type Output, usageError } from '../command.ts';
 import { thisMachine } from './machine.ts';
 import { openText } from './open_text.ts';
-import { backends, forms, openAndClose, probe, type Backend } from './paths.ts';
-import { progressBar } from './progress_bar.ts';
-import { openJson, type Measured, type MeasuredFleet, type OpenReport } from './report.ts';
-import { interleave, repeat, type Plan, type Way } from './rounds.ts';
+import { type Backend, backends, forms, openAndClose, openAndCloseAll, probe } from './paths.ts';
+import { type Measured, type MeasuredFleet, openJson, type OpenReport } from './report.ts';
+import { interleave, type Plan, progressBar, repeat, type Way } from './rounds.ts';
 import { Watches } from './steps.ts';
 import { openSvg } from './svg.ts';
 

@@ -1,4 +1,12 @@
-import { VfioDevice, VfioError, type DeviceAddress, type OpenDeviceOptions } from '../../index.ts';
+import {
+  closeDevices,
+  type DeviceAddress,
+  type DeviceSpec,
+  type OpenDeviceOptions,
+  openDevices,
+  VfioDevice,
+  VfioError,
+} from '../../index.ts';
 import type { Round, Stopwatch, Watches } from './steps.ts';
 
 /** The ways that a kernel may have to a device. */
@@ -91,4 +99,26 @@ export async function probe(
   }
   if (found.length === 0 && first) throw first;
   return { found, missing };
+}
+
+/** Nanoseconds until the last device was open, and until the last was closed. */
+export interface Fleet {
+  open: number;
+  close: number;
+}
+
+/** Opens all devices, so many at once, then closes them likewise. */
+export async function openAndCloseAll(
+  backend: Backend,
+  devices: readonly DeviceSpec[],
+  concurrency: number,
+): Promise<Fleet> {
+  const start = process.hrtime.bigint();
+  const opened = await openDevices(devices, { ...openOptions(backend), concurrency });
+  const middle = process.hrtime.bigint();
+  for (let at = 0; at < opened.length; at += concurrency) {
+    await closeDevices(opened.slice(at, at + concurrency));
+  }
+  const end = process.hrtime.bigint();
+  return { open: Number(middle - start), close: Number(end - middle) };
 }

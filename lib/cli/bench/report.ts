@@ -1,8 +1,7 @@
-import { jsonText } from '../json.ts';
-import type { Fleet } from './fleet.ts';
+import { jsonText } from '../text.ts';
 import type { Machine } from './machine.ts';
-import type { Backend, Form, Missing } from './paths.ts';
-import { summary, timesOf, type Row, type Summary } from './statistics.ts';
+import type { Backend, Fleet, Form, Missing } from './paths.ts';
+import { type Row, summary, type Summary, timesOf } from './statistics.ts';
 import type { Round } from './steps.ts';
 
 /** The rounds of one way to one device. */

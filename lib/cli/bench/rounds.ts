@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Output } from '../command.ts';
 import type { Round } from './steps.ts';
 
 /** One way to do the work, with what its rounds took. */
@@ -56,4 +57,19 @@ export async function repeat<Result>(
     await nextTurn();
   }
   return results;
+}
+
+const width = 30;
+
+/** Draws how much is done on the terminal, if there is one, and removes it at the end. */
+export function progressBar(
+  { progress }: Output,
+  what: string,
+): ((done: number, total: number) => void) | undefined {
+  if (progress === undefined) return undefined;
+  return (done, total) => {
+    const full = Math.floor((width * done) / total);
+    const bar = '#'.repeat(full).padEnd(width, '.');
+    progress(done === total ? '' : `${what} [${bar}] ${done} of ${total} rounds`);
+  };
 }

@@ -1,0 +1,182 @@
+import { invalidType } from '../core/arguments.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
+import { check, ioctlOf } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import type { Backend, NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import type { Cause } from '../core/reasons.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { attachCause } from '../diagnose/map_causes.ts';
+import { otherIommufd } from '../iommu/bound_device.ts';
+import { Hwpt } from '../iommu/hwpt.ts';
+import { Ioas } from '../iommu/ioas.ts';
+import type { Iommufd } from '../iommu/iommufd.ts';
+import { isNoiommu } from '../locate/find_group.ts';
+import { backendOf } from './kinds.ts';
+import type { DeviceNode } from './node.ts';
+import type { Attachment, OpenedDevice } from './opened.ts';
+
+/** Of a device that was opened by its cdev, which is attached and detached at will. */
+export class CdevAttachment implements Attachment {
+  readonly #bound: BoundCdev;
+  #target: Ioas | Hwpt | undefined;
+
+  constructor(bound: BoundCdev) {
+    this.#bound = bound;
+  }
+
+  async attach(target: unknown): Promise<number> {
+    const found = this.#targetOf(target);
+    return this.#attached(await binding().attach(this.#bound.fd.native, found.id), found);
+  }
+
+  attachSync(target: unknown): number {
+    const found = this.#targetOf(target);
+    return this.#attached(binding().attachSync(this.#bound.fd.native, found.id), found);
+  }
+
+  async detach(): Promise<void> {
+    this.#detached(await binding().detach(this.#bound.fd.native));
+  }
+
+  detachSync(): void {
+    this.#detached(binding().detachSync(this.#bound.fd.native));
+  }
+
+  /** The device is closed, which detaches it. */
+  forget(): void {
+    this.#target?.detached(this.#bound.location.device.address);
+    this.#target = undefined;
+  }
+
+  #attached(answer: Answer, target: Ioas | Hwpt): number {
+    const { location } = this.#bound;
+    try {
+      const pageTable = check(answer, ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
+      this.forget();
+      this.#target = target;
+      target.attached(location.device.address);
+      return pageTable;
+    } catch (error) {
+      if (!(error instanceof VfioError)) throw error;
+      const cause = attachCause(error, location.device, ioasOf(target).space);
+      throw cause ? explained(error, cause) : error;
+    }
+  }
+
+  #detached(answer: Answer): void {
+    check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
+    this.forget();
+  }
+
+  /** An id of another iommufd may be one of something else here. */
+  #targetOf(target: unknown): Ioas | Hwpt {
+    if (!Ioas.isIoas(target) && !Hwpt.isHwpt(target)) {
+      throw invalidType('ioas', 'an Ioas or a Hwpt', target);
+    }
+    const { iommufd, location } = this.#bound;
+    if (ioasOf(target).context === iommufd.context) return target;
+    const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
+    throw otherIommufd(location.device.address, call);
+  }
+}
+
+function ioasOf(target: Ioas | Hwpt): Ioas {
+  return Ioas.isIoas(target) ? target : target.ioas;
+}
+
+/** A device that was opened by its cdev: its descriptor, then the iommufd that it is bound to. */
+export class BoundCdev implements OpenedDevice {
+  readonly location: NodeLocation;
+  readonly roots: Roots;
+  readonly fd: OwnedFd;
+  readonly #devId: number | undefined;
+  readonly iommufd: Iommufd;
+  readonly container: undefined;
+  readonly backend: Backend;
+  readonly attachment: Attachment;
+  readonly #ownIommufd: Iommufd | undefined;
+
+  /** @param devId - undefined where another program bound the device, and did not tell */
+  constructor(
+    { location, fd, roots }: DeviceNode,
+    devId: number | undefined,
+    { iommufd, own }: Target,
+    why: string,
+  ) {
+    this.backend = backendOf(isNoiommu(location) ? 'noiommu' : 'cdev', why);
+    this.attachment = new CdevAttachment(this);
+    this.location = location;
+    this.roots = roots;
+    this.fd = fd;
+    this.#devId = devId;
+    this.iommufd = iommufd;
+    this.#ownIommufd = own;
+  }
+
+  /**
+   * The device's id in the iommufd, which cannot be asked of the kernel later.
+   *
+   * @throws VfioError `ERR_VFIO_NO_DEV_ID`
+   */
+  get devId(): number {
+    if (this.#devId === undefined) throw noDevId(this.location.device);
+    return this.#devId;
+  }
+
+  get context(): Iommufd {
+    return this.iommufd;
+  }
+
+  /** The kernel tells devices by their ids, and no groups. */
+  hasGroup(): boolean {
+    return false;
+  }
+
+  groupFds(): NativeFd[] {
+    return [];
+  }
+
+  share(): SharedToken<'device'> {
+    const { fd, devId, location, roots, iommufd } = this;
+    const content = { devId, location, ...roots, iommufd: iommufd.share() };
+    return tokenOf('device', { fd: fd.offer(), ...content });
+  }
+
+  createIoas(): Ioas {
+    return this.iommufd.createIoas();
+  }
+
+  closesBecause(cause: Cause): void {
+    this.fd.closesBecause(cause);
+    this.#ownIommufd?.owned.closesBecause(cause);
+  }
+
+  async close(): Promise<void> {
+    await (this.#ownIommufd ? this.fd.closeBefore(this.#ownIommufd.owned) : this.fd.close());
+  }
+
+  closeSync(): void {
+    try {
+      this.fd.closeSync();
+    } finally {
+      this.#ownIommufd?.closeSync();
+    }
+  }
+}
+
+/** The iommufd to bind to, and the same as `own` where the device is to close it. */
+export interface Target {
+  iommufd: Iommufd;
+  own: Iommufd | undefined;
+}
+
+/** Only who bound a device has been told its id. */
+export function noDevId({ address }: SysfsDevice): VfioError {
+  return new VfioError({
+    code: 'ERR_VFIO_NO_DEV_ID',
+    message: `the id of ${address} in its iommufd is not known, and the kernel tells it only to the program that binds: have it pass its device.devId, and give that to fromFd`,
+    device: address,
+  });
+}

@@ -1,0 +1,170 @@
+import { invalidType } from '../core/arguments.ts';
+import type { NativeFd } from '../core/binding.ts';
+import { VfioError } from '../core/errors.ts';
+import { explained } from '../core/explained.ts';
+import type { Backend, NodeLocation, Roots } from '../core/location.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import type { Cause } from '../core/reasons.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import type { AddressSpace } from '../iommu/address_space.ts';
+import { Hwpt } from '../iommu/hwpt.ts';
+import { Ioas } from '../iommu/ioas.ts';
+import type { Iommufd } from '../iommu/iommufd.ts';
+import { isAddressSpace } from '../iommu/spaces.ts';
+import type { Container } from './container.ts';
+import type { ContainerSpace } from './container_space.ts';
+import type { Host } from './group_container.ts';
+import type { Groups, JoinedGroup } from './groups.ts';
+import type { DeviceNode } from './node.ts';
+import type { Attachment, OpenedDevice } from './opened.ts';
+
+/** A device that was opened by its group: its descriptor, then the group, then the container. */
+export class GroupDevice implements OpenedDevice {
+  readonly location: NodeLocation;
+  readonly roots: Roots;
+  readonly fd: OwnedFd;
+  readonly backend: Backend;
+  /** The kernel does not tell it. */
+  readonly devId: undefined;
+  readonly attachment: Attachment;
+  readonly #host: Host;
+  readonly #group: JoinedGroup;
+  #left = false;
+
+  /** `node`: the device's own descriptor, and the group's location. */
+  constructor(
+    { location, fd, roots }: DeviceNode,
+    group: JoinedGroup,
+    host: Host,
+    backend: Backend,
+  ) {
+    this.location = location;
+    this.roots = roots;
+    this.fd = fd;
+    this.backend = backend;
+    this.#group = group;
+    this.#host = host;
+    this.attachment = new JoinedAttachment(location, (target) => host.isOwn(target));
+  }
+
+  get iommufd(): Iommufd | undefined {
+    return this.#host.iommufd;
+  }
+
+  get container(): Container | undefined {
+    return this.#host.container;
+  }
+
+  get context(): Groups {
+    return this.#host.groups;
+  }
+
+  hasGroup(group: number): boolean {
+    return this.context.fdOf(group) !== undefined;
+  }
+
+  groupFds(groups: readonly number[]): NativeFd[] {
+    return groups.flatMap((group) => this.context.fdOf(group) ?? []);
+  }
+
+  share(): SharedToken<'group-device'> {
+    const { fd, location, roots, backend } = this;
+    const { fd: groupFd, location: group } = this.#group.node;
+    return tokenOf('group-device', {
+      fd: fd.offer(),
+      ...{ location, ...roots, backend },
+      group: { fd: groupFd.offer(), location: group },
+      host: this.#host.share(),
+    });
+  }
+
+  createIoas(): AddressSpace {
+    return this.#host.createIoas();
+  }
+
+  closesBecause(cause: Cause): void {
+    this.fd.closesBecause(cause);
+    this.#host.own?.owned.closesBecause(cause);
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.fd.close();
+      if (this.#leaves()) await this.context.leave(this.#group);
+    } finally {
+      await this.#host.own?.close();
+    }
+  }
+
+  closeSync(): void {
+    try {
+      this.fd.closeSync();
+      if (this.#leaves()) this.context.leaveSync(this.#group);
+    } finally {
+      this.#host.own?.closeSync();
+    }
+  }
+
+  /** Once. */
+  #leaves(): boolean {
+    const leaves = !this.#left;
+    this.#left = true;
+    return leaves;
+  }
+}
+
+/**
+ * Of a device that was opened by its group: it is attached to its container's address space, and to no
+ * other, as long as it is open.
+ */
+export class JoinedAttachment implements Attachment {
+  readonly #location: NodeLocation;
+  readonly #isOwn: (target: Ioas | ContainerSpace) => boolean;
+
+  constructor(location: NodeLocation, isOwn: (target: Ioas | ContainerSpace) => boolean) {
+    this.#location = location;
+    this.#isOwn = isOwn;
+  }
+
+  attach(target: unknown): Promise<number> {
+    return Promise.resolve(this.attachSync(target));
+  }
+
+  /** It is attached there already. */
+  attachSync(target: unknown): number {
+    if (Hwpt.isHwpt(target)) throw this.#wrongBackend('cannot be attached to a page table');
+    if (!isAddressSpace(target)) {
+      throw invalidType('ioas', 'an address space', target);
+    }
+    if (this.#isOwn(target)) return Ioas.isIoas(target) ? target.id : 0;
+    const facts = { device: this.#location.device.address };
+    const error = this.#wrongBackend('is attached to the address space of its own container');
+    throw explained(error, { reason: 'other-container', certainty: 'certain', facts });
+  }
+
+  detach(): Promise<void> {
+    return Promise.reject(this.#detachError());
+  }
+
+  detachSync(): void {
+    throw this.#detachError();
+  }
+
+  forget(): void {
+    // What a container has is closed with it.
+  }
+
+  #detachError(): VfioError {
+    return this.#wrongBackend('is attached to its container as long as it is open');
+  }
+
+  #wrongBackend(what: string): VfioError {
+    const { device, path } = this.#location;
+    return new VfioError({
+      code: 'ERR_VFIO_WRONG_BACKEND',
+      message: `${device.address} was opened by its group (${path}): it ${what}`,
+      path,
+      device: device.address,
+    });
+  }
+}

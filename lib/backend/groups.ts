@@ -1,0 +1,148 @@
+import { binding, type NativeFd } from '../core/binding.ts';
+import { check, ioctlOf } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
+import type { GroupLocation } from '../core/location.ts';
+import { Turns } from '../core/mutex.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
+import { call, closeAndThrow, closeSyncAndThrow, run, runSync, type Steps } from '../core/steps.ts';
+import { warn } from '../core/warnings.ts';
+import type { DeviceNode } from './node.ts';
+
+const VFIO_GROUP_FLAGS_VIABLE = 1;
+
+/** A group's node: the kernel opens it once, so it is shared by all devices of the group. */
+type GroupNode = DeviceNode<GroupLocation>;
+
+/** A group in a container, and how many of its devices are open. */
+export interface JoinedGroup {
+  readonly node: GroupNode;
+  users: number;
+}
+
+/** What a container does with its groups. */
+export interface GroupHooks {
+  /** The first group is there. */
+  first?: (location: GroupLocation) => Steps<void>;
+  /** The last one leaves. */
+  last?: () => void;
+}
+
+/** The groups in one container, or in the iommufd that serves as one. */
+export class Groups {
+  readonly #container: OwnedFd;
+  readonly #hooks: GroupHooks;
+  readonly #joined = new Map<number, JoinedGroup>();
+  /** Whether the kernel's container has an IOMMU depends on which groups are there when it is asked. */
+  readonly #turns = new Turns();
+
+  constructor(container: OwnedFd, hooks: GroupHooks) {
+    this.#container = container;
+    this.#hooks = hooks;
+  }
+
+  get empty(): boolean {
+    return this.#joined.size === 0;
+  }
+
+  /** The descriptor of a group that is here. */
+  fdOf(group: number): NativeFd | undefined {
+    return this.#joined.get(group)?.node.fd.native;
+  }
+
+  /** Counts one more device of the group, whose node is opened where it is not here yet. */
+  join(group: number, openNode: () => Promise<GroupNode>): Promise<JoinedGroup> {
+    return this.#turns.run(async () => {
+      const known = this.#again(group);
+      if (known) return known;
+      const node = await openNode();
+      try {
+        await run(this.#put(node));
+        return this.#add(node);
+      } catch (error) {
+        return closeAndThrow(error, () => node.fd.close());
+      }
+    });
+  }
+
+  /** Counts a group that another thread put into the same container. */
+  adopt(node: GroupNode): JoinedGroup {
+    return this.#add(node);
+  }
+
+  /** As {@link join}, blocking. @throws VfioError `ERR_VFIO_BUSY` while another joins */
+  joinSync(group: number, openNode: () => GroupNode): JoinedGroup {
+    this.#requireNoTurn();
+    const known = this.#again(group);
+    if (known) return known;
+    const node = openNode();
+    try {
+      runSync(this.#put(node));
+      return this.#add(node);
+    } catch (error) {
+      return closeSyncAndThrow(error, () => {
+        node.fd.closeSync();
+      });
+    }
+  }
+
+  /** One device less; with its last, the group goes. */
+  async leave(group: JoinedGroup): Promise<void> {
+    await this.#turns.run(async () => {
+      if (this.#isLast(group)) await group.node.fd.close();
+    });
+  }
+
+  /** As {@link leave}, blocking; while another joins, the group goes after that. */
+  leaveSync(group: JoinedGroup): void {
+    if (this.#turns.busy) this.leave(group).catch(warn);
+    else if (this.#isLast(group)) group.node.fd.closeSync();
+  }
+
+  #again(group: number): JoinedGroup | undefined {
+    const known = this.#joined.get(group);
+    if (known) known.users++;
+    return known;
+  }
+
+  #add(node: GroupNode): JoinedGroup {
+    node.fd.asPart();
+    const group = { node, users: 1 };
+    this.#joined.set(node.location.group, group);
+    return group;
+  }
+
+  #isLast(group: JoinedGroup): boolean {
+    group.users--;
+    if (group.users > 0) return false;
+    this.#joined.delete(group.node.location.group);
+    if (this.empty) this.#hooks.last?.();
+    return true;
+  }
+
+  *#put({ location, fd }: GroupNode): Steps<void> {
+    checkViable(location, fd);
+    const answer = yield* call('groupSetContainer', fd.native, this.#container.native);
+    check(answer, ioctlOf(location, 'VFIO_GROUP_SET_CONTAINER'));
+    const { first } = this.#hooks;
+    if (this.empty && first) yield* first(location);
+  }
+
+  #requireNoTurn(): void {
+    if (!this.#turns.busy) return;
+    const message = 'a device is being opened in the same container; await that first';
+    throw new VfioError({ code: 'ERR_VFIO_BUSY', message });
+  }
+}
+
+function checkViable(location: GroupLocation, fd: OwnedFd): void {
+  const answer = binding().groupStatus(fd.native);
+  const flags = check(answer, ioctlOf(location, 'VFIO_GROUP_GET_STATUS'));
+  if ((flags & VFIO_GROUP_FLAGS_VIABLE) !== 0) return;
+  const { path, device, group } = location;
+  throw new VfioError({
+    code: 'ERR_VFIO_GROUP_NOT_VIABLE',
+    message: `IOMMU group ${group} of ${device.address} cannot be given away`,
+    path,
+    device: device.address,
+  });
+}

@@ -1,0 +1,67 @@
+import type { Answer } from './binding.ts';
+import { type FailedCall, systemError } from './errors.ts';
+import { explained } from './explained.ts';
+import type { NodeLocation } from './location.ts';
+
+/** What was called, for the error's sake. */
+export type CallName = Omit<FailedCall, 'errno'>;
+
+/**
+ * The value that a native function answered; throws where the kernel, or the addon, refused.
+ * `request` names the ioctl where `call` does not.
+ */
+export function check(answer: Answer, call: CallName, request?: string): number {
+  if (answer !== undefined && answer >= 0) return answer;
+  const named = request === undefined ? call : { ...call, request };
+  if (answer !== undefined) throw systemError({ ...named, errno: answer });
+  const what = named.request ?? named.syscall;
+  throw new Error(`vfio: the addon refused the arguments of ${what}; please report this bug`);
+}
+
+/**
+ * Whether a call failed for want of a descriptor: EBADF, ENFILE, EMFILE. Where it duplicates one first, it is
+ * that which failed.
+ */
+export function isOfDescriptors(answer: bigint | Answer): boolean {
+  return answer === -9 || answer === -23 || answer === -24;
+}
+
+/** As {@link check}, of a function whose value is a BigInt. */
+export function checkBig(answer: bigint | Answer, call: CallName): bigint {
+  if (typeof answer === 'bigint') return answer;
+  check(answer, call);
+  throw new Error(`vfio: ${call.request ?? call.syscall} answered ${answer}, not a BigInt`);
+}
+
+/** As {@link check}, of a function that answers a list where it does not fail. */
+export function checkList<List extends object>(answer: List | Answer, call: CallName): List {
+  if (typeof answer === 'object') return answer;
+  check(answer, call);
+  throw new Error(`vfio: ${call.syscall} answered ${answer}, not a list; please report this bug`);
+}
+
+/** How an ioctl on a device is called in errors. */
+export function ioctlOf({ path, device }: NodeLocation, request?: string): CallName {
+  return { syscall: 'ioctl', request, path, device: device.address };
+}
+
+const EOPNOTSUPP = -95;
+
+/** The ArrayBuffer over memory of ours that the addon made. @throws VfioError `ENOTSUP` */
+export function checkBuffer(
+  answer: ArrayBuffer | Answer,
+  call: Omit<CallName, 'syscall'> = {},
+): ArrayBuffer {
+  if (typeof answer === 'object') return answer;
+  const named = { syscall: 'napi_create_external_arraybuffer', ...call };
+  if (answer !== EOPNOTSUPP) {
+    check(answer, named);
+    throw new Error(`vfio: ${named.syscall} answered ${answer}; please report this bug`);
+  }
+  const { electron } = process.versions;
+  const runtime =
+    electron === undefined ? `this runtime (Node ${process.version})` : `Electron ${electron}`;
+  const error = systemError({ ...named, errno: answer });
+  const facts = { runtime };
+  throw explained(error, { reason: 'no-external-buffers', certainty: 'certain', facts });
+}

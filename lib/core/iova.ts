@@ -1,0 +1,59 @@
+import { invalidType, outOfRange, requireObject } from './arguments.ts';
+
+/** A range of I/O virtual addresses, both ends included, as the kernel has them. */
+export interface IovaRange {
+  start: bigint;
+  last: bigint;
+}
+
+/** The last address of all. */
+export const lastIova: bigint = 2n ** 64n - 1n;
+
+/** @throws TypeError, RangeError */
+export function checkIova(name: string, value: unknown): bigint {
+  if (typeof value !== 'bigint') throw invalidType(name, 'a bigint', value);
+  if (value >= 0n && value <= lastIova) return value;
+  throw outOfRange(name, 'from 0 to 2n ** 64n - 1n', value);
+}
+
+/** That `length` bytes from `start` on do not reach beyond the last address. @throws RangeError */
+export function checkEnd(name: string, start: bigint, length: bigint): void {
+  if (start + length <= lastIova + 1n) return;
+  const expected = `${lastIova + 1n - length}n at most, since ${length} bytes from there have to end at 2n ** 64n`;
+  throw outOfRange(name, expected, start);
+}
+
+/** A length in bytes, 1 and more. @throws TypeError, RangeError */
+export function checkLength(name: string, value: unknown): number {
+  return checkAtLeast(name, value, 1);
+}
+
+/** An offset in bytes. @throws TypeError, RangeError */
+export function checkOffset(name: string, value: unknown): number {
+  return checkAtLeast(name, value, 0);
+}
+
+function checkAtLeast(name: string, value: unknown, least: number): number {
+  if (typeof value !== 'number') throw invalidType(name, 'a number of bytes', value);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw outOfRange(name, `an integer from ${least} to 2 ** 53 - 1`, value);
+}
+
+/** @throws TypeError, RangeError */
+export function checkRanges(name: string, value: unknown): readonly IovaRange[] {
+  if (!Array.isArray(value)) throw invalidType(name, 'an array of { start, last }', value);
+  for (const [at, range] of (value as Partial<IovaRange>[]).entries()) {
+    requireObject(`${name}[${at}]`, range);
+    const start = checkIova(`${name}[${at}].start`, range.start);
+    const last = checkIova(`${name}[${at}].last`, range.last);
+    if (last < start) throw outOfRange(`${name}[${at}].last`, `${start} or more`, last);
+  }
+  return value as IovaRange[];
+}
+
+/** A power of two. @throws TypeError, RangeError */
+export function checkAlignment(name: string, value: unknown): bigint {
+  const alignment = checkIova(name, value);
+  if (alignment > 0n && (alignment & (alignment - 1n)) === 0n) return alignment;
+  throw outOfRange(name, 'a power of two', value);
+}

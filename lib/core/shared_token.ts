@@ -1,0 +1,135 @@
+import { addonFile, requirePlatform } from '../addon.ts';
+import { invalidType } from './arguments.ts';
+import type { Answer } from './binding.ts';
+import { fs } from './builtins.ts';
+import { check } from './call.ts';
+import { VfioError } from './errors.ts';
+import type { Backend, CdevLocation, GroupLocation } from './location.ts';
+
+/** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
+export interface SharedTokens {
+  iommufd: { fd: number; path: string; context: string };
+  ioas: { iommufd: SharedToken<'iommufd'>; id: number; tally: number };
+  'dma-buffer': { memory: number; size: number };
+  region: {
+    fd: number;
+    location: CdevLocation;
+    name: string;
+    offset: number;
+    size: number;
+    high: number;
+    low: number;
+    readOnlyStart: number;
+    readOnlyEnd: number;
+  };
+  device: {
+    fd: number;
+    devId: number;
+    location: CdevLocation;
+    sysfsRoot: string;
+    devRoot: string;
+    iommufd: SharedToken<'iommufd'>;
+  };
+  /** One that was opened by its group; `container` or `iommufd` is where the group is. */
+  'group-device': {
+    fd: number;
+    location: CdevLocation;
+    sysfsRoot: string;
+    devRoot: string;
+    backend: Backend;
+    group: { fd: number; location: GroupLocation };
+    host: { container: { fd: number; path: string } } | { iommufd: SharedToken<'iommufd'> };
+  };
+}
+
+/**
+ * Names an open object to another thread of this process: plain data, for `postMessage` or
+ * `workerData`. It keeps nothing open. Only `kind` is for reading: the rest says in which process it was
+ * offered, and by which copy of the package, whose addon's file is `addon`.
+ */
+export type SharedToken<Kind extends keyof SharedTokens = keyof SharedTokens> = {
+  [Each in Kind]: SharedTokens[Each] & { kind: Each; pid: number; addon: string };
+}[Kind];
+
+/** A token of what was offered. */
+export function tokenOf<Kind extends keyof SharedTokens>(
+  kind: Kind,
+  content: SharedTokens[Kind],
+): SharedTokens[Kind] & { kind: Kind; pid: number; addon: string } {
+  return { kind, pid: process.pid, addon: ownAddon(), ...content };
+}
+
+let ownFile: string | undefined;
+
+/** Where it was loaded from; it is not looked for again, since what is there may change. Elsewhere there is none. */
+function ownAddon(): string {
+  requirePlatform();
+  ownFile ??= fs.realpathSync(addonFile());
+  return ownFile;
+}
+
+/**
+ * The token's offer that the addon looked up; `what` is 'the iommufd', say. Throws where nobody has the
+ * object any more.
+ */
+export function taken(answer: Answer, what: string): number {
+  const ENOENT = -2;
+  if (answer !== ENOENT) return check(answer, { syscall: 'fcntl' });
+  const message = `${what} that was shared is closed`;
+  throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
+}
+
+/** The names of what a token of each kind has, and their types. */
+const contents: Record<string, Record<string, string>> = {
+  iommufd: { fd: 'number', path: 'string', context: 'string' },
+  ioas: { iommufd: 'object', id: 'number', tally: 'number' },
+  'dma-buffer': { memory: 'number', size: 'number' },
+  region: {
+    fd: 'number',
+    location: 'object',
+    name: 'string',
+    offset: 'number',
+    size: 'number',
+    high: 'number',
+    low: 'number',
+    readOnlyStart: 'number',
+    readOnlyEnd: 'number',
+  },
+  device: {
+    fd: 'number',
+    devId: 'number',
+    location: 'object',
+    sysfsRoot: 'string',
+    devRoot: 'string',
+    iommufd: 'object',
+  },
+  'group-device': {
+    fd: 'number',
+    location: 'object',
+    sysfsRoot: 'string',
+    devRoot: 'string',
+    backend: 'object',
+    group: 'object',
+    host: 'object',
+  },
+};
+
+/** @throws TypeError for what is no token of this process, or one of another copy of the package */
+export function checkToken(token: unknown): asserts token is SharedToken {
+  if (!isToken(token)) throw invalidType('token', 'what share() answered in this process', token);
+  const { pid, addon } = token as { pid: number; addon?: unknown };
+  const own = 'what share() answered in this process';
+  if (pid !== process.pid) throw invalidType('token', `${own}: it is of process ${pid}`, token);
+  if (addon === ownAddon()) return;
+  const other = typeof addon === 'string' ? `that has the addon ${addon}` : 'of another version';
+  throw invalidType('token', `${own} by this copy of the package: it is of one ${other}`, token);
+}
+
+function isToken(token: unknown, of?: string): token is SharedToken {
+  if (typeof token !== 'object' || token === null) return false;
+  const { kind, pid, ...rest } = token as Record<string, unknown>;
+  const content = typeof kind === 'string' ? Object.entries(contents[kind] ?? {}) : [];
+  if (content.length === 0 || typeof pid !== 'number' || kind !== (of ?? kind)) return false;
+  const right = content.every(([name, type]) => typeof rest[name] === type && rest[name] !== null);
+  return right && (!('iommufd' in rest) || isToken(rest['iommufd'], 'iommufd'));
+}

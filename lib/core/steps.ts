@@ -1,0 +1,130 @@
+import { type Answer, type Binding, binding } from './binding.ts';
+import { messageOf } from './errors.ts';
+
+/** One thing that a task waits for, in both its forms. */
+interface Step {
+  /** Begins it. */
+  start: () => Promise<unknown> | undefined;
+  /** Does it here and now. */
+  block: () => unknown;
+}
+
+/**
+ * A task of calls that can block, written once: it yields each and is given what came of it, and who
+ * runs it decides whether this thread waits.
+ */
+export type Steps<T> = Generator<Step, T, unknown>;
+
+/** Names of the addon's functions that have a promise and a form that blocks. */
+type SlowName = {
+  [Name in keyof Binding]: `${Name}Sync` extends keyof Binding ? Name : never;
+}[keyof Binding];
+
+type ArgumentsOf<Name extends SlowName> = Parameters<Binding[Name]>;
+
+type AnswerOf<Name extends SlowName> =
+  NonNullable<ReturnType<Binding[Name]>> extends Promise<infer Value> ? Value | Answer : never;
+
+/** Calls a function of the addon. */
+export function* call<Name extends SlowName>(
+  name: Name,
+  ...args: ArgumentsOf<Name>
+): Steps<AnswerOf<Name>> {
+  type Plain = Record<string, (...given: ArgumentsOf<Name>) => unknown>;
+  const answer = yield {
+    start: () => (binding() as Plain)[name]?.(...args) as Promise<unknown> | undefined,
+    block: () => (binding() as Plain)[`${name}Sync`]?.(...args),
+  };
+  return answer as AnswerOf<Name>;
+}
+
+/** Does what has a promise and a form that blocks. */
+export function* either<T>(start: () => Promise<T>, block: () => T): Steps<T> {
+  return (yield { start, block }) as T;
+}
+
+/** Waits so many milliseconds. */
+export function* pause(milliseconds: number): Steps<void> {
+  yield {
+    start: () => process.getBuiltinModule('node:timers/promises').setTimeout(milliseconds),
+    block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds),
+  };
+}
+
+/** Runs a task; each call is made on a thread of the addon's own. */
+export async function run<T>(steps: Steps<T>): Promise<T> {
+  let step = steps.next();
+  while (!step.done) {
+    let result: unknown;
+    try {
+      result = await step.value.start();
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(result);
+  }
+  return step.value;
+}
+
+/** Runs a task, blocking. */
+export function runSync<T>(steps: Steps<T>): T {
+  let step = steps.next();
+  while (!step.done) {
+    let result: unknown;
+    try {
+      result = step.value.block();
+    } catch (error) {
+      step = steps.throw(error);
+      continue;
+    }
+    step = steps.next(result);
+  }
+  return step.value;
+}
+
+/**
+ * Closes what a failed step leaves behind, then throws the step's error; both errors where closing
+ * fails too.
+ */
+export async function closeAndThrow(error: unknown, close: () => Promise<void>): Promise<never> {
+  await close().catch((closing: unknown) => {
+    throw bothErrors(error, closing);
+  });
+  throw error;
+}
+
+/** As {@link closeAndThrow}, blocking. */
+export function closeSyncAndThrow(error: unknown, close: () => void): never {
+  try {
+    close();
+  } catch (closing) {
+    throw bothErrors(error, closing);
+  }
+  throw error;
+}
+
+function bothErrors(error: unknown, closing: unknown): AggregateError {
+  const each = `${messageOf(error)}; ${messageOf(closing)}`;
+  const message = `an operation failed, and so did closing what it left open: ${each}`;
+  return new AggregateError([error, closing], message, { cause: error });
+}
+
+/** Waits for all, whatever comes of one; then throws the error of the first that failed. */
+export async function allDone(closing: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(closing);
+  await Promise.all(closing);
+}
+
+/** As {@link allDone}, blocking: calls all. */
+export function doAll(closing: readonly (() => void)[]): void {
+  const errors: unknown[] = [];
+  for (const close of closing) {
+    try {
+      close();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
+}

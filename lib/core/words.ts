@@ -1,0 +1,371 @@
+import { basename } from 'node:path';
+import type {
+  Cause,
+  GroupMember,
+  Holding,
+  HostUse,
+  IovaBounds,
+  IovaExtent,
+  Ownership,
+  VfioFacts,
+  VfioReason,
+} from './reasons.ts';
+
+/** A reason as people read it. */
+export interface Words {
+  /** Follows the error's message. */
+  why: string;
+  /** What mends it. */
+  hint: string;
+}
+
+type WordsOf = { [Reason in VfioReason]: (facts: VfioFacts[Reason]) => Words };
+
+/** What to say of a cause. Pure, so that every one can be read without the trouble itself. */
+export function wordsOf<Reason extends VfioReason>({ reason, facts }: Cause<Reason>): Words {
+  return words[reason](facts);
+}
+
+const words: WordsOf = {
+  'sysfs-absent': (hidden) => ({
+    why: hiddenText(hidden),
+    hint: 'have the container or the sandbox mount sysfs (at /sys; read-only will do), or say where it is: { sysfsRoot }',
+  }),
+  'no-device': ({ bus, elsewhere = [] }) => ({
+    why: '',
+    hint:
+      elsewhere.length > 0
+        ? `a short address means the domain 0000; write the whole: ${elsewhere.join(' or ')}`
+        : `vfio list --all shows the devices there are; ls /sys/bus/${bus}/devices those of the bus`,
+  }),
+  'not-bound': (facts) => ({ why: '', hint: giveAway([facts]) }),
+  bridge: ({ address, behind }) => ({
+    why: `${address} is a bridge or a port, and vfio-pci takes none`,
+    hint:
+      `leave it to the host, which reaches what is behind it through it` +
+      (behind.length > 0 ? `; open what is behind it: ${behind.join(' or ')}` : '') +
+      '. It is in no device’s way; for smaller groups, enable ACS in the firmware or use another slot',
+  }),
+  'no-iommu-group': ({ iommus }) => ({
+    why: 'it has no IOMMU group, so no VFIO driver can have it',
+    hint:
+      iommus === null
+        ? 'see whether the kernel uses an IOMMU where all of sysfs is to be seen: ls /sys/class/iommu'
+        : iommus === 0
+          ? 'the kernel uses no IOMMU: enable VT-d or AMD-Vi in the firmware, and boot Linux with ' +
+            'intel_iommu=on where the processor is Intel’s'
+          : 'the kernel has an IOMMU, but the device is not behind it: only another slot or machine helps',
+  }),
+  'no-cdev': ({ release, noiommu }) => ({
+    why: noiommu ? 'devices without an IOMMU have cdevs since Linux 7.3' : '',
+    hint: `Linux ${release} has only legacy groups here: use a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (Linux 6.6 and later)`,
+  }),
+  'iommufd-not-loaded': () => ({
+    why: 'the kernel has the module iommufd, and nobody loaded it: opening the node does not',
+    hint: 'sudo modprobe iommufd',
+  }),
+  'iommufd-absent': ({ release }) => ({
+    why: `Linux ${release} has no iommufd`,
+    hint: 'use a kernel with CONFIG_IOMMUFD (Linux 6.6 and later)',
+  }),
+  'node-absent': ({ path, numbers }) => ({
+    why: `the kernel has it as ${numbers}, but there is no node here`,
+    hint: `pass the node to the container (--device ${path}); on the host: sudo udevadm trigger --settle`,
+  }),
+  'container-absent': ({ release }) => ({
+    why: `Linux ${release} has no containers of legacy groups, or its module is not loaded`,
+    hint: "sudo modprobe vfio; a kernel without CONFIG_VFIO_CONTAINER opens devices by their cdevs: { backend: 'cdev' }",
+  }),
+  'no-permission': (facts) => ({
+    why: `${facts.path} ${rightsOf(facts)}`,
+    hint: 'give the node a group by a udev rule (README, “Without root”), and this user that group',
+  }),
+  'denied-by-policy': (facts) => ({
+    why: `${facts.path} ${rightsOf(facts)}, which allows it: something else does not`,
+    hint: `look for a denial in the log (sudo journalctl -k -g denied), and for a mount with nodev (findmnt -T ${facts.path})`,
+  }),
+  'device-cgroup': ({ path, numbers }) => ({
+    why: `a device cgroup keeps ${numbers || 'it'} from this process`,
+    hint: `allow it: DeviceAllow=${path} rw in the systemd unit, --device ${path} for a container`,
+  }),
+  'stale-node': ({ path, expected, found }) => ({
+    why:
+      found !== null && found === expected
+        ? `the kernel has no device ${found} any more`
+        : 'the node is stale or another device’s',
+    hint:
+      found === null
+        ? `see what is there (ls -l ${path}); once that is moved away: sudo udevadm trigger --settle; a container gets the node by a restart`
+        : expected === null
+          ? 'name the device by its address; vfio list shows those that can be opened'
+          : `have it made again: sudo rm ${path} && sudo udevadm trigger --settle; a container gets it by a restart`,
+  }),
+  'held-by-cdev': (facts) => ({
+    why: `its cdev is bound already${byWhom(facts)}`,
+    hint: letGo(facts),
+  }),
+  'held-by-group': (facts) => ({
+    why: `its legacy group /dev/vfio/${facts.group} is open${byWhom(facts)}`,
+    hint: letGo(facts),
+  }),
+  'group-not-viable': ({ group, members }) => ({
+    why: `IOMMU group ${group} has ${blockers(members).map(shown).join(' and ')}, whose driver does DMA for the host`,
+    hint: giveAway(blockers(members)),
+  }),
+  'unsafe-interrupts': ({ parameter }) => ({
+    why: 'the platform does not isolate the interrupts of devices, so that a device could forge others’',
+    hint:
+      'enable interrupt remapping in the firmware and the kernel; or accept the danger: ' +
+      `echo Y | sudo tee ${parameter}`,
+  }),
+  'group-owned': (facts) => ({
+    why: `another iommufd owns its IOMMU group ${facts.group}${byWhom(facts)}`,
+    hint: 'open all devices of a group through one iommufd: pass the same Iommufd to each open',
+  }),
+  'vf-token-required': ({ physicalFunction }) => ({
+    why: `${physicalFunction} and its virtual functions are opened with one VF token, and it was missing or another`,
+    hint: 'open it with { vfToken }: the UUID of the program that has the physical function open, which sets it by device.feature.setVfToken()',
+  }),
+  'no-rawio': ({ path }) => ({
+    why: `${path} is of a device without an IOMMU, which only CAP_SYS_RAWIO opens`,
+    hint: 'sudo setcap cap_sys_rawio+ep on the program, or run it as root: its devices reach all memory',
+  }),
+  'no-iommu': ({ name }) => ({
+    why: `the kernel has it as ${name}: no IOMMU confines its DMA`,
+    hint: "where that is meant: open(…, { backend: 'noiommu' }); otherwise enable the IOMMU",
+  }),
+  'already-bound': () => ({
+    why: '',
+    hint: 'use the VfioDevice that bind() returned, or open another VfioCdev after closing it',
+  }),
+  'being-removed': ({ driver }) => ({
+    why: `it is being removed: ${driver} lets go of it when whoever has it open closes it`,
+    hint: 'close it there; to see who has it open: sudo lsof | grep "/dev/vfio/devices/.*(deleted)"',
+  }),
+  'no-such-cdev': ({ path }) => ({
+    why: `the kernel has no ${basename(path)}: its device was unbound or unplugged, or is bound anew under another name`,
+    hint: 'vfio list shows the names of now; an address names a device for longer',
+  }),
+  gone: ({ address }) => ({
+    why: `${address} was there and is gone: unplugged, or its driver was taken away`,
+    hint: 'vfio list shows what is there now',
+  }),
+  'still-attached': ({ what, devices, pageTables }) => ({
+    why: `${what} is in use: ${usersOf(devices, pageTables)}`,
+    hint: 'detach the devices or close them, and close the page tables, first; the order of await using does it: what is opened last is closed first',
+  }),
+  'no-external-buffers': ({ runtime }) => ({
+    why: `${runtime} makes no ArrayBuffer over memory that is not its own`,
+    hint: 'run what needs it in a process of Node itself; registers can be read and written by read32(), write32() and the like',
+  }),
+  'rom-unreadable': ({ address }) => ({
+    why: `${address} has a ROM, whose first bytes are not those of one (0x55 0xaa), so that the kernel does not show it`,
+    hint: 'the ROM may be empty, or be shown only after the device was set up: look for “Invalid PCI ROM header signature” in the log (sudo journalctl -k -g ROM)',
+  }),
+  'vga-window': ({ offset, length }) => ({
+    why: `${length} bytes at 0x${offset.toString(16)} are not within one of VGA's windows: ${vgaWindows}`,
+    hint: `read and write within ${vgaWindows}`,
+  }),
+  'asked-back': ({ address }) => ({
+    why: `${address} was asked back, to be unbound from its driver or unplugged, and closed itself since nobody listened to its event 'request'`,
+    hint: "close it in a listener yourself, when it is not in use: device.on('request', …)",
+  }),
+  'disabled-elsewhere': ({ address, interrupt }) => ({
+    why: `another owner of ${address} in this process, such as another thread, disabled ${interrupt}`,
+    hint: `await device.interrupt('${interrupt}').enable() gives new vectors`,
+  }),
+  'irq-disabled': ({ address, interrupt }) => ({
+    why: `${interrupt} of ${address} is not enabled`,
+    hint: `await device.interrupt('${interrupt}').enable() first`,
+  }),
+  'intx-line-taken': ({ line, others, nointxmask }) => ({
+    why: `the interrupt line ${line} has another handler${others.length > 0 ? ` (${others.join(', ')})` : ''}, and cannot be shared with this device`,
+    hint:
+      'enable msix or msi where device.interrupt(…).count is not 0: they have no line; or end who has the line' +
+      (nointxmask
+        ? '; vfio-pci was loaded with nointxmask=1, which shares no line: load it without'
+        : ''),
+  }),
+  'iova-mapped': ({ mapped }) => ({
+    why: mapped.length > 0 ? `${mapped.map(extent).join(' and ')} mapped there already` : '',
+    hint: 'unmap that first, or leave the address to the kernel by giving no iova',
+  }),
+  'iova-misaligned': ({ iova, length, alignment }) => ({
+    why: `${hex(iova)} or the length ${hex(length)} is no multiple of ${hex(alignment)}`,
+    hint: `make both, and the offset in the memory, multiples of ${hex(alignment)}`,
+  }),
+  'iova-not-allowed': ({ iova, length, ranges }) => ({
+    why: `${extent({ iova, length })} is not within ${ranges.map(bounds).join(' or ')}`,
+    hint: 'take an address of ioas.iovaRanges(), read again after each attach and detach',
+  }),
+  'iova-exhausted': ({ length, ranges }) => ({
+    why: `${hex(length)} bytes fit nowhere in ${ranges.map(bounds).join(' or ') || 'what is left: nothing'}`,
+    hint: 'unmap what is not needed, or map in larger pieces: small ones leave gaps',
+  }),
+  'too-many-maps': ({ parameter }) => ({
+    why: `the container takes no more maps (${parameter})`,
+    hint: 'map in larger pieces; the limit is a parameter: modprobe vfio_iommu_type1 dma_entry_limit=',
+  }),
+  'container-empty': ({ path }) => ({
+    why: `no device is open in this container (${path}), which has no address space until one is`,
+    hint: 'open the device first and map then',
+  }),
+  'not-mapped': ({ iova, length, cut }) => ({
+    why:
+      cut.length > 0
+        ? `it would cut ${cut.map(extent).join(' and ')}`
+        : `nothing lies wholly within ${extent({ iova, length })}`,
+    hint: 'unmap what was mapped, as a whole: the kernel does not split a mapping',
+  }),
+  'memory-not-pinnable': ({ what }) => ({
+    why: `the kernel cannot pin this ${what}`,
+    hint: 'use a DmaBuffer, or a memfd, shmem or hugetlbfs file that is as long as what is mapped',
+  }),
+  'memlock-limit': ({ needed, limit, pinned, counted }) => ({
+    why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}${counted === 'user' ? '; the kernel counts all processes of the user' : ''}`,
+    hint: 'raise it (LimitMEMLOCK= of a systemd unit, ulimit -l), or give the program CAP_IPC_LOCK',
+  }),
+  'too-few-huge-pages': ({ pageSize, needed, free, total, parameter }) => ({
+    why: `${needed} pages of ${pageSize / 2 ** 20} MiB are needed, and ${free} of ${total} are free`,
+    hint:
+      `have the kernel set more aside: echo ${total + needed - free} | sudo tee ${parameter}, and read it ` +
+      "again, since it gives fewer where memory is short or in pieces; or take hugePages: 'auto'",
+  }),
+  'hugetlb-limit': ({ pageSize }) => ({
+    why: `a cgroup of this process limits its huge pages of ${pageSize / 2 ** 20} MiB`,
+    hint:
+      'look for hugetlb.*.max, or hugetlb.*.limit_in_bytes, in the folders of /sys/fs/cgroup that ' +
+      "/proc/self/cgroup names; for a container, ask for the resource hugepages-…; or take hugePages: 'auto'",
+  }),
+  'iova-reserved': ({ device, overlaps }) => ({
+    why: `${overlaps.map((each) => `${extent(each)} meets ${bounds(each.reserved)} (${each.reserved.type})`).join(' and ')} of ${device}`,
+    hint: 'attach first and map then: the kernel leaves these addresses out',
+  }),
+  'maps-not-pinnable': ({ maps }) => ({
+    why: `it pins now what was mapped before: ${maps.map(extent).join(' or ')}`,
+    hint: 'attach first and map then: each map is refused by itself',
+  }),
+  'other-container': () => ({
+    why: '',
+    hint: 'map through device.createIoas(), or open the device with the container whose address space it is',
+  }),
+  'other-iommufd': ({ device }) => ({
+    why: `${device} is bound to another iommufd`,
+    hint: 'use device.iommufd and its address spaces, or open the device with this iommufd',
+  }),
+  'region-unreachable': ({ device, region }) => ({
+    why: `${region} of ${device} does not answer: memory decoding is off, or the device sleeps or is closed`,
+    hint: 'pci.setMemory(true), pci.setPowerState("D0") or feature.lowPower.exit() first, then map it',
+  }),
+};
+
+const vgaWindows = '0x3b0-0x3bb, 0x3c0-0x3df and 0xa0000-0xbffff';
+
+function usersOf(devices: readonly string[], pageTables: readonly number[]): string {
+  const attached = devices.length > 0 ? [`${devices.join(' and ')} attached to it`] : [];
+  const made = pageTables.length > 0 ? [`page table ${pageTables.join(' and ')} made of it`] : [];
+  const all = [...attached, ...made];
+  return all.length > 0 ? all.join(', ') : 'by another thread or process that has the iommufd';
+}
+
+const hex = (number: bigint): string => `0x${number.toString(16)}`;
+
+const bounds = ({ start, last }: IovaBounds): string => `${hex(start)}-${hex(last)}`;
+
+const extent = ({ iova, length }: IovaExtent): string =>
+  bounds({ start: iova, last: iova + length - 1n });
+
+/** VFIO's driver for a bus whose devices are bound by `driver_override`. */
+const vfioDrivers: Record<string, string> = {
+  pci: 'vfio-pci',
+  platform: 'vfio-platform',
+  'fsl-mc': 'vfio-fsl-mc',
+  cdx: 'vfio-cdx',
+};
+
+type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver' | 'uses' | 'bridge'>;
+
+/** How the host gives devices up; and what it would lose, of which nobody is told to take what it uses. */
+function giveAway(devices: Unbound[]): string {
+  const bridges = devices.filter(({ bridge }) => bridge);
+  const used = devices.flatMap(({ uses = [] }) => uses.filter(({ now }) => now !== null));
+  if (bridges.length > 0 || used.length > 0) {
+    const why = [
+      ...bridges.map(({ address }) => `${address} is a bridge, which vfio-pci does not take`),
+      ...used.map((use) => `the host uses ${useText(use)}, and would lose it`),
+    ];
+    return `do not unbind anything here: ${why.join('; ')}. Another slot, or ACS in the firmware, makes smaller groups`;
+  }
+  const lost = devices.flatMap(({ uses = [] }) => uses.map(useText));
+  const loss = lost.length > 0 ? `this takes ${lost.join(', ')} from the host: ` : '';
+  const whole = devices.length > 1 ? 'give up all of them: ' : '';
+  return `${loss}${whole}${devices.map(bindCommand).join('; ')}`;
+}
+
+const kindNames: Record<HostUse['kind'], string> = {
+  block: 'the disk',
+  net: 'the network interface',
+  drm: 'the display',
+};
+
+function useText({ kind, name, now }: HostUse): string {
+  return `${kindNames[kind]} ${name}${now === null ? '' : ` (${now})`}`;
+}
+
+function bindCommand({ bus, address, driver }: Unbound): string {
+  const vfio = vfioDrivers[bus];
+  if (vfio === undefined) return `bind it to the VFIO driver of the bus ${bus}`;
+  const folder = `/sys/bus/${bus}`;
+  const steps = [
+    `modprobe ${vfio}`,
+    `echo ${vfio} > ${folder}/devices/${address}/driver_override`,
+    ...(driver === null ? [] : [`echo ${address} > ${folder}/devices/${address}/driver/unbind`]),
+    `echo ${address} > ${folder}/drivers_probe`,
+  ];
+  return `sudo sh -c '${steps.join(' && ')}'`;
+}
+
+function rightsOf({ mode, owner, group, uid, gids }: Ownership): string {
+  return `has the mode ${mode} of user ${owner} and group ${group}; this process is user ${uid} in the groups ${gids.join(', ')}`;
+}
+
+function byWhom({ holders, hidden, searched }: Holding): string {
+  if (holders.length > 0) return `, by ${holders.map(named).join(' or ')}`;
+  if (!searched) return '';
+  return hidden > 0
+    ? `, by a process that this user may not look at (${hidden} of them)`
+    : ', and no process here has it: it may be one of another pid namespace, or a mapping that was left';
+}
+
+function named({ pid, command }: Holding['holders'][number]): string {
+  return pid === process.pid ? 'this process' : `process ${pid} (${command})`;
+}
+
+function letGo({ holders, searched, hidden }: Holding): string {
+  const [holder] = holders;
+  if (holder?.pid === process.pid) return 'close it there first';
+  if (holder) return `end it, or have it close the device: ps -fp ${holder.pid}`;
+  if (!searched) return 'to see who has it open: sudo lsof +D /dev/vfio';
+  return hidden > 0 ? 'as root the same error names it' : 'look for containers that were given it';
+}
+
+function blockers(members: readonly GroupMember[]): GroupMember[] {
+  return members.filter(({ verdict }) => verdict === 'host-driver');
+}
+
+function shown({ address, driver }: GroupMember): string {
+  return `${address} (${driver ?? 'no driver'})`;
+}
+
+/** A part of sysfs that every kernel has, and that this process cannot look at. */
+export interface Hidden {
+  path: string;
+  /** `ENOENT`: it is not there, or empty, as where something else is mounted over it; `EACCES` and others. */
+  code: string;
+}
+
+/** For messages. */
+export function hiddenText({ path, code }: Hidden): string {
+  const how = code === 'ENOENT' ? 'is not there, or is empty' : `answers ${code}`;
+  return `${path} of sysfs ${how}`;
+}

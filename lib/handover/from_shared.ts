@@ -1,0 +1,162 @@
+import { BoundCdev } from '../backend/cdev_device.ts';
+import { Container } from '../backend/container.ts';
+import { compatHost, containerHost, type Host, noiommuHost } from '../backend/group_container.ts';
+import { GroupDevice } from '../backend/group_device.ts';
+import {
+  binding,
+  type NativeFd,
+  type NativeMapping,
+  type NativeMemory,
+  type NativeTally,
+} from '../core/binding.ts';
+import { check } from '../core/call.ts';
+import type { Roots } from '../core/location.ts';
+import { OwnedFd } from '../core/owned_fd.ts';
+import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
+import { closeSyncAndThrow } from '../core/steps.ts';
+import { VfioDevice } from '../device/device.ts';
+import { DmaBuffer } from '../iommu/dma_buffer.ts';
+import { Ioas } from '../iommu/ioas.ts';
+import { Iommufd } from '../iommu/iommufd.ts';
+import { Memory } from '../iommu/memory.ts';
+import { MappedRegion } from '../region/mapped_region.ts';
+import { OpenMappings } from '../region/owner.ts';
+
+/** What a token of each kind becomes. */
+export interface SharedObjects {
+  iommufd: Iommufd;
+  ioas: Ioas;
+  'dma-buffer': DmaBuffer;
+  region: MappedRegion;
+  device: VfioDevice;
+  'group-device': VfioDevice;
+}
+
+/**
+ * The object that another thread shared, with this thread as one more owner: the last that closes it
+ * closes it in the kernel. A token can be used any number of times, in every thread of the process, while
+ * somebody has the object open.
+ *
+ * @throws TypeError for what is no token of this process
+ * @throws VfioError `ERR_VFIO_CLOSED` where nobody has it open any more
+ */
+export function fromShared<Kind extends keyof SharedObjects>(
+  token: SharedToken<Kind>,
+): SharedObjects[Kind];
+
+export function fromShared(token: SharedToken): SharedObjects[keyof SharedObjects] {
+  checkToken(token);
+  switch (token.kind) {
+    case 'iommufd':
+      return iommufdOf(token);
+    case 'ioas':
+      return ioasOf(token);
+    case 'dma-buffer':
+      return bufferOf(token);
+    case 'region':
+      return regionOf(token);
+    case 'device':
+      return deviceOf(token);
+    case 'group-device':
+      return groupDeviceOf(token);
+  }
+}
+
+function iommufdOf({ fd, path, context }: SharedToken<'iommufd'>): Iommufd {
+  return Iommufd.adopt(takeFd(fd, 'the iommufd', path), context);
+}
+
+function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
+  const own = iommufdOf(iommufd);
+  try {
+    const counted = taken(binding().tallyTake(tally), 'the IOAS') as NativeTally;
+    return Ioas.adoptShared(own.parent, id, counted, own);
+  } catch (error) {
+    own.closeSync();
+    throw error;
+  }
+}
+
+function bufferOf({ memory, size }: SharedToken<'dma-buffer'>): DmaBuffer {
+  const handle = taken(binding().memoryTake(memory), 'the DMA memory') as NativeMemory;
+  return DmaBuffer.adopt(new Memory(handle, size));
+}
+
+/** Mapped memory keeps the device by itself: the descriptor goes at once. */
+function regionOf(token: SharedToken<'region'>): MappedRegion {
+  const { location, name, offset, size, high, low, readOnlyStart, readOnlyEnd } = token;
+  const { path, device } = location;
+  const fd = takeFd(token.fd, `the device ${device.address}`, path);
+  const opened: Closable[] = [fd];
+  try {
+    const part = [offset, size, readOnlyStart, readOnlyEnd] as const;
+    const answer = binding().map(fd.native, high, low, ...part);
+    const call = { syscall: 'mmap', device: device.address, region: name, path };
+    const owner = { fd, location, mappings: new OpenMappings() };
+    const readOnly = { start: readOnlyStart, end: readOnlyEnd };
+    const area = { offset, size, owner, name, readOnly, high, low };
+    const region = MappedRegion.adopt(area, check(answer, call) as NativeMapping);
+    opened.unshift(region);
+    fd.closeSync();
+    return region;
+  } catch (error) {
+    return closeSyncAndThrow(error, () => {
+      for (const one of opened) one.closeSync();
+    });
+  }
+}
+
+function deviceOf(token: SharedToken<'device'>): VfioDevice {
+  const { location, devId, sysfsRoot, devRoot } = token;
+  const fd = takeFd(token.fd, `the cdev of ${location.device.address}`, location.path);
+  try {
+    const iommufd = iommufdOf(token.iommufd);
+    const node = { location, fd, roots: { sysfsRoot, devRoot } };
+    return VfioDevice.adoptShared(new BoundCdev(node, devId, { iommufd, own: iommufd }, 'shared'));
+  } catch (error) {
+    fd.closeSync();
+    throw error;
+  }
+}
+
+function groupDeviceOf(token: SharedToken<'group-device'>): VfioDevice {
+  const { location, sysfsRoot, devRoot, backend, group } = token;
+  const roots = { sysfsRoot, devRoot };
+  const opened: Closable[] = [];
+  const take = (offer: number, what: string): OwnedFd => {
+    const fd = takeFd(offer, what, location.path);
+    opened.unshift(fd);
+    return fd;
+  };
+  try {
+    const fd = take(token.fd, `the device ${location.device.address}`);
+    const groupFd = take(group.fd, `the group ${group.location.group}`);
+    const host = hostOf(token, roots);
+    opened.push(...(host.own ? [host.own] : []));
+    const joined = host.groups.adopt({ location: group.location, fd: groupFd, roots });
+    return VfioDevice.adoptShared(new GroupDevice({ location, fd, roots }, joined, host, backend));
+  } catch (error) {
+    for (const one of opened) one.closeSync();
+    throw error;
+  }
+}
+
+/** It is this thread's own: closed with the device. */
+function hostOf({ host, backend }: SharedToken<'group-device'>, roots: Roots): Host {
+  if ('iommufd' in host) {
+    const iommufd = iommufdOf(host.iommufd);
+    return { ...compatHost(roots, iommufd), own: iommufd };
+  }
+  const { fd, path } = host.container;
+  const container = Container.adopt(takeFd(fd, 'the container', path).asPart());
+  const make = backend.isolated ? containerHost : noiommuHost;
+  return { ...make(roots, container), own: container };
+}
+
+interface Closable {
+  closeSync: () => void;
+}
+
+function takeFd(offer: number, what: string, path: string): OwnedFd {
+  return OwnedFd.adopt(taken(binding().fdTake(offer), what) as NativeFd, what, path);
+}
