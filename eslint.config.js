@@ -24,7 +24,7 @@ export default tseslint.config(
         'error',
         ...['buffer', 'fs', 'os', 'timers/promises', 'util', 'worker_threads'].map((name) => ({
           name: `node:${name}`,
-          message: 'Take it as lib/builtins.ts does.',
+          message: 'Take it as lib/core/builtins.ts does.',
           allowTypeImports: true,
         })),
       ],

@@ -29,7 +29,7 @@ export {
 } from './device/fleet.ts';
 export type { DeviceEvents } from './device/events.ts';
 export type { OpenOptions, OpenSyncOptions } from './backend/open_options.ts';
-export type { OpenStep } from './backend/open_options.ts';
+export type { OpenStep } from './core/open_steps.ts';
 export type { RawCapability } from './core/structs.ts';
 export type { EnableOptions } from './interrupt/arguments.ts';
 export type { Interrupt } from './interrupt/interrupt.ts';

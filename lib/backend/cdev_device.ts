@@ -4,7 +4,7 @@ import { check, ioctlOf } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import type { Backend, NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
-import type { OwnedFd } from '../core/owned_fd.ts';
+import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { attachCause } from '../diagnose/map_causes.ts';
@@ -14,7 +14,6 @@ import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import { isNoiommu } from '../locate/find_group.ts';
 import { backendOf } from './kinds.ts';
-import type { DeviceNode } from './node.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 
 /** Of a device that was opened by its cdev, which is attached and detached at will. */

@@ -2,6 +2,8 @@ import { parseUuid } from '../core/arguments.ts';
 import { type Answer, binding } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import type { SysfsDevice } from '../core/location.ts';
+import { tellStep } from '../core/open_steps.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
 import { processWarning } from '../core/warnings.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
@@ -10,8 +12,6 @@ import { Iommufd } from '../iommu/iommufd.ts';
 import { readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { BoundCdev, type Target } from './cdev_device.ts';
 import { warnOfNoiommu } from './kinds.ts';
-import type { DeviceNode } from './node.ts';
-import { tellStep } from './open_options.ts';
 
 /** How a cdev is bound. */
 export interface BindWay {

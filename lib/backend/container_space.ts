@@ -7,7 +7,7 @@ import { checkEnd, checkIova, checkLength, type IovaRange, lastIova } from '../c
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { type AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
 import type { DmaBuffer } from '../iommu/dma_buffer.ts';
-import type { DmaMapping } from '../iommu/mapping.ts';
+import type { DmaMapping, MappedBuffer } from '../iommu/mapping.ts';
 import { type MapPlan, Maps, type SpaceCalls } from '../iommu/maps.ts';
 import type { Memory } from '../iommu/memory.ts';
 import { AddressSource, type DmaFile, type Source, sourceOf } from '../iommu/source.ts';
@@ -323,7 +323,7 @@ export class ContainerSource implements Source {
   readonly request = 'VFIO_IOMMU_MAP_DMA' as const;
   readonly what: Source['what'];
   readonly memory: Memory | undefined;
-  readonly buffer: DmaBuffer | undefined;
+  readonly buffer: MappedBuffer | undefined;
   readonly offset: bigint;
   readonly length: bigint;
 

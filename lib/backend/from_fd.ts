@@ -4,6 +4,7 @@ import { VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import type { DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { checkDevId } from '../iommu/bound_device.ts';
 import { checkIommufd, type Iommufd } from '../iommu/iommufd.ts';
 import { inSysfs } from '../locate/find_cdev.ts';
@@ -11,7 +12,6 @@ import { type FdIdentity, identify } from '../locate/identify.ts';
 import { resolveSpec } from '../locate/resolve.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { BoundCdev, type Target } from './cdev_device.ts';
-import type { DeviceNode } from './node.ts';
 
 /** How to take a descriptor that another program opened. */
 export interface FromFdOptions extends RootOptions {

@@ -3,7 +3,7 @@ import type { NativeFd } from '../core/binding.ts';
 import { VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import type { Backend, NodeLocation, Roots } from '../core/location.ts';
-import type { OwnedFd } from '../core/owned_fd.ts';
+import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
@@ -15,7 +15,6 @@ import type { Container } from './container.ts';
 import type { ContainerSpace } from './container_space.ts';
 import type { Host } from './group_container.ts';
 import type { Groups, JoinedGroup } from './groups.ts';
-import type { DeviceNode } from './node.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 
 /** A device that was opened by its group: its descriptor, then the group, then the container. */

@@ -2,6 +2,7 @@ import type { NativeFd } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import type { CallerPlace } from '../core/caller.ts';
 import type { BackendKind, DeviceSpec, GroupLocation, Roots } from '../core/location.ts';
+import { tellStep } from '../core/open_steps.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { call, closeAndThrow, closeSyncAndThrow, run, runSync, type Steps } from '../core/steps.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
@@ -15,7 +16,7 @@ import { GroupDevice } from './group_device.ts';
 import type { JoinedGroup } from './groups.ts';
 import { backendOf, requireIsolation, warnOfNoiommu } from './kinds.ts';
 import { type NodeKind, openNodeOf, openNodeOfSync } from './late_node.ts';
-import { type OpenOptions, type OpenSyncOptions, tellStep } from './open_options.ts';
+import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 import type { OpenedDevice } from './opened.ts';
 
 /** How a device is to be opened by its group. */

@@ -3,10 +3,9 @@ import { check, ioctlOf } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import type { GroupLocation } from '../core/location.ts';
 import { Turns } from '../core/mutex.ts';
-import type { OwnedFd } from '../core/owned_fd.ts';
+import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import { call, closeAndThrow, closeSyncAndThrow, run, runSync, type Steps } from '../core/steps.ts';
 import { warn } from '../core/warnings.ts';
-import type { DeviceNode } from './node.ts';
 
 const VFIO_GROUP_FLAGS_VIABLE = 1;
 

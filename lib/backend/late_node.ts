@@ -2,6 +2,8 @@ import { dirname } from 'node:path';
 import { checkSignal, checkTimeout } from '../core/arguments.ts';
 import { VfioError } from '../core/errors.ts';
 import type { DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
+import { tellStep } from '../core/open_steps.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { abortReason, throwIfAborted } from '../core/readiness.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
 import { explain, explainSync } from '../diagnose/explain.ts';
@@ -9,8 +11,8 @@ import { subjectOf } from '../diagnose/subject.ts';
 import { findCdev } from '../locate/find_cdev.ts';
 import { rootsOf } from '../locate/roots.ts';
 import { FolderWatch } from './folder_watch.ts';
-import { type DeviceNode, openNode } from './node.ts';
-import { type OpenOptions, type OpenSyncOptions, tellStep } from './open_options.ts';
+import { openNode } from './node.ts';
+import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
 
 const defaultTimeout = 1000;
 

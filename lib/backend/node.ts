@@ -1,18 +1,9 @@
 import { VfioError } from '../core/errors.ts';
 import type { NodeLocation, Roots } from '../core/location.ts';
-import { OwnedFd } from '../core/owned_fd.ts';
+import { type DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import { closeSyncAndThrow } from '../core/steps.ts';
 import { checkIdentity } from '../iommu/node_identity.ts';
 import { systemRoots } from '../locate/roots.ts';
-
-/** A device node, open and proved by fstat to be the one that sysfs names. */
-export interface DeviceNode<Location extends NodeLocation = NodeLocation> {
-  /** Its `path` is that of the node that was opened. */
-  location: Location;
-  fd: OwnedFd;
-  /** Where the device and its node were looked for. */
-  roots: Roots;
-}
 
 /**
  * Opens the node of `location`, whose descriptor is called `what` in errors, or else `char/<major>:<minor>`, the link that udev makes to it. What

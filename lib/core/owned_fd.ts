@@ -3,6 +3,7 @@ import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
 import { closedError } from './explained.ts';
+import type { NodeLocation, Roots } from './location.ts';
 import type { Cause } from './reasons.ts';
 import { processWarning, warnIfFailed } from './warnings.ts';
 
@@ -158,3 +159,12 @@ const dropped = new FinalizationRegistry<Dropped>(({ fd, what, path, place, isPa
   const closed = binding().close(fd);
   warnIfFailed(closed, { syscall: 'close', path });
 });
+
+/** A device node, open and proved by fstat to be the one that sysfs names. */
+export interface DeviceNode<Location extends NodeLocation = NodeLocation> {
+  /** Its `path` is that of the node that was opened. */
+  location: Location;
+  fd: OwnedFd;
+  /** Where the device and its node were looked for. */
+  roots: Roots;
+}

@@ -1,7 +1,6 @@
 import { bindNode, bindNodeSync } from '../backend/cdev_open.ts';
 import { cdevFromFd, type FromFdOptions } from '../backend/from_fd.ts';
 import { openDeviceNode, openDeviceNodeSync } from '../backend/late_node.ts';
-import type { DeviceNode } from '../backend/node.ts';
 import type { OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
 import { requireObject } from '../core/arguments.ts';
 import { callerPlace } from '../core/caller.ts';
@@ -10,7 +9,7 @@ import { explained } from '../core/explained.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
-import type { OwnedFd } from '../core/owned_fd.ts';
+import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import { VfioDevice } from './device.ts';
 import { type BindOptions, checkDeviceOptions } from './options.ts';

@@ -1,6 +1,5 @@
 import { Container } from '../backend/container.ts';
 import { checkBackend } from '../backend/kinds.ts';
-import type { DeviceNode } from '../backend/node.ts';
 import type { OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
 import {
   invalidType,
@@ -10,6 +9,7 @@ import {
   requireObject,
 } from '../core/arguments.ts';
 import type { BackendKind, SysfsDevice } from '../core/location.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
 import { checkIommufd, type Iommufd } from '../iommu/iommufd.ts';
 import type { PciFunction } from './pci_function.ts';

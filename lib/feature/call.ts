@@ -1,7 +1,7 @@
-import type { OpenedDevice } from '../backend/opened.ts';
 import type { Answer, NativeFd } from '../core/binding.ts';
 import { type CallName, check, ioctlOf } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
 import { featureNames } from './names.ts';
 
@@ -17,9 +17,9 @@ export const noData: Uint8Array = new Uint8Array(0);
 
 /** VFIO_DEVICE_FEATURE on one device: errors that say what is lacking, and since when it is there. */
 export class FeatureCalls {
-  readonly #bound: Pick<OpenedDevice, 'fd' | 'location'>;
+  readonly #bound: Pick<DeviceNode, 'fd' | 'location'>;
 
-  constructor(bound: Pick<OpenedDevice, 'fd' | 'location'>) {
+  constructor(bound: Pick<DeviceNode, 'fd' | 'location'>) {
     this.#bound = bound;
   }
 

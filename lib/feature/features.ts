@@ -1,4 +1,3 @@
-import type { OpenedDevice } from '../backend/opened.ts';
 import {
   invalidType,
   invalidValue,
@@ -7,6 +6,7 @@ import {
   requireBytes,
 } from '../core/arguments.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian } from '../core/structs.ts';
 import type { PeerMaps } from '../region/owner.ts';
@@ -58,7 +58,7 @@ export class Features {
     defineInspect(this, 'Features', (features) => features.#calls.shown);
   }
 
-  private constructor(bound: OpenedDevice, peers: PeerMaps) {
+  private constructor(bound: Pick<DeviceNode, 'fd' | 'location'>, peers: PeerMaps) {
     this.#calls = new FeatureCalls(bound);
     this.migration = Migration.of(this.#calls);
     this.dmaLogging = DmaLogging.of(this.#calls);
@@ -67,7 +67,7 @@ export class Features {
   }
 
   /** @internal */
-  static of(bound: OpenedDevice, peers: PeerMaps): Features {
+  static of(bound: Pick<DeviceNode, 'fd' | 'location'>, peers: PeerMaps): Features {
     return new Features(bound, peers);
   }
 

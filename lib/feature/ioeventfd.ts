@@ -1,4 +1,4 @@
-import type { OpenedDevice } from '../backend/opened.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { checkUnsigned, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { call, type Steps } from '../core/steps.ts';
@@ -24,7 +24,7 @@ export interface IoeventfdOptions {
 
 /** VFIO_DEVICE_IOEVENTFD */
 export function* setIoeventfd(
-  bound: OpenedDevice,
+  bound: Pick<DeviceNode, 'fd' | 'location'>,
   info: DeviceInfo,
   options: IoeventfdOptions,
 ): Steps<void> {

@@ -1,6 +1,6 @@
-import { tellStep } from '../backend/open_options.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
+import { tellStep } from '../core/open_steps.ts';
 import { badAnswer } from '../core/structs.ts';
 import {
   decodeDeviceFlags,

@@ -3,6 +3,8 @@ import type { Answer } from '../core/binding.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { Cause } from '../core/reasons.ts';
+import type { Turns } from '../core/mutex.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import {
@@ -14,7 +16,6 @@ import {
   type EnableOptions,
 } from './arguments.ts';
 import { Eventfd } from './eventfd.ts';
-import type { Interrupts } from './interrupts.ts';
 import {
   action,
   type Action,
@@ -34,12 +35,28 @@ const EINVAL = -22;
 const ENOTTY = -25;
 const ECANCELED = -125;
 
+/** What an interrupt has to know of its device, and of the device's other interrupts. */
+export interface DeviceInterrupts {
+  readonly bound: DeviceNode;
+  readonly address: string;
+  /** Enabling and disabling happen one after the other: one index may have to wait for another. */
+  readonly turns: Turns;
+  /** Which other one is enabled that excludes this one. */
+  rivalOf(interrupt: { readonly name: string; readonly index: number }): Interrupt | undefined;
+  /** The error of an interrupt, or a vector, that the device does not have. */
+  noIrq(what: string): VfioError;
+  /** The blocking forms cannot wait for their turn. @throws VfioError `ERR_VFIO_BUSY` */
+  requireNoTurn(): void;
+  /** @throws VfioError `ERR_VFIO_CLOSED` */
+  requireOpen(): void;
+}
+
 /**
  * One of a device's interrupt indexes, such as `msix`: off, or enabled with some vectors. Of a PCI
  * function's `intx`, `msi` and `msix` only one is enabled at a time.
  */
 export class Interrupt {
-  readonly #device: Interrupts;
+  readonly #device: DeviceInterrupts;
   readonly #irq: IrqInfo;
   readonly #lines: IrqLines;
   /** What each vector is tied to; empty while the interrupt is off. */
@@ -57,14 +74,14 @@ export class Interrupt {
     });
   }
 
-  private constructor(device: Interrupts, irq: IrqInfo) {
+  private constructor(device: DeviceInterrupts, irq: IrqInfo) {
     this.#device = device;
     this.#irq = irq;
     this.#lines = new IrqLines(device.bound, irq.index);
   }
 
   /** @internal */
-  static of(device: Interrupts, irq: IrqInfo): Interrupt {
+  static of(device: DeviceInterrupts, irq: IrqInfo): Interrupt {
     return new Interrupt(device, irq);
   }
 

@@ -1,4 +1,4 @@
-import type { OpenedDevice } from '../backend/opened.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
@@ -9,14 +9,14 @@ import { Turns } from '../core/mutex.ts';
 import type { Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import { Eventfd } from './eventfd.ts';
-import { Interrupt } from './interrupt.ts';
+import { type DeviceInterrupts, Interrupt } from './interrupt.ts';
 
 /** Those of a PCI function that exclude one another. */
 const rivals = ['intx', 'msi', 'msix'];
 
 /** A device's interrupts, and what they have to know of one another. */
-export class Interrupts {
-  readonly bound: OpenedDevice;
+export class Interrupts implements DeviceInterrupts {
+  readonly bound: DeviceNode;
   /** Enabling and disabling happen one after the other: one index may have to wait for another. */
   readonly turns: Turns = new Turns();
   readonly #decode: () => readonly IrqInfo[];
@@ -27,7 +27,7 @@ export class Interrupts {
   #told: Eventfd | undefined;
   #ended = false;
 
-  constructor(bound: OpenedDevice, decode: () => readonly IrqInfo[]) {
+  constructor(bound: DeviceNode, decode: () => readonly IrqInfo[]) {
     this.bound = bound;
     this.#decode = decode;
   }
@@ -109,7 +109,7 @@ export class Interrupts {
   }
 
   /** Which other one is enabled that excludes this one. */
-  rivalOf({ name, index }: Interrupt): Interrupt | undefined {
+  rivalOf({ name, index }: Pick<Interrupt, 'name' | 'index'>): Interrupt | undefined {
     if (!rivals.includes(name)) return undefined;
     const others = this.#irqs.filter((irq) => irq.index !== index && rivals.includes(irq.name));
     return others.map((irq) => this.get(irq.index)).find(({ enabled }) => enabled);

@@ -1,4 +1,4 @@
-import type { OpenedDevice } from '../backend/opened.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { type Answer, binding } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { systemError, VfioError } from '../core/errors.ts';
@@ -28,10 +28,10 @@ export type Line = Eventfd | undefined;
  * flight; the rest is done in no time.
  */
 export class IrqLines {
-  readonly #device: OpenedDevice;
+  readonly #device: DeviceNode;
   readonly #index: number;
 
-  constructor(device: OpenedDevice, index: number) {
+  constructor(device: DeviceNode, index: number) {
     this.#device = device;
     this.#index = index;
   }

@@ -5,7 +5,6 @@ import { throwIfAborted } from '../core/readiness.ts';
 import type { Cause } from '../core/reasons.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
-import type { Interrupt } from './interrupt.ts';
 
 /** What a vector tells. */
 export interface VectorEvents {
@@ -24,8 +23,8 @@ type Listener = (this: InterruptVector, count: number) => void;
  * that `fd` was handed to.
  */
 export class InterruptVector extends EventEmitter<VectorEvents> implements AsyncIterable<number> {
-  /** Whose vector it is: this keeps the device open while somebody listens. */
-  readonly interrupt: Interrupt;
+  /** Whose vector it is, the {@link Interrupt}: this keeps the device open while somebody listens. */
+  readonly interrupt: { readonly name: string; readonly index: number };
   /** Which of its vectors. */
   readonly index: number;
   readonly #event: Eventfd;
@@ -47,7 +46,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     });
   }
 
-  private constructor(interrupt: Interrupt, index: number, event: Eventfd) {
+  private constructor(interrupt: InterruptVector['interrupt'], index: number, event: Eventfd) {
     super();
     this.interrupt = interrupt;
     this.index = index;
@@ -56,7 +55,11 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   }
 
   /** @internal */
-  static of(interrupt: Interrupt, index: number, event: Eventfd): InterruptVector {
+  static of(
+    interrupt: InterruptVector['interrupt'],
+    index: number,
+    event: Eventfd,
+  ): InterruptVector {
     return new InterruptVector(interrupt, index, event);
   }
 

@@ -2,14 +2,13 @@ import { invalidType, outOfRange } from '../core/arguments.ts';
 import type { CallName } from '../core/call.ts';
 import { systemError, type VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
-import type { Iommufd } from './iommufd.ts';
 
 /** A device that is bound to an iommufd, such as a VfioDevice. */
 export interface BoundDevice {
   /** Its id in the iommufd. */
   readonly devId: number;
-  /** The iommufd; one that does not say so is taken to be bound to the one that is asked. */
-  readonly iommufd?: Iommufd | undefined;
+  /** The {@link Iommufd}; one that does not say so is taken to be bound to the one that is asked. */
+  readonly iommufd?: object | undefined;
   /** For errors. */
   readonly device?: { readonly address: string } | undefined;
 }
@@ -41,7 +40,7 @@ export function checkDevId(name: string, devId: unknown): number {
 }
 
 /** Iommufd's own file knows this one. */
-function hasContext(iommufd: unknown): iommufd is Pick<Iommufd, 'context'> {
+function hasContext(iommufd: unknown): iommufd is { readonly context: unknown } {
   return typeof iommufd === 'object' && iommufd !== null && 'context' in iommufd;
 }
 

@@ -1,6 +1,18 @@
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { IovaExtent } from '../core/reasons.ts';
-import type { Source } from './source.ts';
+
+/** A DmaBuffer, as its mappings know it. */
+export interface MappedBuffer {
+  readonly disposed: boolean;
+  mapped(mapping: DmaMapping): void;
+  unmapped(mapping: DmaMapping): void;
+}
+
+/** What is mapped, as far as the mapping needs it. */
+interface MappedSource {
+  readonly length: bigint;
+  readonly buffer: MappedBuffer | undefined;
+}
 
 /** What makes a mapping and undoes it: its address space. */
 export interface Unmapper {
@@ -23,7 +35,7 @@ export class DmaMapping {
   #proved: boolean;
 
   /** Whose memory it is. @internal */
-  source: Pick<Source, 'buffer'>;
+  source: Pick<MappedSource, 'buffer'>;
 
   /** @internal */
   static {
@@ -33,7 +45,7 @@ export class DmaMapping {
     });
   }
 
-  private constructor(space: Unmapper, iova: bigint, source: Source, proved: boolean) {
+  private constructor(space: Unmapper, iova: bigint, source: MappedSource, proved: boolean) {
     this.#space = space;
     this.iova = iova;
     this.size = Number(source.length);
@@ -42,7 +54,7 @@ export class DmaMapping {
   }
 
   /** One that `space` made. @internal */
-  static of(space: Unmapper, iova: bigint, source: Source, proved: boolean): DmaMapping {
+  static of(space: Unmapper, iova: bigint, source: MappedSource, proved: boolean): DmaMapping {
     return new DmaMapping(space, iova, source, proved);
   }
 

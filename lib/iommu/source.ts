@@ -3,6 +3,7 @@ import { type Answer, type Binding, binding, type NativeFd } from '../core/bindi
 import { check, isOfDescriptors } from '../core/call.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
 import { DmaBuffer } from './dma_buffer.ts';
+import type { MappedBuffer } from './mapping.ts';
 import { Memory } from './memory.ts';
 
 /** A part of a memfd, of a shmem or hugetlbfs file, or of a DMA-BUF. */
@@ -28,7 +29,7 @@ export interface Source {
   readonly what: 'buffer' | 'file' | 'address' | 'region';
   /** What must stay until the call that maps it has begun. */
   readonly memory: Memory | undefined;
-  readonly buffer: DmaBuffer | undefined;
+  readonly buffer: MappedBuffer | undefined;
   readonly request:
     'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY' | 'VFIO_IOMMU_MAP_DMA';
   map: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => Mapping;
@@ -86,11 +87,11 @@ function bufferSource(
 class MemorySource implements Source {
   readonly request: Source['request'] = 'IOMMU_IOAS_MAP';
   readonly memory: Memory;
-  readonly buffer: DmaBuffer | undefined;
+  readonly buffer: MappedBuffer | undefined;
   readonly offset: bigint;
   readonly length: bigint;
 
-  constructor(memory: Memory, buffer: DmaBuffer | undefined, offset: bigint, length: bigint) {
+  constructor(memory: Memory, buffer: MappedBuffer | undefined, offset: bigint, length: bigint) {
     this.memory = memory;
     this.buffer = buffer;
     this.offset = offset;
@@ -187,7 +188,7 @@ export class CopySource implements Source {
   readonly what = 'address' as const;
   readonly request = 'IOMMU_IOAS_COPY' as const;
   readonly memory: undefined;
-  readonly buffer: DmaBuffer | undefined;
+  readonly buffer: MappedBuffer | undefined;
   readonly offset: bigint;
   readonly length: bigint;
   readonly #ioas: number;

@@ -1,9 +1,9 @@
-import type { DeviceNode } from '../backend/node.ts';
+import type { EventEmitter } from 'node:events';
 import { messageOf } from '../core/errors.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { allDone, doAll, either, type Steps } from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import type { RegionInfo } from '../info/decode.ts';
-import type { PeerMapping } from '../iommu/peer_mapping.ts';
 
 /** What a device closes before itself. */
 export interface Mapped {
@@ -44,15 +44,30 @@ export interface RegionOwner extends Pick<DeviceNode, 'fd' | 'location'> {
   config: RegionInfo | undefined;
 }
 
+/** A map of its memory for other devices, a {@link PeerMapping}: it emits `error` where mapping again fails. */
+export interface PeerMap extends EventEmitter {
+  /** Whether it is not unmapped yet. */
+  readonly mapped: boolean;
+  /** The kernel took it away. */
+  revoke(): void;
+  /** Maps it again where it was revoked; it stays so where the memory does not answer. */
+  restore(): Promise<void>;
+  /** As {@link restore}, blocking. */
+  restoreSync(): void;
+  unmap(): Promise<void>;
+  /** Its device is closed. */
+  endSync(): void;
+}
+
 /** What keeps a device's memory from answering, until it is switched back. */
 export type Obstacle = 'decoding' | 'power' | 'low-power';
 
 /** Where other devices reach the memory of one device: taken away and brought back with it. */
 export class PeerMaps implements Mapped {
-  readonly #all = new Set<PeerMapping>();
+  readonly #all = new Set<PeerMap>();
   readonly #obstacles = new Set<Obstacle>();
 
-  add(mapping: PeerMapping): void {
+  add(mapping: PeerMap): void {
     for (const each of this.#all) if (!each.mapped) this.#all.delete(each);
     this.#all.add(mapping);
   }

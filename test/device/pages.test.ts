@@ -72,7 +72,7 @@ async function prove({ device, ioas, close }: Left, found: Found): Promise<void>
 }
 
 const library = JSON.stringify(new URL('build-test/lib/index.js', root).href);
-const bindingModule = JSON.stringify(new URL('build-test/lib/binding.js', root).href);
+const bindingModule = JSON.stringify(new URL('build-test/lib/core/binding.js', root).href);
 
 /** A worker that takes what was shared, maps in it, and goes on until it is told to end. */
 async function mapper(token: unknown, map: string): Promise<Worker> {

@@ -13,7 +13,7 @@ export function compiledWorker(file: URL): () => Worker {
     platform: 'node',
     format: 'cjs',
     // Where the addon is looked for: seen from lib/.
-    define: { 'import.meta.url': JSON.stringify(new URL('lib/binding.ts', root).href) },
+    define: { 'import.meta.url': JSON.stringify(new URL('lib/addon.ts', root).href) },
     write: false,
   });
   const [code] = outputFiles;
