@@ -165,8 +165,14 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /** Takes over what another thread shared; it may disable the interrupts of this one. @internal */
   static adoptShared(bound: OpenedDevice): VfioDevice {
     const device = VfioDevice.adoptSync(bound);
-    device.#interrupts.hearOfOthers();
-    return device;
+    try {
+      device.#interrupts.hearOfOthers();
+      return device;
+    } catch (error) {
+      return closeSyncAndThrow(error, () => {
+        device.closeSync();
+      });
+    }
   }
 
   /**

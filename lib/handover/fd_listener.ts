@@ -104,16 +104,24 @@ export class FdListener implements AsyncIterable<FdChannel> {
   /**
    * Closes the socket and removes its file; who waits is rejected, and who was not accepted sees the
    * end. Channels that were accepted stay. Closing twice is harmless.
+   *
+   * @throws VfioError of unlink, such as `EACCES`: the file is left, and the socket closed all the same
    */
-  close(): Promise<void> {
-    this.#end();
-    return this.#socket.close();
+  async close(): Promise<void> {
+    try {
+      this.#end();
+    } finally {
+      await this.#socket.close();
+    }
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
-    this.#end();
-    this.#socket.closeSync();
+    try {
+      this.#end();
+    } finally {
+      this.#socket.closeSync();
+    }
   }
 
   [Symbol.dispose](): void {
@@ -132,8 +140,15 @@ export class FdListener implements AsyncIterable<FdChannel> {
   #end(): void {
     if (this.#socket.closed) return;
     this.#readiness.end(what);
-    if (this.#file !== undefined && fileAt(this.path) === this.#file) fs.unlinkSync(this.path);
+    if (this.#file !== undefined && fileAt(this.path) === this.#file) removeFile(this.path);
   }
+}
+
+/** Whoever gave up rights since it was made may not. */
+function removeFile(path: string): void {
+  undefinedIfMissing('unlink', path, () => {
+    fs.unlinkSync(path);
+  });
 }
 
 /** Which file stands there now. */

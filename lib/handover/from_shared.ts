@@ -13,7 +13,7 @@ import { check } from '../core/call.ts';
 import type { Roots } from '../core/location.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
-import { closeSyncAndThrow } from '../core/steps.ts';
+import { closeSyncAndThrow, doAll } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
 import { DmaBuffer } from '../iommu/dma_buffer.ts';
 import { Ioas } from '../iommu/ioas.ts';
@@ -72,8 +72,7 @@ function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
     const counted = taken(binding().tallyTake(tally), 'the IOAS') as NativeTally;
     return Ioas.adoptShared(own.parent, id, counted, own);
   } catch (error) {
-    own.closeSync();
-    throw error;
+    return closeAllAndThrow(error, [own]);
   }
 }
 
@@ -100,22 +99,21 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
     fd.closeSync();
     return region;
   } catch (error) {
-    return closeSyncAndThrow(error, () => {
-      for (const one of opened) one.closeSync();
-    });
+    return closeAllAndThrow(error, opened);
   }
 }
 
 function deviceOf(token: SharedToken<'device'>): VfioDevice {
   const { location, devId, sysfsRoot, devRoot } = token;
   const fd = takeFd(token.fd, `the cdev of ${location.device.address}`, location.path);
+  const opened: Closable[] = [fd];
   try {
     const iommufd = iommufdOf(token.iommufd);
+    opened.push(iommufd);
     const node = { location, fd, roots: { sysfsRoot, devRoot } };
     return VfioDevice.adoptShared(new BoundCdev(node, devId, { iommufd, own: iommufd }, 'shared'));
   } catch (error) {
-    fd.closeSync();
-    throw error;
+    return closeAllAndThrow(error, opened);
   }
 }
 
@@ -136,8 +134,7 @@ function groupDeviceOf(token: SharedToken<'group-device'>): VfioDevice {
     const joined = host.groups.adopt({ location: group.location, fd: groupFd, roots });
     return VfioDevice.adoptShared(new GroupDevice({ location, fd, roots }, joined, host, backend));
   } catch (error) {
-    for (const one of opened) one.closeSync();
-    throw error;
+    return closeAllAndThrow(error, opened);
   }
 }
 
@@ -155,6 +152,16 @@ function hostOf({ host, backend }: SharedToken<'group-device'>, roots: Roots): H
 
 interface Closable {
   closeSync: () => void;
+}
+
+/** Also those behind one that does not close. */
+function closeAllAndThrow(error: unknown, opened: readonly Closable[]): never {
+  const undo = opened.map((one) => () => {
+    one.closeSync();
+  });
+  return closeSyncAndThrow(error, () => {
+    doAll(undo);
+  });
 }
 
 function takeFd(offer: number, what: string, path: string): OwnedFd {

@@ -43,9 +43,15 @@ export class Interrupts implements DeviceInterrupts {
   /** There are other owners, or will be: hears of it where they disable what was enabled here. */
   hearOfOthers(): void {
     if (this.#told !== undefined) return;
-    this.#told = Eventfd.open('the eventfd of other owners');
+    const told = Eventfd.open('the eventfd of other owners');
     const reference = new WeakRef(this);
-    this.#told.watch(() => reference.deref()?.notice(), false);
+    try {
+      told.watch(() => reference.deref()?.notice(), false);
+    } catch (error) {
+      told.close();
+      throw error;
+    }
+    this.#told = told;
     this.join();
   }
 

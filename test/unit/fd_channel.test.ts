@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   fstatSync,
@@ -19,7 +20,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { binding, type NativeFd } from '../../lib/core/binding.ts';
 import { FdChannel, FdListener, type FdMessage } from '../../lib/index.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 import { tsWorker } from '../support/ts_worker.ts';
@@ -401,6 +402,32 @@ describe('FdListener', () => {
     rmSync(path);
     symlinkSync('/dev/null', path);
     await failure(() => FdListener.listen(path), 'EADDRINUSE');
+  });
+
+  it('is closed also where its file may not be removed any more', async () => {
+    // A program that listened as root, and then gave its rights up.
+    const asNobody = <T>(close: () => T): T => {
+      chmodSync(folder, 0o555);
+      const uid = process.geteuid?.() ?? -1;
+      if (uid === 0) process.seteuid?.(65_534);
+      try {
+        return close();
+      } finally {
+        if (uid === 0) process.seteuid?.(uid);
+        chmodSync(folder, 0o755);
+      }
+    };
+    for (const how of ['close', 'closeSync'] as const) {
+      const listener = FdListener.listen(path);
+      const waiting = listener.accept();
+      const closed = failure(() => waiting, 'ERR_VFIO_CLOSED');
+      const error = await vfioFailure(() => asNobody(() => listener[how]()), 'EACCES');
+      assert.deepEqual([error.syscall, error.path], ['unlink', path]);
+      await closed;
+      assertNoMore(ours(), before);
+      await listener.close();
+      rmSync(path);
+    }
   });
 
   it('ends: who waits is told, a loop is over, those not accepted see the end', async () => {

@@ -4,10 +4,12 @@ import { Worker } from 'node:worker_threads';
 import { describe, it } from 'mocha';
 import { type Binding, binding, type NativeFd, type NativeTally } from '../../lib/core/binding.ts';
 import { OwnedFd } from '../../lib/core/owned_fd.ts';
-import { DmaBuffer, fromShared, Iommufd } from '../../lib/index.ts';
+import { DmaBuffer, fromShared, Iommufd, VfioDevice } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { fakeIoctls } from '../support/fake_kernel.ts';
+import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { fileRegion } from '../support/file_region.ts';
 import { libraryFds, openFds } from '../support/proc.ts';
 import { tsWorker } from '../support/ts_worker.ts';
@@ -124,6 +126,55 @@ describe('a shared object', () => {
       iommufd.closeSync();
     });
     assert.equal(full(), before);
+  });
+
+  it('is a device of which nothing stays open where another thread cannot have it', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/zero');
+    const EMFILE = -24;
+    // Some calls go well before the one that gets no descriptor.
+    const failing = <Name extends 'fdTake' | 'eventfdOpen'>(name: Name, after: number): unknown => {
+      const whole = binding()[name] as (...args: unknown[]) => number;
+      let calls = 0;
+      return { [name]: (...args: unknown[]) => (calls++ < after ? whole(...args) : EMFILE) };
+    };
+    await withBinding(fakeIoctls, async () => {
+      await using device = await VfioDevice.open(fakeAddress, roots);
+      const token = device.share();
+      const before = libraryFds();
+      for (const fakes of [failing('fdTake', 1), failing('eventfdOpen', 0)]) {
+        await withBinding(fakes as Partial<Binding>, () =>
+          failure(() => fromShared(token), 'EMFILE'),
+        );
+        assert.deepEqual(libraryFds(), before);
+      }
+      await fromShared(token).close();
+      assert.deepEqual(libraryFds(), before);
+    });
+  });
+
+  it('hears of the others only once it can', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/zero');
+    const EMFILE = -24;
+    const joined: number[] = [];
+    const { irqsJoin: join } = binding();
+    const irqsJoin: Binding['irqsJoin'] = (fd, name, told) => {
+      joined.push(told);
+      return join(fd, name, told);
+    };
+    await withBinding({ ...fakeIoctls, irqsJoin }, async () => {
+      await using device = await VfioDevice.open(fakeAddress, roots);
+      const before = libraryFds();
+      await withBinding({ eventfdWatch: () => EMFILE }, () =>
+        failure(() => device.share(), 'EMFILE'),
+      );
+      assert.deepEqual(libraryFds(), before);
+      device.share();
+      assert.ok((joined.at(-1) ?? 0) > 0, 'it told the others how to tell it');
+    });
   });
 
   it('is named by a token of this process, and by nothing else', async () => {
