@@ -366,18 +366,32 @@ export class Ioas implements AddressSpace {
   async close(): Promise<void> {
     const iommufd = this.#take();
     if (iommufd === undefined) return;
-    if (this.#isLast()) this.#settle(await binding().destroy(iommufd, this.#id));
-    else await this.#maps.leave(iommufd);
-    await this.#own?.close();
+    if (this.#isLast()) {
+      this.#settle(await binding().destroy(iommufd, this.#id));
+      await this.#own?.close();
+      return;
+    }
+    try {
+      await this.#maps.leave(iommufd);
+    } finally {
+      await this.#own?.close();
+    }
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
     const iommufd = this.#take();
     if (iommufd === undefined) return;
-    if (this.#isLast()) this.#settle(binding().destroySync(iommufd, this.#id));
-    else this.#maps.leaveSync(iommufd);
-    this.#own?.closeSync();
+    if (this.#isLast()) {
+      this.#settle(binding().destroySync(iommufd, this.#id));
+      this.#own?.closeSync();
+      return;
+    }
+    try {
+      this.#maps.leaveSync(iommufd);
+    } finally {
+      this.#own?.closeSync();
+    }
   }
 
   [Symbol.dispose](): void {

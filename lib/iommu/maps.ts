@@ -5,6 +5,7 @@ import { explained } from '../core/explained.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
+import { allDone, doAll } from '../core/steps.ts';
 import { type Bounds, mapCause, unmapCause } from '../diagnose/map_causes.ts';
 import { DmaMapping, type Unmapper } from './mapping.ts';
 import type { Source } from './source.ts';
@@ -70,19 +71,25 @@ export class Maps {
     for (const mapping of this.#all) this.#forget(mapping);
   }
 
-  /** Others go on with it: only what was mapped here goes. */
+  /** Others go on with it: only what was mapped here goes, all of it also where one does not. */
   async leave(iommufd: NativeFd): Promise<void> {
-    for (const mapping of this.all) {
+    const unmap = async (mapping: DmaMapping): Promise<void> => {
       const { iova, length } = mapping.extent;
       this.#unmappedOne(await this.#space.calls.unmap(iommufd, this.#id, iova, length), mapping);
-    }
+    };
+    await allDone(this.all.map(unmap));
   }
 
   leaveSync(iommufd: NativeFd): void {
-    for (const mapping of this.all) {
+    const unmap = (mapping: DmaMapping): void => {
       const { iova, length } = mapping.extent;
       this.#unmappedOne(this.#space.calls.unmapSync(iommufd, this.#id, iova, length), mapping);
-    }
+    };
+    doAll(
+      this.all.map((mapping) => () => {
+        unmap(mapping);
+      }),
+    );
   }
 
   async map(plan: MapPlan): Promise<DmaMapping> {

@@ -128,6 +128,39 @@ describe('a shared object', () => {
     assert.equal(full(), before);
   });
 
+  it('is left as a whole where one of its maps does not go', async () => {
+    const unmapped: bigint[] = [];
+    const EBUSY = -16;
+    const unmap = (_fd: NativeFd, _ioas: number, iova: bigint): bigint | number => {
+      unmapped.push(iova);
+      return iova === 0x1000n ? EBUSY : 4096n;
+    };
+    let next = 0n;
+    const fakes: Partial<Binding> = {
+      destroySync: () => 0,
+      ioasMapMemorySync: () => (next += 0x1000n),
+      ioasUnmap: (...args) => Promise.resolve(unmap(...args)),
+      ioasUnmapSync: unmap,
+    };
+    const before = full();
+    await withBinding(fakes, async () => {
+      const iommufd = openFake();
+      const first = Ioas.adopt(iommufd.parent, 7);
+      for (const how of ['close', 'closeSync'] as const) {
+        [next, unmapped.length] = [0n, 0];
+        const second = fromShared(first.share());
+        const buffers = [DmaBuffer.allocateSync(4096), DmaBuffer.allocateSync(4096)];
+        for (const buffer of buffers) second.mapSync(buffer);
+        await failure(() => second[how](), 'EBUSY');
+        assert.deepEqual(unmapped, [0x1000n, 0x2000n], how);
+        assert.equal(full(), before + 1, 'its descriptor of the iommufd is closed');
+      }
+      first.closeSync();
+      iommufd.closeSync();
+    });
+    assert.equal(full(), before);
+  });
+
   it('is a device of which nothing stays open where another thread cannot have it', async () => {
     const roots = fakeVfio();
     putNode(roots, fakeNode, '/dev/null');
