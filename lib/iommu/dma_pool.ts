@@ -2,6 +2,7 @@ import { invalidType, outOfRange, requireObject } from '../core/arguments.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
+import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
 import type { AddressSpace } from './address_space.ts';
 import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
 import { IovaAllocator } from './iova_allocator.ts';
@@ -85,7 +86,13 @@ export class DmaPool {
       const block = this.#find(size, alignment);
       if (block) return block;
       const buffer = DmaBuffer.allocateSync(this.#chunkSize, this.#options);
-      this.#add(buffer, this.#ioas.mapSync(buffer));
+      try {
+        this.#add(buffer, this.#ioas.mapSync(buffer));
+      } catch (error) {
+        closeSyncAndThrow(error, () => {
+          buffer.disposeSync();
+        });
+      }
     }
   }
 
@@ -147,9 +154,13 @@ export class DmaPool {
 
   async #grow(): Promise<void> {
     const buffer = await DmaBuffer.allocate(this.#chunkSize, this.#options);
-    const mapping = await this.#ioas.map(buffer);
+    try {
+      const mapping = await this.#ioas.map(buffer);
+      if (!this.#closed) this.#add(buffer, mapping);
+    } catch (error) {
+      await closeAndThrow(error, () => buffer.dispose());
+    }
     if (this.#closed) await buffer.dispose();
-    else this.#add(buffer, mapping);
   }
 
   #add(buffer: DmaBuffer, mapping: DmaMapping): void {

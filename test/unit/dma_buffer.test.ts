@@ -8,6 +8,7 @@ import { DmaBuffer, DmaPool, Iommufd, VfioError } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { assertNoMore, openFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
 const page = binding().pageSize();
@@ -304,6 +305,24 @@ describe('DMA memory', () => {
       await late;
       assert.deepEqual([ioas.mappings, blocks[0]?.bytes.length], [[], 0]);
       await failure(() => pool.allocateSync(1), 'ERR_VFIO_CLOSED');
+    });
+    fd.closeSync();
+  });
+
+  it('is given back by a pool that cannot map it', async () => {
+    const { ioas, fd } = fakeIoas();
+    const ENOMEM = -12;
+    const fakes = { ioasMapMemory: () => Promise.resolve(ENOMEM), ioasMapMemorySync: () => ENOMEM };
+    const memory = (): string[] => openFds().filter((target) => target.includes('vfio-dma'));
+    await withBinding(fakes, async () => {
+      const pool = new DmaPool(ioas);
+      const before = memory();
+      await failure(() => pool.allocate(1), 'ENOMEM');
+      await new Promise(setImmediate); // the addon's call has the memory until its turn ends
+      assertNoMore(memory(), before);
+      await failure(() => pool.allocateSync(1), 'ENOMEM');
+      assertNoMore(memory(), before);
+      pool.closeSync();
     });
     fd.closeSync();
   });
