@@ -10,7 +10,7 @@ import type { DmaBuffer } from '../iommu/dma_buffer.ts';
 import type { DmaMapping, MappedBuffer } from '../iommu/mapping.ts';
 import { type MapPlan, Maps, type SpaceCalls } from '../iommu/maps.ts';
 import type { Memory } from '../iommu/memory.ts';
-import { AddressSource, type DmaFile, type Source, sourceOf } from '../iommu/source.ts';
+import { AddressSource, type DmaFile, planned, type Source, sourceOf } from '../iommu/source.ts';
 import { type ContainerInfo, containerInfoSize, decodeContainerInfo } from './container_info.ts';
 import type { Places } from './used_iovas.ts';
 
@@ -215,12 +215,13 @@ export class ContainerSpace implements AddressSpace {
   #plan(options: MapOptions, makeSource: () => Source): MapPlan {
     const { iova, read, write } = readMapOptions(options);
     const flags = (read ? mapFlags.read : 0) | (write ? mapFlags.write : 0);
-    const source = new ContainerSource(makeSource());
-    if (iova !== undefined) checkEnd('iova', iova, source.length);
-    const info = this.#info();
-    if (iova !== undefined) return { iova, fixed: true, flags, source };
-    const chosen = this.#choose(source.length, info);
-    return { iova: chosen, fixed: true, chosen: true, flags, source };
+    return planned(new ContainerSource(makeSource()), (source) => {
+      if (iova !== undefined) checkEnd('iova', iova, source.length);
+      const info = this.#info();
+      if (iova !== undefined) return { iova, fixed: true, flags, source };
+      const chosen = this.#choose(source.length, info);
+      return { iova: chosen, fixed: true, chosen: true, flags, source };
+    });
   }
 
   async #map(options: MapOptions, makeSource: () => Source): Promise<DmaMapping> {

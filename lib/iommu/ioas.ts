@@ -25,7 +25,14 @@ import type { DmaMapping } from './mapping.ts';
 import { type MapPlan, Maps, type SpaceCalls } from './maps.ts';
 import { PeerMapping } from './peer_mapping.ts';
 import { regionSource } from './region_source.ts';
-import { AddressSource, CopySource, type DmaFile, type Source, sourceOf } from './source.ts';
+import {
+  AddressSource,
+  CopySource,
+  type DmaFile,
+  planned,
+  type Source,
+  sourceOf,
+} from './source.ts';
 import { Users } from './users.ts';
 
 export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
@@ -468,9 +475,10 @@ export class Ioas implements AddressSpace {
       (fixed ? mapFlags.fixedIova : 0) |
       (read ? mapFlags.readable : 0) |
       (write ? mapFlags.writeable : 0);
-    const source = makeSource();
-    if (fixed) checkEnd('iova', iova, source.length);
-    return { iova: iova ?? 0n, fixed, flags, source };
+    return planned(makeSource(), (source) => {
+      if (fixed) checkEnd('iova', iova, source.length);
+      return { iova: iova ?? 0n, fixed, flags, source };
+    });
   }
 
   /** Fits what x86 has; asked again where there are more. */

@@ -93,10 +93,8 @@ export class Maps {
   }
 
   async map(plan: MapPlan): Promise<DmaMapping> {
-    const { source, flags, iova } = plan;
-    const { native } = this.#iommufd;
-    const id = this.#space.id();
-    const answer = await begin(source, () => source.map(native, id, flags, iova));
+    const { source } = plan;
+    const answer = await begin(source, () => source.map(...this.#target(plan)));
     const mapping = this.#mapped(answer, plan);
     // Disposed of meanwhile: what comes too late must not stay.
     if (!source.buffer?.disposed) return mapping;
@@ -105,11 +103,14 @@ export class Maps {
   }
 
   mapSync(plan: MapPlan): DmaMapping {
-    const { source, flags, iova } = plan;
-    const { native } = this.#iommufd;
-    const id = this.#space.id();
-    const answer = begin(source, () => source.mapSync(native, id, flags, iova));
+    const { source } = plan;
+    const answer = begin(source, () => source.mapSync(...this.#target(plan)));
     return this.#mapped(answer, plan);
+  }
+
+  /** Throws `ERR_VFIO_CLOSED`. */
+  #target({ flags, iova }: MapPlan): Parameters<Source['map']> {
+    return [this.#iommufd.native, this.#space.id(), flags, iova];
   }
 
   #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {

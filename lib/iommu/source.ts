@@ -62,6 +62,20 @@ export function sourceOf(
   return new MemorySource(memory, undefined, 0n, bytes);
 }
 
+/**
+ * Makes a plan of a source. What was made for this map alone goes where it is not made after all, and not when
+ * it is collected.
+ */
+export function planned<Of extends Source, T>(source: Of, plan: (source: Of) => T): T {
+  try {
+    return plan(source);
+  } catch (error) {
+    source.memory?.hold();
+    source.memory?.letGo();
+    throw error;
+  }
+}
+
 function bufferSource(
   buffer: DmaBuffer,
   part: { offset?: unknown; length?: unknown },

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { type Answer, binding, type NativeFd } from '../../lib/core/binding.ts';
 import { OwnedFd } from '../../lib/core/owned_fd.ts';
-import { DmaBuffer, DmaPool, Iommufd, VfioError } from '../../lib/index.ts';
+import { Container, DmaBuffer, DmaPool, Iommufd, VfioError } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { fakeVfio } from '../support/fake_vfio.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
@@ -325,6 +326,41 @@ describe('DMA memory', () => {
       pool.closeSync();
     });
     fd.closeSync();
+  });
+
+  it('is not kept of a file that is not mapped after all', async () => {
+    const roots = fakeVfio();
+    const path = `${roots.devRoot}/file`;
+    writeFileSync(path, new Uint8Array(2 * page));
+    const file = openSync(path, 'r+');
+    const part = { fd: file, offset: 0, length: 2 * page };
+    const { ioas, fd } = fakeIoas();
+    await withBinding({ containerVersion: () => 0 }, async () => {
+      using container = Container.open(roots);
+      const space = container.createIoas();
+      const iova = 2n ** 64n - BigInt(page);
+      const onlyOne = (): void => {
+        assert.equal(openFds().filter((target) => target === path).length, 1);
+      };
+      const refused: [() => unknown, string][] = [
+        [() => ioas.mapSync(part, { iova }), 'ERR_OUT_OF_RANGE'],
+        [() => ioas.map(part, { iova }), 'ERR_OUT_OF_RANGE'],
+        [() => space.mapSync(part, { iova }), 'ERR_OUT_OF_RANGE'],
+        [() => space.mapSync(part), 'EINVAL'],
+        [() => space.map(part), 'EINVAL'],
+      ];
+      for (const [map, code] of refused) {
+        await failure(map, code);
+        onlyOne();
+      }
+      // Asked once, and so not of a descriptor that is closed.
+      await failure(() => ioas.mapSync(part), 'ENOTTY');
+      fd.closeSync();
+      await failure(() => ioas.mapSync(part), 'ERR_VFIO_CLOSED');
+      await failure(() => ioas.map(part), 'ERR_VFIO_CLOSED');
+      onlyOne();
+    });
+    closeSync(file);
   });
 
   it('is unmapped again where a map ends after it was disposed of', async () => {
