@@ -103,10 +103,13 @@ export function refusedGroup(
     facts: { group, members: shown, ...holding },
   });
   return {
-    cause: unsafe ? { ...unsafe, certainty: 'likely' } : owned(notSearched),
+    cause: owned(notSearched),
     search: { numbers, targets: [legacyDevice] },
+    // Its hint gives up a protection: only where nobody was found by a search that looked at all.
     settle: (holding) =>
-      unsafe && holding.holders.length === 0 ? { ...unsafe, certainty: 'likely' } : owned(holding),
+      unsafe && holding.searched && holding.holders.length === 0
+        ? { ...unsafe, certainty: 'likely' }
+        : owned(holding),
   };
 }
 

@@ -74,7 +74,9 @@ async function settle(suspicion: Suspicion, subject: Subject, deadline: number):
   const { cause, search, settle: settled, otherwise } = suspicion;
   if (search === undefined || settled === undefined) return cause;
   const found = await findHolders(search, subject.own, deadline);
-  if (found.holders.length > 0 || otherwise === undefined) return settled(found);
+  // What was not looked through speaks for nothing else.
+  const isNobody = found.searched && found.holders.length === 0;
+  if (!isNobody || otherwise === undefined) return settled(found);
   return settle(otherwise, subject, deadline);
 }
 

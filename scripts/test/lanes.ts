@@ -47,7 +47,7 @@ function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
   return (folder, file) => {
     const options = ['--deadline', '3600', '--results', folder, ...lab, '--'];
     const report = reportTo(file, 'build-test/test/support', 'js');
-    const tester = [mocha, '--no-config', '--timeout', '120000', ...report, ...loaded, ...files];
+    const tester = [mocha, '--no-config', '--timeout', '600000', ...report, ...loaded, ...files];
     return node('--import', 'tsx', 'lab/main.ts', ...options, ...node(...tester));
   };
 }

@@ -335,6 +335,17 @@ describe('the reason of a refused bind', () => {
       assert.deepEqual(held.facts, { holders: [], hidden: 0, searched: false });
     });
   });
+
+  it('is no other one where the search did not come to its end', async () => {
+    const stuck = { findEntries: () => new Promise<number>(() => undefined) };
+    const files = group({ 'vfio-dev/vfio8/dev': '1:7\n' });
+    const numbers = { 'class/vfio-dev/vfio8/dev': '1:7\n' };
+    await withBinding(stuck, async () => {
+      // A hint to accept unsafe interrupts would be wrong where another iommufd has the group.
+      const error = await refused(EPERM, 'EPERM', { ...files, ...numbers, ...unsafe });
+      assert.deepEqual([error.reason, error.certainty], ['group-owned', 'likely']);
+    });
+  });
 });
 
 describe('what stops the search for a reason', () => {
