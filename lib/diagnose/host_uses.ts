@@ -7,16 +7,31 @@ const kinds = ['block', 'net', 'drm'] as const;
 
 /**
  * What the host has of a device, or of what is behind it: it would lose it with the device. Each is a
- * link in its class that leads through the device's folder.
+ * link in its class that leads through the device's folder, or a disk to which such a one is a way.
  */
 export function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): HostUse[] {
   return kinds.flatMap((kind) => {
     const folder = `${sysfsRoot}/class/${kind}`;
-    return (listNames(folder) ?? [])
-      .filter((name) => leadsThrough(`${folder}/${name}`, address))
+    const all = listNames(folder) ?? [];
+    const through = all.filter((name) => leadsThrough(`${folder}/${name}`, address));
+    return (kind === 'block' ? throughMultipath(through, all) : through)
       .filter((name) => kind !== 'drm' || /^card\d+$/.test(name))
       .sort()
       .map((name): HostUse => ({ kind, name, now: useOf(kind, name, `${folder}/${name}`) }));
+  });
+}
+
+/**
+ * With NVMe's multipath what is below the controller is a way to the disk, and the disk and its parts are
+ * among the virtual devices: `nvme0c1n2` leads to `nvme0n2`.
+ */
+function throughMultipath(through: readonly string[], all: readonly string[]): string[] {
+  return through.flatMap((name) => {
+    const [, subsystem, namespace] = /^(nvme\d+)c\d+(n\d+)$/.exec(name) ?? [];
+    if (subsystem === undefined || namespace === undefined) return [name];
+    const disk = `${subsystem}${namespace}`;
+    const parts = all.filter((each) => each === disk || each.startsWith(`${disk}p`));
+    return parts.length > 0 ? parts : [name];
   });
 }
 
@@ -25,13 +40,22 @@ function leadsThrough(link: string, address: string): boolean {
 }
 
 function useOf(kind: HostUse['kind'], name: string, folder: string): string | null {
-  if (kind === 'net') return readAttribute(`${folder}/operstate`) === 'up' ? 'up' : null;
+  if (kind === 'net') return isUp(folder) ? 'up' : null;
   if (kind === 'drm') return null;
   const place = mountOf(name, readAttribute(`${folder}/dev`) ?? '');
   if (place !== undefined) return `mounted at ${place}`;
   const [holder] = listNames(`${folder}/holders`) ?? [];
   if (holder !== undefined) return `used by ${holder}`;
   return isSwap(name) ? 'swapped to' : null;
+}
+
+const IFF_UP = 1;
+
+/** Drivers that do not tell of their link leave its state unknown: then it is up where it was switched on. */
+function isUp(folder: string): boolean {
+  const state = readAttribute(`${folder}/operstate`);
+  if (state !== 'unknown') return state === 'up';
+  return (Number(readAttribute(`${folder}/flags`) ?? 0) & IFF_UP) !== 0;
 }
 
 /**

@@ -138,6 +138,39 @@ describe('what a hint takes from the host', () => {
     }
   });
 
+  it('is the disk of NVMe’s multipath, which sysfs has elsewhere, and an interface that does not tell its state', async () => {
+    const [, , numbers = '', , place = ''] =
+      readFileSync('/proc/self/mountinfo', 'utf8').split('\n')[0]?.split(' ') ?? [];
+    const head = 'devices/virtual/nvme-subsystem/nvme-subsys3/nvme3n1';
+    const paths = {
+      'sys/class/block/nvme3c0n1': through('nvme/nvme0/nvme3c0n1'),
+      'sys/class/block/nvme3n1': { pointsTo: `../../${head}` },
+      'sys/class/block/nvme3n1p2': { pointsTo: `../../${head}/nvme3n1p2` },
+      'sys/class/block/nvme3n12': { pointsTo: '../../devices/virtual/nvme-subsystem/x/nvme3n12' },
+    };
+    const free = await notBound(paths);
+    assert.deepEqual(
+      (free.facts as VfioFacts['not-bound']).uses?.map(({ name }) => name),
+      ['nvme3n1', 'nvme3n1p2'],
+    );
+    const used = await notBound({ ...paths, [`sys/${head}/nvme3n1p2/dev`]: `${numbers}\n` });
+    assert.ok(
+      used.hint?.includes(`the host uses the disk nvme3n1p2 (mounted at ${place})`),
+      used.hint,
+    );
+    assert.doesNotMatch(used.hint ?? '', /sudo/);
+
+    const below = 'sys/devices/pci0000:3a/0000:3b:00.0/net/eth7';
+    const silent = {
+      [`${below}/operstate`]: 'unknown\n',
+      'sys/class/net/eth7': through('net/eth7'),
+    };
+    const on = await notBound({ ...silent, [`${below}/flags`]: '0x1003\n' });
+    assert.match(on.hint ?? '', /the host uses the network interface eth7 \(up\)/);
+    const off = await notBound({ ...silent, [`${below}/flags`]: '0x1002\n' });
+    assert.match(off.hint ?? '', /^this takes the network interface eth7 from the host: sudo/);
+  });
+
   it('is never the driver of a bridge, which vfio-pci does not take', async () => {
     const error = await notBound({
       [`${pci}/class`]: '0x060400\n',

@@ -139,7 +139,7 @@ describe('a shared object', () => {
     const fakes: Partial<Binding> = {
       destroySync: () => 0,
       ioasMapMemorySync: () => (next += 0x1000n),
-      ioasUnmap: (...args) => Promise.resolve(unmap(...args)),
+      ioasUnmap: (fd, ioas, iova) => Promise.resolve(unmap(fd, ioas, iova)),
       ioasUnmapSync: unmap,
     };
     const before = full();
@@ -167,7 +167,7 @@ describe('a shared object', () => {
     putNode(roots, 'iommu', '/dev/zero');
     const EMFILE = -24;
     // Some calls go well before the one that gets no descriptor.
-    const failing = <Name extends 'fdTake' | 'eventfdOpen'>(name: Name, after: number): unknown => {
+    const failing = (name: 'fdTake' | 'eventfdOpen', after: number): unknown => {
       const whole = binding()[name] as (...args: unknown[]) => number;
       let calls = 0;
       return { [name]: (...args: unknown[]) => (calls++ < after ? whole(...args) : EMFILE) };
