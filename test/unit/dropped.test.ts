@@ -131,7 +131,7 @@ describe('an owner that is dropped', () => {
   it('gives one warning, when a device has an iommufd of its own', () => {
     const program = `${waiting}
       import { VfioDevice } from ${libraryAt('lib/index.ts')};
-      import { binding, replaceBinding } from ${libraryAt('lib/binding.ts')};
+      import { binding, replaceBinding } from ${libraryAt('lib/core/binding.ts')};
       import { fakeIoctls } from ${libraryAt('test/support/fake_kernel.ts')};
       replaceBinding({ ...binding(), ...fakeIoctls });
       const roots = ${vfio()};

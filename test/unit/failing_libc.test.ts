@@ -86,7 +86,7 @@ const errorOf = `
         import { setImmediate } from 'node:timers/promises';
         import { Iommufd } from ${moduleAt('lib/index.ts')};
         import { Eventfd } from ${moduleAt('lib/interrupt/eventfd.ts')};
-        import { binding, replaceBinding } from ${moduleAt('lib/binding.ts')};
+        import { binding, replaceBinding } from ${moduleAt('lib/core/binding.ts')};
         const codes: unknown[] = [];
         process.on('warning', (warning: any) => codes.push(warning.code));
         function open() {
@@ -111,7 +111,7 @@ const errorOf = `
     it('leaves a mapping for another try, where munmap fails', () => {
       const result = resultOf(`
         import { readFileSync } from 'node:fs';
-        import { binding } from ${moduleAt('lib/binding.ts')};
+        import { binding } from ${moduleAt('lib/core/binding.ts')};
         const native = binding() as any;
         const size = 7 * native.pageSize();
         const memory = native.memoryAllocateSync(BigInt(size), 0, 0);
@@ -136,7 +136,7 @@ const errorOf = `
 
     it('is ENOMEM, and ends no program, where there is not the memory that a caller asks for', () => {
       const result = resultOf(`
-        import { binding } from ${moduleAt('lib/binding.ts')};
+        import { binding } from ${moduleAt('lib/core/binding.ts')};
         const native = binding() as any;
         const fd = native.open('/dev/null', 2);
         const bytes = new Uint8Array(64 << 20);
