@@ -33,7 +33,7 @@ function outputOf(program: string): string {
 }
 
 const head = `
-  import { binding } from './lib/binding.ts';
+  import { binding } from './lib/core/binding.ts';
   import { Eventfd } from './lib/interrupt/eventfd.ts';
   import { InterruptVector } from './lib/interrupt/vector.ts';
   const native = binding();

@@ -90,8 +90,8 @@ describe('a fault queue that is waited for', () => {
   it('does not keep the event loop alive when nobody waits', () => {
     const program = `
       import { FaultQueue } from './lib/iommu/fault_queue.ts';
-      import { binding, replaceBinding } from './lib/binding.ts';
-      import { OwnedFd } from './lib/owned_fd.ts';
+      import { binding, replaceBinding } from './lib/core/binding.ts';
+      import { OwnedFd } from './lib/core/owned_fd.ts';
       const event = binding().eventfdOpen();
       replaceBinding({ ...binding(), faultQueueAlloc: () => event });
       const queue = FaultQueue.create(OwnedFd.open('/dev/null', 'the test'));
