@@ -9,8 +9,6 @@ describeLab(
   ['nvme0', 'nvme1', 'nvme-port', 'nvme-sriov'],
   (lab) => {
     it('ticks on while a bind waits for a reset', async () => {
-      // A loop that waits for the kernel does not tick once; how often depends on the machine.
-      const least = 5;
       let ticks = 0;
       const timer = setInterval(() => ticks++, 1);
       const device = await VfioDevice.open(lab.nvme0);
@@ -18,8 +16,8 @@ describeLab(
       ticks = 0;
       await device.close();
       clearInterval(timer);
-      assert.ok(whileBinding >= least, `${whileBinding} ticks while binding`);
-      assert.ok(ticks >= least, `${ticks} ticks while closing`);
+      assert.ok(whileBinding > 20, `${whileBinding} ticks while binding`);
+      assert.ok(ticks > 20, `${ticks} ticks while closing`);
     });
 
     it('serves the file system while four devices reset', async () => {
