@@ -6,7 +6,7 @@ import type { Reading } from '../locate/folders.ts';
 import { readAttribute, readLinkText } from '../locate/sysfs.ts';
 import { sysfsAbsent, tokenCause } from './device_causes.ts';
 import { groupOf, type IommuGroup, type Member } from './group.ts';
-import { notSearched } from './holders.ts';
+import { foundNobody, notSearched } from './holders.ts';
 import type { Subject, Suspicion } from './subject.ts';
 
 /** A descriptor that a group gave for a device has no node. */
@@ -105,11 +105,9 @@ export function refusedGroup(
   return {
     cause: owned(notSearched),
     search: { numbers, targets: [legacyDevice] },
-    // Its hint gives up a protection: only where nobody was found by a search that looked at all.
+    // The hint for unsafe interrupts gives up a protection.
     settle: (holding) =>
-      unsafe && holding.searched && holding.holders.length === 0
-        ? { ...unsafe, certainty: 'likely' }
-        : owned(holding),
+      unsafe && foundNobody(holding) ? { ...unsafe, certainty: 'likely' } : owned(holding),
   };
 }
 

@@ -5,7 +5,7 @@ import { type Reading, run, runSync } from '../locate/folders.ts';
 import { bindCause } from './bind_causes.ts';
 import { deviceCause, hiddenCause } from './device_causes.ts';
 import { groupCause, groupNodeCause } from './group_causes.ts';
-import { findHolders } from './holders.ts';
+import { findHolders, foundNobody } from './holders.ts';
 import { nodeCause } from './node_causes.ts';
 import type { Subject, Suspicion } from './subject.ts';
 
@@ -74,9 +74,7 @@ async function settle(suspicion: Suspicion, subject: Subject, deadline: number):
   const { cause, search, settle: settled, otherwise } = suspicion;
   if (search === undefined || settled === undefined) return cause;
   const found = await findHolders(search, subject.own, deadline);
-  // What was not looked through speaks for nothing else.
-  const isNobody = found.searched && found.holders.length === 0;
-  if (!isNobody || otherwise === undefined) return settled(found);
+  if (otherwise === undefined || !foundNobody(found)) return settled(found);
   return settle(otherwise, subject, deadline);
 }
 

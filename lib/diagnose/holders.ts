@@ -14,6 +14,11 @@ export interface Search {
 /** Where nobody was looked for. */
 export const notSearched: Holding = { holders: [], hidden: 0, searched: false };
 
+/** Whether a search came to its end and found nobody: where it did not, somebody may be there. */
+export function foundNobody({ holders, searched }: Holding): boolean {
+  return searched && holders.length === 0;
+}
+
 /** So many processes are looked at in one call: then the time is looked at. */
 const processesAtOnce = 64;
 

@@ -43,6 +43,6 @@ export interface Suspicion {
   search?: Search | undefined;
   /** What is said once they were looked for. */
   settle?: ((found: Holding) => Cause) | undefined;
-  /** What to look for where nobody was found. */
+  /** What to look for where nobody was found, by a search that came to its end. */
   otherwise?: Suspicion;
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { constants } from 'node:os';
 import { describe, it } from 'mocha';
-import { binding } from '../../lib/core/binding.ts';
+import { type Binding, binding } from '../../lib/core/binding.ts';
 import { systemError, VfioError } from '../../lib/core/errors.ts';
 import type { Roots } from '../../lib/core/location.ts';
 import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/core/reasons.ts';
@@ -274,6 +274,30 @@ describe('the reason of a node that does not open', () => {
       const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'EACCES');
       assert.deepEqual([error.reason, error.certainty], ['denied-by-policy', 'likely']);
       assert.equal((error.facts as VfioFacts['denied-by-policy']).mode, '0666');
+    });
+  });
+
+  it('is its group, where the search for who has that did not come to its end', async () => {
+    const roots = fakeVfio();
+    const member = `bus/pci/devices/${fakeAddress}`;
+    put(roots.sysfsRoot, {
+      [`${member}/iommu_group`]: { pointsTo: '../../../kernel/iommu_groups/7' },
+      [`kernel/iommu_groups/7/devices/${fakeAddress}`]: { pointsTo: `../../../../${member}` },
+      'class/vfio/7/dev': '1:5\n',
+    });
+    putNode(roots, 'vfio/7', '/dev/zero');
+    const { open } = binding();
+    const fakes: Partial<Binding> = {
+      containerVersion: () => 0,
+      open: (path, flags) => (path.endsWith('/vfio/7') ? -EBUSY : open(path, flags)),
+      findEntries: () => new Promise<number>(() => undefined),
+    };
+    await withBinding(fakes, async () => {
+      const error = await reasonOf(
+        () => VfioDevice.open(fakeAddress, { ...roots, backend: 'group', timeout: 0 }),
+        'EBUSY',
+      );
+      assert.deepEqual([error.reason, error.certainty], ['held-by-group', 'likely']);
     });
   });
 
