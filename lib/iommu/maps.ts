@@ -93,8 +93,10 @@ export class Maps {
   }
 
   async map(plan: MapPlan): Promise<DmaMapping> {
-    const { source } = plan;
-    const answer = await begin(source, () => source.map(...this.#target(plan)));
+    const { source, flags, iova } = plan;
+    const answer = await begin(source, () =>
+      source.map(this.#iommufd.native, this.#space.id(), flags, iova),
+    );
     const mapping = this.#mapped(answer, plan);
     // Disposed of meanwhile: what comes too late must not stay.
     if (!source.buffer?.disposed) return mapping;
@@ -103,14 +105,11 @@ export class Maps {
   }
 
   mapSync(plan: MapPlan): DmaMapping {
-    const { source } = plan;
-    const answer = begin(source, () => source.mapSync(...this.#target(plan)));
+    const { source, flags, iova } = plan;
+    const answer = begin(source, () =>
+      source.mapSync(this.#iommufd.native, this.#space.id(), flags, iova),
+    );
     return this.#mapped(answer, plan);
-  }
-
-  /** Throws `ERR_VFIO_CLOSED`. */
-  #target({ flags, iova }: MapPlan): Parameters<Source['map']> {
-    return [this.#iommufd.native, this.#space.id(), flags, iova];
   }
 
   #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
