@@ -5,9 +5,10 @@
 //   node build-test/bench/region.js <device> [turns]    a device of the lab by name, or by address
 
 import { spawnSync } from 'node:child_process';
-import { bindNodeSync } from '../lib/backend/cdev_open.ts';
-import { openDeviceNodeSync } from '../lib/backend/late_node.ts';
+import { bindNode } from '../lib/backend/cdev_open.ts';
+import { cdevs, openNodeOf } from '../lib/backend/late_node.ts';
 import { binding } from '../lib/core/binding.ts';
+import { runSync } from '../lib/core/steps.ts';
 import { VfioDevice } from '../lib/device/device.ts';
 import { parseAddress } from '../lib/locate/address.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
@@ -32,9 +33,9 @@ function timed(run: () => unknown): number {
 }
 
 function ours(): Times {
-  const bound = bindNodeSync(openDeviceNodeSync(spec, {}));
+  const bound = runSync(bindNode(runSync(openNodeOf(cdevs, spec, {}))));
   const { native } = bound.fd;
-  using device = VfioDevice.adoptSync(bound);
+  using device = runSync(VfioDevice.adopt(bound));
   const region = device.region('bar0');
   const room = new Uint32Array(128);
   const { getRegionInfo } = binding();

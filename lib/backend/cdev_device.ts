@@ -8,6 +8,7 @@ import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { attachCause } from '../diagnose/map_causes.ts';
+import type { RawDeviceInfo } from '../info/read.ts';
 import { otherIommufd } from '../iommu/bound_device.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
@@ -90,6 +91,7 @@ export class BoundCdev implements OpenedDevice {
   readonly location: NodeLocation;
   readonly roots: Roots;
   readonly fd: OwnedFd;
+  readonly rawInfo: RawDeviceInfo;
   readonly #devId: number | undefined;
   readonly iommufd: Iommufd;
   readonly container: undefined;
@@ -100,6 +102,7 @@ export class BoundCdev implements OpenedDevice {
   /** @param devId - undefined where another program bound the device, and did not tell */
   constructor(
     { location, fd, roots }: DeviceNode,
+    rawInfo: RawDeviceInfo,
     devId: number | undefined,
     { iommufd, own }: Target,
     why: string,
@@ -109,6 +112,7 @@ export class BoundCdev implements OpenedDevice {
     this.location = location;
     this.roots = roots;
     this.fd = fd;
+    this.rawInfo = rawInfo;
     this.#devId = devId;
     this.iommufd = iommufd;
     this.#ownIommufd = own;

@@ -1,17 +1,18 @@
 import { parseUuid } from '../core/arguments.ts';
-import { type Answer, binding } from '../core/binding.ts';
+import type { Answer } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { tellStep } from '../core/open_steps.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
-import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
+import { call, closing, type Steps, undoing } from '../core/steps.ts';
 import { processWarning } from '../core/warnings.ts';
-import { explain, explainSync } from '../diagnose/explain.ts';
+import { explaining } from '../diagnose/explain.ts';
 import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
 import { readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { BoundCdev, type Target } from './cdev_device.ts';
 import { warnOfNoiommu } from './kinds.ts';
+import { readOpened } from './opened.ts';
 
 /** How a cdev is bound. */
 export interface BindWay {
@@ -19,58 +20,47 @@ export interface BindWay {
   vfToken?: string | undefined;
   /** Why by its cdev. */
   why?: string;
+  signal?: AbortSignal | undefined;
 }
 
 /**
- * Binds an open node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD): to the one given, or to one that is
- * opened for this device and closed with it. After a failure the node is open as before.
+ * Binds an open node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD), to the one given or to one that is opened
+ * for this device and closed with it, and reads what the kernel says of the device. Where it does not
+ * bind, the node is open as before; where it cannot be read, it is closed.
  */
-export async function bindNode(
-  node: DeviceNode,
-  { iommufd: given, vfToken, why = 'asked for' }: BindWay = {},
-): Promise<BoundCdev> {
-  const token = uuidOf(vfToken);
+export function* bindNode(node: DeviceNode, way: BindWay = {}): Steps<BoundCdev> {
+  const { iommufd: given, vfToken } = way;
+  const token = vfToken === undefined ? undefined : parseUuid('vfToken', vfToken);
   const target = chooseIommufd(node, given);
-  try {
-    const { native } = target.iommufd.owned;
-    let answer: Answer = await binding().bind(node.fd.native, native, token);
-    if (isTokenUnknown(node, answer, token)) {
-      answer = await binding().bind(node.fd.native, native);
-      if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
-    }
-    return bound(node, answer, target, why);
-  } catch (error) {
-    const explained = await explain(error, () => subjectOf(node));
-    return await closeAndThrow(explained, async () => target.own?.close());
-  }
+  const opening = explaining(bindAndRead(node, target, token, way), () => subjectOf(node));
+  return yield* undoing(opening, closing(target.own));
 }
 
-/** As {@link bindNode}, blocking. */
-export function bindNodeSync(
+function* bindAndRead(
   node: DeviceNode,
-  { iommufd: given, vfToken, why = 'asked for' }: BindWay = {},
-): BoundCdev {
-  const token = uuidOf(vfToken);
-  const target = chooseIommufd(node, given);
-  try {
-    const { native } = target.iommufd.owned;
-    let answer = binding().bindSync(node.fd.native, native, token);
-    if (isTokenUnknown(node, answer, token)) {
-      answer = binding().bindSync(node.fd.native, native);
-      if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
-    }
-    return bound(node, answer, target, why);
-  } catch (error) {
-    const explained = explainSync(error, () => subjectOf(node));
-    return closeSyncAndThrow(explained, () => target.own?.closeSync());
+  target: Target,
+  token: Uint8Array | undefined,
+  { why = 'asked for', signal }: BindWay,
+): Steps<BoundCdev> {
+  const devId = yield* bind(node, target, token);
+  const info = yield* readOpened(node, signal);
+  const device = new BoundCdev(node, info, devId, target, why);
+  if (!device.backend.isolated) warnOfNoiommu(node.location.device);
+  return device;
+}
+
+/** Answers the device's id in the iommufd. */
+function* bind(node: DeviceNode, { iommufd }: Target, token?: Uint8Array): Steps<number> {
+  const { native } = iommufd.owned;
+  let answer = yield* call('bind', node.fd.native, native, token);
+  if (isTokenUnknown(node, answer, token)) {
+    answer = yield* call('bind', node.fd.native, native);
+    if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
   }
+  return check(answer, ioctlOf(node.location, 'VFIO_DEVICE_BIND_IOMMUFD'));
 }
 
 const EINVAL = -22;
-
-function uuidOf(vfToken: string | undefined): Uint8Array | undefined {
-  return vfToken === undefined ? undefined : parseUuid('vfToken', vfToken);
-}
 
 /** A kernel that knows no tokens answers EINVAL, as for any other mistake. */
 function isTokenUnknown({ location }: DeviceNode, answer: Answer, token: unknown): boolean {
@@ -82,13 +72,6 @@ function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefin
   const own = Iommufd.openFor(roots);
   tellStep('open', location.device.address);
   return { iommufd: own, own };
-}
-
-function bound(node: DeviceNode, answer: Answer, target: Target, why: string): BoundCdev {
-  const call = ioctlOf(node.location, 'VFIO_DEVICE_BIND_IOMMUFD');
-  const device = new BoundCdev(node, check(answer, call), target, why);
-  if (!device.backend.isolated) warnOfNoiommu(node.location.device);
-  return device;
 }
 
 /** The node's descriptor may have been closed while the bind was refused. */

@@ -6,7 +6,7 @@ import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { GroupLocation, Roots } from '../core/location.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
-import { call, closeSyncAndThrow, type Steps } from '../core/steps.ts';
+import { call, closing, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
 import { badAnswer } from '../core/structs.ts';
 import { explainSync } from '../diagnose/explain.ts';
 import { type MiscNode, openMiscNode } from '../iommu/node_identity.ts';
@@ -165,9 +165,7 @@ function openNode(roots: Roots): OwnedFd {
       checkVersion(fd);
       return fd;
     } catch (error) {
-      return closeSyncAndThrow(error, () => {
-        fd.closeSync();
-      });
+      return runSync(undoAndThrow(error, closing(fd)));
     }
   } catch (error) {
     throw explainSync(error, () => ({ roots }));

@@ -5,6 +5,7 @@ import { explained } from '../core/explained.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import type { DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
+import { runSync } from '../core/steps.ts';
 import { checkDevId } from '../iommu/bound_device.ts';
 import { checkIommufd, type Iommufd } from '../iommu/iommufd.ts';
 import { inSysfs } from '../locate/find_cdev.ts';
@@ -12,6 +13,7 @@ import { type FdIdentity, identify } from '../locate/identify.ts';
 import { resolveSpec } from '../locate/resolve.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { BoundCdev, type Target } from './cdev_device.ts';
+import { readOpened } from './opened.ts';
 
 /** How to take a descriptor that another program opened. */
 export interface FromFdOptions extends RootOptions {
@@ -61,7 +63,8 @@ export function boundFromFd(
 export function takenCdev(node: DeviceNode, devId: number | undefined, target: Target): BoundCdev {
   const { owned } = target.iommufd;
   if (!owned.closed) node.fd.holds(owned);
-  return new BoundCdev(node, devId, target, 'another program bound it');
+  const info = runSync(readOpened(node));
+  return new BoundCdev(node, info, devId, target, 'another program bound it');
 }
 
 /** What a descriptor is. */

@@ -6,6 +6,8 @@ import type { Backend, NodeLocation, Roots } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { closing, run, runSync, type Steps } from '../core/steps.ts';
+import type { RawDeviceInfo } from '../info/read.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
@@ -23,6 +25,7 @@ export class GroupDevice implements OpenedDevice {
   readonly roots: Roots;
   readonly fd: OwnedFd;
   readonly backend: Backend;
+  readonly rawInfo: RawDeviceInfo;
   /** The kernel does not tell it. */
   readonly devId: undefined;
   readonly attachment: Attachment;
@@ -33,6 +36,7 @@ export class GroupDevice implements OpenedDevice {
   /** `node`: the device's own descriptor, and the group's location. */
   constructor(
     { location, fd, roots }: DeviceNode,
+    rawInfo: RawDeviceInfo,
     group: JoinedGroup,
     host: Host,
     backend: Backend,
@@ -41,6 +45,7 @@ export class GroupDevice implements OpenedDevice {
     this.roots = roots;
     this.fd = fd;
     this.backend = backend;
+    this.rawInfo = rawInfo;
     this.#group = group;
     this.#host = host;
     this.attachment = new JoinedAttachment(location, (target) => host.isOwn(target));
@@ -86,21 +91,20 @@ export class GroupDevice implements OpenedDevice {
     this.#host.own?.owned.closesBecause(cause);
   }
 
-  async close(): Promise<void> {
-    try {
-      await this.fd.close();
-      if (this.#leaves()) await this.context.leave(this.#group);
-    } finally {
-      await this.#host.own?.close();
-    }
+  close(): Promise<void> {
+    return run(this.#close());
   }
 
   closeSync(): void {
+    runSync(this.#close());
+  }
+
+  *#close(): Steps<void> {
     try {
-      this.fd.closeSync();
-      if (this.#leaves()) this.context.leaveSync(this.#group);
+      yield* closing(this.fd);
+      if (this.#leaves()) yield* this.context.leave(this.#group);
     } finally {
-      this.#host.own?.closeSync();
+      yield* closing(this.#host.own);
     }
   }
 

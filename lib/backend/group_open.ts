@@ -1,12 +1,11 @@
 import type { NativeFd } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
-import type { CallerPlace } from '../core/caller.ts';
 import type { BackendKind, DeviceSpec, GroupLocation, Roots } from '../core/location.ts';
 import { tellStep } from '../core/open_steps.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
-import { call, closeAndThrow, closeSyncAndThrow, run, runSync, type Steps } from '../core/steps.ts';
-import { explain, explainSync } from '../diagnose/explain.ts';
-import { subjectOf } from '../diagnose/subject.ts';
+import { call, closing, type Steps, undoAndThrow, undoing } from '../core/steps.ts';
+import { explain } from '../diagnose/explain.ts';
+import { type Subject, subjectOf } from '../diagnose/subject.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import { findGroup } from '../locate/find_group.ts';
 import { rootsOf } from '../locate/roots.ts';
@@ -15,9 +14,9 @@ import { compatHost, containerHost, type Host, noiommuHost } from './group_conta
 import { GroupDevice } from './group_device.ts';
 import type { JoinedGroup } from './groups.ts';
 import { backendOf, requireIsolation, warnOfNoiommu } from './kinds.ts';
-import { type NodeKind, openNodeOf, openNodeOfSync } from './late_node.ts';
-import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
-import type { OpenedDevice } from './opened.ts';
+import { type NodeKind, openNodeOf } from './late_node.ts';
+import type { Caller, OpenSyncOptions } from './open_options.ts';
+import { type OpenedDevice, readOpened } from './opened.ts';
 
 /** How a device is to be opened by its group. */
 export interface GroupWay {
@@ -26,49 +25,21 @@ export interface GroupWay {
   container: Container | undefined;
   iommufd: Iommufd | undefined;
   vfToken: string | undefined;
-  /** Where the program asked for it. */
-  place: CallerPlace;
+  caller: Caller;
 }
 
 /**
  * Opens a device by its legacy group: the group's node, checked by fstat as a cdev's is; the group into
- * a container; the device out of the group (VFIO_GROUP_GET_DEVICE_FD).
+ * a container; the device out of the group (VFIO_GROUP_GET_DEVICE_FD), and what the kernel says of it.
  */
-export async function openByGroup(
-  spec: DeviceSpec,
-  options: OpenOptions,
-  way: GroupWay,
-): Promise<OpenedDevice> {
-  const roots = rootsOf(options);
-  const kind = nodesFor(way);
-  let host: Host | undefined;
-  try {
-    const { group: number, device } = kind.find(spec, roots);
-    tellStep('lookup', device.address);
-    host = hostOf(roots, way);
-    tellStep('open', device.address);
-    const { groups } = host;
-    const group = await groups.join(number, () => openNodeOf(kind, spec, options));
-    try {
-      const location = { ...group.node.location, device };
-      return opened(await run(deviceOf(group, location, way)), { location, group, host, way });
-    } catch (error) {
-      return await closeAndThrow(error, () => groups.leave(group));
-    }
-  } catch (error) {
-    const explained = await explain(error, () => subjectOf(spec, roots, kind.find));
-    return await closeAndThrow(explained, async () => host?.own?.close());
-  }
-}
-
-/** As {@link openByGroup}, blocking. */
-export function openByGroupSync(
+export function* openByGroup(
   spec: DeviceSpec,
   options: OpenSyncOptions,
   way: GroupWay,
-): OpenedDevice {
+): Steps<OpenedDevice> {
   const roots = rootsOf(options);
   const kind = nodesFor(way);
+  const subject = (): Subject => subjectOf(spec, roots, kind.find);
   let host: Host | undefined;
   try {
     const { group: number, device } = kind.find(spec, roots);
@@ -76,18 +47,13 @@ export function openByGroupSync(
     host = hostOf(roots, way);
     tellStep('open', device.address);
     const { groups } = host;
-    const group = groups.joinSync(number, () => openNodeOfSync(kind, spec, options));
-    try {
-      const location = { ...group.node.location, device };
-      return opened(runSync(deviceOf(group, location, way)), { location, group, host, way });
-    } catch (error) {
-      return closeSyncAndThrow(error, () => {
-        groups.leaveSync(group);
-      });
-    }
+    const group = yield* groups.join(number, () =>
+      openNodeOf(kind, spec, options, way.caller.signal),
+    );
+    const location = { ...group.node.location, device };
+    return yield* undoing(openIn(host, group, location, way), groups.leave(group));
   } catch (error) {
-    const explained = explainSync(error, () => subjectOf(spec, roots, kind.find));
-    return closeSyncAndThrow(explained, () => host?.own?.closeSync());
+    return yield* undoAndThrow(yield* explain(error, subject), closing(host?.own));
   }
 }
 
@@ -104,6 +70,23 @@ function hostOf(roots: Roots, { kind, container, iommufd }: GroupWay): Host {
   return kind === 'noiommu' ? noiommuHost(roots, container) : containerHost(roots, container);
 }
 
+/** Opens a device of a group that is in its container. */
+function* openIn(
+  host: Host,
+  group: JoinedGroup,
+  location: GroupLocation,
+  way: GroupWay,
+): Steps<OpenedDevice> {
+  const { device, path } = location;
+  const native = yield* deviceOf(group, location, way);
+  const fd = OwnedFd.adopt(native, `the device ${device.address}`, path).openedAt(way.caller.place);
+  const node = { location, fd, roots: group.node.roots };
+  const info = yield* readOpened(node, way.caller.signal);
+  const backend = backendOf(way.kind, way.why);
+  if (!backend.isolated) warnOfNoiommu(device);
+  return new GroupDevice(node, info, group, host, backend);
+}
+
 /** The kernel takes the token with the name. */
 function* deviceOf(
   { node }: JoinedGroup,
@@ -114,20 +97,4 @@ function* deviceOf(
   const name = vfToken === undefined ? address : `${address} vf_token=${vfToken}`;
   const answer = yield* call('groupGetDevice', node.fd.native, name);
   return check(answer, ioctlOf(location, 'VFIO_GROUP_GET_DEVICE_FD')) as NativeFd;
-}
-
-/** What was opened on the way to a device. */
-interface Parts {
-  location: GroupLocation;
-  group: JoinedGroup;
-  host: Host;
-  way: GroupWay;
-}
-
-function opened(native: NativeFd, { location, group, host, way }: Parts): OpenedDevice {
-  const { device, path } = location;
-  const fd = OwnedFd.adopt(native, `the device ${device.address}`, path).openedAt(way.place);
-  const backend = backendOf(way.kind, way.why);
-  if (!backend.isolated) warnOfNoiommu(device);
-  return new GroupDevice({ location, fd, roots: group.node.roots }, group, host, backend);
 }

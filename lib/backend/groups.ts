@@ -4,7 +4,7 @@ import { VfioError } from '../core/errors.ts';
 import type { GroupLocation } from '../core/location.ts';
 import { Turns } from '../core/mutex.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
-import { call, closeAndThrow, closeSyncAndThrow, run, runSync, type Steps } from '../core/steps.ts';
+import { call, closing, either, run, runSync, type Steps, undoing } from '../core/steps.ts';
 import { warn } from '../core/warnings.ts';
 
 const VFIO_GROUP_FLAGS_VIABLE = 1;
@@ -48,19 +48,13 @@ export class Groups {
     return this.#joined.get(group)?.node.fd.native;
   }
 
-  /** Counts one more device of the group, whose node is opened where it is not here yet. */
-  join(group: number, openNode: () => Promise<GroupNode>): Promise<JoinedGroup> {
-    return this.#turns.run(async () => {
-      const known = this.#again(group);
-      if (known) return known;
-      const node = await openNode();
-      try {
-        await run(this.#put(node));
-        return this.#add(node);
-      } catch (error) {
-        return closeAndThrow(error, () => node.fd.close());
-      }
-    });
+  /**
+   * Counts one more device of the group, whose node is opened where it is not here yet.
+   *
+   * @throws VfioError `ERR_VFIO_BUSY` of the blocking form, while another joins
+   */
+  join(group: number, openNode: () => Steps<GroupNode>): Steps<JoinedGroup> {
+    return this.#turns.take(() => this.#join(group, openNode), busy);
   }
 
   /** Counts a group that another thread put into the same container. */
@@ -68,33 +62,25 @@ export class Groups {
     return this.#add(node);
   }
 
-  /** As {@link join}, blocking. @throws VfioError `ERR_VFIO_BUSY` while another joins */
-  joinSync(group: number, openNode: () => GroupNode): JoinedGroup {
-    this.#requireNoTurn();
-    const known = this.#again(group);
-    if (known) return known;
-    const node = openNode();
-    try {
-      runSync(this.#put(node));
-      return this.#add(node);
-    } catch (error) {
-      return closeSyncAndThrow(error, () => {
-        node.fd.closeSync();
-      });
-    }
-  }
-
-  /** One device less; with its last, the group goes. */
-  async leave(group: JoinedGroup): Promise<void> {
-    await this.#turns.run(async () => {
-      if (this.#isLast(group)) await group.node.fd.close();
+  /** One device less; with its last, the group goes. The blocking form leaves that to others that join. */
+  leave(group: JoinedGroup): Steps<void> {
+    const inTurn = (): Promise<void> => this.#turns.run(() => run(this.#leave(group)));
+    return either(inTurn, () => {
+      if (this.#turns.busy) inTurn().catch(warn);
+      else runSync(this.#leave(group));
     });
   }
 
-  /** As {@link leave}, blocking; while another joins, the group goes after that. */
-  leaveSync(group: JoinedGroup): void {
-    if (this.#turns.busy) this.leave(group).catch(warn);
-    else if (this.#isLast(group)) group.node.fd.closeSync();
+  *#join(group: number, openNode: () => Steps<GroupNode>): Steps<JoinedGroup> {
+    const known = this.#again(group);
+    if (known) return known;
+    const node = yield* openNode();
+    yield* undoing(this.#put(node), closing(node.fd));
+    return this.#add(node);
+  }
+
+  *#leave(group: JoinedGroup): Steps<void> {
+    if (this.#isLast(group)) yield* closing(group.node.fd);
   }
 
   #again(group: number): JoinedGroup | undefined {
@@ -125,12 +111,11 @@ export class Groups {
     const { first } = this.#hooks;
     if (this.empty && first) yield* first(location);
   }
+}
 
-  #requireNoTurn(): void {
-    if (!this.#turns.busy) return;
-    const message = 'a device is being opened in the same container; await that first';
-    throw new VfioError({ code: 'ERR_VFIO_BUSY', message });
-  }
+function busy(): VfioError {
+  const message = 'a device is being opened in the same container; await that first';
+  return new VfioError({ code: 'ERR_VFIO_BUSY', message });
 }
 
 function checkViable(location: GroupLocation, fd: OwnedFd): void {

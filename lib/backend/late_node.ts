@@ -5,16 +5,29 @@ import type { DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
 import { tellStep } from '../core/open_steps.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { abortReason, throwIfAborted } from '../core/readiness.ts';
-import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
-import { explain, explainSync } from '../diagnose/explain.ts';
+import {
+  closing,
+  either,
+  letCallerGoOn,
+  type Steps,
+  undoAndThrow,
+  undoing,
+} from '../core/steps.ts';
+import { explaining } from '../diagnose/explain.ts';
 import { subjectOf } from '../diagnose/subject.ts';
 import { findCdev } from '../locate/find_cdev.ts';
 import { rootsOf } from '../locate/roots.ts';
 import { FolderWatch } from './folder_watch.ts';
 import { openNode } from './node.ts';
-import type { OpenOptions, OpenSyncOptions } from './open_options.ts';
+import type { OpenSyncOptions } from './open_options.ts';
 
-const defaultTimeout = 1000;
+/** Milliseconds. */
+function defaultTimeout(): Steps<number> {
+  return either(
+    () => Promise.resolve(1000),
+    () => 0,
+  );
+}
 
 /** Which node of a device is to be opened. */
 export interface NodeKind<Location extends NodeLocation> {
@@ -30,125 +43,74 @@ export const cdevs: NodeKind<NodeLocation> = {
 };
 
 /**
- * Finds a device's node, its cdev unless `kind` says otherwise, and opens it. A node that is not there yet, may not be opened yet or
- * has other numbers is waited for; when the time is up, the last reason is thrown.
+ * Finds a device's node and opens it. A node that is not there yet, may not be opened yet or has other
+ * numbers is waited for; when the time is up, the last reason is thrown. Without a `timeout` the blocking
+ * form tries once.
+ *
+ * @param signal - of the promise form
  */
-export function openDeviceNode(spec: DeviceSpec, options: OpenOptions): Promise<DeviceNode> {
-  return openNodeOf(cdevs, spec, options);
-}
-
-/** As {@link openDeviceNode}, of whatever kind. */
-export async function openNodeOf<Location extends NodeLocation>(
-  kind: NodeKind<Location>,
-  spec: DeviceSpec,
-  options: OpenOptions,
-): Promise<DeviceNode<Location>> {
-  const { timeout = defaultTimeout, signal } = options;
-  checkTimeout(timeout);
-  checkSignal(signal);
-  throwIfAborted(signal);
-  const roots = rootsOf(options);
-  try {
-    const node = await tryThenWait(new Attempt(kind, spec, roots), timeout, signal);
-    // Aborted in the turn in which it was called: nobody asks for the device any more.
-    if (signal?.aborted) return await closeAndThrow(abortReason(signal), () => node.fd.close());
-    return node;
-  } catch (error) {
-    throw await explain(error, () => subjectOf(spec, roots, kind.find));
-  }
-}
-
-async function tryThenWait<Location extends NodeLocation>(
-  attempt: Attempt<Location>,
-  timeout: number,
-  signal: AbortSignal | undefined,
-): Promise<DeviceNode<Location>> {
-  const first = attempt.run();
-  if (!(first instanceof VfioError)) return first;
-  if (timeout === 0) throw first;
-  return await openLater(attempt, first, timeout, signal);
-}
-
-/** As {@link openDeviceNode}, blocking; without a `timeout` it tries once. */
-export function openDeviceNodeSync(spec: DeviceSpec, options: OpenSyncOptions): DeviceNode {
-  return openNodeOfSync(cdevs, spec, options);
-}
-
-/** As {@link openNodeOf}, blocking. */
-export function openNodeOfSync<Location extends NodeLocation>(
+export function* openNodeOf<Location extends NodeLocation>(
   kind: NodeKind<Location>,
   spec: DeviceSpec,
   options: OpenSyncOptions,
-): DeviceNode<Location> {
-  const { timeout = 0 } = options;
-  checkTimeout(timeout);
+  signal?: AbortSignal,
+): Steps<DeviceNode<Location>> {
+  const { timeout } = options;
+  if (timeout !== undefined) checkTimeout(timeout);
+  checkSignal(signal);
+  throwIfAborted(signal);
   const roots = rootsOf(options);
-  try {
-    const attempt = new Attempt(kind, spec, roots);
-    const first = attempt.run();
-    if (!(first instanceof VfioError)) return first;
-    if (timeout === 0) throw first;
-    return openLaterSync(attempt, first, timeout);
-  } catch (error) {
-    throw explainSync(error, () => subjectOf(spec, roots, kind.find));
-  }
+  const opening = openUnlessAborted(new Attempt(kind, spec, roots), timeout, signal);
+  return yield* explaining(opening, () => subjectOf(spec, roots, kind.find));
 }
 
-async function openLater<Location extends NodeLocation>(
+/** Who called may abort in the same turn: then nobody asks for the device any more. */
+function* openUnlessAborted<Location extends NodeLocation>(
   attempt: Attempt<Location>,
-  first: VfioError,
-  timeout: number,
+  timeout: number | undefined,
   signal: AbortSignal | undefined,
-): Promise<DeviceNode<Location>> {
-  const deadline = performance.now() + timeout;
-  const watch = openWatch(first);
-  let node: DeviceNode<Location> | undefined;
-  try {
-    for (let reason = first; ;) {
-      const result = attempt.watched(watch, reason);
-      if (!(result instanceof VfioError)) {
-        node = result;
-        break;
-      }
-      reason = result;
-      await watch.change(remaining(deadline, reason), signal);
-      throwIfAborted(signal);
-    }
-    await watch.close();
-    return node;
-  } catch (error) {
-    return await closeAndThrow(error, async () => {
-      await node?.fd.close();
-      await watch.close();
-    });
-  }
+): Steps<DeviceNode<Location>> {
+  const node = yield* tryThenWait(attempt, timeout, signal);
+  yield* letCallerGoOn();
+  if (signal?.aborted) return yield* undoAndThrow(abortReason(signal), closing(node.fd));
+  return node;
 }
 
-function openLaterSync<Location extends NodeLocation>(
+function* tryThenWait<Location extends NodeLocation>(
   attempt: Attempt<Location>,
-  first: VfioError,
-  timeout: number,
-): DeviceNode<Location> {
-  const deadline = performance.now() + timeout;
+  timeout: number | undefined,
+  signal: AbortSignal | undefined,
+): Steps<DeviceNode<Location>> {
+  const first = attempt.run();
+  if (!(first instanceof VfioError)) return first;
+  const patience = timeout ?? (yield* defaultTimeout());
+  if (patience === 0) throw first;
+  const deadline = performance.now() + patience;
   const watch = openWatch(first);
-  let node: DeviceNode<Location> | undefined;
-  try {
-    for (let reason = first; ;) {
-      const result = attempt.watched(watch, reason);
-      if (!(result instanceof VfioError)) {
-        node = result;
-        break;
-      }
-      reason = result;
-      watch.changeSync(remaining(deadline, reason));
-    }
-    watch.closeSync();
-    return node;
-  } catch (error) {
-    return closeSyncAndThrow(error, () => {
-      node?.fd.closeSync();
-      watch.closeSync();
-    });
+  const node = yield* undoing(openLater(attempt, watch, first, deadline, signal), closing(watch));
+  yield* undoing(closing(watch), closing(node.fd));
+  return node;
+}
+
+function* openLater<Location extends NodeLocation>(
+  attempt: Attempt<Location>,
+  watch: FolderWatch,
+  first: VfioError,
+  deadline: number,
+  signal: AbortSignal | undefined,
+): Steps<DeviceNode<Location>> {
+  for (let reason = first; ;) {
+    const result = attempt.watched(watch, reason);
+    if (!(result instanceof VfioError)) return result;
+    reason = result;
+    const left = remaining(deadline, reason);
+    yield* either(
+      () => watch.change(left, signal),
+      () => {
+        watch.changeSync(left);
+      },
+    );
+    throwIfAborted(signal);
   }
 }
 

@@ -1,7 +1,7 @@
 import { VfioError } from '../core/errors.ts';
 import type { NodeLocation, Roots } from '../core/location.ts';
 import { type DeviceNode, OwnedFd } from '../core/owned_fd.ts';
-import { closeSyncAndThrow } from '../core/steps.ts';
+import { closing, runSync, undoAndThrow } from '../core/steps.ts';
 import { checkIdentity } from '../iommu/node_identity.ts';
 import { systemRoots } from '../locate/roots.ts';
 
@@ -67,9 +67,7 @@ function openCandidate<Location extends NodeLocation>(
     const { address } = device;
     checkIdentity(fd, { whose: address, numbers: { major, minor }, device: address });
   } catch (error) {
-    closeSyncAndThrow(error, () => {
-      fd.closeSync();
-    });
+    return runSync(undoAndThrow(error, closing(fd)));
   }
   return { location, fd, roots };
 }

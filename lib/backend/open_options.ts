@@ -1,3 +1,4 @@
+import type { CallerPlace } from '../core/caller.ts';
 import type { RootOptions } from '../locate/roots.ts';
 
 /** How long to wait for a device's node. */
@@ -13,5 +14,12 @@ export interface OpenSyncOptions extends RootOptions {
 /** As {@link OpenSyncOptions}, and a signal to give up. */
 export interface OpenOptions extends OpenSyncOptions {
   /** Aborting rejects with the signal's reason, after what was opened is closed again. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Who opens: the blocking form has no signal. */
+export interface Caller {
+  /** Where the program asked for it. */
+  place: CallerPlace;
   signal?: AbortSignal | undefined;
 }

@@ -1,8 +1,13 @@
 import type { NativeFd } from '../core/binding.ts';
+import { ioctlOf } from '../core/call.ts';
 import type { Backend, NodeLocation, Roots } from '../core/location.ts';
-import type { OwnedFd } from '../core/owned_fd.ts';
+import { tellStep } from '../core/open_steps.ts';
+import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
+import { throwIfAborted } from '../core/readiness.ts';
 import type { Cause } from '../core/reasons.ts';
 import type { SharedToken } from '../core/shared_token.ts';
+import { closing, type Steps, undoAndThrow } from '../core/steps.ts';
+import { type RawDeviceInfo, readDeviceInfo } from '../info/read.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { Container } from './container.ts';
@@ -25,6 +30,8 @@ export interface OpenedDevice {
   readonly roots: Roots;
   readonly fd: OwnedFd;
   readonly backend: Backend;
+  /** What the kernel said of it when it was opened. */
+  readonly rawInfo: RawDeviceInfo;
   /** Its id in its iommufd; the kernel tells it to those only who bind a cdev. */
   readonly devId: number | undefined;
   readonly iommufd: Iommufd | undefined;
@@ -44,4 +51,24 @@ export interface OpenedDevice {
   closesBecause(cause: Cause): void;
   close(): Promise<void>;
   closeSync(): void;
+}
+
+/**
+ * The last step of an opening: reads what the kernel says of the device. Closes it where that fails, and where
+ * the opening was aborted.
+ */
+export function* readOpened(
+  { fd, location }: DeviceNode,
+  signal?: AbortSignal,
+): Steps<RawDeviceInfo> {
+  const { address } = location.device;
+  try {
+    throwIfAborted(signal);
+    tellStep('bind', address);
+    const info = readDeviceInfo(fd.native, ioctlOf(location));
+    tellStep('info', address);
+    return info;
+  } catch (error) {
+    return yield* undoAndThrow(error, closing(fd));
+  }
 }

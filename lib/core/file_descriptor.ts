@@ -3,7 +3,7 @@ import type { NativeFd } from './binding.ts';
 import type { CallerPlace } from './caller.ts';
 import { defineInspect } from './inspect_handle.ts';
 import { OwnedFd } from './owned_fd.ts';
-import { closeSyncAndThrow } from './steps.ts';
+import { closing, runSync, undoAndThrow } from './steps.ts';
 
 /**
  * A descriptor and its owner: a duplicate that `dup()` made, or one that came in a message. What it
@@ -105,8 +105,6 @@ export function takeFd<T>(
     fd.closeSync();
     return made;
   } catch (error) {
-    return closeSyncAndThrow(error, () => {
-      own.closeSync();
-    });
+    return runSync(undoAndThrow(error, closing(own)));
   }
 }

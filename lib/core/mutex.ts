@@ -1,3 +1,5 @@
+import { either, run, runSync, type Steps } from './steps.ts';
+
 /** Lets tasks run one after the other, in the order in which they were asked for. */
 export class Turns {
   #last: Promise<unknown> = Promise.resolve();
@@ -16,5 +18,19 @@ export class Turns {
     // How it ends is for the caller to hear; the next task starts either way.
     this.#last = result.catch(() => undefined);
     return result;
+  }
+
+  /**
+   * Runs a task when its turn comes. The blocking form cannot wait for that: where another task runs or
+   * waits, it throws what `busy` makes.
+   */
+  take<T>(task: () => Steps<T>, busy: () => Error): Steps<T> {
+    return either(
+      () => this.run(() => run(task())),
+      () => {
+        if (this.busy) throw busy();
+        return runSync(task());
+      },
+    );
   }
 }

@@ -51,6 +51,11 @@ export function* pause(milliseconds: number): Steps<void> {
   };
 }
 
+/** Lets who called the promise form go on before the task does; the blocking form goes on at once. */
+export function* letCallerGoOn(): Steps<void> {
+  yield { start: () => undefined, block: () => undefined };
+}
+
 /** Runs a task; each call is made on a thread of the addon's own. */
 export async function run<T>(steps: Steps<T>): Promise<T> {
   let step = steps.next();
@@ -83,31 +88,36 @@ export function runSync<T>(steps: Steps<T>): T {
   return step.value;
 }
 
-/**
- * Closes what a failed step leaves behind, then throws the step's error; both errors where closing
- * fails too.
- */
-export async function closeAndThrow(error: unknown, close: () => Promise<void>): Promise<never> {
-  await close().catch((closing: unknown) => {
-    throw bothErrors(error, closing);
-  });
-  throw error;
+/** What is closed in the one form or the other. */
+export interface Closable {
+  close(): Promise<void>;
+  closeSync(): void;
 }
 
-/** As {@link closeAndThrow}, blocking. */
-export function closeSyncAndThrow(error: unknown, close: () => void): never {
-  try {
-    close();
-  } catch (closing) {
-    throw bothErrors(error, closing);
+/** Closes one after the other; what is not there is closed. */
+export function* closing(...open: readonly (Closable | undefined)[]): Steps<void> {
+  for (const one of open) {
+    if (one === undefined) continue;
+    yield {
+      start: () => one.close(),
+      block: () => {
+        one.closeSync();
+      },
+    };
   }
-  throw error;
 }
 
-function bothErrors(error: unknown, closing: unknown): AggregateError {
-  const each = `${messageOf(error)}; ${messageOf(closing)}`;
-  const message = `an operation failed, and so did closing what it left open: ${each}`;
-  return new AggregateError([error, closing], message, { cause: error });
+/** Closes all at once, whatever comes of one; then throws the error of the first that failed. */
+export function closingAll(open: readonly Closable[]): Steps<void> {
+  return either(
+    () => allDone(open.map((one) => one.close())),
+    () => {
+      const closings = open.map((one) => () => {
+        one.closeSync();
+      });
+      doAll(closings);
+    },
+  );
 }
 
 /** Waits for all, whatever comes of one; then throws the error of the first that failed. */
@@ -127,4 +137,53 @@ export function doAll(closing: readonly (() => void)[]): void {
     }
   }
   if (errors.length > 0) throw errors[0];
+}
+
+/**
+ * Runs a task; where it fails, undoes what it leaves behind and throws its error, or both errors where
+ * that fails too.
+ */
+export function* undoing<T>(task: Steps<T>, undo: Steps<void>): Steps<T> {
+  try {
+    return yield* task;
+  } catch (error) {
+    return yield* undoAndThrow(error, undo);
+  }
+}
+
+/** Undoes what a failed step leaves behind, then throws its error, or both where that fails too. */
+export function* undoAndThrow(error: unknown, undo: Steps<void>): Steps<never> {
+  try {
+    yield* undo;
+  } catch (other) {
+    throw bothErrors(error, other);
+  }
+  throw error;
+}
+
+/** The error of an operation, and that of closing what it left open. */
+export function bothErrors(error: unknown, closing: unknown): AggregateError {
+  const each = `${messageOf(error)}; ${messageOf(closing)}`;
+  const message = `an operation failed, and so did closing what it left open: ${each}`;
+  return new AggregateError([error, closing], message, { cause: error });
+}
+
+/** The promise form of {@link undoAndThrow}. */
+export function closeAndThrow(error: unknown, close: () => Promise<void>): Promise<never> {
+  return run(
+    undoAndThrow(
+      error,
+      either(close, () => undefined),
+    ),
+  );
+}
+
+/** Its blocking form. */
+export function closeSyncAndThrow(error: unknown, close: () => void): never {
+  return runSync(
+    undoAndThrow(
+      error,
+      either(() => Promise.resolve(), close),
+    ),
+  );
 }

@@ -1,7 +1,7 @@
-import { bindNode, bindNodeSync } from '../backend/cdev_open.ts';
+import { bindNode } from '../backend/cdev_open.ts';
 import { cdevFromFd, type FromFdOptions } from '../backend/from_fd.ts';
-import { openDeviceNode, openDeviceNodeSync } from '../backend/late_node.ts';
-import type { OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
+import { cdevs, openNodeOf } from '../backend/late_node.ts';
+import type { Caller, OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
 import { requireObject } from '../core/arguments.ts';
 import { callerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
@@ -10,6 +10,7 @@ import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import { VfioDevice } from './device.ts';
 import { type BindOptions, checkDeviceOptions } from './options.ts';
@@ -111,23 +112,22 @@ export class VfioCdev {
    * @throws VfioError `EINVAL` (another descriptor of the device is bound already), `EBUSY` (its
    *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
    */
-  async bind(iommufd?: Iommufd, options: BindOptions = {}): Promise<VfioDevice> {
-    checkBindOptions(iommufd, options);
-    this.#unbound();
-    const { requestEvents = true, vfToken } = options;
-    const bound = await bindNode(this.#node, { iommufd, vfToken });
-    this.#bound = true;
-    return VfioDevice.adopt(bound, requestEvents);
+  bind(iommufd?: Iommufd, options: BindOptions = {}): Promise<VfioDevice> {
+    return run(this.#bind(iommufd, options));
   }
 
   /** As {@link bind}, blocking. */
   bindSync(iommufd?: Iommufd, options: BindOptions = {}): VfioDevice {
+    return runSync(this.#bind(iommufd, options));
+  }
+
+  *#bind(iommufd: Iommufd | undefined, options: BindOptions): Steps<VfioDevice> {
     checkBindOptions(iommufd, options);
     this.#unbound();
     const { requestEvents = true, vfToken } = options;
-    const bound = bindNodeSync(this.#node, { iommufd, vfToken });
+    const bound = yield* bindNode(this.#node, { iommufd, vfToken });
     this.#bound = true;
-    return VfioDevice.adoptSync(bound, requestEvents);
+    return yield* VfioDevice.adopt(bound, { requestEvents });
   }
 
   /** Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless. */
@@ -181,16 +181,22 @@ function checkBindOptions(iommufd: Iommufd | undefined, options: BindOptions): v
 export async function openCdev(spec: DeviceSpec, options: OpenOptions = {}): Promise<VfioCdev> {
   const place = callerPlace();
   requireObject('options', options);
-  const node = await openDeviceNode(spec, options);
-  node.fd.openedAt(place);
-  return VfioCdev.adopt(node);
+  return await run(openUnbound(spec, options, { place, signal: options.signal }));
 }
 
 /** As {@link openCdev}, blocking; without a `timeout` it does not wait. */
 export function openCdevSync(spec: DeviceSpec, options: OpenSyncOptions = {}): VfioCdev {
   const place = callerPlace();
   requireObject('options', options);
-  const node = openDeviceNodeSync(spec, options);
+  return runSync(openUnbound(spec, options, { place }));
+}
+
+function* openUnbound(
+  spec: DeviceSpec,
+  options: OpenSyncOptions,
+  { place, signal }: Caller,
+): Steps<VfioCdev> {
+  const node = yield* openNodeOf(cdevs, spec, options, signal);
   node.fd.openedAt(place);
   return VfioCdev.adopt(node);
 }

@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events';
 import type { Container } from '../backend/container.ts';
 import { boundFromFd, type DeviceFromFdOptions } from '../backend/from_fd.ts';
+import type { Caller } from '../backend/open_options.ts';
 import type { OpenedDevice } from '../backend/opened.ts';
-import { ioctlOf } from '../core/call.ts';
 import { callerPlace, type CallerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
@@ -10,12 +10,12 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import type { Backend, DeviceSpec, SysfsDevice } from '../core/location.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { SharedToken } from '../core/shared_token.ts';
-import { allDone, closeAndThrow, closeSyncAndThrow, run, runSync } from '../core/steps.ts';
+import { closing, closingAll, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import { type FeatureInfo, Features } from '../feature/features.ts';
 import { type IoeventfdOptions, setIoeventfd } from '../feature/ioeventfd.ts';
 import type { DeviceInfo } from '../info/decode.ts';
-import { decodeInfo, decodeIrqs, type RawDeviceInfo, readDeviceInfo } from '../info/read.ts';
+import { decodeInfo, decodeIrqs } from '../info/read.ts';
 import type { Interrupt } from '../interrupt/interrupt.ts';
 import { Interrupts } from '../interrupt/interrupts.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
@@ -24,19 +24,13 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
 import { OpenMappings, PeerMaps, type RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
-import {
-  hotResetDevice,
-  hotResetDeviceSync,
-  type HotResetPlan,
-  planHotReset,
-} from '../reset/hot_reset.ts';
-import { resetDevice, resetDeviceSync } from '../reset/reset.ts';
+import { hotResetDevice, type HotResetPlan, planHotReset } from '../reset/hot_reset.ts';
+import { resetDevice } from '../reset/reset.ts';
 import { dismiss, enrol, Resettable } from '../reset/resettable.ts';
 import { armNotices, type DeviceEvents, type Notified } from './events.ts';
-import { openDevice, openDeviceSync } from './open.ts';
+import { openDevice } from './open.ts';
 import {
-  applyBusMaster,
-  applyBusMasterSync,
+  type AdoptOptions,
   checkDeviceOptions,
   type OpenDeviceOptions,
   type OpenDeviceSyncOptions,
@@ -55,7 +49,6 @@ import { PciFunction } from './pci_function.ts';
  */
 export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: OpenedDevice;
-  readonly #answers: RawDeviceInfo;
   readonly #interrupts: Interrupts;
   readonly #resettable: Resettable;
   #pci: PciFunction | undefined;
@@ -73,13 +66,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     });
   }
 
-  private constructor(bound: OpenedDevice) {
+  private constructor(bound: OpenedDevice, interrupts: Interrupts) {
     super();
     this.#bound = bound;
-    this.#answers = readDeviceInfo(bound.fd.native, ioctlOf(bound.location));
-    this.#interrupts = new Interrupts(bound, () => decodeIrqs(this.#answers));
-    this.#interrupts.join();
-    this.#resettable = new Resettable(bound, this.#interrupts, this.#peers, () => this.#config());
+    this.#interrupts = interrupts;
+    this.#resettable = new Resettable(bound, interrupts, this.#peers, () => this.#config());
     this.#mappings.add(this.#peers);
     enrol(this.#resettable);
   }
@@ -110,19 +101,26 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     options: OpenDeviceOptions,
   ): Promise<VfioDevice> {
     checkDeviceOptions(options);
-    const { signal, requestEvents = true } = options;
-    const opened = await openDevice(spec, options, place);
-    const device = await VfioDevice.adopt(opened, requestEvents, signal);
-    return applyBusMaster(device, options);
+    const { signal } = options;
+    return await run(VfioDevice.#open(spec, options, { place, signal }));
   }
 
   /** As {@link open}, blocking; without a `timeout` it does not wait for the node. */
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
     const place = callerPlace();
     checkDeviceOptions(options);
-    const { requestEvents = true } = options;
-    const device = VfioDevice.adoptSync(openDeviceSync(spec, options, place), requestEvents);
-    return applyBusMasterSync(device, options);
+    return runSync(VfioDevice.#open(spec, options, { place }));
+  }
+
+  static *#open(
+    spec: DeviceSpec,
+    options: OpenDeviceOptions | OpenDeviceSyncOptions,
+    caller: Caller,
+  ): Steps<VfioDevice> {
+    const { requestEvents = true, busMaster } = options;
+    const opened = yield* openDevice(spec, options, caller);
+    const { signal } = caller;
+    return yield* VfioDevice.adopt(opened, { requestEvents, busMaster, signal });
   }
 
   /** Whether it is one, and not only called so. @internal */
@@ -130,48 +128,33 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return typeof value === 'object' && value !== null && #bound in value;
   }
 
-  /** Takes over an open device; closes it where its info cannot be read, or is not wanted. @internal */
-  static async adopt(
-    bound: OpenedDevice,
-    notices = false,
-    signal?: AbortSignal,
-  ): Promise<VfioDevice> {
-    let opened: OpenedDevice | VfioDevice = bound;
+  /** Takes over an open device; closes it where it is not what was asked for, or wanted no more. @internal */
+  static *adopt(
+    opened: OpenedDevice,
+    { requestEvents = false, busMaster, signal }: AdoptOptions = {},
+  ): Steps<VfioDevice> {
+    let device: VfioDevice | undefined;
     try {
+      const interrupts = new Interrupts(opened, () => decodeIrqs(opened.rawInfo));
+      interrupts.join();
+      device = new VfioDevice(opened, interrupts);
+      if (requestEvents) armNotices(interrupts, device.#notified);
       throwIfAborted(signal);
-      opened = new VfioDevice(bound);
-      if (notices) armNotices(opened.#interrupts, opened.#notified);
-      throwIfAborted(signal);
-      return opened;
+      if (busMaster !== undefined) device.pci.setBusMaster(busMaster);
+      return device;
     } catch (error) {
-      return await closeAndThrow(error, () => opened.close());
-    }
-  }
-
-  /** As {@link adopt}, blocking. @internal */
-  static adoptSync(bound: OpenedDevice, notices = false): VfioDevice {
-    let opened: OpenedDevice | VfioDevice = bound;
-    try {
-      opened = new VfioDevice(bound);
-      if (notices) armNotices(opened.#interrupts, opened.#notified);
-      return opened;
-    } catch (error) {
-      return closeSyncAndThrow(error, () => {
-        opened.closeSync();
-      });
+      return yield* undoAndThrow(error, closing(device ?? opened));
     }
   }
 
   /** Takes over what another thread shared; it may disable the interrupts of this one. @internal */
   static adoptShared(bound: OpenedDevice): VfioDevice {
-    const device = VfioDevice.adoptSync(bound);
+    const device = runSync(VfioDevice.adopt(bound));
     try {
       device.#interrupts.hearOfOthers();
       return device;
     } catch (error) {
-      return closeSyncAndThrow(error, () => {
-        device.closeSync();
-      });
+      return runSync(undoAndThrow(error, closing(device)));
     }
   }
 
@@ -188,7 +171,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   `ERR_VFIO_NOT_BOUND`; `EBADF`
    */
   static fromFd(fd: number | FileDescriptor, options: DeviceFromFdOptions): VfioDevice {
-    return VfioDevice.adoptSync(boundFromFd(fd, options, callerPlace()));
+    return runSync(VfioDevice.adopt(boundFromFd(fd, options, callerPlace())));
   }
 
   /** The device in sysfs. */
@@ -222,7 +205,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * @throws VfioError `ERR_VFIO_BAD_ANSWER` where that contradicts the kernel's own interface
    */
   get info(): DeviceInfo {
-    this.#info ??= decodeInfo(this.#answers);
+    this.#info ??= decodeInfo(this.#bound.rawInfo);
     return this.#info;
   }
 
@@ -386,12 +369,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
    */
   async reset(): Promise<void> {
-    await resetDevice(this.#resettable);
+    await run(resetDevice(this.#resettable));
   }
 
   /** As {@link reset}, blocking. */
   resetSync(): void {
-    resetDeviceSync(this.#resettable);
+    runSync(resetDevice(this.#resettable));
   }
 
   /**
@@ -417,12 +400,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
    */
   async hotReset(): Promise<HotResetPlan> {
-    return await hotResetDevice(this.#resettable);
+    return await run(hotResetDevice(this.#resettable));
   }
 
   /** As {@link hotReset}, blocking. */
   hotResetSync(): HotResetPlan {
-    return hotResetDeviceSync(this.#resettable);
+    return runSync(hotResetDevice(this.#resettable));
   }
 
   /** The device's features: VF token, migration, dirty pages, low power, displays, and any other. */
@@ -461,23 +444,13 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * Closes the device and its mappings: waits for calls in flight, detaches and unbinds it. The kernel
    * resets it once more where it can (100 ms and more). Closing twice is harmless.
    */
-  async close(): Promise<void> {
-    this.#bound.attachment.forget();
-    try {
-      await allDone([this.#mappings.close(), this.#bound.close()]);
-    } finally {
-      this.#end();
-    }
+  close(): Promise<void> {
+    return run(this.#close());
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
-    this.#bound.attachment.forget();
-    try {
-      this.#mappings.closeSync();
-    } finally {
-      this.#closeBoundSync();
-    }
+    runSync(this.#close());
   }
 
   [Symbol.dispose](): void {
@@ -488,9 +461,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return this.close();
   }
 
-  #closeBoundSync(): void {
+  *#close(): Steps<void> {
+    this.#bound.attachment.forget();
     try {
-      this.#bound.closeSync();
+      yield* closingAll([this.#mappings, this.#bound]);
     } finally {
       this.#end();
     }

@@ -11,7 +11,7 @@ import { escapeControls } from '../core/controls.ts';
 import { messageOf } from '../core/errors.ts';
 import type { DeviceSpec } from '../core/location.ts';
 import { abortReason, throwIfAborted } from '../core/readiness.ts';
-import { closeAndThrow } from '../core/steps.ts';
+import { bothErrors } from '../core/steps.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { rootsOf } from '../locate/roots.ts';
 import { VfioDevice } from './device.ts';
@@ -80,13 +80,23 @@ export async function openDevices(
   const opened = results
     .filter((result) => result.status === 'fulfilled')
     .map(({ value }) => value);
-  const failed = failuresOf(results, specs.map(nameOf));
-  if (problem) return await closeAndThrow(problem.error, () => closeDevices(opened));
-  if (signal?.aborted) return await closeAndThrow(abortReason(signal), () => closeDevices(opened));
+  if (problem) throw await afterClosing(opened, problem.error);
+  if (signal?.aborted) throw await afterClosing(opened, abortReason(signal));
   if (settle) return results;
+  const failed = failuresOf(results, specs.map(nameOf));
   if (failed.length === 0) return opened;
   const error = allErrors(failed, `${failed.length} of ${specs.length} devices did not open`);
-  return await closeAndThrow(error, () => closeDevices(opened));
+  throw await afterClosing(opened, error);
+}
+
+/** What to throw once the devices are closed: the error, or both where closing fails too. */
+async function afterClosing(opened: readonly VfioDevice[], error: unknown): Promise<unknown> {
+  try {
+    await closeDevices(opened);
+    return error;
+  } catch (other) {
+    return bothErrors(error, other);
+  }
 }
 
 /**

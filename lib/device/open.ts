@@ -1,18 +1,18 @@
-import { bindNode, bindNodeSync } from '../backend/cdev_open.ts';
-import { openByGroup, openByGroupSync } from '../backend/group_open.ts';
+import { bindNode } from '../backend/cdev_open.ts';
+import { openByGroup } from '../backend/group_open.ts';
 import { requireIsolation } from '../backend/kinds.ts';
-import { cdevs, type NodeKind, openNodeOf, openNodeOfSync } from '../backend/late_node.ts';
-import type { OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
+import { cdevs, type NodeKind, openNodeOf } from '../backend/late_node.ts';
+import type { Caller, OpenSyncOptions } from '../backend/open_options.ts';
 import type { OpenedDevice } from '../backend/opened.ts';
 import { fs } from '../core/builtins.ts';
-import type { CallerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
 import type { BackendKind, DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
-import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
+import { closing, type Steps, undoing } from '../core/steps.ts';
 import { findCdev } from '../locate/find_cdev.ts';
 import { findGroup } from '../locate/find_group.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
-import { callBeforeBind, callBeforeBindSync, type WayOptions } from './options.ts';
+import { callBeforeBind, type WayOptions } from './options.ts';
 
 /** A way to a device. */
 type Way =
@@ -22,34 +22,18 @@ type Way =
   | { by: 'group'; kind: Exclude<BackendKind, 'cdev'>; why: string };
 
 /** Opens a device by the backend that is asked for, or by the first that the kernel has. */
-export async function openDevice(
-  spec: DeviceSpec,
-  options: OpenOptions & WayOptions,
-  place: CallerPlace,
-): Promise<OpenedDevice> {
-  const [first, second] = waysOf(options);
-  try {
-    return await openOneWay(first, spec, options, place);
-  } catch (error) {
-    const why = second && whyNoCdev(error, spec, options);
-    if (second === undefined || why === undefined) throw error;
-    return await openOneWay({ ...second, why }, spec, options, place);
-  }
-}
-
-/** As {@link openDevice}, blocking. */
-export function openDeviceSync(
+export function* openDevice(
   spec: DeviceSpec,
   options: OpenSyncOptions & WayOptions,
-  place: CallerPlace,
-): OpenedDevice {
+  caller: Caller,
+): Steps<OpenedDevice> {
   const [first, second] = waysOf(options);
   try {
-    return openOneWaySync(first, spec, options, place);
+    return yield* openOneWay(first, spec, options, caller);
   } catch (error) {
     const why = second && whyNoCdev(error, spec, options);
     if (second === undefined || why === undefined) throw error;
-    return openOneWaySync({ ...second, why }, spec, options, place);
+    return yield* openOneWay({ ...second, why }, spec, options, caller);
   }
 }
 
@@ -88,50 +72,32 @@ function hasGroupNode(spec: DeviceSpec, roots: Roots): boolean {
   }
 }
 
-async function openOneWay(
-  way: Way,
-  spec: DeviceSpec,
-  options: OpenOptions & WayOptions,
-  place: CallerPlace,
-): Promise<OpenedDevice> {
-  const { container, iommufd, vfToken } = options;
-  const { why } = way;
-  if (way.by === 'group') {
-    const { kind } = way;
-    return openByGroup(spec, options, { kind, why, container, iommufd, vfToken, place });
-  }
-  const node = await openNodeOf(cdevsOf(way.kind), spec, options);
-  node.fd.openedAt(place);
-  try {
-    await callBeforeBind(node, options);
-    return await bindNode(node, { iommufd, vfToken, why });
-  } catch (error) {
-    return await closeAndThrow(error, () => node.fd.close());
-  }
-}
-
-function openOneWaySync(
+function* openOneWay(
   way: Way,
   spec: DeviceSpec,
   options: OpenSyncOptions & WayOptions,
-  place: CallerPlace,
-): OpenedDevice {
+  caller: Caller,
+): Steps<OpenedDevice> {
   const { container, iommufd, vfToken } = options;
   const { why } = way;
   if (way.by === 'group') {
     const { kind } = way;
-    return openByGroupSync(spec, options, { kind, why, container, iommufd, vfToken, place });
+    return yield* openByGroup(spec, options, { kind, why, container, iommufd, vfToken, caller });
   }
-  const node = openNodeOfSync(cdevsOf(way.kind), spec, options);
-  node.fd.openedAt(place);
-  try {
-    callBeforeBindSync(node, options);
-    return bindNodeSync(node, { iommufd, vfToken, why });
-  } catch (error) {
-    return closeSyncAndThrow(error, () => {
-      node.fd.closeSync();
-    });
-  }
+  const node = yield* openNodeOf(cdevsOf(way.kind), spec, options, caller.signal);
+  node.fd.openedAt(caller.place);
+  return yield* undoing(bindAfter(node, options, why, caller), closing(node.fd));
+}
+
+function* bindAfter(
+  node: DeviceNode,
+  options: WayOptions,
+  why: string,
+  { signal }: Caller,
+): Steps<OpenedDevice> {
+  const { iommufd, vfToken } = options;
+  yield* callBeforeBind(node, options);
+  return yield* bindNode(node, { iommufd, vfToken, why, signal });
 }
 
 /** Cdevs with an IOMMU, or without: never the one for the other. */

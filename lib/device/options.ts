@@ -10,9 +10,8 @@ import {
 } from '../core/arguments.ts';
 import type { BackendKind, SysfsDevice } from '../core/location.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
-import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
+import { either, type Steps } from '../core/steps.ts';
 import { checkIommufd, type Iommufd } from '../iommu/iommufd.ts';
-import type { PciFunction } from './pci_function.ts';
 
 /** How a device is bound. */
 export interface BindOptions {
@@ -120,19 +119,24 @@ export function checkBeforeBind({ beforeBind }: { beforeBind?: unknown }): void 
   throw invalidType('beforeBind', 'a function', beforeBind);
 }
 
-export async function callBeforeBind(
+/** @throws TypeError `ERR_INVALID_RETURN_VALUE` of the blocking form, where it returns a promise */
+export function* callBeforeBind(
   node: DeviceNode,
   { beforeBind }: BeforeBindOption<unknown>,
-): Promise<void> {
-  await beforeBind?.(unbound(node));
+): Steps<void> {
+  if (beforeBind === undefined) return;
+  yield* either(
+    async () => {
+      await beforeBind(unbound(node));
+    },
+    () => {
+      requireDone(beforeBind(unbound(node)));
+    },
+  );
 }
 
-/** Nobody would wait for a promise. @throws TypeError `ERR_INVALID_RETURN_VALUE` */
-export function callBeforeBindSync(
-  node: DeviceNode,
-  { beforeBind }: BeforeBindOption<unknown>,
-): void {
-  const result = beforeBind?.(unbound(node));
+/** Nobody would wait for a promise. */
+function requireDone(result: unknown): void {
   if (typeof result !== 'object' || result === null || !('then' in result)) return;
   const message =
     'beforeBind of a blocking open must be done when it returns, and returned a promise';
@@ -152,43 +156,14 @@ export interface BusMasterOption {
   busMaster?: boolean | undefined;
 }
 
-/** What is needed of an open device. */
-interface Opened {
-  readonly pci: PciFunction;
-  close(): Promise<void>;
-  closeSync(): void;
-}
-
 /** @throws TypeError `ERR_INVALID_ARG_TYPE` */
 export function checkBusMaster({ busMaster }: { busMaster?: unknown }): void {
   if (busMaster === undefined || typeof busMaster === 'boolean') return;
   throw invalidType('busMaster', 'a boolean', busMaster);
 }
 
-/** Does to a device that was just opened what the option says; closes it where that fails. */
-export async function applyBusMaster<Device extends Opened>(
-  device: Device,
-  { busMaster }: BusMasterOption,
-): Promise<Device> {
-  try {
-    if (busMaster !== undefined) device.pci.setBusMaster(busMaster);
-    return device;
-  } catch (error) {
-    return await closeAndThrow(error, () => device.close());
-  }
-}
-
-/** As {@link applyBusMaster}, blocking. */
-export function applyBusMasterSync<Device extends Opened>(
-  device: Device,
-  { busMaster }: BusMasterOption,
-): Device {
-  try {
-    if (busMaster !== undefined) device.pci.setBusMaster(busMaster);
-    return device;
-  } catch (error) {
-    return closeSyncAndThrow(error, () => {
-      device.closeSync();
-    });
-  }
+/** What is done to a device once it is open. */
+export interface AdoptOptions extends BusMasterOption {
+  requestEvents?: boolean | undefined;
+  signal?: AbortSignal | undefined;
 }

@@ -128,19 +128,22 @@ export class PciFunction {
    * @throws VfioError `ERR_VFIO_NO_CAPABILITY`, `ERR_VFIO_NOT_TAKEN` where the device has no such state;
    *   what {@link PeerMapping.remap} throws
    */
-  async setPowerState(state: PciPowerState): Promise<void> {
-    const { offset, bytes } = this.#powerWrite(state);
-    await writeBytes(this.#place, offset, bytes);
-    this.#checkPowerState(state);
-    await run(this.#powered(state));
+  setPowerState(state: PciPowerState): Promise<void> {
+    return run(this.#setPowerState(state));
   }
 
   /** As {@link setPowerState}, blocking. */
   setPowerStateSync(state: PciPowerState): void {
+    runSync(this.#setPowerState(state));
+  }
+
+  *#setPowerState(state: PciPowerState): Steps<void> {
     const { offset, bytes } = this.#powerWrite(state);
-    this.#config.write(offset, bytes);
+    yield* writeBytes(this.#place, offset, bytes);
     this.#checkPowerState(state);
-    runSync(this.#powered(state));
+    const { peers } = this.#place.owner;
+    if (state === 'D3hot') peers.block('power');
+    else yield* peers.unblock('power');
   }
 
   #setCommand(bit: number, what: string, on: unknown): void {
@@ -158,12 +161,6 @@ export class PciFunction {
     const kept = this.#read16(offset) & ~(PM_STATE | PM_STATUS);
     const control = kept | bits;
     return { offset, bytes: Uint8Array.of(control & 0xff, control >> 8) };
-  }
-
-  *#powered(state: PciPowerState): Steps<void> {
-    const { peers } = this.#place.owner;
-    if (state === 'D3hot') peers.block('power');
-    else yield* peers.unblock('power');
   }
 
   #checkPowerState(wanted: PciPowerState): void {

@@ -1,8 +1,8 @@
 import type { VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import type { Cause, Certainty, GroupMember, Holding } from '../core/reasons.ts';
+import type { Steps } from '../core/steps.ts';
 import type { Hidden } from '../core/words.ts';
-import type { Reading } from '../locate/folders.ts';
 import { readAttribute, readLinkText } from '../locate/sysfs.ts';
 import { sysfsAbsent, tokenCause } from './device_causes.ts';
 import { groupOf, type IommuGroup, type Member } from './group.ts';
@@ -13,7 +13,7 @@ import type { Subject, Suspicion } from './subject.ts';
 const legacyDevice = 'anon_inode:[vfio-device]';
 
 /** What VFIO_DEVICE_BIND_IOMMUFD refuses, by errno (drivers/vfio/device_cdev.c, iommu/iommufd). */
-export function* bindCause({ code }: VfioError, subject: Subject): Reading<Suspicion | undefined> {
+export function* bindCause({ code }: VfioError, subject: Subject): Steps<Suspicion | undefined> {
   const { node, roots } = subject;
   if (node === undefined) return undefined;
   if (code === 'EACCES') return { cause: tokenCause(node.device) };

@@ -1,7 +1,7 @@
 import { VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import type { Cause } from '../core/reasons.ts';
-import { type Reading, run, runSync } from '../locate/folders.ts';
+import { either, runSync, type Steps } from '../core/steps.ts';
 import { bindCause } from './bind_causes.ts';
 import { deviceCause, hiddenCause } from './device_causes.ts';
 import { groupCause, groupNodeCause } from './group_causes.ts';
@@ -12,32 +12,40 @@ import type { Subject, Suspicion } from './subject.ts';
 /** Whoever waits for a device gets the error after so many milliseconds, found out or not. */
 const mostMilliseconds = 250;
 
+/** Runs a task; where it fails, its error is explained and thrown. */
+export function* explaining<T>(task: Steps<T>, subjectOf: () => Subject): Steps<T> {
+  try {
+    return yield* task;
+  } catch (error) {
+    throw yield* explain(error, subjectOf);
+  }
+}
+
 /**
  * The error to throw in place of `error`: the same with `reason`, `facts`, `certainty` and `hint`,
- * where its cause is found within 250 ms. What stops the search becomes the error's `cause`.
+ * where its cause is found within 250 ms. What stops the search becomes the error's `cause`. The
+ * blocking form does not look for the processes that hold a device.
  */
-export async function explain(error: unknown, subjectOf: () => Subject): Promise<unknown> {
+export function* explain(error: unknown, subjectOf: () => Subject): Steps<unknown> {
   if (!isUnexplained(error)) return error;
   const deadline = performance.now() + mostMilliseconds;
   try {
     const subject = subjectOf();
-    const suspicion = await run(suspect(error, subject));
+    const suspicion = yield* suspect(error, subject);
     if (suspicion === undefined) return error;
-    return explained(error, await settle(suspicion, subject, deadline));
+    const cause = yield* either(
+      () => settle(suspicion, subject, deadline),
+      () => suspicion.cause,
+    );
+    return explained(error, cause);
   } catch (problem) {
     return withProblem(error, problem);
   }
 }
 
-/** As {@link explain}, blocking; does not look for the processes that hold a device. */
+/** As {@link explain}, blocking. */
 export function explainSync(error: unknown, subjectOf: () => Subject): unknown {
-  if (!isUnexplained(error)) return error;
-  try {
-    const suspicion = runSync(suspect(error, subjectOf()));
-    return suspicion ? explained(error, suspicion.cause) : error;
-  } catch (problem) {
-    return withProblem(error, problem);
-  }
+  return runSync(explain(error, subjectOf));
 }
 
 /** These say all there is to say. */
@@ -56,7 +64,7 @@ const groupRequests = new Set([
   'ERR_VFIO_GROUP_NOT_VIABLE',
 ]);
 
-function* suspect(error: VfioError, subject: Subject): Reading<Suspicion | undefined> {
+function* suspect(error: VfioError, subject: Subject): Steps<Suspicion | undefined> {
   const { path = '', syscall, request } = error;
   const hidden = hiddenCause(error, subject);
   if (hidden) return { cause: hidden };

@@ -1,7 +1,8 @@
 import type { SysfsDevice } from '../core/location.ts';
 import type { GroupMember } from '../core/reasons.ts';
+import type { Steps } from '../core/steps.ts';
 import type { Hidden } from '../core/words.ts';
-import { type FolderContents, readFolders, type Reading } from '../locate/folders.ts';
+import { type FolderContents, readFolders } from '../locate/folders.ts';
 import { listNames, readLinkName } from '../locate/sysfs.ts';
 import { hostUses } from './host_uses.ts';
 
@@ -20,7 +21,7 @@ export interface Member extends GroupMember {
 export function* groupOf(
   device: SysfsDevice,
   sysfsRoot: string,
-): Reading<IommuGroup | Hidden | undefined> {
+): Steps<IommuGroup | Hidden | undefined> {
   const group = readLinkName(`${device.sysfsPath}/iommu_group`);
   if (group === undefined) return undefined;
   const folder = `${device.sysfsPath}/iommu_group/devices`;
@@ -32,7 +33,7 @@ export function* groupOf(
 }
 
 /** The devices in a group's folder; undefined where these, or one of them, are not to be seen. */
-export function* membersIn(folder: string, sysfsRoot: string): Reading<Member[] | undefined> {
+export function* membersIn(folder: string, sysfsRoot: string): Steps<Member[] | undefined> {
   const members = yield* readFolders(
     listNames(folder) ?? [],
     (name) => `${folder}/${name}`,

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import type { VfioError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
-import type { Reading } from '../locate/folders.ts';
+import type { Steps } from '../core/steps.ts';
 import {
   heldByCdev,
   heldByGroup,
@@ -15,7 +15,7 @@ import { groupOf, membersIn } from './group.ts';
 import type { Subject, Suspicion } from './subject.ts';
 
 /** What a group or its container refuses (drivers/vfio/group.c, container.c). */
-export function* groupCause(error: VfioError, subject: Subject): Reading<Suspicion | undefined> {
+export function* groupCause(error: VfioError, subject: Subject): Steps<Suspicion | undefined> {
   const { code, request } = error;
   const { node, roots } = subject;
   if (node === undefined) return undefined;
@@ -31,7 +31,7 @@ export function* groupCause(error: VfioError, subject: Subject): Reading<Suspici
 }
 
 /** Opening `/dev/vfio/<group>` answers EBUSY where the group is open, or a cdev of it bound. */
-export function* groupNodeCause(path: string, { roots }: Subject): Reading<Suspicion | undefined> {
+export function* groupNodeCause(path: string, { roots }: Subject): Steps<Suspicion | undefined> {
   const group = /^\/vfio\/(\d+)$/.exec(path.slice(roots.devRoot.length))?.[1];
   if (group === undefined) return undefined;
   const { sysfsRoot } = roots;

@@ -16,7 +16,7 @@ import { subjectOf } from './subject.ts';
  *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
  */
 export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocation {
-  return explaining(spec, options, () => find(spec, options));
+  return lookUp(spec, options, () => find(spec, options));
 }
 
 /**
@@ -26,10 +26,10 @@ export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocat
  * @throws VfioError `ERR_VFIO_NO_DEVICE`
  */
 export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): DeviceFacts {
-  return explaining(spec, options, () => describe(spec, options));
+  return lookUp(spec, options, () => describe(spec, options));
 }
 
-function explaining<T>(spec: DeviceSpec, options: RootOptions, look: () => T): T {
+function lookUp<T>(spec: DeviceSpec, options: RootOptions, look: () => T): T {
   try {
     return look();
   } catch (error) {

@@ -2,6 +2,7 @@ import { BoundCdev } from '../backend/cdev_device.ts';
 import { Container } from '../backend/container.ts';
 import { compatHost, containerHost, type Host, noiommuHost } from '../backend/group_container.ts';
 import { GroupDevice } from '../backend/group_device.ts';
+import { readOpened } from '../backend/opened.ts';
 import {
   binding,
   type NativeFd,
@@ -13,7 +14,7 @@ import { check } from '../core/call.ts';
 import type { Roots } from '../core/location.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
-import { closeSyncAndThrow, doAll } from '../core/steps.ts';
+import { type Closable, closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
 import { DmaBuffer } from '../iommu/dma_buffer.ts';
 import { Ioas } from '../iommu/ioas.ts';
@@ -72,7 +73,7 @@ function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
     const counted = taken(binding().tallyTake(tally), 'the IOAS') as NativeTally;
     return Ioas.adoptShared(own.parent, id, counted, own);
   } catch (error) {
-    return closeAllAndThrow(error, [own]);
+    return runSync(undoAndThrow(error, closing(own)));
   }
 }
 
@@ -99,21 +100,24 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
     fd.closeSync();
     return region;
   } catch (error) {
-    return closeAllAndThrow(error, opened);
+    return runSync(undoAndThrow(error, closingAll(opened)));
   }
 }
 
 function deviceOf(token: SharedToken<'device'>): VfioDevice {
   const { location, devId, sysfsRoot, devRoot } = token;
-  const fd = takeFd(token.fd, `the cdev of ${location.device.address}`, location.path);
-  const opened: Closable[] = [fd];
+  const opened: Closable[] = [];
   try {
+    const fd = takeFd(token.fd, `the cdev of ${location.device.address}`, location.path);
+    opened.push(fd);
     const iommufd = iommufdOf(token.iommufd);
     opened.push(iommufd);
     const node = { location, fd, roots: { sysfsRoot, devRoot } };
-    return VfioDevice.adoptShared(new BoundCdev(node, devId, { iommufd, own: iommufd }, 'shared'));
+    const info = runSync(readOpened(node));
+    const target = { iommufd, own: iommufd };
+    return VfioDevice.adoptShared(new BoundCdev(node, info, devId, target, 'shared'));
   } catch (error) {
-    return closeAllAndThrow(error, opened);
+    return runSync(undoAndThrow(error, closingAll(opened)));
   }
 }
 
@@ -132,9 +136,11 @@ function groupDeviceOf(token: SharedToken<'group-device'>): VfioDevice {
     const host = hostOf(token, roots);
     opened.push(...(host.own ? [host.own] : []));
     const joined = host.groups.adopt({ location: group.location, fd: groupFd, roots });
-    return VfioDevice.adoptShared(new GroupDevice({ location, fd, roots }, joined, host, backend));
+    const node = { location, fd, roots };
+    const info = runSync(readOpened(node));
+    return VfioDevice.adoptShared(new GroupDevice(node, info, joined, host, backend));
   } catch (error) {
-    return closeAllAndThrow(error, opened);
+    return runSync(undoAndThrow(error, closingAll(opened)));
   }
 }
 
@@ -148,20 +154,6 @@ function hostOf({ host, backend }: SharedToken<'group-device'>, roots: Roots): H
   const container = Container.adopt(takeFd(fd, 'the container', path).asPart());
   const make = backend.isolated ? containerHost : noiommuHost;
   return { ...make(roots, container), own: container };
-}
-
-interface Closable {
-  closeSync: () => void;
-}
-
-/** Also those behind one that does not close. */
-function closeAllAndThrow(error: unknown, opened: readonly Closable[]): never {
-  const undo = opened.map((one) => () => {
-    one.closeSync();
-  });
-  return closeSyncAndThrow(error, () => {
-    doAll(undo);
-  });
 }
 
 function takeFd(offer: number, what: string, path: string): OwnedFd {

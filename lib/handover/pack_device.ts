@@ -5,7 +5,7 @@ import { callerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import type { DeviceAddress, DeviceSpec } from '../core/location.ts';
-import { closeSyncAndThrow } from '../core/steps.ts';
+import { closing, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
@@ -109,13 +109,11 @@ export function unpackDevice(
     const ioases = ioasIds.map((id) => iommufd.openIoas(id));
     const node = nodeOf(deviceFd.fd, inspected, place);
     const target = { iommufd, own: iommufd };
-    const device = VfioDevice.adoptSync(takenCdev(node, devId, target));
+    const device = runSync(VfioDevice.adopt(takenCdev(node, devId, target)));
     closeAll(fds, device);
     return { device, ioases };
   } catch (error) {
-    return closeSyncAndThrow(error, () => {
-      iommufd.closeSync();
-    });
+    return runSync(undoAndThrow(error, closing(iommufd)));
   }
 }
 
@@ -124,9 +122,7 @@ function closeAll(fds: readonly FileDescriptor[], device: VfioDevice): void {
   try {
     for (const fd of fds) fd.closeSync();
   } catch (error) {
-    closeSyncAndThrow(error, () => {
-      device.closeSync();
-    });
+    runSync(undoAndThrow(error, closing(device)));
   }
 }
 

@@ -1,6 +1,5 @@
 import { binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
-import { tellStep } from '../core/open_steps.ts';
 import { badAnswer } from '../core/structs.ts';
 import {
   decodeDeviceFlags,
@@ -31,7 +30,6 @@ type Struct = readonly number[];
  * every index. An index that the device does not have (EINVAL) is left out; the others keep theirs.
  */
 export function readDeviceInfo(device: NativeFd, call: CallName): RawDeviceInfo {
-  tellStep('bind', call.device);
   const native = binding();
   const head = askWithRoom(deviceInfoSize, (bytes) =>
     check(native.getDeviceInfo(device, bytes, room), call, 'VFIO_DEVICE_GET_INFO'),
@@ -39,7 +37,6 @@ export function readDeviceInfo(device: NativeFd, call: CallName): RawDeviceInfo 
   const { 2: regionCount = 0, 3: irqCount = 0 } = head;
   const regions = readRegions(device, call, regionCount);
   const irqs = readIrqs(device, call, irqCount);
-  tellStep('info', call.device);
   return { device: head, regions, irqs };
 }
 

@@ -3,7 +3,6 @@ import type { Answer } from '../core/binding.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { Cause } from '../core/reasons.ts';
-import type { Turns } from '../core/mutex.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
@@ -39,14 +38,16 @@ const ECANCELED = -125;
 export interface DeviceInterrupts {
   readonly bound: DeviceNode;
   readonly address: string;
-  /** Enabling and disabling happen one after the other: one index may have to wait for another. */
-  readonly turns: Turns;
   /** Which other one is enabled that excludes this one. */
   rivalOf(interrupt: { readonly name: string; readonly index: number }): Interrupt | undefined;
   /** The error of an interrupt, or a vector, that the device does not have. */
   noIrq(what: string): VfioError;
-  /** The blocking forms cannot wait for their turn. @throws VfioError `ERR_VFIO_BUSY` */
-  requireNoTurn(): void;
+  /**
+   * Enabling and disabling happen one after the other: one index may have to wait for another.
+   *
+   * @throws VfioError `ERR_VFIO_BUSY` of the blocking form, which cannot wait
+   */
+  inTurn<T>(task: () => Steps<T>): Steps<T>;
   /** @throws VfioError `ERR_VFIO_CLOSED` */
   requireOpen(): void;
 }
@@ -141,14 +142,13 @@ export class Interrupt {
    */
   async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
     const wanted = this.#check(what);
-    return this.#device.turns.run(() => run(this.#enable(wanted)));
+    return run(this.#device.inTurn(() => this.#enable(wanted)));
   }
 
   /** As {@link enable}, blocking. */
   enableSync(what: number | EnableOptions = 1): readonly InterruptVector[] {
     const wanted = this.#check(what);
-    this.#device.requireNoTurn();
-    return runSync(this.#enable(wanted));
+    return runSync(this.#device.inTurn(() => this.#enable(wanted)));
   }
 
   /**
@@ -161,14 +161,13 @@ export class Interrupt {
    */
   async resize(vectors: number): Promise<{ vectors: readonly InterruptVector[]; gap: boolean }> {
     const wanted = checkVectors(vectors, this.#irq);
-    return this.#device.turns.run(() => run(this.#resize(wanted)));
+    return run(this.#device.inTurn(() => this.#resize(wanted)));
   }
 
   /** As {@link resize}, blocking. */
   resizeSync(vectors: number): { vectors: readonly InterruptVector[]; gap: boolean } {
     const wanted = checkVectors(vectors, this.#irq);
-    this.#device.requireNoTurn();
-    return runSync(this.#resize(wanted));
+    return runSync(this.#device.inTurn(() => this.#resize(wanted)));
   }
 
   /**
@@ -179,13 +178,12 @@ export class Interrupt {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   async disable(): Promise<void> {
-    await this.#device.turns.run(() => run(this.#disable()));
+    await run(this.#device.inTurn(() => this.#disable()));
   }
 
   /** As {@link disable}, blocking. */
   disableSync(): void {
-    this.#device.requireNoTurn();
-    runSync(this.#disable());
+    runSync(this.#device.inTurn(() => this.#disable()));
   }
 
   /**

@@ -121,10 +121,18 @@ export class Interrupts implements DeviceInterrupts {
     return others.map((irq) => this.get(irq.index)).find(({ enabled }) => enabled);
   }
 
-  /** The blocking forms cannot wait for their turn. @throws VfioError `ERR_VFIO_BUSY` */
-  requireNoTurn(): void {
-    if (!this.turns.busy) return;
-    throw new VfioError({
+  /**
+   * Runs a task while no other enables or disables interrupts of the device. The blocking form cannot wait for
+   * that.
+   *
+   * @throws VfioError `ERR_VFIO_BUSY` of the blocking form
+   */
+  inTurn<T>(task: () => Steps<T>): Steps<T> {
+    return this.turns.take(task, () => this.#busy());
+  }
+
+  #busy(): VfioError {
+    return new VfioError({
       code: 'ERR_VFIO_BUSY',
       message: `interrupts of ${this.address} are being enabled or disabled; await that first`,
       device: this.address,

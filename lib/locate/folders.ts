@@ -1,41 +1,9 @@
 import { basename } from 'node:path';
-import { binding, type Content } from '../core/binding.ts';
+import type { Content } from '../core/binding.ts';
 import { check, checkList } from '../core/call.ts';
+import { call, type Steps } from '../core/steps.ts';
 import type { FactSource } from './facts.ts';
 import { attributeCall, isMissing } from './sysfs.ts';
-
-/**
- * A task that reads many folders, written once: it yields what it wants read and is given the
- * contents, and who runs it decides whether this blocks or not.
- */
-export type Reading<T> = Generator<Request, T, Content[]>;
-
-interface Request {
-  folders: string[];
-  entries: readonly string[];
-}
-
-const call = { syscall: 'readFolders' };
-
-/** Runs a task; the files are read on a thread of the addon's own. */
-export async function run<T>(reading: Reading<T>): Promise<T> {
-  let step = reading.next();
-  while (!step.done) {
-    const { folders, entries } = step.value;
-    step = reading.next(checkList(await binding().readFolders(folders, entries), call));
-  }
-  return step.value;
-}
-
-/** Runs a task, blocking. */
-export function runSync<T>(reading: Reading<T>): T {
-  let step = reading.next();
-  while (!step.done) {
-    const { folders, entries } = step.value;
-    step = reading.next(checkList(binding().readFoldersSync(folders, entries), call));
-  }
-  return step.value;
-}
 
 /** So many entries are read at once: making their values keeps the event loop for that long. */
 const mostAtOnce = 200;
@@ -49,14 +17,15 @@ export function* readFolders<Item, T>(
   folderOf: (item: Item) => string,
   entries: readonly string[],
   decode: (folder: FolderContents, item: Item) => T,
-): Reading<T[]> {
+): Steps<T[]> {
   const results: T[] = [];
   const places = new Places(entries);
   const atOnce = Math.max(1, Math.floor(mostAtOnce / entries.length));
   for (let start = 0; start < items.length; start += atOnce) {
     const some = items.slice(start, start + atOnce);
     const folders = some.map(folderOf);
-    const contents = yield { folders, entries };
+    const answer = yield* call('readFolders', folders, entries);
+    const contents = checkList(answer, { syscall: 'readFolders' });
     for (const [at, item] of some.entries()) {
       const first = at * entries.length;
       results.push(decode(new FolderContents(folders[at] ?? '', places, contents, first), item));

@@ -3,6 +3,7 @@ import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
 import { systemError } from '../core/errors.ts';
 import type { Roots, SysfsDevice } from '../core/location.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
 import {
   decodeFacts,
   type DeviceFacts,
@@ -11,7 +12,7 @@ import {
   numberOr,
   type UnreadEntry,
 } from './facts.ts';
-import { type FolderContents, readFolders, type Reading, run, runSync } from './folders.ts';
+import { type FolderContents, readFolders } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
 
@@ -58,7 +59,7 @@ export function listDevicesSync(options: RootOptions = {}): ListedDevice[] {
   return runSync(list(options));
 }
 
-function* list(options: RootOptions): Reading<ListedDevice[]> {
+function* list(options: RootOptions): Steps<ListedDevice[]> {
   requirePlatform();
   requireObject('options', options);
   const roots = rootsOf(options);
@@ -84,7 +85,7 @@ function cdevIn(folder: FolderContents): string | undefined {
 }
 
 /** Devices on every bus with a VFIO driver or an IOMMU group: two looks at each device. */
-function* findDevices(sysfsRoot: string): Reading<SysfsDevice[]> {
+function* findDevices(sysfsRoot: string): Steps<SysfsDevice[]> {
   const root = `${sysfsRoot}/bus`;
   const [buses] = yield* readFolders([root], String, ['./'], (folder) => folder.names('.'));
   if (buses === undefined) throw systemError({ errno: -2, syscall: 'open', path: root });
@@ -138,7 +139,7 @@ const entries = [
 function* readDevices(
   devices: SysfsDevice[],
   roots: Roots,
-): Reading<{ found: ListedDevice[]; torn: SysfsDevice[] }> {
+): Steps<{ found: ListedDevice[]; torn: SysfsDevice[] }> {
   const drafts = yield* readFolders(devices, ({ sysfsPath }) => sysfsPath, entries, draft);
   yield* readCdevs(drafts, roots);
   yield* readVirtfns(drafts);
@@ -180,7 +181,7 @@ function isTorn(folder: FolderContents): boolean {
   return noteUnread([], 'uevent', () => folder.has('uevent')) === false;
 }
 
-function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
+function* readCdevs(drafts: Draft[], { devRoot }: Roots): Steps<void> {
   const bound = drafts.filter(({ cdevFolder }) => cdevFolder !== undefined);
   yield* readFolders(
     bound,
@@ -202,7 +203,7 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Reading<void> {
 /** SR-IOV has 16 bits for their number. */
 const mostVfs = 0xffff;
 
-function* readVirtfns(drafts: Draft[]): Reading<void> {
+function* readVirtfns(drafts: Draft[]): Steps<void> {
   const count = ({ device }: Draft): number =>
     Math.min(device.sriovNumVfs ?? 0, device.sriovTotalVfs ?? 0, mostVfs);
   const parents = drafts.filter((draft) => count(draft) > 0);

@@ -1,37 +1,32 @@
 import type { EventEmitter } from 'node:events';
 import { messageOf } from '../core/errors.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
-import { allDone, doAll, either, type Steps } from '../core/steps.ts';
+import { type Closable, closingAll, either, run, runSync, type Steps } from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import type { RegionInfo } from '../info/decode.ts';
 
-/** What a device closes before itself. */
-export interface Mapped {
-  close(): Promise<void>;
-  closeSync(): void;
-}
-
 /** The mappings of one device that are open: they would keep it bound after it is closed. */
 export class OpenMappings {
-  readonly #open = new Set<Mapped>();
+  readonly #open = new Set<Closable>();
 
-  add(mapped: Mapped): void {
+  add(mapped: Closable): void {
     this.#open.add(mapped);
   }
 
-  delete(mapped: Mapped): void {
+  delete(mapped: Closable): void {
     this.#open.delete(mapped);
   }
 
-  async close(): Promise<void> {
-    await allDone([...this.#open].map((mapped) => mapped.close()));
+  close(): Promise<void> {
+    return run(this.#close());
   }
 
   closeSync(): void {
-    const undo = [...this.#open].map((mapped) => () => {
-      mapped.closeSync();
-    });
-    doAll(undo);
+    runSync(this.#close());
+  }
+
+  #close(): Steps<void> {
+    return closingAll([...this.#open]);
   }
 }
 
@@ -63,7 +58,7 @@ export interface PeerMap extends EventEmitter {
 export type Obstacle = 'decoding' | 'power' | 'low-power';
 
 /** Where other devices reach the memory of one device: taken away and brought back with it. */
-export class PeerMaps implements Mapped {
+export class PeerMaps implements Closable {
   readonly #all = new Set<PeerMap>();
   readonly #obstacles = new Set<Obstacle>();
 

@@ -2,6 +2,7 @@ import { type Answer, binding } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { systemError, VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
+import { call, type Steps } from '../core/steps.ts';
 import type { RegionInfo } from '../info/decode.ts';
 import { transferError } from './access_errors.ts';
 import { refused, short } from './mailbox.ts';
@@ -47,14 +48,10 @@ export function writeBytesSync(place: RegionPlace, offset: number, bytes: Uint8A
   if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes.length, count);
 }
 
-/** As {@link writeBytesSync}, on a thread of the addon's own: for writes that the kernel waits in. */
-export async function writeBytes(
-  place: RegionPlace,
-  offset: number,
-  bytes: Uint8Array,
-): Promise<void> {
+/** As {@link writeBytesSync}, for writes that the kernel waits in. */
+export function* writeBytes(place: RegionPlace, offset: number, bytes: Uint8Array): Steps<void> {
   const { owner, high, low } = place;
-  const count = await binding().pwrite(owner.fd.native, high, low, offset, bytes);
+  const count = yield* call('pwrite', owner.fd.native, high, low, offset, bytes);
   if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes.length, count);
 }
 
@@ -79,17 +76,17 @@ function failure(
 ): Error {
   const { path, device } = owner.location;
   const region = `${name}+0x${offset.toString(16)}`;
-  const call = { syscall, device: device.address, region, path };
+  const named = { syscall, device: device.address, region, path };
   if (answer === EINVAL && name === 'vga' && !isInWindow(offset, length)) {
     const cause = {
       reason: 'vga-window',
       certainty: 'certain',
       facts: { offset, length },
     } as const;
-    return explained(systemError({ ...call, errno: answer }), cause);
+    return explained(systemError({ ...named, errno: answer }), cause);
   }
-  if (answer !== undefined && answer < 0) return transferError({ ...call, errno: answer });
-  const count = check(answer, call);
+  if (answer !== undefined && answer < 0) return transferError({ ...named, errno: answer });
+  const count = check(answer, named);
   const message = `${syscall} of ${length} bytes at ${region} of ${device.address} transferred ${count}`;
-  return new VfioError({ code: 'ERR_VFIO_SHORT_TRANSFER', message, ...call });
+  return new VfioError({ code: 'ERR_VFIO_SHORT_TRANSFER', message, ...named });
 }

@@ -1,6 +1,6 @@
 import { check, ioctlOf } from '../core/call.ts';
 import { messageOf, VfioError } from '../core/errors.ts';
-import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { call, type Steps } from '../core/steps.ts';
 import { describeDevice } from '../locate/facts.ts';
 import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
 import { checkHeld, restorePeersAfter, withRetries } from './reset.ts';
@@ -54,17 +54,9 @@ export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
 }
 
 /** VFIO_DEVICE_PCI_HOT_RESET, and what each of our devices had before it. */
-export async function hotResetDevice(device: Resettable): Promise<HotResetPlan> {
-  const { plan, ours } = await run(prepare(device));
-  await inTurns(ours, () => run(reset(device, plan, ours)));
-  return plan;
-}
-
-/** As {@link hotResetDevice}, blocking. */
-export function hotResetDeviceSync(device: Resettable): HotResetPlan {
-  const { plan, ours } = runSync(prepare(device));
-  for (const { interrupts } of ours) interrupts.requireNoTurn();
-  runSync(reset(device, plan, ours));
+export function* hotResetDevice(device: Resettable): Steps<HotResetPlan> {
+  const { plan, ours } = yield* prepare(device);
+  yield* inTurns(ours, () => reset(device, plan, ours));
   return plan;
 }
 
@@ -166,8 +158,7 @@ function explain(devices: AffectedDevice[]): string {
 }
 
 /** Runs a task while no interrupt of any of the devices is being enabled or disabled. */
-async function inTurns(devices: Resettable[], task: () => Promise<void>): Promise<void> {
+function inTurns(devices: readonly Resettable[], task: () => Steps<void>): Steps<void> {
   const [first, ...rest] = devices;
-  if (first === undefined) await task();
-  else await first.interrupts.turns.run(() => inTurns(rest, task));
+  return first === undefined ? task() : first.interrupts.inTurn(() => inTurns(rest, task));
 }

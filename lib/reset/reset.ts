@@ -2,20 +2,14 @@ import type { Answer } from '../core/binding.ts';
 import { type CallName, check, ioctlOf } from '../core/call.ts';
 import { messageOf, systemError, VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
-import { call, pause, run, runSync, type Steps } from '../core/steps.ts';
+import { call, pause, type Steps } from '../core/steps.ts';
 import type { Resettable } from './resettable.ts';
 
 const EINVAL = -22;
 
 /** VFIO_DEVICE_RESET, and what the device had before it. */
-export function resetDevice(device: Resettable): Promise<void> {
-  return device.interrupts.turns.run(() => run(reset(device)));
-}
-
-/** As {@link resetDevice}, blocking. */
-export function resetDeviceSync(device: Resettable): void {
-  device.interrupts.requireNoTurn();
-  runSync(reset(device));
+export function resetDevice(device: Resettable): Steps<void> {
+  return device.interrupts.inTurn(() => reset(device));
 }
 
 function* reset(device: Resettable): Steps<void> {

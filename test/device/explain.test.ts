@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'mocha';
 import { systemError } from '../../lib/core/errors.ts';
+import { run } from '../../lib/core/steps.ts';
 import { explain } from '../../lib/diagnose/explain.ts';
 import {
   describeDevice as factsOf,
@@ -104,9 +105,8 @@ describeLab('the reason why a device is held', ['edu'], ({ edu }) => {
     const error = await failure(() => openSync(path, 'r+'), 'EBUSY');
     const { errno } = error as NodeJS.ErrnoException;
     const explained = await searchedFailure(async () => {
-      throw await explain(systemError({ errno: errno ?? 0, syscall: 'open', path }), () => ({
-        roots: systemRoots,
-      }));
+      const refused = systemError({ errno: errno ?? 0, syscall: 'open', path });
+      throw await run(explain(refused, () => ({ roots: systemRoots })));
     }, 'EBUSY');
     assert.deepEqual([explained.reason, explained.certainty], ['held-by-cdev', 'certain']);
   });

@@ -372,7 +372,6 @@ export const internal: readonly string[] = [
   'PeerMapping#revoke',
   'VfioDevice.adopt',
   'VfioDevice.adoptShared',
-  'VfioDevice.adoptSync',
   'VfioDevice.isDevice',
   'VfioDevice.openAt',
 ];

@@ -8,6 +8,7 @@ import { type Binding, binding } from '../../lib/core/binding.ts';
 import { systemError, VfioError } from '../../lib/core/errors.ts';
 import type { Roots } from '../../lib/core/location.ts';
 import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/core/reasons.ts';
+import { run } from '../../lib/core/steps.ts';
 import { wordsOf } from '../../lib/core/words.ts';
 import { explain } from '../../lib/diagnose/explain.ts';
 import { findHolders } from '../../lib/diagnose/holders.ts';
@@ -409,9 +410,10 @@ describe('what stops the search for a reason', () => {
   it('is the error’s cause, and hides nothing of it', async () => {
     const error = systemError({ errno: -EINVAL, syscall: 'ioctl', request: 'VFIO_DEVICE_BIND_IOMMUFD' }); // prettier-ignore
     const problem = new Error('no sysfs');
-    const explained = await explain(error, () => {
+    const search = explain(error, () => {
       throw problem;
     });
+    const explained = await run(search);
     assert.equal(explained, error);
     assert.equal(error.cause, problem);
   });

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
+import { runSync } from '../../lib/core/steps.ts';
 import { PciFunction } from '../../lib/device/pci_function.ts';
 import type { DeviceInfo } from '../../lib/info/decode.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { PeerMaps } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
-import { resetDeviceSync } from '../../lib/reset/reset.ts';
+import { resetDevice } from '../../lib/reset/reset.ts';
 import { Resettable } from '../../lib/reset/resettable.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -78,7 +79,7 @@ describe('a device whose configuration space reads as ones', () => {
       return 0;
     };
     await withBinding({ resetSync: wakes }, () => {
-      resetDeviceSync(resettable);
+      runSync(resetDevice(resettable));
       return Promise.resolve();
     });
     assert.deepEqual([...readFileSync(path).subarray(0x2000, 0x2008)], [0, 0, 0, 0, 0, 0, 0, 0]);

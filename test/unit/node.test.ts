@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { bindNode, bindNodeSync } from '../../lib/backend/cdev_open.ts';
+import { bindNode } from '../../lib/backend/cdev_open.ts';
 import { openNode } from '../../lib/backend/node.ts';
 import { binding } from '../../lib/core/binding.ts';
 import type { CdevLocation } from '../../lib/core/location.ts';
+import { run, runSync } from '../../lib/core/steps.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
@@ -59,13 +60,13 @@ describe('bindNode', () => {
     await withBinding(fakeIommufd, async () => {
       const node = openNode(location([1, 3], '/dev/null'));
       const before = libraryFds();
-      const error = await failure(() => bindNode(node), 'ENOTTY');
+      const error = await failure(() => run(bindNode(node)), 'ENOTTY');
       assert.match(error.message, /ioctl VFIO_DEVICE_BIND_IOMMUFD 0000:3b:00\.0 '\/dev\/null'/);
-      await failure(() => bindNodeSync(node), 'ENOTTY');
+      await failure(() => runSync(bindNode(node)), 'ENOTTY');
       assertNoMore(libraryFds(), before);
       assert.ok(node.fd.number >= 0);
       await node.fd.close();
-      await failure(() => bindNodeSync(node), 'ERR_VFIO_CLOSED');
+      await failure(() => runSync(bindNode(node)), 'ERR_VFIO_CLOSED');
     });
   });
 });

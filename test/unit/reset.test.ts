@@ -4,13 +4,13 @@ import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
 import { VfioError } from '../../lib/core/errors.ts';
-import { run } from '../../lib/core/steps.ts';
+import { run, runSync } from '../../lib/core/steps.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { PeerMaps } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
 import { planHotReset } from '../../lib/reset/hot_reset.ts';
 import { decodeHotResetInfo } from '../../lib/reset/hot_reset_info.ts';
-import { resetDevice, resetDeviceSync } from '../../lib/reset/reset.ts';
+import { resetDevice } from '../../lib/reset/reset.ts';
 import { Resettable } from '../../lib/reset/resettable.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -49,9 +49,9 @@ describe('a reset whose lock is held', () => {
       const next = (): number => answers.shift() ?? -1;
       const fakes = { reset: () => Promise.resolve(next()), resetSync: next };
       await withBinding(fakes, async () => {
-        await resetDevice(fakeDevice());
+        await run(resetDevice(fakeDevice()));
         assert.equal(answers.length, 2);
-        resetDeviceSync(fakeDevice());
+        runSync(resetDevice(fakeDevice()));
         assert.equal(answers.length, 0);
       });
     });
@@ -64,20 +64,20 @@ describe('a reset whose lock is held', () => {
       return -EAGAIN;
     };
     await withBinding({ reset: () => Promise.resolve(held()), resetSync: held }, async () => {
-      const error = await failure(() => resetDevice(fakeDevice({ uevent: '' })), 'EAGAIN');
+      const error = await failure(() => run(resetDevice(fakeDevice({ uevent: '' }))), 'EAGAIN');
       assert.match(error.message, /its lock is held/);
       assert.equal(calls, 20);
       await failure(() => {
-        resetDeviceSync(fakeDevice());
+        runSync(resetDevice(fakeDevice()));
       }, 'EAGAIN');
       assert.equal(calls, 40);
       // While it is removed the kernel names its driver and has no link to it.
       const uevent = 'DRIVER=vfio-pci\nPCI_ID=1234:11E8\n';
-      const removed = await failure(() => resetDevice(fakeDevice({ uevent })), 'EAGAIN');
+      const removed = await failure(() => run(resetDevice(fakeDevice({ uevent }))), 'EAGAIN');
       assert.match(removed.message, /being removed: vfio-pci lets go of it/);
       assert.equal(calls, 41);
       const bound = fakeDevice({ uevent, driver: { pointsTo: '../drivers/vfio-pci' } });
-      await failure(() => resetDevice(bound), 'EAGAIN');
+      await failure(() => run(resetDevice(bound)), 'EAGAIN');
       assert.equal(calls, 61);
     });
   });
@@ -103,7 +103,7 @@ describe('the command register around a reset', () => {
     const calls: string[] = [];
     await withBinding({ resetSync }, () =>
       withBinding(countCalls(calls), () => {
-        resetDeviceSync(pciDevice(region));
+        runSync(resetDevice(pciDevice(region)));
       }),
     );
     return { config: readFileSync(file.path).subarray(0x2000, 0x2008), calls };
@@ -125,7 +125,7 @@ describe('the command register around a reset', () => {
     try {
       await withBinding({ resetSync: () => assert.fail('reset') }, async () => {
         const error = await failure(() => {
-          resetDeviceSync(pciDevice(config));
+          runSync(resetDevice(pciDevice(config)));
         }, 'EIO');
         assert.ok(error instanceof VfioError);
         assert.deepEqual([error.region, error.syscall], ['config+0x4', 'pread']);

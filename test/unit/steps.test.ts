@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { call, pause, run, runSync, type Steps } from '../../lib/core/steps.ts';
+import { Turns } from '../../lib/core/mutex.ts';
+import {
+  call,
+  type Closable,
+  closing,
+  closingAll,
+  pause,
+  run,
+  runSync,
+  type Steps,
+  undoing,
+} from '../../lib/core/steps.ts';
 import { withBinding } from '../support/fake_binding.ts';
 
 describe('a task of steps', () => {
@@ -55,5 +66,93 @@ describe('a task of steps', () => {
       }, boom);
     });
     assert.deepEqual(done, ['cleaned', 'cleaned']);
+  });
+});
+
+/** Both forms of a task, each with what it did. */
+async function bothForms(task: (did: string[]) => Steps<unknown>): Promise<[unknown, string[]][]> {
+  const outcomes: [unknown, string[]][] = [];
+  for (const form of [run, runSync]) {
+    const did: string[] = [];
+    const error: unknown = await Promise.resolve()
+      .then<unknown>(() => form(task(did)))
+      .then(
+        (value) => assert.fail(`it did not fail, but answered ${String(value)}`),
+        (reason: unknown) => reason,
+      );
+    outcomes.push([error, did]);
+  }
+  return outcomes;
+}
+
+describe('a task that fails', () => {
+  const boom = new Error('boom');
+  const stuck = new Error('stuck');
+
+  const closable = (did: string[], name: string, error?: Error): Closable => ({
+    close: async () => {
+      await Promise.resolve();
+      did.push(name);
+      if (error) throw error;
+    },
+    closeSync: () => {
+      did.push(name);
+      if (error) throw error;
+    },
+  });
+
+  function* failing(): Steps<void> {
+    yield* pause(1);
+    throw boom;
+  }
+
+  it('is undone, and its error thrown', async () => {
+    const outcomes = await bothForms((did) =>
+      undoing(failing(), closing(closable(did, 'first'), undefined, closable(did, 'second'))),
+    );
+    for (const outcome of outcomes) assert.deepEqual(outcome, [boom, ['first', 'second']]);
+  });
+
+  it('throws both errors where it cannot be undone', async () => {
+    const outcomes = await bothForms((did) =>
+      undoing(failing(), closing(closable(did, 'first', stuck))),
+    );
+    for (const [error] of outcomes) {
+      assert.ok(error instanceof AggregateError);
+      assert.deepEqual([error.errors, error.cause], [[boom, stuck], boom]);
+      assert.match(error.message, /: boom; stuck$/);
+    }
+  });
+
+  it('closes all, also where one of them fails', async () => {
+    const outcomes = await bothForms((did) =>
+      closingAll([closable(did, 'first', stuck), closable(did, 'second', boom)]),
+    );
+    for (const outcome of outcomes) assert.deepEqual(outcome, [stuck, ['first', 'second']]);
+  });
+});
+
+describe('a task in its turn', () => {
+  it('waits for the one before, and blocking is refused meanwhile', async () => {
+    const turns = new Turns();
+    const did: string[] = [];
+    function* task(name: string): Steps<string> {
+      did.push(`${name} begins`);
+      yield* pause(1);
+      did.push(`${name} ends`);
+      return name;
+    }
+    const busy = new Error('busy');
+    const take = (name: string): Steps<string> =>
+      turns.take(
+        () => task(name),
+        () => busy,
+      );
+    const both = Promise.all([run(take('one')), run(take('two'))]);
+    assert.throws(() => runSync(take('three')), busy);
+    assert.deepEqual(await both, ['one', 'two']);
+    assert.equal(runSync(take('four')), 'four');
+    const each = ['one', 'two', 'four'].flatMap((name) => [`${name} begins`, `${name} ends`]);
+    assert.deepEqual(did, each);
   });
 });
