@@ -2,7 +2,6 @@
 
 #include <napi.h>
 
-#include <cerrno>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,18 +38,3 @@ std::optional<std::span<uint64_t>> BigUint64ArrayArgument(const Napi::CallbackIn
 
 // The memory of a Uint8Array, of fewer than 2^31 bytes: what one system call transfers at most.
 std::optional<std::span<uint8_t>> BytesArgument(const Napi::CallbackInfo& info, size_t index);
-
-// One system call, made again when a signal interrupted it: the result, or -errno.
-template <typename SystemCall>
-int RetryOnSignal(SystemCall call) {
-  for (;;) {
-    const int result = call();
-    if (result >= 0) return result;
-    if (errno != EINTR) return -errno;
-  }
-}
-
-// What a system call that fills in an id answers: the id, or -errno.
-inline int64_t ValueOr(int result, uint32_t id) {
-  return result < 0 ? int64_t{result} : int64_t{id};
-}

@@ -1,7 +1,5 @@
 #include "container.h"
 
-#include <sys/ioctl.h>
-
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -11,6 +9,7 @@
 #include "arguments.h"
 #include "memory.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/group.h"
 
 namespace {
@@ -19,7 +18,7 @@ namespace {
 Napi::Value ContainerVersion(const Napi::CallbackInfo& info) {
   const auto container = FdArgument(info, 0);
   if (!container) return info.Env().Undefined();
-  const int result = RetryOnSignal([&] { return ioctl(*container, uapi::kVfioGetApiVersion); });
+  const int result = Ioctl(*container, uapi::kVfioGetApiVersion);
   return Napi::Number::New(info.Env(), result);
 }
 
@@ -28,9 +27,7 @@ Napi::Value ContainerCheck(const Napi::CallbackInfo& info) {
   const auto container = FdArgument(info, 0);
   const auto extension = Uint32Argument(info, 1);
   if (!container || !extension) return info.Env().Undefined();
-  const unsigned long which = *extension;
-  const int result =
-      RetryOnSignal([&] { return ioctl(*container, uapi::kVfioCheckExtension, which); });
+  const int result = Ioctl(*container, uapi::kVfioCheckExtension, *extension);
   return Napi::Number::New(info.Env(), result);
 }
 
@@ -40,8 +37,7 @@ Call ContainerSetIommu(const Napi::CallbackInfo& info) {
   const auto type = Uint32Argument(info, 1);
   if (!container || !type) return {};
   return [container = std::move(*container), type = *type]() -> int64_t {
-    const unsigned long which = type;
-    return RetryOnSignal([&] { return ioctl(container.number(), uapi::kVfioSetIommu, which); });
+    return Ioctl(container.number(), uapi::kVfioSetIommu, type);
   };
 }
 
@@ -55,8 +51,7 @@ Napi::Value ContainerInfo(const Napi::CallbackInfo& info) {
   uapi::VfioIommuType1Info header = {};
   header.argsz = static_cast<uint32_t>(room->size_bytes());
   std::memcpy(room->data(), &header, sizeof(header));
-  const int result =
-      RetryOnSignal([&] { return ioctl(*container, uapi::kVfioIommuGetInfo, room->data()); });
+  const int result = Ioctl(*container, uapi::kVfioIommuGetInfo, room->data());
   return Napi::Number::New(info.Env(), result);
 }
 
@@ -90,8 +85,7 @@ Answer MapAt(const Place& place, uint64_t address, std::shared_ptr<Memory> memor
   arg.vaddr = address;
   arg.iova = place.iova;
   arg.size = place.length;
-  const int result =
-      RetryOnSignal([&] { return ioctl(place.container.number(), uapi::kVfioIommuMapDma, &arg); });
+  const int result = Ioctl(place.container.number(), uapi::kVfioIommuMapDma, &arg);
   if (result < 0) return result;
   maps.Add({0, arg.iova, place.length}, std::move(memory));
   return BigAnswer(arg.iova);
@@ -160,8 +154,7 @@ int UnmapContainer(int container, uint32_t flags, uint64_t iova, uint64_t length
   arg.flags = flags;
   arg.iova = iova;
   arg.size = length;
-  const int result =
-      RetryOnSignal([&] { return ioctl(container, uapi::kVfioIommuUnmapDma, &arg); });
+  const int result = Ioctl(container, uapi::kVfioIommuUnmapDma, &arg);
   *bytes = arg.size;
   return result;
 }
@@ -169,8 +162,7 @@ int UnmapContainer(int container, uint32_t flags, uint64_t iova, uint64_t length
 bool IsContainerEmpty(int container) {
   uapi::VfioIommuType1Info arg = {};
   arg.argsz = sizeof(arg);
-  const int result = RetryOnSignal([&] { return ioctl(container, uapi::kVfioIommuGetInfo, &arg); });
-  return result == -EINVAL;
+  return Ioctl(container, uapi::kVfioIommuGetInfo, &arg) == -EINVAL;
 }
 
 void ExportContainer(Napi::Env env, Napi::Object exports) {

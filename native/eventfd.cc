@@ -6,6 +6,7 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "system_call.h"
 
 namespace {
 

@@ -13,6 +13,7 @@
 #include "irq_owners.h"
 #include "irqs.h"
 #include "slow_call.h"
+#include "system_call.h"
 
 Fd::Fd(int fd) : Fd(fd, std::make_shared<OpenFile>()) {}
 

@@ -1,7 +1,6 @@
 #include "feature.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 
 #include <cstring>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "arguments.h"
 #include "room.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/feature.h"
 
 int DeviceFeature(int device, uint32_t flags, std::span<uint8_t> data) {
@@ -22,8 +22,7 @@ int DeviceFeature(int device, uint32_t flags, std::span<uint8_t> data) {
   auto* bytes = reinterpret_cast<uint8_t*>(arg.data());
   std::memcpy(bytes, &header, sizeof(header));
   if (!data.empty()) std::memcpy(bytes + sizeof(header), data.data(), data.size());
-  const int result =
-      RetryOnSignal([&] { return ioctl(device, uapi::kVfioDeviceFeature, arg.data()); });
+  const int result = Ioctl(device, uapi::kVfioDeviceFeature, arg.data());
   if (!data.empty()) std::memcpy(data.data(), bytes + sizeof(header), data.size());
   return result;
 }

@@ -1,7 +1,6 @@
 #include "gfx.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 
 #include <cstring>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "answers.h"
 #include "arguments.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/vfio.h"
 
 namespace {
@@ -24,8 +24,7 @@ Call QueryGfxPlane(const Napi::CallbackInfo& info) {
     arg.argsz = sizeof(arg);
     arg.flags = flags;
     arg.drm_plane_type = type;
-    const int result =
-        RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceQueryGfxPlane, &arg); });
+    const int result = Ioctl(device.number(), uapi::kVfioDeviceQueryGfxPlane, &arg);
     if (result < 0) return result;
     const Room<uint32_t> words(sizeof(arg) / sizeof(uint32_t));
     if (words) std::memcpy(words.data(), &arg, sizeof(arg));
@@ -40,8 +39,7 @@ Call GetGfxDmabuf(const Napi::CallbackInfo& info) {
   if (!device || !id) return {};
   return [device = std::move(*device), id = *id]() -> Answer {
     uint32_t arg = id;
-    const int fd =
-        RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceGetGfxDmabuf, &arg); });
+    const int fd = Ioctl(device.number(), uapi::kVfioDeviceGetGfxDmabuf, &arg);
     // No flag of this ioctl asks for it, and drivers do not do it by themselves.
     if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
     return FdAnswer(fd);

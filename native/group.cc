@@ -1,13 +1,12 @@
 #include "group.h"
 
-#include <sys/ioctl.h>
-
 #include <string>
 #include <utility>
 
 #include "answers.h"
 #include "arguments.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/group.h"
 
 namespace {
@@ -18,7 +17,7 @@ Napi::Value GroupStatus(const Napi::CallbackInfo& info) {
   if (!group) return info.Env().Undefined();
   uapi::VfioGroupStatus arg = {};
   arg.argsz = sizeof(arg);
-  const int result = RetryOnSignal([&] { return ioctl(*group, uapi::kVfioGroupGetStatus, &arg); });
+  const int result = Ioctl(*group, uapi::kVfioGroupGetStatus, &arg);
   return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.flags)));
 }
 
@@ -29,8 +28,7 @@ Call GroupSetContainer(const Napi::CallbackInfo& info) {
   if (!group || !container) return {};
   return [group = std::move(*group), container = std::move(*container)]() -> int64_t {
     int32_t number = container.number();
-    const int result =
-        RetryOnSignal([&] { return ioctl(group.number(), uapi::kVfioGroupSetContainer, &number); });
+    const int result = Ioctl(group.number(), uapi::kVfioGroupSetContainer, &number);
     if (result >= 0) group.file()->Hold(container.file());
     return result;
   };
@@ -43,8 +41,7 @@ Call GroupGetDevice(const Napi::CallbackInfo& info) {
   auto name = StringArgument(info, 1);
   if (!group || !name) return {};
   return [group = std::move(*group), name = std::move(*name)]() -> Answer {
-    const int fd = RetryOnSignal(
-        [&] { return ioctl(group.number(), uapi::kVfioGroupGetDeviceFd, name.c_str()); });
+    const int fd = Ioctl(group.number(), uapi::kVfioGroupGetDeviceFd, name.c_str());
     if (fd < 0) return fd;
     auto file = std::make_shared<OpenFile>();
     file->Hold(group.file());

@@ -1,7 +1,5 @@
 #include "hwpt.h"
 
-#include <sys/ioctl.h>
-
 #include <algorithm>
 
 #include "addon.h"
@@ -9,6 +7,7 @@
 #include "arguments.h"
 #include "room.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/iommufd.h"
 
 namespace {
@@ -30,8 +29,7 @@ Call HwptAlloc(const Napi::CallbackInfo& info) {
     arg.dev_id = device;
     arg.pt_id = parent;
     arg.fault_id = fault;
-    const int result =
-        RetryOnSignal([&] { return ioctl(iommufd.number(), uapi::kIommuHwptAlloc, &arg); });
+    const int result = Ioctl(iommufd.number(), uapi::kIommuHwptAlloc, &arg);
     return ValueOr(result, arg.out_hwpt_id);
   };
 }
@@ -49,7 +47,7 @@ Napi::Value GetHwInfo(const Napi::CallbackInfo& info) {
   arg.dev_id = *device;
   arg.data_len = static_cast<uint32_t>(data->size_bytes());
   arg.data_uptr = reinterpret_cast<uintptr_t>(data->data());
-  const int result = RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuGetHwInfo, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuGetHwInfo, &arg);
   out->data()[0] = arg.out_capabilities;
   out->data()[1] = arg.out_data_type;
   out->data()[2] = arg.out_max_pasid_log2;
@@ -67,8 +65,7 @@ Call HwptSetDirtyTracking(const Napi::CallbackInfo& info) {
     arg.size = sizeof(arg);
     arg.flags = flags;
     arg.hwpt_id = hwpt;
-    return RetryOnSignal(
-        [&] { return ioctl(iommufd.number(), uapi::kIommuHwptSetDirtyTracking, &arg); });
+    return Ioctl(iommufd.number(), uapi::kIommuHwptSetDirtyTracking, &arg);
   };
 }
 
@@ -100,8 +97,7 @@ Call HwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
     arg.length = length;
     arg.page_size = page;
     arg.data = reinterpret_cast<uintptr_t>(bitmap.data());
-    const int result = RetryOnSignal(
-        [&] { return ioctl(iommufd.number(), uapi::kIommuHwptGetDirtyBitmap, &arg); });
+    const int result = Ioctl(iommufd.number(), uapi::kIommuHwptGetDirtyBitmap, &arg);
     if (result < 0) return result;
     return LongsAnswer(bitmap);
   };
@@ -114,8 +110,7 @@ Napi::Value FaultQueueAlloc(const Napi::CallbackInfo& info) {
   if (!iommufd || !out) return info.Env().Undefined();
   uapi::IommuFaultAlloc arg = {};
   arg.size = sizeof(arg);
-  const int result =
-      RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuFaultQueueAlloc, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuFaultQueueAlloc, &arg);
   if (result < 0) return Napi::Number::New(info.Env(), result);
   out->data()[0] = arg.out_fault_id;
   FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;

@@ -1,7 +1,6 @@
 #include "ioas.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "arguments.h"
 #include "memory.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/iommufd.h"
 
 // Numbers of 64 bits are BigInts. What the kernel answers as one is a BigInt, so that it cannot be
@@ -59,8 +59,7 @@ Answer MapAt(const Place& place, uint64_t address, std::shared_ptr<Memory> memor
   arg.user_va = address;
   arg.length = place.length;
   arg.iova = place.iova;
-  const int result =
-      RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasMap, &arg); });
+  const int result = Ioctl(place.iommufd.number(), uapi::kIommuIoasMap, &arg);
   if (result >= 0) maps.Add({place.ioas, arg.iova, place.length}, std::move(memory));
   return BigOr(result, arg.iova);
 }
@@ -74,8 +73,7 @@ Answer MapFile(const Place& place, int fd, uint64_t offset) {
   arg.start = offset;
   arg.length = place.length;
   arg.iova = place.iova;
-  const int result =
-      RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasMapFile, &arg); });
+  const int result = Ioctl(place.iommufd.number(), uapi::kIommuIoasMapFile, &arg);
   return BigOr(result, arg.iova);
 }
 
@@ -188,8 +186,7 @@ Call IoasCopy(const Napi::CallbackInfo& info) {
     arg.length = place.length;
     arg.dst_iova = place.iova;
     arg.src_iova = source_iova;
-    const int result =
-        RetryOnSignal([&] { return ioctl(place.iommufd.number(), uapi::kIommuIoasCopy, &arg); });
+    const int result = Ioctl(place.iommufd.number(), uapi::kIommuIoasCopy, &arg);
     if (result >= 0) AddCopies(maps, before, maps.CopiesOf(from, place.ioas, 0), arg.dst_iova);
     return BigOr(result, arg.dst_iova);
   };
@@ -207,8 +204,7 @@ Napi::Value IoasIovaRanges(const Napi::CallbackInfo& info) {
   arg.ioas_id = *ioas;
   arg.num_iovas = static_cast<uint32_t>((room->size() - 1) / 2);
   arg.allowed_iovas = AddressOf(room->data() + 1);
-  const int result =
-      RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasIovaRanges, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuIoasIovaRanges, &arg);
   room->data()[0] = arg.out_iova_alignment;
   // EMSGSIZE says only that there are more.
   if (result < 0 && result != -EMSGSIZE) return Napi::Number::New(info.Env(), result);
@@ -226,8 +222,7 @@ Napi::Value IoasAllowIovas(const Napi::CallbackInfo& info) {
   arg.ioas_id = *ioas;
   arg.num_iovas = static_cast<uint32_t>(ranges->size() / 2);
   arg.allowed_iovas = AddressOf(ranges->data());
-  const int result =
-      RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasAllowIovas, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuIoasAllowIovas, &arg);
   return Napi::Number::New(info.Env(), result);
 }
 
@@ -246,7 +241,7 @@ Napi::Value IommuOption(const Napi::CallbackInfo& info) {
   arg.op = static_cast<uint16_t>(*operation);
   arg.object_id = *object;
   arg.val64 = *value;
-  const int result = RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuOption, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuOption, &arg);
   return BigOr(result, arg.val64).Value(info.Env());
 }
 
@@ -264,8 +259,7 @@ Napi::Value IoasPhysicalAddress(const Napi::CallbackInfo& info) {
   arg.ioas_id = *ioas;
   arg.iova = *iova;
   arg.length = *length;
-  const int result =
-      RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasNoiommuGetPa, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuIoasNoiommuGetPa, &arg);
   out->data()[0] = arg.length;
   return BigOr(result, arg.out_phys).Value(info.Env());
 }
@@ -277,8 +271,7 @@ Call IoasChangeProcess(const Napi::CallbackInfo& info) {
   return [iommufd = *iommufd]() -> int64_t {
     uapi::IommuIoasChangeProcess arg = {};
     arg.size = sizeof(arg);
-    return RetryOnSignal(
-        [&] { return ioctl(iommufd.number(), uapi::kIommuIoasChangeProcess, &arg); });
+    return Ioctl(iommufd.number(), uapi::kIommuIoasChangeProcess, &arg);
   };
 }
 
@@ -289,7 +282,7 @@ Napi::Value IommufdProbe(const Napi::CallbackInfo& info) {
   const auto request = Uint32Argument(info, 1);
   if (!iommufd || !request) return info.Env().Undefined();
   uint32_t size = sizeof(size);
-  const int result = RetryOnSignal([&] { return ioctl(*iommufd, *request, &size); });
+  const int result = Ioctl(*iommufd, *request, &size);
   return Napi::Number::New(info.Env(), result);
 }
 
@@ -301,7 +294,7 @@ int UnmapIoas(int iommufd, const MapExtent& range, uint64_t* bytes) {
   arg.ioas_id = range.ioas;
   arg.iova = range.iova;
   arg.length = range.length;
-  const int result = RetryOnSignal([&] { return ioctl(iommufd, uapi::kIommuIoasUnmap, &arg); });
+  const int result = Ioctl(iommufd, uapi::kIommuIoasUnmap, &arg);
   *bytes = arg.length;
   return result;
 }

@@ -1,11 +1,10 @@
 #include "ioeventfd.h"
 
-#include <sys/ioctl.h>
-
 #include <utility>
 
 #include "arguments.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/vfio.h"
 
 namespace {
@@ -26,7 +25,7 @@ Call Ioeventfd(const Napi::CallbackInfo& info) {
   return [device = std::move(*device), event = std::move(event), arg]() -> int64_t {
     uapi::VfioDeviceIoeventfd copy = arg;
     copy.fd = event ? event->number() : -1;
-    return RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceIoeventfd, &copy); });
+    return Ioctl(device.number(), uapi::kVfioDeviceIoeventfd, &copy);
   };
 }
 

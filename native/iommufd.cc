@@ -1,9 +1,8 @@
 #include "iommufd.h"
 
-#include <sys/ioctl.h>
-
 #include "arguments.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/iommufd.h"
 
 namespace {
@@ -14,7 +13,7 @@ Napi::Value IoasAlloc(const Napi::CallbackInfo& info) {
   if (!iommufd) return info.Env().Undefined();
   uapi::IommuIoasAlloc arg = {};
   arg.size = sizeof(arg);
-  const int result = RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuIoasAlloc, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuIoasAlloc, &arg);
   return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.out_ioas_id)));
 }
 
@@ -24,7 +23,7 @@ Napi::Value CompatIoas(const Napi::CallbackInfo& info) {
   if (!iommufd) return info.Env().Undefined();
   uapi::IommuVfioIoas arg = {};
   arg.size = sizeof(arg);  // IOMMU_VFIO_IOAS_GET is 0
-  const int result = RetryOnSignal([&] { return ioctl(*iommufd, uapi::kIommuVfioIoas, &arg); });
+  const int result = Ioctl(*iommufd, uapi::kIommuVfioIoas, &arg);
   return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.ioas_id)));
 }
 
@@ -40,8 +39,7 @@ Call Destroy(const Napi::CallbackInfo& info) {
     uapi::IommuDestroy arg = {};
     arg.size = sizeof(arg);
     arg.id = id;
-    const int result =
-        RetryOnSignal([&] { return ioctl(iommufd.number(), uapi::kIommuDestroy, &arg); });
+    const int result = Ioctl(iommufd.number(), uapi::kIommuDestroy, &arg);
     if (result >= 0) maps.Remove(within);
     return result;
   };

@@ -1,7 +1,5 @@
 #include "irqs.h"
 
-#include <sys/ioctl.h>
-
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -11,6 +9,7 @@
 #include "irq_owners.h"
 #include "room.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/vfio.h"
 
 namespace {
@@ -50,8 +49,7 @@ int SetIrqsIoctl(const Target& target, std::span<const std::byte> data) {
   header.argsz = static_cast<uint32_t>(arg.size());
   std::memcpy(arg.data(), &header, sizeof(header));
   if (!data.empty()) std::memcpy(arg.data() + sizeof(header), data.data(), data.size());
-  return RetryOnSignal(
-      [&] { return ioctl(target.device.number(), uapi::kVfioDeviceSetIrqs, arg.data()); });
+  return Ioctl(target.device.number(), uapi::kVfioDeviceSetIrqs, arg.data());
 }
 
 // The same, of a call after which the device signals others than before: only who has claimed the
@@ -134,7 +132,7 @@ int DisableIrqs(int device, uint32_t index) {
   all.argsz = sizeof(all);
   all.flags = uapi::kVfioIrqSetDataNone | uapi::kVfioIrqSetActionTrigger;
   all.index = index;
-  return RetryOnSignal([&] { return ioctl(device, uapi::kVfioDeviceSetIrqs, &all); });
+  return Ioctl(device, uapi::kVfioDeviceSetIrqs, &all);
 }
 
 void ExportIrqs(Napi::Env env, Napi::Object exports) {

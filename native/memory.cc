@@ -11,6 +11,7 @@
 #include "arguments.h"
 #include "external_buffer.h"
 #include "slow_call.h"
+#include "system_call.h"
 
 // Linux 5.14; older libraries lack the name.
 #ifndef MADV_POPULATE_WRITE

@@ -1,6 +1,5 @@
 #include "migration.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -10,6 +9,7 @@
 #include "arguments.h"
 #include "feature.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/feature.h"
 
 namespace {
@@ -38,8 +38,7 @@ Call PrecopyInfo(const Napi::CallbackInfo& info) {
   return [fd = std::move(*fd)]() -> Answer {
     uapi::VfioPrecopyInfo arg = {};
     arg.argsz = sizeof(arg);
-    const int result =
-        RetryOnSignal([&] { return ioctl(fd.number(), uapi::kVfioMigGetPrecopyInfo, &arg); });
+    const int result = Ioctl(fd.number(), uapi::kVfioMigGetPrecopyInfo, &arg);
     if (result < 0) return result;
     const Room<uint32_t> words(sizeof(arg) / sizeof(uint32_t));
     if (words) std::memcpy(words.data(), &arg, sizeof(arg));
@@ -55,8 +54,7 @@ Call ReadData(const Napi::CallbackInfo& info) {
   return [fd = std::move(*fd), length = *length]() -> Answer {
     Room<uint8_t> bytes(length);
     if (!bytes) return -ENOMEM;
-    const int result = RetryOnSignal(
-        [&] { return static_cast<int>(read(fd.number(), bytes.data(), bytes.size())); });
+    const int result = RetryOnSignal([&] { return read(fd.number(), bytes.data(), bytes.size()); });
     if (result < 0) return result;
     bytes.Shrink(static_cast<size_t>(result));
     return BytesAnswer(bytes);
@@ -70,8 +68,7 @@ Call WriteData(const Napi::CallbackInfo& info) {
   if (!fd || !data || data->size() > (size_t{1} << 30)) return {};
   return [fd = std::move(*fd), bytes = Room<uint8_t>(*data)]() -> int64_t {
     if (!bytes) return -ENOMEM;
-    return RetryOnSignal(
-        [&] { return static_cast<int>(write(fd.number(), bytes.data(), bytes.size())); });
+    return RetryOnSignal([&] { return write(fd.number(), bytes.data(), bytes.size()); });
   };
 }
 

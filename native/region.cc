@@ -9,6 +9,7 @@
 #include "mmio.h"
 #include "room.h"
 #include "slow_call.h"
+#include "system_call.h"
 
 static std::optional<int64_t> PositionOf(uint32_t high, uint32_t low, uint64_t offset) {
   const uint64_t start = (uint64_t{high} << 32) | low;
@@ -33,8 +34,8 @@ Napi::Value Pread(const Napi::CallbackInfo& info) {
   const auto position = PositionArgument(info, 1);
   const auto bytes = BytesArgument(info, 4);
   if (!device || !position || !bytes) return info.Env().Undefined();
-  const int result = RetryOnSignal(
-      [&] { return static_cast<int>(pread(*device, bytes->data(), bytes->size(), *position)); });
+  const int result =
+      RetryOnSignal([&] { return pread(*device, bytes->data(), bytes->size(), *position); });
   return Napi::Number::New(info.Env(), result);
 }
 
@@ -52,8 +53,7 @@ std::optional<Write> WriteArguments(const Napi::CallbackInfo& info) {
 }
 
 int Pwrite(int device, std::span<const uint8_t> bytes, int64_t position) {
-  return RetryOnSignal(
-      [&] { return static_cast<int>(pwrite(device, bytes.data(), bytes.size(), position)); });
+  return RetryOnSignal([&] { return pwrite(device, bytes.data(), bytes.size(), position); });
 }
 
 // pwriteSync(device, start high, start low, offset, bytes) -> so many were written
@@ -90,9 +90,8 @@ int32_t TransferWord(Addon& addon) {
   if (!position) return kRefused;
   T value = LittleEndian(static_cast<T>(mailbox.value));
   const int count = RetryOnSignal([&] {
-    const auto moved = write ? pwrite(device->number(), &value, sizeof(T), *position)
-                             : pread(device->number(), &value, sizeof(T), *position);
-    return static_cast<int>(moved);
+    return write ? pwrite(device->number(), &value, sizeof(T), *position)
+                 : pread(device->number(), &value, sizeof(T), *position);
   });
   if (count < 0) return count;
   if (count < static_cast<int>(sizeof(T))) return kShort + count;

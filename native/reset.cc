@@ -1,7 +1,5 @@
 #include "reset.h"
 
-#include <sys/ioctl.h>
-
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -11,6 +9,7 @@
 #include "answers.h"
 #include "arguments.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/vfio.h"
 
 namespace {
@@ -20,7 +19,7 @@ Call Reset(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
   if (!device) return {};
   return [device = std::move(*device)]() -> int64_t {
-    return RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceReset); });
+    return Ioctl(device.number(), uapi::kVfioDeviceReset);
   };
 }
 
@@ -43,8 +42,7 @@ Call HotReset(const Napi::CallbackInfo& info) {
     header.argsz = static_cast<uint32_t>(arg.size() * sizeof(int32_t));
     header.count = static_cast<uint32_t>(groups.size());
     std::memcpy(arg.data(), &header, sizeof(header));
-    return RetryOnSignal(
-        [&] { return ioctl(device.number(), uapi::kVfioDevicePciHotReset, arg.data()); });
+    return Ioctl(device.number(), uapi::kVfioDevicePciHotReset, arg.data());
   };
 }
 
@@ -63,8 +61,7 @@ Call HotResetInfo(const Napi::CallbackInfo& info) {
     Header header = {};
     header.argsz = static_cast<uint32_t>(words.size() * sizeof(uint32_t));
     std::memcpy(words.data(), &header, sizeof(header));
-    const int result = RetryOnSignal(
-        [&] { return ioctl(device.number(), uapi::kVfioDeviceGetPciHotResetInfo, words.data()); });
+    const int result = Ioctl(device.number(), uapi::kVfioDeviceGetPciHotResetInfo, words.data());
     if (result < 0) return result;
     return WordsAnswer(words);
   };

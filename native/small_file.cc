@@ -15,6 +15,7 @@
 #include "answers.h"
 #include "arguments.h"
 #include "slow_call.h"
+#include "system_call.h"
 
 namespace {
 
@@ -31,8 +32,7 @@ Content ReadText(int at, const char* path) {
   const int fd = RetryOnSignal([&] { return openat(at, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); });
   if (fd < 0) return fd;
   std::array<char, kMostBytes> text;
-  const int length =
-      RetryOnSignal([&] { return static_cast<int>(read(fd, text.data(), text.size())); });
+  const int length = RetryOnSignal([&] { return read(fd, text.data(), text.size()); });
   close(fd);
   if (length < 0) return length;
   std::string_view all(text.data(), static_cast<size_t>(length));
@@ -58,9 +58,8 @@ int AppendNames(int folder, std::vector<std::string>& names) {
   static_assert(sizeof(ino_t) == 8 && sizeof(off_t) == 8);
   alignas(dirent) std::array<char, kMostBytes> entries;
   for (;;) {
-    const int length = RetryOnSignal([&] {
-      return static_cast<int>(syscall(SYS_getdents64, folder, entries.data(), entries.size()));
-    });
+    const int length = RetryOnSignal(
+        [&] { return syscall(SYS_getdents64, folder, entries.data(), entries.size()); });
     if (length <= 0) return length;
     for (size_t at = 0; at < static_cast<size_t>(length);) {
       const auto* entry = reinterpret_cast<const dirent*>(&entries[at]);

@@ -13,6 +13,7 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "system_call.h"
 
 // Unix sockets whose messages keep their bounds and carry descriptors (SOCK_SEQPACKET, SCM_RIGHTS).
 // No call here blocks: -EAGAIN, and the environment's loop tells when it is worth trying again.
@@ -178,8 +179,8 @@ Napi::Value SocketSend(const Napi::CallbackInfo& info) {
     header->cmsg_len = CMSG_LEN(numbers->size_bytes());
     std::memcpy(CMSG_DATA(header), numbers->data(), numbers->size_bytes());
   }
-  const int result = RetryOnSignal(
-      [&] { return static_cast<int>(sendmsg(*fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)); });
+  const int result =
+      RetryOnSignal([&] { return sendmsg(*fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
   return NumberOf(info, result);
 }
 
@@ -226,8 +227,8 @@ Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   message.msg_iovlen = 1;
   message.msg_control = control.bytes.data();
   message.msg_controllen = kUnasked + CMSG_SPACE(*most * sizeof(int));
-  const int result = RetryOnSignal(
-      [&] { return static_cast<int>(recvmsg(*fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)); });
+  const int result =
+      RetryOnSignal([&] { return recvmsg(*fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); });
   if (result < 0) return NumberOf(info, result);
   std::array<int, kMostFds> numbers = {};
   const size_t count = FdsIn(message, numbers);

@@ -1,13 +1,12 @@
 #include "vfio_device.h"
 
-#include <sys/ioctl.h>
-
 #include <cstring>
 #include <utility>
 #include <vector>
 
 #include "arguments.h"
 #include "slow_call.h"
+#include "system_call.h"
 #include "uapi/vfio.h"
 
 namespace {
@@ -28,8 +27,7 @@ Call Bind(const Napi::CallbackInfo& info) {
       arg.flags = uapi::kVfioDeviceBindFlagToken;
       arg.token_uuid_ptr = reinterpret_cast<uintptr_t>(uuid.data());
     }
-    const int result =
-        RetryOnSignal([&] { return ioctl(device.number(), uapi::kVfioDeviceBindIommufd, &arg); });
+    const int result = Ioctl(device.number(), uapi::kVfioDeviceBindIommufd, &arg);
     if (result >= 0) device.file()->Hold(iommufd.file());
     return ValueOr(result, arg.out_devid);
   };
@@ -44,8 +42,7 @@ Call Attach(const Napi::CallbackInfo& info) {
     uapi::VfioDeviceAttachIommufdPt arg = {};
     arg.argsz = sizeof(arg);
     arg.pt_id = pt_id;
-    const int result = RetryOnSignal(
-        [&] { return ioctl(device.number(), uapi::kVfioDeviceAttachIommufdPt, &arg); });
+    const int result = Ioctl(device.number(), uapi::kVfioDeviceAttachIommufdPt, &arg);
     return ValueOr(result, arg.pt_id);
   };
 }
@@ -56,8 +53,7 @@ Call Detach(const Napi::CallbackInfo& info) {
   return [device = *device]() -> int64_t {
     uapi::VfioDeviceDetachIommufdPt arg = {};
     arg.argsz = sizeof(arg);
-    return RetryOnSignal(
-        [&] { return ioctl(device.number(), uapi::kVfioDeviceDetachIommufdPt, &arg); });
+    return Ioctl(device.number(), uapi::kVfioDeviceDetachIommufdPt, &arg);
   };
 }
 
@@ -67,7 +63,7 @@ template <typename Info>
 int GetInfo(int device, unsigned long request, Info header, std::span<uint32_t> room) {
   header.argsz = static_cast<uint32_t>(room.size_bytes());
   std::memcpy(room.data(), &header, sizeof(Info));
-  return RetryOnSignal([&] { return ioctl(device, request, room.data()); });
+  return Ioctl(device, request, room.data());
 }
 
 template <typename Info>

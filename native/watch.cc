@@ -9,6 +9,7 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "system_call.h"
 
 namespace {
 

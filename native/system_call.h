@@ -1,0 +1,32 @@
+#pragma once
+
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstdint>
+
+// One system call, made again when a signal interrupted it: the result, or -errno. What it says it
+// transferred is less than 2^31 bytes, because its caller asked for no more.
+template <typename SystemCall>
+int RetryOnSignal(SystemCall call) {
+  for (;;) {
+    const auto result = call();
+    if (result >= 0) return static_cast<int>(result);
+    if (errno != EINTR) return -errno;
+  }
+}
+
+// One ioctl with the address of its argument, or without one: the result, or -errno.
+inline int Ioctl(int fd, unsigned long request, const void* argument = nullptr) {
+  return RetryOnSignal([&] { return ioctl(fd, request, argument); });
+}
+
+// One ioctl whose argument is a number.
+inline int Ioctl(int fd, unsigned long request, unsigned long number) {
+  return RetryOnSignal([&] { return ioctl(fd, request, number); });
+}
+
+// What a system call that fills in an id answers: the id, or -errno.
+inline int64_t ValueOr(int result, uint32_t id) {
+  return result < 0 ? int64_t{result} : int64_t{id};
+}
