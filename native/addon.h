@@ -1,6 +1,13 @@
 #pragma once
 
+#include <napi.h>
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
 #include "fd.h"
+#include "handles.h"
 #include "mapping.h"
 #include "memory.h"
 #include "mmio.h"
@@ -12,10 +19,12 @@
 // between environments.
 struct Addon {
   // Before the descriptors, and so freed after them: an iommufd may have maps of it.
-  MemoryTable memories;
-  TallyTable tallies;
-  FdTable fds;
-  MappingTable mappings;
+  HandleTable<Memory> memories;
+  HandleTable<Tally> tallies;
+  HandleTable<Fd> fds;
+  HandleTable<Mapping> mappings;
+  // Mappings that could not be unmapped, by the handles that they had.
+  std::unordered_map<uint32_t, std::shared_ptr<Mapping>> not_unmapped;
   // The words that JavaScript writes into; nobody's until it has them.
   Mailbox no_mailbox = {};
   Mailbox* mailbox = &no_mailbox;
@@ -25,3 +34,5 @@ struct Addon {
   // Made by the first descriptor that is polled, and likewise.
   Polls* polls = nullptr;
 };
+
+inline Addon& AddonOf(Napi::Env env) { return *env.GetInstanceData<Addon>(); }

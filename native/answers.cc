@@ -30,7 +30,13 @@ Answer ArrayAnswer(napi_typedarray_type type, const Room<Element>& room) {
 
 }  // namespace
 
-Answer BigAnswer(uint64_t value) {
+Answer ValueOr(int result, uint32_t value) {
+  if (result < 0) return result;
+  return value;
+}
+
+Answer BigOr(int result, uint64_t value) {
+  if (result < 0) return result;
   return Answer([value](Napi::Env env) -> Napi::Value { return Napi::BigInt::New(env, value); });
 }
 
@@ -45,6 +51,6 @@ Answer FdAnswer(int fd) { return FdAnswer(fd, std::make_shared<OpenFile>()); }
 Answer FdAnswer(int fd, std::shared_ptr<OpenFile> file) {
   if (fd < 0) return fd;
   return Answer([fd = std::make_shared<Fd>(fd, std::move(file))](Napi::Env env) -> Napi::Value {
-    return Napi::Number::New(env, env.GetInstanceData<Addon>()->fds.Add(fd));
+    return Napi::Number::New(env, AddonOf(env).fds.Add(fd));
   });
 }

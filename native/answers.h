@@ -1,13 +1,37 @@
 #pragma once
 
+#include <napi.h>
+
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "fd.h"
 #include "room.h"
-#include "slow_call.h"
 
-// What a slow call answers where a number does not say it.
+// What a call answers: a number, which is -errno where it failed; or, where a number does not say
+// it, what makes the value.
+class Answer {
+ public:
+  // Runs on the JavaScript thread, or is dropped there unused: it holds plain data and no lease.
+  using MakeValue = std::function<Napi::Value(Napi::Env env)>;
+
+  Answer(double number = 0) : number_(number) {}
+  Answer(MakeValue make) : make_(std::move(make)) {}
+
+  // Undefined where Node-API makes no value, as while the environment ends; what it threw is
+  // pending then.
+  Napi::Value Value(Napi::Env env) const {
+    napi_value value = make_ ? make_(env) : Napi::Number::New(env, number_);
+    if (value == nullptr) napi_get_undefined(env, &value);
+    return Napi::Value(env, value);
+  }
+
+ private:
+  double number_ = 0;
+  MakeValue make_;
+};
 
 // An Array of what `make` answers for each index; empty where Node-API failed.
 template <typename Make>
@@ -18,8 +42,10 @@ Napi::Value ArrayFrom(Napi::Env env, size_t size, const Make& make) {
   return array;
 }
 
-// BigInt: what the kernel answers as 64 bits cannot be taken for -errno then.
-Answer BigAnswer(uint64_t value);
+// What a system call that fills in a number answers: that number, or -errno.
+Answer ValueOr(int result, uint32_t value);
+// The same as a BigInt: what the kernel answers as 64 bits cannot be taken for -errno then.
+Answer BigOr(int result, uint64_t value);
 // Uint8Array
 Answer BytesAnswer(Room<uint8_t> bytes);
 // Uint32Array

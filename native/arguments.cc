@@ -68,19 +68,15 @@ std::optional<std::vector<std::string>> StringsArgument(const Napi::CallbackInfo
   return strings;
 }
 
-static std::shared_ptr<Fd> FindFd(const Napi::CallbackInfo& info, size_t index) {
-  const auto handle = Uint32Argument(info, index);
-  return handle ? info.Env().GetInstanceData<Addon>()->fds.Find(*handle) : nullptr;
-}
-
 std::optional<int> FdArgument(const Napi::CallbackInfo& info, size_t index) {
-  const std::shared_ptr<Fd> fd = FindFd(info, index);
-  if (!fd) return std::nullopt;
+  const auto handle = Uint32Argument(info, index);
+  const Fd* fd = handle ? AddonOf(info.Env()).fds.Find(*handle) : nullptr;
+  if (fd == nullptr) return std::nullopt;
   return fd->number();
 }
 
 std::optional<FdLease> LeaseArgument(const Napi::CallbackInfo& info, size_t index) {
-  std::shared_ptr<Fd> fd = FindFd(info, index);
+  std::shared_ptr<Fd> fd = NamedArgument(info, index, AddonOf(info.Env()).fds);
   if (!fd) return std::nullopt;
   return FdLease(std::move(fd));
 }

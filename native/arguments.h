@@ -2,12 +2,14 @@
 
 #include <napi.h>
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "fd.h"
+#include "handles.h"
 
 // Arguments as JavaScript gave them, checked. Nothing means refused: the native function then makes
 // no system call and returns undefined, and TypeScript, which checks first, reports the mistake.
@@ -22,6 +24,14 @@ std::optional<std::string> StringArgument(const Napi::CallbackInfo& info, size_t
 // Refuses an array with any other element than such strings.
 std::optional<std::vector<std::string>> StringsArgument(const Napi::CallbackInfo& info,
                                                         size_t index);
+// What a handle names in a table; null when refused.
+template <typename Named>
+std::shared_ptr<Named> NamedArgument(const Napi::CallbackInfo& info, size_t index,
+                                     const HandleTable<Named>& table) {
+  const auto handle = Uint32Argument(info, index);
+  return handle ? table.Share(*handle) : nullptr;
+}
+
 // The descriptor that a handle names: its number, for a call made here and now.
 std::optional<int> FdArgument(const Napi::CallbackInfo& info, size_t index);
 // The same, for a call made later on another thread.

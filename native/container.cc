@@ -7,28 +7,26 @@
 
 #include "answers.h"
 #include "arguments.h"
+#include "export.h"
 #include "memory.h"
-#include "slow_call.h"
 #include "system_call.h"
 #include "uapi/group.h"
 
 namespace {
 
 // containerVersion(container) -> VFIO_API_VERSION
-Napi::Value ContainerVersion(const Napi::CallbackInfo& info) {
+std::optional<Answer> ContainerVersion(const Napi::CallbackInfo& info) {
   const auto container = FdArgument(info, 0);
-  if (!container) return info.Env().Undefined();
-  const int result = Ioctl(*container, uapi::kVfioGetApiVersion);
-  return Napi::Number::New(info.Env(), result);
+  if (!container) return {};
+  return Ioctl(*container, uapi::kVfioGetApiVersion);
 }
 
 // containerCheck(container, extension) -> above 0 where it has it
-Napi::Value ContainerCheck(const Napi::CallbackInfo& info) {
+std::optional<Answer> ContainerCheck(const Napi::CallbackInfo& info) {
   const auto container = FdArgument(info, 0);
   const auto extension = Uint32Argument(info, 1);
-  if (!container || !extension) return info.Env().Undefined();
-  const int result = Ioctl(*container, uapi::kVfioCheckExtension, *extension);
-  return Napi::Number::New(info.Env(), result);
+  if (!container || !extension) return {};
+  return Ioctl(*container, uapi::kVfioCheckExtension, *extension);
 }
 
 // containerSetIommu(container, type): slow, since it gives the groups their page tables
@@ -36,23 +34,22 @@ Call ContainerSetIommu(const Napi::CallbackInfo& info) {
   auto container = LeaseArgument(info, 0);
   const auto type = Uint32Argument(info, 1);
   if (!container || !type) return {};
-  return [container = std::move(*container), type = *type]() -> int64_t {
+  return [container = std::move(*container), type = *type]() -> Answer {
     return Ioctl(container.number(), uapi::kVfioSetIommu, type);
   };
 }
 
 // containerInfo(container, room): fills the room with struct vfio_iommu_type1_info and the
 // capabilities that fit
-Napi::Value ContainerInfo(const Napi::CallbackInfo& info) {
+std::optional<Answer> ContainerInfo(const Napi::CallbackInfo& info) {
   constexpr size_t kWords = sizeof(uapi::VfioIommuType1Info) / sizeof(uint32_t);
   const auto container = FdArgument(info, 0);
   const auto room = Uint32ArrayArgument(info, 1, kWords);
-  if (!container || !room) return info.Env().Undefined();
+  if (!container || !room) return {};
   uapi::VfioIommuType1Info header = {};
   header.argsz = static_cast<uint32_t>(room->size_bytes());
   std::memcpy(room->data(), &header, sizeof(header));
-  const int result = Ioctl(*container, uapi::kVfioIommuGetInfo, room->data());
-  return Napi::Number::New(info.Env(), result);
+  return Ioctl(*container, uapi::kVfioIommuGetInfo, room->data());
 }
 
 // Where a mapping goes: (container, flags, …, length, iova)
@@ -86,9 +83,8 @@ Answer MapAt(const Place& place, uint64_t address, std::shared_ptr<Memory> memor
   arg.iova = place.iova;
   arg.size = place.length;
   const int result = Ioctl(place.container.number(), uapi::kVfioIommuMapDma, &arg);
-  if (result < 0) return result;
-  maps.Add({0, arg.iova, place.length}, std::move(memory));
-  return BigAnswer(arg.iova);
+  if (result >= 0) maps.Add({0, arg.iova, place.length}, std::move(memory));
+  return BigOr(result, arg.iova);
 }
 
 // containerMap(container, flags, address, length, iova) -> iova
@@ -141,8 +137,7 @@ Call ContainerUnmap(const Napi::CallbackInfo& info) {
     uint64_t bytes = 0;
     const int result = UnmapContainer(container.number(), flags, iova, length, &bytes);
     RemoveUnmapped(maps, within, range, result, bytes);
-    if (result < 0) return result;
-    return BigAnswer(bytes);
+    return BigOr(result, bytes);
   };
 }
 
@@ -166,9 +161,9 @@ bool IsContainerEmpty(int container) {
 }
 
 void ExportContainer(Napi::Env env, Napi::Object exports) {
-  exports["containerVersion"] = Napi::Function::New(env, ContainerVersion, "containerVersion");
-  exports["containerCheck"] = Napi::Function::New(env, ContainerCheck, "containerCheck");
-  exports["containerInfo"] = Napi::Function::New(env, ContainerInfo, "containerInfo");
+  ExportShortCall<ContainerVersion>(env, exports, "containerVersion");
+  ExportShortCall<ContainerCheck>(env, exports, "containerCheck");
+  ExportShortCall<ContainerInfo>(env, exports, "containerInfo");
   ExportSlowCall<ContainerSetIommu>(env, exports, "containerSetIommu");
   ExportSlowCall<ContainerMap>(env, exports, "containerMap");
   ExportSlowCall<ContainerMapMemory>(env, exports, "containerMapMemory");

@@ -7,8 +7,8 @@
 
 #include "answers.h"
 #include "arguments.h"
+#include "export.h"
 #include "room.h"
-#include "slow_call.h"
 #include "system_call.h"
 #include "uapi/feature.h"
 
@@ -48,7 +48,7 @@ Call LowPowerWakeup(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
   auto event = LeaseArgument(info, 1);
   if (!device || !event) return {};
-  return [device = std::move(*device), event = std::move(*event)]() -> int64_t {
+  return [device = std::move(*device), event = std::move(*event)]() -> Answer {
     uapi::VfioDeviceLowPowerEntryWithWakeup data = {};
     data.wakeup_eventfd = event.number();
     const uint32_t flags =
@@ -64,7 +64,7 @@ Call DmaLoggingStart(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
   const auto longs = BigUint64ArrayArgument(info, 1, 3);
   if (!device || !longs || longs->size() % 2 == 0) return {};
-  return [device = std::move(*device), numbers = Room<uint64_t>(*longs)]() -> int64_t {
+  return [device = std::move(*device), numbers = Room<uint64_t>(*longs)]() -> Answer {
     if (!numbers) return -ENOMEM;
     uapi::VfioDeviceFeatureDmaLoggingControl data = {};
     data.page_size = *numbers.data();
@@ -72,7 +72,7 @@ Call DmaLoggingStart(const Napi::CallbackInfo& info) {
     data.ranges = reinterpret_cast<uintptr_t>(numbers.data() + 1);
     const uint32_t flags = uapi::kVfioDeviceFeatureSet | uapi::kVfioDeviceFeatureDmaLoggingStart;
     const int result = DeviceFeature(device.number(), flags, &data);
-    return result < 0 ? int64_t{result} : static_cast<int64_t>(data.page_size);
+    return result < 0 ? result : static_cast<double>(data.page_size);
   };
 }
 

@@ -17,7 +17,7 @@
 
 #include "answers.h"
 #include "arguments.h"
-#include "slow_call.h"
+#include "export.h"
 
 namespace {
 
@@ -96,7 +96,7 @@ Call FindEntries(const Napi::CallbackInfo& info) {
     std::vector<Found> found;
     found.reserve(folders.size());
     for (const std::string& folder : folders) found.push_back(FindIn(folder, wanted));
-    return Answer::MakeValue([found = std::move(found)](Napi::Env env) -> Napi::Value {
+    return Answer([found = std::move(found)](Napi::Env env) -> Napi::Value {
       return ArrayFrom(env, found.size(), [&](uint32_t at) { return ValueOf(env, found[at]); });
     });
   };

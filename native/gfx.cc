@@ -7,7 +7,7 @@
 
 #include "answers.h"
 #include "arguments.h"
-#include "slow_call.h"
+#include "export.h"
 #include "system_call.h"
 #include "uapi/vfio.h"
 

@@ -5,20 +5,20 @@
 
 #include "answers.h"
 #include "arguments.h"
-#include "slow_call.h"
+#include "export.h"
 #include "system_call.h"
 #include "uapi/group.h"
 
 namespace {
 
 // groupStatus(group) -> flags
-Napi::Value GroupStatus(const Napi::CallbackInfo& info) {
+std::optional<Answer> GroupStatus(const Napi::CallbackInfo& info) {
   const auto group = FdArgument(info, 0);
-  if (!group) return info.Env().Undefined();
+  if (!group) return {};
   uapi::VfioGroupStatus arg = {};
   arg.argsz = sizeof(arg);
   const int result = Ioctl(*group, uapi::kVfioGroupGetStatus, &arg);
-  return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.flags)));
+  return ValueOr(result, arg.flags);
 }
 
 // groupSetContainer(group, container or iommufd): slow, since the container's IOMMU takes the group
@@ -26,7 +26,7 @@ Call GroupSetContainer(const Napi::CallbackInfo& info) {
   auto group = LeaseArgument(info, 0);
   auto container = LeaseArgument(info, 1);
   if (!group || !container) return {};
-  return [group = std::move(*group), container = std::move(*container)]() -> int64_t {
+  return [group = std::move(*group), container = std::move(*container)]() -> Answer {
     int32_t number = container.number();
     const int result = Ioctl(group.number(), uapi::kVfioGroupSetContainer, &number);
     if (result >= 0) group.file()->Hold(container.file());
@@ -52,7 +52,7 @@ Call GroupGetDevice(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void ExportGroup(Napi::Env env, Napi::Object exports) {
-  exports["groupStatus"] = Napi::Function::New(env, GroupStatus, "groupStatus");
+  ExportShortCall<GroupStatus>(env, exports, "groupStatus");
   ExportSlowCall<GroupSetContainer>(env, exports, "groupSetContainer");
   ExportSlowCall<GroupGetDevice>(env, exports, "groupGetDevice");
 }

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
-#include "addon.h"
 #include "answers.h"
 #include "arguments.h"
+#include "export.h"
 #include "room.h"
-#include "slow_call.h"
 #include "system_call.h"
 #include "uapi/iommufd.h"
 
@@ -22,7 +21,7 @@ Call HwptAlloc(const Napi::CallbackInfo& info) {
   const auto fault = Uint32Argument(info, 4);
   if (!iommufd || !device || !parent || !flags || !fault) return {};
   return [iommufd = *iommufd, device = *device, parent = *parent, flags = *flags,
-          fault = *fault]() -> int64_t {
+          fault = *fault]() -> Answer {
     uapi::IommuHwptAlloc arg = {};
     arg.size = sizeof(arg);
     arg.flags = flags;
@@ -36,12 +35,12 @@ Call HwptAlloc(const Napi::CallbackInfo& info) {
 
 // getHwInfo(iommufd, device id, out [capabilities, type, log2 of PASIDs], data of the type)
 // -> the bytes of that data that the kernel has
-Napi::Value GetHwInfo(const Napi::CallbackInfo& info) {
+std::optional<Answer> GetHwInfo(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
   const auto device = Uint32Argument(info, 1);
   const auto out = BigUint64ArrayArgument(info, 2, 3);
   const auto data = BigUint64ArrayArgument(info, 3, 0);
-  if (!iommufd || !device || !out || !data) return info.Env().Undefined();
+  if (!iommufd || !device || !out || !data) return {};
   uapi::IommuHwInfo arg = {};
   arg.size = sizeof(arg);
   arg.dev_id = *device;
@@ -51,7 +50,7 @@ Napi::Value GetHwInfo(const Napi::CallbackInfo& info) {
   out->data()[0] = arg.out_capabilities;
   out->data()[1] = arg.out_data_type;
   out->data()[2] = arg.out_max_pasid_log2;
-  return Napi::Number::New(info.Env(), static_cast<double>(ValueOr(result, arg.data_len)));
+  return ValueOr(result, arg.data_len);
 }
 
 // hwptSetDirtyTracking(iommufd, hwpt, flags): slow, since it walks the page table
@@ -60,7 +59,7 @@ Call HwptSetDirtyTracking(const Napi::CallbackInfo& info) {
   const auto hwpt = Uint32Argument(info, 1);
   const auto flags = Uint32Argument(info, 2);
   if (!iommufd || !hwpt || !flags) return {};
-  return [iommufd = *iommufd, hwpt = *hwpt, flags = *flags]() -> int64_t {
+  return [iommufd = *iommufd, hwpt = *hwpt, flags = *flags]() -> Answer {
     uapi::IommuHwptSetDirtyTracking arg = {};
     arg.size = sizeof(arg);
     arg.flags = flags;
@@ -104,17 +103,16 @@ Call HwptGetDirtyBitmap(const Napi::CallbackInfo& info) {
 }
 
 // faultQueueAlloc(iommufd, out [id]) -> handle of the queue's descriptor
-Napi::Value FaultQueueAlloc(const Napi::CallbackInfo& info) {
+std::optional<Answer> FaultQueueAlloc(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
   const auto out = Uint32ArrayArgument(info, 1, 1);
-  if (!iommufd || !out) return info.Env().Undefined();
+  if (!iommufd || !out) return {};
   uapi::IommuFaultAlloc arg = {};
   arg.size = sizeof(arg);
   const int result = Ioctl(*iommufd, uapi::kIommuFaultQueueAlloc, &arg);
-  if (result < 0) return Napi::Number::New(info.Env(), result);
+  if (result < 0) return result;
   out->data()[0] = arg.out_fault_id;
-  FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
-  return Napi::Number::New(info.Env(), fds.Add(static_cast<int>(arg.out_fault_fd)));
+  return FdAnswer(static_cast<int>(arg.out_fault_fd));
 }
 
 }  // namespace
@@ -123,6 +121,6 @@ void ExportHwpt(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<HwptAlloc>(env, exports, "hwptAlloc");
   ExportSlowCall<HwptSetDirtyTracking>(env, exports, "hwptSetDirtyTracking");
   ExportSlowCall<HwptGetDirtyBitmap>(env, exports, "hwptGetDirtyBitmap");
-  exports["getHwInfo"] = Napi::Function::New(env, GetHwInfo, "getHwInfo");
-  exports["faultQueueAlloc"] = Napi::Function::New(env, FaultQueueAlloc, "faultQueueAlloc");
+  ExportShortCall<GetHwInfo>(env, exports, "getHwInfo");
+  ExportShortCall<FaultQueueAlloc>(env, exports, "faultQueueAlloc");
 }

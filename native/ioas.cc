@@ -1,8 +1,5 @@
 #include "ioas.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -10,8 +7,8 @@
 
 #include "answers.h"
 #include "arguments.h"
+#include "export.h"
 #include "memory.h"
-#include "slow_call.h"
 #include "system_call.h"
 #include "uapi/iommufd.h"
 
@@ -19,11 +16,6 @@
 // taken for -errno.
 
 namespace {
-
-Answer BigOr(int result, uint64_t value) {
-  if (result < 0) return result;
-  return BigAnswer(value);
-}
 
 uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
 
@@ -124,11 +116,10 @@ Call IoasMapFile(const Napi::CallbackInfo& info) {
   const auto place = PlaceArguments(info, 5);
   if (!number || !offset || !place) return {};
   // A copy, since its owner may close the number while the call is on its way.
-  const int copy = fcntl(static_cast<int>(*number), F_DUPFD_CLOEXEC, 0);
-  const int error = copy < 0 ? -errno : 0;
-  auto fd = std::make_shared<Fd>(copy);
-  return [place = *place, fd = std::move(fd), error, offset = *offset]() -> Answer {
-    return error != 0 ? error : MapFile(place, fd->number(), offset);
+  const int copy = Duplicate(static_cast<int>(*number));
+  if (copy < 0) return [copy] { return copy; };
+  return [place = *place, fd = std::make_shared<Fd>(copy), offset = *offset] {
+    return MapFile(place, fd->number(), offset);
   };
 }
 
@@ -194,11 +185,11 @@ Call IoasCopy(const Napi::CallbackInfo& info) {
 
 // ioasIovaRanges(iommufd, ioas, room [alignment, start, last, start, last …]) -> how many ranges
 // there are, which may be more than the room holds; it holds the first then
-Napi::Value IoasIovaRanges(const Napi::CallbackInfo& info) {
+std::optional<Answer> IoasIovaRanges(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
   const auto ioas = Uint32Argument(info, 1);
   const auto room = BigUint64ArrayArgument(info, 2, 1);
-  if (!iommufd || !ioas || !room) return info.Env().Undefined();
+  if (!iommufd || !ioas || !room) return {};
   uapi::IommuIoasIovaRanges arg = {};
   arg.size = sizeof(arg);
   arg.ioas_id = *ioas;
@@ -207,34 +198,33 @@ Napi::Value IoasIovaRanges(const Napi::CallbackInfo& info) {
   const int result = Ioctl(*iommufd, uapi::kIommuIoasIovaRanges, &arg);
   room->data()[0] = arg.out_iova_alignment;
   // EMSGSIZE says only that there are more.
-  if (result < 0 && result != -EMSGSIZE) return Napi::Number::New(info.Env(), result);
-  return Napi::Number::New(info.Env(), arg.num_iovas);
+  if (result < 0 && result != -EMSGSIZE) return result;
+  return arg.num_iovas;
 }
 
 // ioasAllowIovas(iommufd, ioas, ranges [start, last, start, last …])
-Napi::Value IoasAllowIovas(const Napi::CallbackInfo& info) {
+std::optional<Answer> IoasAllowIovas(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
   const auto ioas = Uint32Argument(info, 1);
   const auto ranges = BigUint64ArrayArgument(info, 2, 0);
-  if (!iommufd || !ioas || !ranges || ranges->size() % 2 != 0) return info.Env().Undefined();
+  if (!iommufd || !ioas || !ranges || ranges->size() % 2 != 0) return {};
   uapi::IommuIoasAllowIovas arg = {};
   arg.size = sizeof(arg);
   arg.ioas_id = *ioas;
   arg.num_iovas = static_cast<uint32_t>(ranges->size() / 2);
   arg.allowed_iovas = AddressOf(ranges->data());
-  const int result = Ioctl(*iommufd, uapi::kIommuIoasAllowIovas, &arg);
-  return Napi::Number::New(info.Env(), result);
+  return Ioctl(*iommufd, uapi::kIommuIoasAllowIovas, &arg);
 }
 
 // iommuOption(iommufd, option, operation, object, value) -> the option's value
-Napi::Value IommuOption(const Napi::CallbackInfo& info) {
+std::optional<Answer> IommuOption(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
   const auto option = Uint32Argument(info, 1);
   const auto operation = Uint32Argument(info, 2);
   const auto object = Uint32Argument(info, 3);
   const auto value = Uint64Argument(info, 4);
-  if (!iommufd || !option || !operation || !object || !value) return info.Env().Undefined();
-  if (*operation > UINT16_MAX) return info.Env().Undefined();
+  if (!iommufd || !option || !operation || !object || !value) return {};
+  if (*operation > UINT16_MAX) return {};
   uapi::IommuOption arg = {};
   arg.size = sizeof(arg);
   arg.option_id = *option;
@@ -242,18 +232,18 @@ Napi::Value IommuOption(const Napi::CallbackInfo& info) {
   arg.object_id = *object;
   arg.val64 = *value;
   const int result = Ioctl(*iommufd, uapi::kIommuOption, &arg);
-  return BigOr(result, arg.val64).Value(info.Env());
+  return BigOr(result, arg.val64);
 }
 
 // ioasPhysicalAddress(iommufd, ioas, iova, length, out [contiguous bytes]) -> the address; of an
 // address space whose devices have no IOMMU
-Napi::Value IoasPhysicalAddress(const Napi::CallbackInfo& info) {
+std::optional<Answer> IoasPhysicalAddress(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
   const auto ioas = Uint32Argument(info, 1);
   const auto iova = Uint64Argument(info, 2);
   const auto length = Uint64Argument(info, 3);
   const auto out = BigUint64ArrayArgument(info, 4, 1);
-  if (!iommufd || !ioas || !iova || !length || !out) return info.Env().Undefined();
+  if (!iommufd || !ioas || !iova || !length || !out) return {};
   uapi::IommuIoasNoiommuGetPa arg = {};
   arg.size = sizeof(arg);
   arg.ioas_id = *ioas;
@@ -261,14 +251,14 @@ Napi::Value IoasPhysicalAddress(const Napi::CallbackInfo& info) {
   arg.length = *length;
   const int result = Ioctl(*iommufd, uapi::kIommuIoasNoiommuGetPa, &arg);
   out->data()[0] = arg.length;
-  return BigOr(result, arg.out_phys).Value(info.Env());
+  return BigOr(result, arg.out_phys);
 }
 
 // ioasChangeProcess(iommufd): slow, since it waits for the maps that are being made
 Call IoasChangeProcess(const Napi::CallbackInfo& info) {
   const auto iommufd = LeaseArgument(info, 0);
   if (!iommufd) return {};
-  return [iommufd = *iommufd]() -> int64_t {
+  return [iommufd = *iommufd]() -> Answer {
     uapi::IommuIoasChangeProcess arg = {};
     arg.size = sizeof(arg);
     return Ioctl(iommufd.number(), uapi::kIommuIoasChangeProcess, &arg);
@@ -277,13 +267,12 @@ Call IoasChangeProcess(const Napi::CallbackInfo& info) {
 
 // iommufdProbe(iommufd, request) -> -EINVAL where the kernel knows the request, -ENOTTY where not:
 // a struct of its size field alone is too short for every one, which is looked at first
-Napi::Value IommufdProbe(const Napi::CallbackInfo& info) {
+std::optional<Answer> IommufdProbe(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
   const auto request = Uint32Argument(info, 1);
-  if (!iommufd || !request) return info.Env().Undefined();
+  if (!iommufd || !request) return {};
   uint32_t size = sizeof(size);
-  const int result = Ioctl(*iommufd, *request, &size);
-  return Napi::Number::New(info.Env(), result);
+  return Ioctl(*iommufd, *request, &size);
 }
 
 }  // namespace
@@ -307,10 +296,9 @@ void ExportIoas(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<IoasUnmap>(env, exports, "ioasUnmap");
   ExportSlowCall<IoasCopy>(env, exports, "ioasCopy");
   ExportSlowCall<IoasChangeProcess>(env, exports, "ioasChangeProcess");
-  exports["ioasIovaRanges"] = Napi::Function::New(env, IoasIovaRanges, "ioasIovaRanges");
-  exports["ioasAllowIovas"] = Napi::Function::New(env, IoasAllowIovas, "ioasAllowIovas");
-  exports["ioasPhysicalAddress"] =
-      Napi::Function::New(env, IoasPhysicalAddress, "ioasPhysicalAddress");
-  exports["iommuOption"] = Napi::Function::New(env, IommuOption, "iommuOption");
-  exports["iommufdProbe"] = Napi::Function::New(env, IommufdProbe, "iommufdProbe");
+  ExportShortCall<IoasIovaRanges>(env, exports, "ioasIovaRanges");
+  ExportShortCall<IoasAllowIovas>(env, exports, "ioasAllowIovas");
+  ExportShortCall<IoasPhysicalAddress>(env, exports, "ioasPhysicalAddress");
+  ExportShortCall<IommuOption>(env, exports, "iommuOption");
+  ExportShortCall<IommufdProbe>(env, exports, "iommufdProbe");
 }

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "arguments.h"
-#include "slow_call.h"
+#include "export.h"
 #include "system_call.h"
 #include "uapi/vfio.h"
 
@@ -22,7 +22,7 @@ Call Ioeventfd(const Napi::CallbackInfo& info) {
   arg.flags = *width;  // VFIO_DEVICE_IOEVENTFD_8 … _64 are 1, 2, 4 and 8
   arg.offset = longs->data()[0];
   arg.data = longs->data()[1];
-  return [device = std::move(*device), event = std::move(event), arg]() -> int64_t {
+  return [device = std::move(*device), event = std::move(event), arg]() -> Answer {
     uapi::VfioDeviceIoeventfd copy = arg;
     copy.fd = event ? event->number() : -1;
     return Ioctl(device.number(), uapi::kVfioDeviceIoeventfd, &copy);

@@ -8,16 +8,32 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "export.h"
+
+namespace {
+
+// Those of all devices.
+struct Known {
+  std::mutex mutex;
+  std::unordered_map<std::string, std::weak_ptr<IrqOwners>> owners;
+};
+
+// Never destroyed: when the process ends, threads may still be at work.
+Known& TheKnown() {
+  static auto* known = new Known;
+  return *known;
+}
+
+}  // namespace
 
 std::shared_ptr<IrqOwners> IrqOwners::Of(const std::string& device) {
-  static std::mutex mutex;
-  static std::unordered_map<std::string, std::weak_ptr<IrqOwners>> all;
-  const std::lock_guard lock(mutex);
-  std::erase_if(all, [](const auto& each) { return each.second.expired(); });
-  std::shared_ptr<IrqOwners> owners = all[device].lock();
+  Known& known = TheKnown();
+  const std::lock_guard lock(known.mutex);
+  std::erase_if(known.owners, [](const auto& each) { return each.second.expired(); });
+  std::shared_ptr<IrqOwners> owners = known.owners[device].lock();
   if (!owners) {
     owners = std::make_shared<IrqOwners>();
-    all[device] = owners;
+    known.owners[device] = owners;
   }
   return owners;
 }
@@ -110,59 +126,53 @@ struct Asked {
 
 // (device, index), of a device that has joined
 std::optional<Asked> AskedOf(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
+  std::shared_ptr<Fd> fd = NamedArgument(info, 0, AddonOf(info.Env()).fds);
   const auto index = Uint32Argument(info, 1);
-  if (!handle || !index) return std::nullopt;
-  std::shared_ptr<Fd> fd = info.Env().GetInstanceData<Addon>()->fds.Find(*handle);
-  if (!fd || !fd->irq_owners()) return std::nullopt;
+  if (!fd || !index || !fd->irq_owners()) return std::nullopt;
   return Asked{std::move(fd), *index};
 }
 
 // irqsJoin(device, name, eventfd or 0): `name` is the same for all descriptors of one device.
 // Again: another eventfd.
-Napi::Value IrqsJoin(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
+std::optional<Answer> IrqsJoin(const Napi::CallbackInfo& info) {
+  const HandleTable<Fd>& fds = AddonOf(info.Env()).fds;
+  const std::shared_ptr<Fd> fd = NamedArgument(info, 0, fds);
   const auto name = StringArgument(info, 1);
   const auto told_handle = Uint32Argument(info, 2);
-  if (!handle || !name || !told_handle) return info.Env().Undefined();
-  const FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
-  const std::shared_ptr<Fd> fd = fds.Find(*handle);
-  std::shared_ptr<Fd> told = *told_handle == 0 ? nullptr : fds.Find(*told_handle);
-  if (!fd || (*told_handle != 0 && !told)) return info.Env().Undefined();
+  std::shared_ptr<Fd> told = NamedArgument(info, 2, fds);
+  if (!fd || !name || !told_handle || (*told_handle != 0 && !told)) return {};
   if (!fd->irq_owners()) fd->SetIrqOwners(IrqOwners::Of(*name));
   fd->irq_owners()->Join(fd.get(), std::move(told));
-  return Napi::Number::New(info.Env(), 0);
+  return 0;
 }
 
 // irqsClaim(device, index) -> 1, or 0 where another descriptor of the device has it
-Napi::Value IrqsClaim(const Napi::CallbackInfo& info) {
+std::optional<Answer> IrqsClaim(const Napi::CallbackInfo& info) {
   const auto asked = AskedOf(info);
-  if (!asked) return info.Env().Undefined();
-  const bool claimed = asked->fd->irq_owners()->Claim(asked->fd.get(), asked->index);
-  return Napi::Number::New(info.Env(), claimed ? 1 : 0);
+  if (!asked) return {};
+  return asked->fd->irq_owners()->Claim(asked->fd.get(), asked->index);
 }
 
 // irqsUnclaim(device, index): of one that is not enabled
-Napi::Value IrqsUnclaim(const Napi::CallbackInfo& info) {
+std::optional<Answer> IrqsUnclaim(const Napi::CallbackInfo& info) {
   const auto asked = AskedOf(info);
-  if (!asked) return info.Env().Undefined();
+  if (!asked) return {};
   asked->fd->irq_owners()->Unclaim(asked->fd.get(), asked->index);
-  return Napi::Number::New(info.Env(), 0);
+  return 0;
 }
 
 // irqsOwner(device, index) -> an Owner
-Napi::Value IrqsOwner(const Napi::CallbackInfo& info) {
+std::optional<Answer> IrqsOwner(const Napi::CallbackInfo& info) {
   const auto asked = AskedOf(info);
-  if (!asked) return info.Env().Undefined();
-  const auto owner = asked->fd->irq_owners()->OwnerOf(asked->fd.get(), asked->index);
-  return Napi::Number::New(info.Env(), owner);
+  if (!asked) return {};
+  return asked->fd->irq_owners()->OwnerOf(asked->fd.get(), asked->index);
 }
 
 }  // namespace
 
 void ExportIrqOwners(Napi::Env env, Napi::Object exports) {
-  exports["irqsJoin"] = Napi::Function::New(env, IrqsJoin, "irqsJoin");
-  exports["irqsClaim"] = Napi::Function::New(env, IrqsClaim, "irqsClaim");
-  exports["irqsUnclaim"] = Napi::Function::New(env, IrqsUnclaim, "irqsUnclaim");
-  exports["irqsOwner"] = Napi::Function::New(env, IrqsOwner, "irqsOwner");
+  ExportShortCall<IrqsJoin>(env, exports, "irqsJoin");
+  ExportShortCall<IrqsClaim>(env, exports, "irqsClaim");
+  ExportShortCall<IrqsUnclaim>(env, exports, "irqsUnclaim");
+  ExportShortCall<IrqsOwner>(env, exports, "irqsOwner");
 }

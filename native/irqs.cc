@@ -6,9 +6,9 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "export.h"
 #include "irq_owners.h"
 #include "room.h"
-#include "slow_call.h"
 #include "system_call.h"
 #include "uapi/vfio.h"
 
@@ -23,9 +23,7 @@ struct Target {
 
 // (device, action, index, start, …)
 std::optional<Target> TargetArguments(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
-  const FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
-  std::shared_ptr<Fd> fd = handle ? fds.Find(*handle) : nullptr;
+  const std::shared_ptr<Fd> fd = NamedArgument(info, 0, AddonOf(info.Env()).fds);
   const auto action = Uint32Argument(info, 1);
   const auto index = Uint32Argument(info, 2);
   const auto start = Uint32Argument(info, 3);
@@ -70,19 +68,17 @@ Call SetIrqs(const Napi::CallbackInfo& info) {
   const bool disables =
       target->header.flags == (uapi::kVfioIrqSetDataNone | uapi::kVfioIrqSetActionTrigger) &&
       *count == 0;
-  return [target = std::move(*target), disables]() -> int64_t {
+  return [target = std::move(*target), disables]() -> Answer {
     return disables ? ChangeIrqs(target, {}) : SetIrqsIoctl(target, {});
   };
 }
 
 // irqsRelease(device, index): disables an interrupt, whichever descriptor of the device has it
 Call IrqsRelease(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
+  const std::shared_ptr<Fd> fd = NamedArgument(info, 0, AddonOf(info.Env()).fds);
   const auto index = Uint32Argument(info, 1);
-  const FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
-  std::shared_ptr<Fd> fd = handle ? fds.Find(*handle) : nullptr;
   if (!fd || !index || !fd->irq_owners()) return {};
-  return [fd, device = FdLease(fd), owners = fd->irq_owners(), index = *index]() -> int64_t {
+  return [fd, device = FdLease(fd), owners = fd->irq_owners(), index = *index]() -> Answer {
     return owners->Release(fd.get(), index, [&] { return DisableIrqs(device.number(), index); });
   };
 }
@@ -94,7 +90,7 @@ Call SetIrqsBool(const Napi::CallbackInfo& info) {
   if (!target || !bools) return {};
   target->header.flags |= uapi::kVfioIrqSetDataBool;
   target->header.count = static_cast<uint32_t>(bools->size());
-  return [target = std::move(*target), bytes = Room<uint8_t>(*bools)]() -> int64_t {
+  return [target = std::move(*target), bytes = Room<uint8_t>(*bools)]() -> Answer {
     if (!bytes) return -ENOMEM;
     return SetIrqsIoctl(target, std::as_bytes(bytes.span()));
   };
@@ -105,18 +101,17 @@ Call SetIrqsEventfd(const Napi::CallbackInfo& info) {
   auto target = TargetArguments(info);
   const auto handles = Uint32ArrayArgument(info, 4, 1);
   if (!target || !handles) return {};
-  const FdTable& fds = info.Env().GetInstanceData<Addon>()->fds;
   std::vector<std::optional<FdLease>> leases;
   for (const uint32_t handle : *handles) {
     leases.emplace_back();
     if (handle == 0) continue;
-    std::shared_ptr<Fd> fd = fds.Find(handle);
+    std::shared_ptr<Fd> fd = AddonOf(info.Env()).fds.Share(handle);
     if (!fd) return {};
     leases.back().emplace(std::move(fd));
   }
   target->header.flags |= uapi::kVfioIrqSetDataEventfd;
   target->header.count = static_cast<uint32_t>(leases.size());
-  return [target = std::move(*target), leases = std::move(leases)]() -> int64_t {
+  return [target = std::move(*target), leases = std::move(leases)]() -> Answer {
     std::vector<int32_t> numbers;
     for (const auto& lease : leases) numbers.push_back(lease ? lease->number() : -1);
     const auto data = std::as_bytes(std::span(numbers));

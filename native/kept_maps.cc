@@ -1,6 +1,5 @@
 #include "kept_maps.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 
 #include "container.h"
 #include "ioas.h"
+#include "system_call.h"
 
 namespace {
 
@@ -55,8 +55,8 @@ KeptMaps::~KeptMaps() {
 int KeptMaps::Prepare(int number) {
   const std::lock_guard lock(mutex_);
   if (number_ >= 0) return 0;
-  const int copy = fcntl(number, F_DUPFD_CLOEXEC, 0);
-  if (copy < 0) return -errno;
+  const int copy = Duplicate(number);
+  if (copy < 0) return copy;
   number_ = copy;
   return 0;
 }

@@ -9,8 +9,8 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "export.h"
 #include "external_buffer.h"
-#include "slow_call.h"
 #include "system_call.h"
 
 // Linux 5.14; older libraries lack the name.
@@ -23,26 +23,17 @@ Memory::~Memory() {
     // Takes the place of what is there. Where it fails, the pages stay, which is as safe.
     mmap(data_, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   } else {
+    // It can fail where the kernel joined these pages with others of the same file, and the process
+    // has no mapping left to take them apart by. They stay then, which is as safe, until the
+    // process ends: whoever let go of them last waits for no answer, and no other call would
+    // succeed.
     munmap(data_, size_);
   }
   close(fd_);
 }
 
-uint32_t MemoryTable::Add(std::shared_ptr<Memory> memory) {
-  do last_++;
-  while (last_ == 0 || memories_.contains(last_));
-  memories_.emplace(last_, std::move(memory));
-  return last_;
-}
-
-std::shared_ptr<Memory> MemoryTable::Find(uint32_t handle) const {
-  const auto found = memories_.find(handle);
-  return found == memories_.end() ? nullptr : found->second;
-}
-
 std::shared_ptr<Memory> MemoryArgument(const Napi::CallbackInfo& info, size_t index) {
-  const auto handle = Uint32Argument(info, index);
-  return handle ? info.Env().GetInstanceData<Addon>()->memories.Find(*handle) : nullptr;
+  return NamedArgument(info, index, AddonOf(info.Env()).memories);
 }
 
 namespace {
@@ -103,10 +94,6 @@ std::optional<size_t> SizeArgument(const Napi::CallbackInfo& info, size_t index)
   return static_cast<size_t>(*size);
 }
 
-Napi::Value Added(Napi::Env env, std::shared_ptr<Memory> memory) {
-  return Napi::Number::New(env, env.GetInstanceData<Addon>()->memories.Add(std::move(memory)));
-}
-
 // memoryAllocate(size, flags of memfd_create, populate) -> handle, or the step that failed
 Call MemoryAllocate(const Napi::CallbackInfo& info) {
   const auto size = SizeArgument(info, 0);
@@ -117,70 +104,71 @@ Call MemoryAllocate(const Napi::CallbackInfo& info) {
     std::shared_ptr<Memory> memory;
     const int result = Allocate(size, flags, populate, &memory);
     if (result < 0) return result;
-    return Answer([memory = std::move(memory)](Napi::Env env) { return Added(env, memory); });
+    return Answer([memory = std::move(memory)](Napi::Env env) -> Napi::Value {
+      return Napi::Number::New(env, AddonOf(env).memories.Add(memory));
+    });
   };
 }
 
 // memoryFromFile(descriptor's number, offset, size) -> handle; the descriptor stays the caller's
-Napi::Value MemoryFromFile(const Napi::CallbackInfo& info) {
+std::optional<Answer> MemoryFromFile(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 0);
   const auto offset = Uint64Argument(info, 1);
   const auto size = SizeArgument(info, 2);
-  if (!number || !offset || !size) return info.Env().Undefined();
-  const int fd = fcntl(static_cast<int>(*number), F_DUPFD_CLOEXEC, 0);
-  if (fd < 0) return Napi::Number::New(info.Env(), -errno);
+  if (!number || !offset || !size) return {};
+  const int fd = Duplicate(static_cast<int>(*number));
+  if (fd < 0) return fd;
   std::shared_ptr<Memory> memory;
   const int result = MapFile(fd, *offset, *size, &memory);
-  if (result < 0) return Napi::Number::New(info.Env(), result);
-  return Added(info.Env(), std::move(memory));
+  if (result < 0) return result;
+  return AddonOf(info.Env()).memories.Add(std::move(memory));
 }
 
 // memoryBuffer(memory, offset, length) -> an ArrayBuffer over the pages themselves
-Napi::Value MemoryBuffer(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  std::shared_ptr<Memory> memory = MemoryArgument(info, 0);
+std::optional<Answer> MemoryBuffer(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Memory> memory = MemoryArgument(info, 0);
   const auto offset = Uint64Argument(info, 1);
   const auto length = Uint64Argument(info, 2);
-  if (!memory || !offset || !length || !memory->Has(*offset, *length)) return env.Undefined();
-  char* data = memory->data() + *offset;
-  return ExternalBuffer(env, data, *length, std::move(memory));
+  if (!memory || !offset || !length || !memory->Has(*offset, *length)) return {};
+  return Answer([memory, offset = *offset, length = *length](Napi::Env env) {
+    return ExternalBuffer(env, memory->data() + offset, length, memory);
+  });
 }
 
 // detachBuffer(ArrayBuffer): 0, also where it is detached already
-Napi::Value DetachBuffer(const Napi::CallbackInfo& info) {
-  if (!info[0].IsArrayBuffer()) return info.Env().Undefined();
+std::optional<Answer> DetachBuffer(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArrayBuffer()) return {};
   const napi_status status = napi_detach_arraybuffer(info.Env(), info[0]);
-  return Napi::Number::New(info.Env(), status == napi_ok ? 0 : -EINVAL);
+  return status == napi_ok ? 0 : -EINVAL;
 }
 
 // memoryFile(memory) -> the number of its file's descriptor
-Napi::Value MemoryFile(const Napi::CallbackInfo& info) {
+std::optional<Answer> MemoryFile(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Memory> memory = MemoryArgument(info, 0);
-  if (!memory) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), memory->fd());
+  if (!memory) return {};
+  return memory->fd();
 }
 
 // pageSize() -> bytes
-Napi::Value PageSize(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(sysconf(_SC_PAGESIZE)));
+std::optional<Answer> PageSize(const Napi::CallbackInfo&) {
+  return static_cast<int>(sysconf(_SC_PAGESIZE));
 }
 
 // memoryRelease(memory): forgets the handle
-Napi::Value MemoryRelease(const Napi::CallbackInfo& info) {
+std::optional<Answer> MemoryRelease(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
-  Addon* addon = info.Env().GetInstanceData<Addon>();
-  if (!handle || !addon->memories.Remove(*handle)) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), 0);
+  if (!handle || !AddonOf(info.Env()).memories.Take(*handle)) return {};
+  return 0;
 }
 
 }  // namespace
 
 void ExportMemory(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<MemoryAllocate>(env, exports, "memoryAllocate");
-  exports["memoryFromFile"] = Napi::Function::New(env, MemoryFromFile, "memoryFromFile");
-  exports["memoryBuffer"] = Napi::Function::New(env, MemoryBuffer, "memoryBuffer");
-  exports["detachBuffer"] = Napi::Function::New(env, DetachBuffer, "detachBuffer");
-  exports["memoryFile"] = Napi::Function::New(env, MemoryFile, "memoryFile");
-  exports["pageSize"] = Napi::Function::New(env, PageSize, "pageSize");
-  exports["memoryRelease"] = Napi::Function::New(env, MemoryRelease, "memoryRelease");
+  ExportShortCall<MemoryFromFile>(env, exports, "memoryFromFile");
+  ExportShortCall<MemoryBuffer>(env, exports, "memoryBuffer");
+  ExportShortCall<DetachBuffer>(env, exports, "detachBuffer");
+  ExportShortCall<MemoryFile>(env, exports, "memoryFile");
+  ExportShortCall<PageSize>(env, exports, "pageSize");
+  ExportShortCall<MemoryRelease>(env, exports, "memoryRelease");
 }

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 
 // Pages that a device may reach: a file, mapped shared. Unmapped when the last who needs them lets
 // go: the table, a call in flight, an ArrayBuffer that shows them. So no view of JavaScript's, in
@@ -35,18 +34,6 @@ class Memory {
   void* const data_;
   const size_t size_;
   std::atomic<bool> retires_addresses_ = false;
-};
-
-// The memories of one environment, by handles that are never used again.
-class MemoryTable {
- public:
-  uint32_t Add(std::shared_ptr<Memory> memory);
-  std::shared_ptr<Memory> Find(uint32_t handle) const;
-  bool Remove(uint32_t handle) { return memories_.erase(handle) == 1; }
-
- private:
-  std::unordered_map<uint32_t, std::shared_ptr<Memory>> memories_;
-  uint32_t last_ = 0;
 };
 
 // The memory that a handle names; null when refused.

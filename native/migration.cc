@@ -7,8 +7,8 @@
 
 #include "answers.h"
 #include "arguments.h"
+#include "export.h"
 #include "feature.h"
-#include "slow_call.h"
 #include "system_call.h"
 #include "uapi/feature.h"
 
@@ -66,7 +66,7 @@ Call WriteData(const Napi::CallbackInfo& info) {
   auto fd = LeaseArgument(info, 0);
   const auto data = Uint8ArrayArgument(info, 1, 0);
   if (!fd || !data || data->size() > (size_t{1} << 30)) return {};
-  return [fd = std::move(*fd), bytes = Room<uint8_t>(*data)]() -> int64_t {
+  return [fd = std::move(*fd), bytes = Room<uint8_t>(*data)]() -> Answer {
     if (!bytes) return -ENOMEM;
     return RetryOnSignal([&] { return write(fd.number(), bytes.data(), bytes.size()); });
   };

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "addon.h"
+#include "export.h"
 #include "fault_guard.h"
 
 // Single accesses. What an argument and a result cost in Node-API would be most of their time, so
@@ -14,7 +15,7 @@ namespace {
 
 // Where the mailbox's words lead; null where they are refused.
 template <typename T>
-volatile std::byte* Place(const Mailbox& mailbox, MappingTable& mappings, bool write) {
+volatile std::byte* Place(const Mailbox& mailbox, HandleTable<Mapping>& mappings, bool write) {
   uint64_t offset = 0;
   if (!OffsetOf(mailbox, &offset) || offset % sizeof(T) != 0) return nullptr;
   const Mapping* mapping = mappings.Find(mailbox.handle);
@@ -24,25 +25,25 @@ volatile std::byte* Place(const Mailbox& mailbox, MappingTable& mappings, bool w
 }
 
 template <typename T>
-int32_t Read(Mailbox& mailbox, MappingTable& mappings) {
+int32_t Read(Mailbox& mailbox, HandleTable<Mapping>& mappings) {
   const volatile std::byte* place = Place<T>(mailbox, mappings, false);
   if (place == nullptr) return kRefused;
   return Guarded(place, sizeof(T), [&] { mailbox.value = Load<T>(place); });
 }
 
 template <typename T>
-int32_t Write(Mailbox& mailbox, MappingTable& mappings) {
+int32_t Write(Mailbox& mailbox, HandleTable<Mapping>& mappings) {
   volatile std::byte* place = Place<T>(mailbox, mappings, true);
   if (place == nullptr) return kRefused;
   return Guarded(place, sizeof(T), [&] { Store<T>(place, static_cast<T>(mailbox.value)); });
 }
 
-int32_t Barrier(Mailbox&, MappingTable&) {
+int32_t Barrier(Mailbox&, HandleTable<Mapping>&) {
   FullBarrier();
   return kDone;
 }
 
-using Access = int32_t (*)(Mailbox& mailbox, MappingTable& mappings);
+using Access = int32_t (*)(Mailbox& mailbox, HandleTable<Mapping>& mappings);
 
 template <Access access>
 napi_value AccessByMail(napi_env env, napi_callback_info info) {
@@ -54,8 +55,8 @@ napi_value AccessByMail(napi_env env, napi_callback_info info) {
 }
 
 // mailbox() -> the same ArrayBuffer each time
-Napi::Value MailboxOf(const Napi::CallbackInfo& info) {
-  return info.Env().GetInstanceData<Addon>()->mailbox_owner.Value();
+std::optional<Answer> MailboxOf(const Napi::CallbackInfo&) {
+  return Answer([](Napi::Env env) { return AddonOf(env).mailbox_owner.Value(); });
 }
 
 // An ArrayBuffer of the engine's own, which is kept: its memory stays where it is.
@@ -69,7 +70,7 @@ void ExportMailbox(Napi::Env env, Napi::Object exports) {
   addon->mailbox_owner = Napi::Persistent(buffer.As<Napi::Object>());
   if (addon->mailbox_owner.IsEmpty()) return;
   addon->mailbox = static_cast<Mailbox*>(data);
-  exports["mailbox"] = Napi::Function::New(env, MailboxOf, "mailbox");
+  ExportShortCall<MailboxOf>(env, exports, "mailbox");
 }
 
 }  // namespace

@@ -5,9 +5,9 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "export.h"
 #include "fault_guard.h"
 #include "mmio.h"
-#include "slow_call.h"
 
 // Waiting until some bits of a register have a value.
 
@@ -41,7 +41,7 @@ struct Poll {
 };
 
 // The value that matched; -ETIMEDOUT, -EIO after a fault, -ECANCELED when the mapping is closing.
-int64_t Wait(const Mapping& mapping, const Poll& poll, void (*pause)()) {
+Answer Wait(const Mapping& mapping, const Poll& poll, void (*pause)()) {
   const volatile std::byte* place = mapping.at(poll.offset);
   const int64_t deadline = Now() + poll.nanoseconds;
   for (;;) {
@@ -72,31 +72,29 @@ bool IsPlace(const Mapping& mapping, uint64_t offset) {
 }
 
 // poll32Sync(…) -> the value; reads as often as it can
-Napi::Value PollSync(const Napi::CallbackInfo& info) {
+std::optional<Answer> PollSync(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
   const auto poll = PollArguments(info);
-  if (!handle || !poll) return info.Env().Undefined();
-  const Mapping* mapping = info.Env().GetInstanceData<Addon>()->mappings.Find(*handle);
-  if (mapping == nullptr || !IsPlace(*mapping, poll->offset)) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), static_cast<double>(Wait(*mapping, *poll, Spin)));
+  if (!handle || !poll) return {};
+  const Mapping* mapping = AddonOf(info.Env()).mappings.Find(*handle);
+  if (mapping == nullptr || !IsPlace(*mapping, poll->offset)) return {};
+  return Wait(*mapping, *poll, Spin);
 }
 
 // poll32(…): the same on a thread, resting between the reads. The environment's end waits for it:
 // the caller asks for a short time, and again.
-Napi::Value PollSlowly(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
+Call PollSlowly(const Napi::CallbackInfo& info) {
+  const auto mapping = NamedArgument(info, 0, AddonOf(info.Env()).mappings);
   const auto poll = PollArguments(info);
-  if (!handle || !poll) return info.Env().Undefined();
-  const auto mapping = info.Env().GetInstanceData<Addon>()->mappings.Share(*handle);
-  if (!mapping || !IsPlace(*mapping, poll->offset)) return info.Env().Undefined();
-  return RunSlowly(info.Env(), [lease = MappingLease(mapping), poll = *poll]() -> int64_t {
-    return lease.mapping() == nullptr ? -ECANCELED : Wait(*lease.mapping(), poll, Rest);
-  });
+  if (!mapping || !poll || !IsPlace(*mapping, poll->offset)) return {};
+  return [lease = Lease<Mapping>(mapping), poll = *poll]() -> Answer {
+    return lease.get() == nullptr ? -ECANCELED : Wait(*lease.get(), poll, Rest);
+  };
 }
 
 }  // namespace
 
 void ExportMmioPoll(Napi::Env env, Napi::Object exports) {
-  exports["poll32"] = Napi::Function::New(env, PollSlowly, "poll32");
-  exports["poll32Sync"] = Napi::Function::New(env, PollSync, "poll32Sync");
+  ExportPromise<PollSlowly>(env, exports, "poll32");
+  ExportShortCall<PollSync>(env, exports, "poll32Sync");
 }

@@ -6,6 +6,7 @@
 #include "addon.h"
 #include "arguments.h"
 #include "exceptions.h"
+#include "export.h"
 
 Polls::Polls(Napi::Env env) : env_(env), context_(env, "vfio.poll") {}
 
@@ -22,6 +23,12 @@ Polls* Polls::Start(Napi::Env env) {
   if (napi_add_async_cleanup_hook(env, stop, self, &self->cleanup_) == napi_ok) return self;
   delete self;
   return nullptr;
+}
+
+Polls* Polls::Of(Napi::Env env) {
+  Polls*& polls = AddonOf(env).polls;
+  if (polls == nullptr) polls = Start(env);
+  return polls;
 }
 
 int Polls::Add(uint32_t handle, std::shared_ptr<Fd> fd, int events, Tell tell,
@@ -134,30 +141,25 @@ namespace {
 // The events that came.
 double TellEvents(int, int events) { return events; }
 
-Napi::Value NumberOf(const Napi::CallbackInfo& info, double number) {
-  return Napi::Number::New(info.Env(), number);
-}
-
 // fdPoll(handle, events, callback): has the loop call back when the descriptor is readable (1) or
 // writable (2), and keep alive until then. The first callback stays; 0 ends it, as closing does.
-Napi::Value FdPoll(const Napi::CallbackInfo& info) {
-  auto* addon = info.Env().GetInstanceData<Addon>();
+std::optional<Answer> FdPoll(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
   const auto events = Uint32Argument(info, 1);
-  std::shared_ptr<Fd> fd = handle ? addon->fds.Find(*handle) : nullptr;
-  if (!fd || !events || *events > 3 || !info[2].IsFunction()) return info.Env().Undefined();
-  if (addon->polls == nullptr) addon->polls = Polls::Start(info.Env());
-  if (addon->polls == nullptr) return info.Env().Undefined();
-  if (*events == 0) return NumberOf(info, addon->polls->Remove(*handle));
+  std::shared_ptr<Fd> fd = NamedArgument(info, 0, AddonOf(info.Env()).fds);
+  if (!fd || !events || *events > 3 || !info[2].IsFunction()) return {};
+  Polls* polls = Polls::Of(info.Env());
+  if (polls == nullptr) return {};
+  if (*events == 0) return polls->Remove(*handle);
   static_assert(UV_READABLE == 1 && UV_WRITABLE == 2);
   const int wanted = static_cast<int>(*events);
-  if (addon->polls->Change(*handle, wanted)) return NumberOf(info, 0);
+  if (polls->Change(*handle, wanted)) return 0;
   const auto callback = info[2].As<Napi::Function>();
-  return NumberOf(info, addon->polls->Add(*handle, fd, wanted, TellEvents, callback));
+  return polls->Add(*handle, std::move(fd), wanted, TellEvents, callback);
 }
 
 }  // namespace
 
 void ExportPolls(Napi::Env env, Napi::Object exports) {
-  exports["fdPoll"] = Napi::Function::New(env, FdPoll, "fdPoll");
+  ExportShortCall<FdPoll>(env, exports, "fdPoll");
 }

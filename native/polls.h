@@ -9,12 +9,13 @@
 
 #include "fd.h"
 
-// The descriptors that one environment's own loop polls, by the handles of its FdTable. Each is
+// The descriptors that one environment's own loop polls, by their handles. Each is
 // told to JavaScript by a callback of its own.
 class Polls {
  public:
-  // Frees itself when the environment ends. Null when the environment ends already.
-  static Polls* Start(Napi::Env env);
+  // Those of the environment, made by who asks first; they free themselves when it ends. Null when
+  // it ends already.
+  static Polls* Of(Napi::Env env);
   Polls(const Polls&) = delete;
   Polls& operator=(const Polls&) = delete;
 
@@ -44,6 +45,7 @@ class Polls {
 
   explicit Polls(Napi::Env env);
   ~Polls() = default;
+  static Polls* Start(Napi::Env env);
   void Start(Poll* poll, int events);
   void Ready(Poll* poll, int status, int events);
   void CallBack(Poll* poll, double answer);

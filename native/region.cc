@@ -6,9 +6,9 @@
 
 #include "addon.h"
 #include "arguments.h"
+#include "export.h"
 #include "mmio.h"
 #include "room.h"
-#include "slow_call.h"
 #include "system_call.h"
 
 static std::optional<int64_t> PositionOf(uint32_t high, uint32_t low, uint64_t offset) {
@@ -29,14 +29,12 @@ std::optional<int64_t> PositionArgument(const Napi::CallbackInfo& info, size_t i
 namespace {
 
 // pread(device, start high, start low, offset, bytes) -> so many were read
-Napi::Value Pread(const Napi::CallbackInfo& info) {
+std::optional<Answer> Pread(const Napi::CallbackInfo& info) {
   const auto device = FdArgument(info, 0);
   const auto position = PositionArgument(info, 1);
   const auto bytes = BytesArgument(info, 4);
-  if (!device || !position || !bytes) return info.Env().Undefined();
-  const int result =
-      RetryOnSignal([&] { return pread(*device, bytes->data(), bytes->size(), *position); });
-  return Napi::Number::New(info.Env(), result);
+  if (!device || !position || !bytes) return {};
+  return RetryOnSignal([&] { return pread(*device, bytes->data(), bytes->size(), *position); });
 }
 
 // The arguments of both forms of pwrite.
@@ -57,25 +55,24 @@ int Pwrite(int device, std::span<const uint8_t> bytes, int64_t position) {
 }
 
 // pwriteSync(device, start high, start low, offset, bytes) -> so many were written
-Napi::Value PwriteSync(const Napi::CallbackInfo& info) {
+std::optional<Answer> PwriteSync(const Napi::CallbackInfo& info) {
   const auto device = FdArgument(info, 0);
   const auto write = WriteArguments(info);
-  if (!device || !write) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), Pwrite(*device, write->bytes, write->position));
+  if (!device || !write) return {};
+  return Pwrite(*device, write->bytes, write->position);
 }
 
 // pwrite(…): the same of a copy of the bytes. Not by ExportSlowCall, whose blocking form would
 // copy.
-Napi::Value PwriteSlowly(const Napi::CallbackInfo& info) {
+Call PwriteSlowly(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
   const auto write = WriteArguments(info);
-  if (!device || !write) return info.Env().Undefined();
-  return RunSlowly(info.Env(),
-                   [device = std::move(*device), copy = Room<uint8_t>(write->bytes),
-                    position = write->position]() -> int64_t {
-                     if (!copy) return -ENOMEM;
-                     return Pwrite(device.number(), copy.span(), position);
-                   });
+  if (!device || !write) return {};
+  return [device = std::move(*device), copy = Room<uint8_t>(write->bytes),
+          position = write->position]() -> Answer {
+    if (!copy) return -ENOMEM;
+    return Pwrite(device.number(), copy.span(), position);
+  };
 }
 
 // pread<bits>(), pwrite<bits>(): one register, by the mailbox. All arguments of a pread would cost
@@ -83,9 +80,9 @@ Napi::Value PwriteSlowly(const Napi::CallbackInfo& info) {
 template <typename T, bool write>
 int32_t TransferWord(Addon& addon) {
   Mailbox& mailbox = *addon.mailbox;
-  const std::shared_ptr<Fd> device = addon.fds.Find(mailbox.handle);
+  const Fd* device = addon.fds.Find(mailbox.handle);
   uint64_t offset = 0;
-  if (!device || !OffsetOf(mailbox, &offset)) return kRefused;
+  if (device == nullptr || !OffsetOf(mailbox, &offset)) return kRefused;
   const auto position = PositionOf(mailbox.start_high, mailbox.start_low, offset);
   if (!position) return kRefused;
   T value = LittleEndian(static_cast<T>(mailbox.value));
@@ -111,9 +108,9 @@ napi_value Word(napi_env env, napi_callback_info info) {
 }  // namespace
 
 void ExportRegion(Napi::Env env, Napi::Object exports) {
-  exports["pread"] = Napi::Function::New(env, Pread, "pread");
-  exports["pwrite"] = Napi::Function::New(env, PwriteSlowly, "pwrite");
-  exports["pwriteSync"] = Napi::Function::New(env, PwriteSync, "pwriteSync");
+  ExportShortCall<Pread>(env, exports, "pread");
+  ExportPromise<PwriteSlowly>(env, exports, "pwrite");
+  ExportShortCall<PwriteSync>(env, exports, "pwriteSync");
   ExportPlain(env, exports, "pread8", Word<uint8_t, false>);
   ExportPlain(env, exports, "pread16", Word<uint16_t, false>);
   ExportPlain(env, exports, "pread32", Word<uint32_t, false>);

@@ -8,7 +8,7 @@
 #include "addon.h"
 #include "answers.h"
 #include "arguments.h"
-#include "slow_call.h"
+#include "export.h"
 #include "system_call.h"
 #include "uapi/vfio.h"
 
@@ -18,7 +18,7 @@ namespace {
 Call Reset(const Napi::CallbackInfo& info) {
   auto device = LeaseArgument(info, 0);
   if (!device) return {};
-  return [device = std::move(*device)]() -> int64_t {
+  return [device = std::move(*device)]() -> Answer {
     return Ioctl(device.number(), uapi::kVfioDeviceReset);
   };
 }
@@ -31,11 +31,11 @@ Call HotReset(const Napi::CallbackInfo& info) {
   if (!device || !handles) return {};
   std::vector<FdLease> groups;
   for (const uint32_t handle : *handles) {
-    const std::shared_ptr<Fd> fd = info.Env().GetInstanceData<Addon>()->fds.Find(handle);
+    std::shared_ptr<Fd> fd = AddonOf(info.Env()).fds.Share(handle);
     if (!fd) return {};
-    groups.emplace_back(fd);
+    groups.emplace_back(std::move(fd));
   }
-  return [device = std::move(*device), groups = std::move(groups)]() -> int64_t {
+  return [device = std::move(*device), groups = std::move(groups)]() -> Answer {
     uapi::VfioPciHotReset header = {};
     std::vector<int32_t> arg(sizeof(header) / sizeof(int32_t));
     for (const FdLease& group : groups) arg.push_back(group.number());

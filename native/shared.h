@@ -7,6 +7,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "handles.h"
+
 // What environments of one process offer to one another, by numbers. This is state of the whole
 // process, and has to be: two environments have nothing else in common that a message between them
 // could name. An offer keeps nothing alive; when its owners are gone there is nothing to take.
@@ -16,8 +18,7 @@ class Offers {
   uint32_t Add(const std::shared_ptr<Shared>& shared) {
     const std::lock_guard lock(mutex_);
     std::erase_if(offers_, [](const auto& offer) { return offer.second.expired(); });
-    do last_++;
-    while (last_ == 0 || offers_.contains(last_));
+    last_ = NextHandle(last_, offers_);
     offers_.emplace(last_, shared);
     return last_;
   }
@@ -45,17 +46,5 @@ class Offers {
 
 // Counts the owners of what the kernel names by a number alone: an address space.
 struct Tally {};
-
-// The tallies of one environment, by handles.
-class TallyTable {
- public:
-  uint32_t Add(std::shared_ptr<Tally> tally);
-  std::shared_ptr<Tally> Find(uint32_t handle) const;
-  std::shared_ptr<Tally> Take(uint32_t handle);
-
- private:
-  std::unordered_map<uint32_t, std::shared_ptr<Tally>> tallies_;
-  uint32_t last_ = 0;
-};
 
 void ExportShared(Napi::Env env, Napi::Object exports);

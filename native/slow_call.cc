@@ -129,13 +129,12 @@ void SlowCalls::Settle() {
 
 // Fails only where the environment ends, and nobody waits any more.
 void SlowCalls::Settle(napi_deferred deferred, const Answer& answer) {
-  napi_value value = answer.Value(env_);
+  const napi_value value = answer.Value(env_);
   const napi_value error = TakeException(env_);
   if (error != nullptr) {
     napi_reject_deferred(env_, deferred, error);
     return;
   }
-  if (value == nullptr) napi_get_undefined(env_, &value);
   napi_resolve_deferred(env_, deferred, value);
 }
 
@@ -161,8 +160,8 @@ void SlowCalls::Close(uv_close_cb closed) {
 }
 
 Napi::Value RunSlowly(Napi::Env env, Call call, WithoutThread without) {
-  auto* addon = env.GetInstanceData<Addon>();
-  if (addon->slow_calls == nullptr) addon->slow_calls = SlowCalls::Start(env);
-  if (addon->slow_calls == nullptr) return env.Undefined();
-  return addon->slow_calls->Run(std::move(call), without);
+  SlowCalls*& slow_calls = AddonOf(env).slow_calls;
+  if (slow_calls == nullptr) slow_calls = SlowCalls::Start(env);
+  if (slow_calls == nullptr) return env.Undefined();
+  return slow_calls->Run(std::move(call), without);
 }

@@ -3,46 +3,24 @@
 #include <napi.h>
 #include <uv.h>
 
-#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
-// What a call answers: a value or -errno; or, where a number does not say it, what makes the value.
-class Answer {
- public:
-  // Runs on the JavaScript thread, or is dropped there unused: it holds plain data and no lease.
-  using MakeValue = std::function<Napi::Value(Napi::Env env)>;
-
-  Answer(int64_t number = 0) : number_(number) {}
-  Answer(MakeValue make) : make_(std::move(make)) {}
-
-  Napi::Value Value(Napi::Env env) const {
-    if (make_) return make_(env);
-    return Napi::Number::New(env, static_cast<double>(number_));
-  }
-
- private:
-  int64_t number_ = 0;
-  MakeValue make_;
-};
+#include "answers.h"
 
 // A call that can block, its arguments already checked and copied or leased: touches no JavaScript.
 // An empty one means that the arguments were refused.
 using Call = std::function<Answer()>;
-
-// Reads a call's arguments on the JavaScript thread.
-using PrepareCall = Call (*)(const Napi::CallbackInfo& info);
 
 // What becomes of a call where no thread is to be had, and there is none yet: it answers kNoThread
 // and the -errno of making one; or, where it must not be left undone, it is made here and now.
 enum class WithoutThread { kRefuse, kBlock };
 
 // Below every -errno, so that nobody takes it for one of the call's own.
-inline constexpr int64_t kNoThread = -65536;
+inline constexpr int kNoThread = -65536;
 
 // Threads on which one environment's slow calls run, kept until the environment ends. They are ours
 // and not libuv's four, so that eight devices that reset for 100 ms each neither wait for one
@@ -100,20 +78,3 @@ class SlowCalls {
 
 // Starts `call` on a thread of the environment's own and returns its promise.
 Napi::Value RunSlowly(Napi::Env env, Call call, WithoutThread without = WithoutThread::kRefuse);
-
-// Exports `name`, which returns a promise, and `name`Sync, which blocks: one body serves both.
-template <PrepareCall prepare, WithoutThread without = WithoutThread::kRefuse>
-void ExportSlowCall(Napi::Env env, Napi::Object exports, const std::string& name) {
-  const auto start = [](const Napi::CallbackInfo& info) -> Napi::Value {
-    Call call = prepare(info);
-    if (!call) return info.Env().Undefined();
-    return RunSlowly(info.Env(), std::move(call), without);
-  };
-  const auto block = [](const Napi::CallbackInfo& info) -> Napi::Value {
-    const Call call = prepare(info);
-    if (!call) return info.Env().Undefined();
-    return call().Value(info.Env());
-  };
-  exports[name] = Napi::Function::New(env, start, name);
-  exports[name + "Sync"] = Napi::Function::New(env, block, name + "Sync");
-}

@@ -14,7 +14,7 @@
 
 #include "answers.h"
 #include "arguments.h"
-#include "slow_call.h"
+#include "export.h"
 #include "system_call.h"
 
 namespace {
@@ -94,10 +94,11 @@ using Read = Content (*)(int at, const char* path);
 // readSmallFile(path) -> its text without the last newline, as far as a page holds it;
 // listFolder(path) -> the names in it
 template <Read read>
-Napi::Value ReadHere(const Napi::CallbackInfo& info) {
+std::optional<Answer> ReadHere(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
-  if (!path) return info.Env().Undefined();
-  return ValueOf(info.Env(), read(AT_FDCWD, path->c_str()));
+  if (!path) return {};
+  return Answer(
+      [content = read(AT_FDCWD, path->c_str())](Napi::Env env) { return ValueOf(env, content); });
 }
 
 struct Entry {
@@ -142,7 +143,7 @@ Call ReadFolders(const Napi::CallbackInfo& info) {
     std::vector<Content> contents;
     contents.reserve(folders.size() * entries.size());
     for (const std::string& folder : folders) ReadEntries(folder, entries, contents);
-    return Answer::MakeValue([contents = std::move(contents)](Napi::Env env) -> Napi::Value {
+    return Answer([contents = std::move(contents)](Napi::Env env) -> Napi::Value {
       return ArrayOf(env, contents);
     });
   };
@@ -151,7 +152,7 @@ Call ReadFolders(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void ExportSmallFile(Napi::Env env, Napi::Object exports) {
-  exports["readSmallFile"] = Napi::Function::New(env, ReadHere<ReadText>, "readSmallFile");
-  exports["listFolder"] = Napi::Function::New(env, ReadHere<ReadNames>, "listFolder");
+  ExportShortCall<ReadHere<ReadText>>(env, exports, "readSmallFile");
+  ExportShortCall<ReadHere<ReadNames>>(env, exports, "listFolder");
   ExportSlowCall<ReadFolders>(env, exports, "readFolders");
 }

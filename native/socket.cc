@@ -12,24 +12,15 @@
 #include <span>
 
 #include "addon.h"
+#include "answers.h"
 #include "arguments.h"
+#include "export.h"
 #include "system_call.h"
 
 // Unix sockets whose messages keep their bounds and carry descriptors (SOCK_SEQPACKET, SCM_RIGHTS).
 // No call here blocks: -EAGAIN, and the environment's loop tells when it is worth trying again.
 
 namespace {
-
-Napi::Value NumberOf(const Napi::CallbackInfo& info, double number) {
-  return Napi::Number::New(info.Env(), number);
-}
-
-FdTable& FdsOf(const Napi::CallbackInfo& info) { return info.Env().GetInstanceData<Addon>()->fds; }
-
-// The handle of a descriptor that the kernel made, or -errno.
-Napi::Value HandleOf(const Napi::CallbackInfo& info, int fd) {
-  return NumberOf(info, fd < 0 ? fd : static_cast<double>(FdsOf(info).Add(fd)));
-}
 
 // Of accepting and connecting, only the socket's own mode says that it shall not wait.
 int NewSocket() {
@@ -54,63 +45,63 @@ std::optional<sockaddr_un> AddressOf(const std::string& path) {
 }
 
 // socketPair(Uint32Array [handle, handle])
-Napi::Value SocketPair(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketPair(const Napi::CallbackInfo& info) {
   const auto out = Uint32ArrayArgument(info, 0, 2);
-  if (!out) return info.Env().Undefined();
+  if (!out) return {};
   std::array<int, 2> ends = {};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) < 0) {
-    return NumberOf(info, -errno);
+    return -errno;
   }
-  for (size_t at = 0; at < ends.size(); at++) out->data()[at] = FdsOf(info).Add(ends.at(at));
-  return NumberOf(info, 0);
+  for (size_t at = 0; at < ends.size(); at++)
+    out->data()[at] = AddonOf(info.Env()).fds.Add(std::make_shared<Fd>(ends.at(at)));
+  return 0;
 }
 
 // socketListen(path, mode, backlog) -> handle. Only this user may connect before the mode says
 // otherwise: the mode that a socket has when it is bound is that of its file.
-Napi::Value SocketListen(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketListen(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
   const auto mode = Uint32Argument(info, 1);
   const auto backlog = Uint32Argument(info, 2);
   if (!path || !mode || *mode > 0777 || !backlog || *backlog > INT_MAX) {
-    return info.Env().Undefined();
+    return {};
   }
   const auto address = AddressOf(*path);
-  if (!address) return NumberOf(info, -ENAMETOOLONG);
+  if (!address) return -ENAMETOOLONG;
   const int fd = NewSocket();
-  if (fd < 0) return NumberOf(info, fd);
+  if (fd < 0) return fd;
   const auto* bare = reinterpret_cast<const sockaddr*>(&*address);
   if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 || bind(fd, bare, sizeof(*address)) < 0) {
-    return NumberOf(info, Failed(fd));
+    return Failed(fd);
   }
   // Past the umask; and never through a link that somebody put in its place.
   if (fchmodat(AT_FDCWD, path->c_str(), *mode, AT_SYMLINK_NOFOLLOW) == 0 &&
       listen(fd, static_cast<int>(*backlog)) == 0) {
-    return HandleOf(info, fd);
+    return FdAnswer(fd);
   }
   const int error = Failed(fd);
   unlink(path->c_str());
-  return NumberOf(info, error);
+  return error;
 }
 
 // socketConnect(path) -> handle; -EAGAIN where too many wait to be accepted
-Napi::Value SocketConnect(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketConnect(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
-  if (!path) return info.Env().Undefined();
+  if (!path) return {};
   const auto address = AddressOf(*path);
-  if (!address) return NumberOf(info, -ENAMETOOLONG);
+  if (!address) return -ENAMETOOLONG;
   const int fd = NewSocket();
-  if (fd < 0) return NumberOf(info, fd);
+  if (fd < 0) return fd;
   const auto* bare = reinterpret_cast<const sockaddr*>(&*address);
-  if (connect(fd, bare, sizeof(*address)) < 0) return NumberOf(info, Failed(fd));
-  return HandleOf(info, fd);
+  if (connect(fd, bare, sizeof(*address)) < 0) return Failed(fd);
+  return FdAnswer(fd);
 }
 
 // socketAccept(handle) -> handle; -EAGAIN where nobody waits
-Napi::Value SocketAccept(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketAccept(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
-  if (!fd) return info.Env().Undefined();
-  return HandleOf(info,
-                  RetryOnSignal([&] { return accept4(*fd, nullptr, nullptr, SOCK_CLOEXEC); }));
+  if (!fd) return {};
+  return FdAnswer(RetryOnSignal([&] { return accept4(*fd, nullptr, nullptr, SOCK_CLOEXEC); }));
 }
 
 // An option that is an integer, or -errno.
@@ -121,27 +112,27 @@ int OptionOf(int fd, int option) {
 }
 
 // socketKind(handle) -> 1 of such a socket that does not listen, 0 of another; -ENOTSOCK
-Napi::Value SocketKind(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketKind(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
-  if (!fd) return info.Env().Undefined();
+  if (!fd) return {};
   const int type = OptionOf(*fd, SO_TYPE);
-  if (type < 0) return NumberOf(info, type);
-  return NumberOf(info, type == SOCK_SEQPACKET && OptionOf(*fd, SO_DOMAIN) == AF_UNIX &&
-                            OptionOf(*fd, SO_ACCEPTCONN) == 0);
+  if (type < 0) return type;
+  return type == SOCK_SEQPACKET && OptionOf(*fd, SO_DOMAIN) == AF_UNIX &&
+         OptionOf(*fd, SO_ACCEPTCONN) == 0;
 }
 
 // socketPeer(handle, Int32Array [pid, uid, gid]): who connected, or listened, or made the pair
-Napi::Value SocketPeer(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketPeer(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
   const auto out = Int32ArrayArgument(info, 1, 3);
-  if (!fd || !out) return info.Env().Undefined();
+  if (!fd || !out) return {};
   ucred peer = {};
   socklen_t size = sizeof(peer);
-  if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return NumberOf(info, -errno);
+  if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -errno;
   out->data()[0] = peer.pid;
   out->data()[1] = static_cast<int32_t>(peer.uid);
   out->data()[2] = static_cast<int32_t>(peer.gid);
-  return NumberOf(info, 0);
+  return 0;
 }
 
 // SCM_MAX_FD of the kernel: it puts no more into one message.
@@ -160,11 +151,11 @@ struct Control {
 };
 
 // socketSend(handle, bytes, Int32Array of descriptor numbers) -> bytes sent, which are all
-Napi::Value SocketSend(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketSend(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
   const auto bytes = BytesArgument(info, 1);
   const auto numbers = Int32ArrayArgument(info, 2, 0);
-  if (!fd || !bytes || !numbers || numbers->size() > kMostFds) return info.Env().Undefined();
+  if (!fd || !bytes || !numbers || numbers->size() > kMostFds) return {};
   iovec data = {bytes->data(), bytes->size()};
   Control control = {};
   msghdr message = {};
@@ -179,9 +170,7 @@ Napi::Value SocketSend(const Napi::CallbackInfo& info) {
     header->cmsg_len = CMSG_LEN(numbers->size_bytes());
     std::memcpy(CMSG_DATA(header), numbers->data(), numbers->size_bytes());
   }
-  const int result =
-      RetryOnSignal([&] { return sendmsg(*fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
-  return NumberOf(info, result);
+  return RetryOnSignal([&] { return sendmsg(*fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
 }
 
 // Older headers lack it.
@@ -213,13 +202,13 @@ size_t FdsIn(msghdr& message, std::span<int> numbers) {
 // socketReceive(handle, room, most, Uint32Array for 253 handles, Int32Array [flags, descriptors])
 // -> bytes, 0 at the end. There is room for `most` descriptors; a few more come where nothing else
 // needs the room of what nobody asked for.
-Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
+std::optional<Answer> SocketReceive(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
   const auto room = BytesArgument(info, 1);
   const auto most = Uint32Argument(info, 2);
   const auto handles = Uint32ArrayArgument(info, 3, kMostFds);
   const auto out = Int32ArrayArgument(info, 4, 2);
-  if (!fd || !room || !most || *most > kMostFds || !handles || !out) return info.Env().Undefined();
+  if (!fd || !room || !most || *most > kMostFds || !handles || !out) return {};
   iovec data = {room->data(), room->size()};
   Control control = {};
   msghdr message = {};
@@ -229,27 +218,28 @@ Napi::Value SocketReceive(const Napi::CallbackInfo& info) {
   message.msg_controllen = kUnasked + CMSG_SPACE(*most * sizeof(int));
   const int result =
       RetryOnSignal([&] { return recvmsg(*fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); });
-  if (result < 0) return NumberOf(info, result);
+  if (result < 0) return result;
   std::array<int, kMostFds> numbers = {};
   const size_t count = FdsIn(message, numbers);
   for (size_t at = 0; at < count; at++) {
     const int number = numbers.at(at);
-    handles->data()[at] = FdsOf(info).Add(number, OpenFile::Of(number));
+    auto received = std::make_shared<Fd>(number, OpenFile::Of(number));
+    handles->data()[at] = AddonOf(info.Env()).fds.Add(std::move(received));
   }
   out->data()[0] = message.msg_flags;
   out->data()[1] = static_cast<int32_t>(count);
-  return NumberOf(info, result);
+  return result;
 }
 
 }  // namespace
 
 void ExportSocket(Napi::Env env, Napi::Object exports) {
-  exports["socketPair"] = Napi::Function::New(env, SocketPair, "socketPair");
-  exports["socketListen"] = Napi::Function::New(env, SocketListen, "socketListen");
-  exports["socketConnect"] = Napi::Function::New(env, SocketConnect, "socketConnect");
-  exports["socketAccept"] = Napi::Function::New(env, SocketAccept, "socketAccept");
-  exports["socketKind"] = Napi::Function::New(env, SocketKind, "socketKind");
-  exports["socketPeer"] = Napi::Function::New(env, SocketPeer, "socketPeer");
-  exports["socketSend"] = Napi::Function::New(env, SocketSend, "socketSend");
-  exports["socketReceive"] = Napi::Function::New(env, SocketReceive, "socketReceive");
+  ExportShortCall<SocketPair>(env, exports, "socketPair");
+  ExportShortCall<SocketListen>(env, exports, "socketListen");
+  ExportShortCall<SocketConnect>(env, exports, "socketConnect");
+  ExportShortCall<SocketAccept>(env, exports, "socketAccept");
+  ExportShortCall<SocketKind>(env, exports, "socketKind");
+  ExportShortCall<SocketPeer>(env, exports, "socketPeer");
+  ExportShortCall<SocketSend>(env, exports, "socketSend");
+  ExportShortCall<SocketReceive>(env, exports, "socketReceive");
 }

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 
 #include <cerrno>
-#include <cstdint>
 
 // One system call, made again when a signal interrupted it: the result, or -errno. What it says it
 // transferred is less than 2^31 bytes, because its caller asked for no more.
@@ -26,7 +26,7 @@ inline int Ioctl(int fd, unsigned long request, unsigned long number) {
   return RetryOnSignal([&] { return ioctl(fd, request, number); });
 }
 
-// What a system call that fills in an id answers: the id, or -errno.
-inline int64_t ValueOr(int result, uint32_t id) {
-  return result < 0 ? int64_t{result} : int64_t{id};
+// Another descriptor of the same open file, or -errno.
+inline int Duplicate(int fd) {
+  return RetryOnSignal([&] { return fcntl(fd, F_DUPFD_CLOEXEC, 0); });
 }

@@ -4,8 +4,9 @@
 #include <utility>
 #include <vector>
 
+#include "answers.h"
 #include "arguments.h"
-#include "slow_call.h"
+#include "export.h"
 #include "system_call.h"
 #include "uapi/vfio.h"
 
@@ -19,7 +20,7 @@ Call Bind(const Napi::CallbackInfo& info) {
   if (!device || !iommufd || (!token && !info[2].IsUndefined())) return {};
   std::vector<uint8_t> uuid;
   if (token) uuid.assign(token->begin(), token->end());
-  return [device = *device, iommufd = *iommufd, uuid = std::move(uuid)]() -> int64_t {
+  return [device = *device, iommufd = *iommufd, uuid = std::move(uuid)]() -> Answer {
     uapi::VfioDeviceBindIommufd arg = {};
     arg.argsz = sizeof(arg);
     arg.iommufd = iommufd.number();
@@ -38,7 +39,7 @@ Call Attach(const Napi::CallbackInfo& info) {
   const auto device = LeaseArgument(info, 0);
   const auto pt_id = Uint32Argument(info, 1);
   if (!device || !pt_id) return {};
-  return [device = *device, pt_id = *pt_id]() -> int64_t {
+  return [device = *device, pt_id = *pt_id]() -> Answer {
     uapi::VfioDeviceAttachIommufdPt arg = {};
     arg.argsz = sizeof(arg);
     arg.pt_id = pt_id;
@@ -50,7 +51,7 @@ Call Attach(const Napi::CallbackInfo& info) {
 Call Detach(const Napi::CallbackInfo& info) {
   const auto device = LeaseArgument(info, 0);
   if (!device) return {};
-  return [device = *device]() -> int64_t {
+  return [device = *device]() -> Answer {
     uapi::VfioDeviceDetachIommufdPt arg = {};
     arg.argsz = sizeof(arg);
     return Ioctl(device.number(), uapi::kVfioDeviceDetachIommufdPt, &arg);
@@ -81,43 +82,43 @@ std::optional<std::span<uint32_t>> RoomArgument(const Napi::CallbackInfo& info, 
 }
 
 // getDeviceInfo(device, bytes, room)
-Napi::Value GetDeviceInfo(const Napi::CallbackInfo& info) {
+std::optional<Answer> GetDeviceInfo(const Napi::CallbackInfo& info) {
   const auto device = FdArgument(info, 0);
   const auto room = RoomArgument<uapi::VfioDeviceInfo>(info, 1);
-  if (!device || !room) return info.Env().Undefined();
+  if (!device || !room) return {};
   const int result = GetInfo(*device, uapi::kVfioDeviceGetInfo, uapi::VfioDeviceInfo{}, *room);
-  return Napi::Number::New(info.Env(), result);
+  return result;
 }
 
 // (device, index, bytes, room): one index, with its capabilities
 template <typename Info, unsigned long request>
-Napi::Value GetIndexInfo(const Napi::CallbackInfo& info) {
+std::optional<Answer> GetIndexInfo(const Napi::CallbackInfo& info) {
   const auto device = FdArgument(info, 0);
   const auto index = Uint32Argument(info, 1);
   const auto room = RoomArgument<Info>(info, 2);
-  if (!device || !index || !room) return info.Env().Undefined();
+  if (!device || !index || !room) return {};
   Info header = {};
   header.index = *index;
-  return Napi::Number::New(info.Env(), GetInfo(*device, request, header, *room));
+  return GetInfo(*device, request, header, *room);
 }
 
 // (device, count, results, room): the bare structs of the indexes 0 … count - 1 in one call; each
 // result is 0 or -errno
 template <typename Info, unsigned long request>
-Napi::Value GetIndexInfos(const Napi::CallbackInfo& info) {
+std::optional<Answer> GetIndexInfos(const Napi::CallbackInfo& info) {
   const auto device = FdArgument(info, 0);
   const auto count = Uint32Argument(info, 1);
-  if (!device || !count) return info.Env().Undefined();
+  if (!device || !count) return {};
   const auto results = Int32ArrayArgument(info, 2, *count);
   const auto room = Uint32ArrayArgument(info, 3, size_t{*count} * kWords<Info>);
-  if (!results || !room) return info.Env().Undefined();
+  if (!results || !room) return {};
   for (uint32_t index = 0; index < *count; index++) {
     Info header = {};
     header.index = index;
     const auto words = room->subspan(index * kWords<Info>, kWords<Info>);
     results->data()[index] = GetInfo(*device, request, header, words);
   }
-  return Napi::Number::New(info.Env(), 0);
+  return 0;
 }
 
 constexpr auto GetRegionInfo = GetIndexInfo<uapi::VfioRegionInfo, uapi::kVfioDeviceGetRegionInfo>;
@@ -130,8 +131,8 @@ void ExportVfioDevice(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<Bind>(env, exports, "bind");
   ExportSlowCall<Attach>(env, exports, "attach");
   ExportSlowCall<Detach>(env, exports, "detach");
-  exports["getDeviceInfo"] = Napi::Function::New(env, GetDeviceInfo, "getDeviceInfo");
-  exports["getRegionInfo"] = Napi::Function::New(env, GetRegionInfo, "getRegionInfo");
-  exports["getRegionInfos"] = Napi::Function::New(env, GetRegionInfos, "getRegionInfos");
-  exports["getIrqInfos"] = Napi::Function::New(env, GetIrqInfos, "getIrqInfos");
+  ExportShortCall<GetDeviceInfo>(env, exports, "getDeviceInfo");
+  ExportShortCall<GetRegionInfo>(env, exports, "getRegionInfo");
+  ExportShortCall<GetRegionInfos>(env, exports, "getRegionInfos");
+  ExportShortCall<GetIrqInfos>(env, exports, "getIrqInfos");
 }

@@ -7,8 +7,9 @@
 #include <array>
 #include <climits>
 
-#include "addon.h"
+#include "answers.h"
 #include "arguments.h"
+#include "export.h"
 #include "system_call.h"
 
 namespace {
@@ -18,20 +19,16 @@ constexpr uint32_t kChanges = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_T
                               IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
 // watchOpen() -> handle
-Napi::Value WatchOpen(const Napi::CallbackInfo& info) {
-  auto* addon = info.Env().GetInstanceData<Addon>();
-  const int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-  if (fd < 0) return Napi::Number::New(info.Env(), -errno);
-  return Napi::Number::New(info.Env(), addon->fds.Add(fd));
+std::optional<Answer> WatchOpen(const Napi::CallbackInfo&) {
+  return FdAnswer(RetryOnSignal([] { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }));
 }
 
 // watchFolder(handle, path) -> the number of the watch
-Napi::Value WatchFolder(const Napi::CallbackInfo& info) {
+std::optional<Answer> WatchFolder(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
   const auto path = StringArgument(info, 1);
-  if (!fd || !path) return info.Env().Undefined();
-  const int result = RetryOnSignal([&] { return inotify_add_watch(*fd, path->c_str(), kChanges); });
-  return Napi::Number::New(info.Env(), result);
+  if (!fd || !path) return {};
+  return RetryOnSignal([&] { return inotify_add_watch(*fd, path->c_str(), kChanges); });
 }
 
 // Forgets the changes so far: that there was one is all that is told.
@@ -46,22 +43,22 @@ int Drain(int watch) {
 
 // waitForChangeSync(handle, milliseconds) -> 0 when the time is up. Blocks this thread; who does
 // not want that has the loop poll the descriptor first.
-Napi::Value WaitForChange(const Napi::CallbackInfo& info) {
+std::optional<Answer> WaitForChange(const Napi::CallbackInfo& info) {
   const auto watch = FdArgument(info, 0);
   const auto milliseconds = Uint32Argument(info, 1);
-  if (!watch || !milliseconds || *milliseconds > INT_MAX) return info.Env().Undefined();
+  if (!watch || !milliseconds || *milliseconds > INT_MAX) return {};
   pollfd polled = {*watch, POLLIN, 0};
   const int ready = poll(&polled, 1, static_cast<int>(*milliseconds));
   // A signal ends the wait as a change does: the caller knows how much time is left.
-  if (ready < 0) return Napi::Number::New(info.Env(), errno == EINTR ? 1 : -errno);
+  if (ready < 0) return errno == EINTR ? 1 : -errno;
   const int error = Drain(*watch);
-  return Napi::Number::New(info.Env(), error < 0 ? error : ready);
+  return error < 0 ? error : ready;
 }
 
 }  // namespace
 
 void ExportWatch(Napi::Env env, Napi::Object exports) {
-  exports["watchOpen"] = Napi::Function::New(env, WatchOpen, "watchOpen");
-  exports["watchFolder"] = Napi::Function::New(env, WatchFolder, "watchFolder");
-  exports["waitForChangeSync"] = Napi::Function::New(env, WaitForChange, "waitForChangeSync");
+  ExportShortCall<WatchOpen>(env, exports, "watchOpen");
+  ExportShortCall<WatchFolder>(env, exports, "watchFolder");
+  ExportShortCall<WaitForChange>(env, exports, "waitForChangeSync");
 }

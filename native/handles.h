@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+
+// The number after `last` that names nothing yet. Numbers start anew after 2^32: far from those
+// that are still in use.
+template <typename Named>
+uint32_t NextHandle(uint32_t last, const std::unordered_map<uint32_t, Named>& named) {
+  do last++;
+  while (last == 0 || named.contains(last));
+  return last;
+}
+
+// What one environment has of a kind. JavaScript holds handles, numbers that are not used again, so
+// that a handle that is stale or made up names nothing.
+template <typename Named>
+class HandleTable {
+ public:
+  uint32_t Add(std::shared_ptr<Named> named) {
+    last_ = NextHandle(last_, named_);
+    named_.emplace(last_, std::move(named));
+    return last_;
+  }
+
+  // For a call that ends before the JavaScript thread can take it away. Null where the handle names
+  // nothing.
+  Named* Find(uint32_t handle) {
+    if (handle == recent_handle_) return recent_;
+    const auto found = named_.find(handle);
+    if (found == named_.end()) return nullptr;
+    recent_handle_ = handle;
+    recent_ = found->second.get();
+    return recent_;
+  }
+
+  std::shared_ptr<Named> Share(uint32_t handle) const {
+    const auto found = named_.find(handle);
+    return found == named_.end() ? nullptr : found->second;
+  }
+
+  // Forgets the handle.
+  std::shared_ptr<Named> Take(uint32_t handle) {
+    std::shared_ptr<Named> named = Share(handle);
+    named_.erase(handle);
+    recent_handle_ = 0;
+    recent_ = nullptr;
+    return named;
+  }
+
+ private:
+  std::unordered_map<uint32_t, std::shared_ptr<Named>> named_;
+  uint32_t last_ = 0;
+  // Accesses come in rows to one mapping: looking it up would be a good part of their time. 0 names
+  // nothing.
+  uint32_t recent_handle_ = 0;
+  Named* recent_ = nullptr;
+};
