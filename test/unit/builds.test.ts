@@ -32,6 +32,22 @@ describe('the two builds', () => {
     assert.deepEqual(sources(read('CMakeLists.txt')), all);
   });
 
+  it('registers nothing that is destroyed when the process ends, since threads may still run', () => {
+    const file = new URL('build/Release/vfio.node', root).pathname;
+    const nm = spawnSync('nm', ['-D', '--undefined-only', '--format=posix', file], {
+      encoding: 'utf8',
+    });
+    assert.equal(nm.status, 0, nm.stderr);
+    const needed = nm.stdout
+      .split('\n')
+      .map((line) => (line.split(' ')[0] ?? '').replace(/@.*/, ''));
+    assert.ok(needed.includes('napi_create_function'));
+    assert.deepEqual(
+      needed.filter((symbol) => ['__cxa_atexit', 'atexit', 'on_exit'].includes(symbol)),
+      [],
+    );
+  });
+
   const cmake = spawnSync('cmake', ['--version']).status === 0;
   const title = cmake ? '' : ' (cmake: apt-get install -y cmake)';
   (cmake ? it : it.skip)(`export the same names${title}`, () => {
