@@ -60,7 +60,7 @@ export class CdevAttachment implements Attachment {
       return pageTable;
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
-      const cause = attachCause(error, location.device, ioasOf(target).space);
+      const cause = attachCause(error, location.device, target.space);
       throw cause ? explained(error, cause) : error;
     }
   }
@@ -76,14 +76,10 @@ export class CdevAttachment implements Attachment {
       throw invalidType('ioas', 'an Ioas or a Hwpt', target);
     }
     const { iommufd, location } = this.#bound;
-    if (ioasOf(target).context === iommufd.context) return target;
+    if (target.context === iommufd.context) return target;
     const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
     throw otherIommufd(location.device.address, call);
   }
-}
-
-function ioasOf(target: Ioas | Hwpt): Ioas {
-  return Ioas.isIoas(target) ? target : target.ioas;
 }
 
 /** A device that was opened by its cdev: its descriptor, then the iommufd that it is bound to. */

@@ -3,14 +3,14 @@ import { type CallName, check } from '../core/call.ts';
 import { systemError, VfioError } from '../core/errors.ts';
 import { closedError, explained } from '../core/explained.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { checkEnd, checkIova, checkLength, type IovaRange, lastIova } from '../core/iova.ts';
+import { checkEnd, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
-import { type AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
-import type { DmaBuffer } from '../iommu/dma_buffer.ts';
-import type { DmaMapping, MappedBuffer } from '../iommu/mapping.ts';
-import { type MapPlan, Maps, type SpaceCalls } from '../iommu/maps.ts';
-import type { Memory } from '../iommu/memory.ts';
-import { AddressSource, type DmaFile, planned, type Source, sourceOf } from '../iommu/source.ts';
+import type { IovaExtent } from '../core/reasons.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
+import type { Bounds } from '../diagnose/map_causes.ts';
+import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
+import type { MapPlan } from '../iommu/maps.ts';
+import { planned, type Source, sourceOf } from '../iommu/source.ts';
 import { type ContainerInfo, containerInfoSize, decodeContainerInfo } from './container_info.ts';
 import type { Places } from './used_iovas.ts';
 
@@ -32,9 +32,14 @@ export interface SpaceParent {
  * each object that `createIoas()` answers maps there and undoes what it mapped. It is there while
  * devices are open in the container, and is empty again when the last is closed.
  */
-export class ContainerSpace implements AddressSpace {
+export class ContainerSpace extends AddressSpace {
+  /** @internal */
+  readonly mapRequest = 'VFIO_IOMMU_MAP_DMA';
+  /** @internal */
+  readonly unmapRequest = 'VFIO_IOMMU_UNMAP_DMA';
+  /** A container pins when it maps. @internal */
+  readonly pins = true;
   readonly #parent: SpaceParent;
-  readonly #maps: Maps;
   #closed = false;
 
   static {
@@ -45,22 +50,8 @@ export class ContainerSpace implements AddressSpace {
   }
 
   private constructor(parent: SpaceParent) {
+    super(parent.fd);
     this.#parent = parent;
-    const { fd, places } = parent;
-    this.#maps = new Maps(fd, 0, {
-      calls: containerCalls,
-      id: () => this.#open(),
-      bounds: () => this.#info(),
-      // A container pins when it maps.
-      pins: () => true,
-      available: () => this.#info().available,
-      took: (extent) => {
-        places.take(extent);
-      },
-      gave: (iova) => {
-        places.free(iova);
-      },
-    });
   }
 
   /** @internal */
@@ -78,123 +69,23 @@ export class ContainerSpace implements AddressSpace {
     return this.#parent.fd;
   }
 
-  /** What is mapped, as far as this object did it. */
-  get mappings(): DmaMapping[] {
-    return this.#maps.all;
-  }
-
-  /**
-   * Lets the container's devices reach memory (VFIO_IOMMU_MAP_DMA). The pages are pinned at once, which
-   * takes time in proportion to their number and counts against RLIMIT_MEMLOCK. Without `iova` the
-   * lowest address is taken that nothing of this container's has.
-   *
-   * @param source - a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file
-   * @throws TypeError, RangeError for arguments that cannot be right
-   * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the devices
-   *   may not reach; no device is open in the container), `ENOSPC` (no room, or too many maps), `EFAULT`,
-   *   `ENOMEM` (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
-   */
-  async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.#map(options, () => sourceOf(source, options, () => false));
-  }
-
-  /** As {@link map}, blocking. */
-  mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.#mapSync(options, () => sourceOf(source, options, () => false));
-  }
-
-  /**
-   * Maps memory of this process by its address: of another addon, or a device's mapped registers, which
-   * lets one device reach another. Nothing keeps that memory where it is: docs/unsafe.md says what the
-   * caller has to see to.
-   *
-   * @throws as {@link map}
-   */
-  async unsafeMapAddress(
-    address: bigint,
-    length: number,
-    options: Omit<MapOptions, 'offset' | 'length'> = {},
-  ): Promise<DmaMapping> {
-    const start = checkIova('address', address);
-    const source = new AddressSource(start, BigInt(checkLength('length', length)));
-    checkEnd('address', start, source.length);
-    return this.#map(options, () => source);
-  }
-
-  /**
-   * Unmaps all that lies wholly in a range (VFIO_IOMMU_UNMAP_DMA). The kernel splits no mapping: a range
-   * that cuts one is refused, and one that has several is unmapped with the gaps between them.
-   *
-   * @returns how many bytes were mapped there
-   * @throws TypeError, RangeError
-   * @throws VfioError `ENOENT`, reason `not-mapped`; `ERR_VFIO_CLOSED`
-   */
-  unmap(iova: bigint, length: bigint): Promise<bigint> {
-    return this.#maps.unmap(iova, length);
-  }
-
-  /** As {@link unmap}, blocking. */
-  unmapSync(iova: bigint, length: bigint): bigint {
-    return this.#maps.unmapSync(iova, length);
-  }
-
-  /**
-   * Unmaps everything in the container, whoever mapped it; harmless where nothing is mapped.
-   *
-   * @returns how many bytes were mapped
-   * @throws VfioError `ERR_VFIO_CLOSED`
-   */
-  unmapAll(): Promise<bigint> {
-    return this.unmap(0n, lastIova);
-  }
-
-  /** As {@link unmapAll}, blocking. */
-  unmapAllSync(): bigint {
-    return this.unmapSync(0n, lastIova);
-  }
-
-  /**
-   * Where memory can be mapped, ascending: what all devices in the container can reach and none has
-   * reserved (VFIO_IOMMU_GET_INFO). Every group that joins or leaves changes it. Does not block.
-   *
-   * @throws VfioError `EINVAL` where no device is open in the container; `ERR_VFIO_CLOSED`
-   */
-  iovaRanges(): IovaRange[] {
-    return this.#info().ranges;
-  }
-
-  /**
-   * What addresses and lengths have to be multiples of.
-   *
-   * @throws VfioError as {@link iovaRanges}
-   */
-  get iovaAlignment(): bigint {
-    return this.#info().alignment;
-  }
-
   /** Unmaps what this object mapped. Closing twice, or after the container, is harmless. */
   async close(): Promise<void> {
-    if (!this.#leave()) return;
-    await this.#maps.leave(this.#parent.fd.native);
+    await run(this.#close());
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
-    if (!this.#leave()) return;
-    this.#maps.leaveSync(this.#parent.fd.native);
+    runSync(this.#close());
   }
 
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  *#close(): Steps<void> {
+    if (this.#leave()) yield* this.maps.leave(this.#parent.fd.native);
   }
 
   /** The container's last device was closed: the kernel unmapped everything. @internal */
   emptied(): void {
-    this.#maps.forgetAll();
+    this.maps.forgetAll();
   }
 
   /** Whether there is anything to undo. */
@@ -205,17 +96,23 @@ export class ContainerSpace implements AddressSpace {
     return !this.#parent.fd.closed;
   }
 
-  /** Answers the id that a container does not have. */
-  #open(): number {
-    if (!this.#closed && !this.#parent.fd.closed) return 0;
+  /** @internal */
+  requireOpen(): void {
+    if (!this.#closed && !this.#parent.fd.closed) return;
     const { path } = this.#parent.fd;
     throw closedError(`the address space of ${path}`, this.#parent.fd.closing);
   }
 
-  #plan(options: MapOptions, makeSource: () => Source): MapPlan {
+  /** A container maps by address only. @internal */
+  protected sourceOf(source: unknown, options: MapOptions): Source {
+    return sourceOf(source, options, () => false);
+  }
+
+  /** @internal */
+  protected planOf(options: MapOptions, makeSource: () => Source): MapPlan {
     const { iova, read, write } = readMapOptions(options);
     const flags = (read ? mapFlags.read : 0) | (write ? mapFlags.write : 0);
-    return planned(new ContainerSource(makeSource()), (source) => {
+    return planned(makeSource(), (source) => {
       if (iova !== undefined) checkEnd('iova', iova, source.length);
       const info = this.#info();
       if (iova !== undefined) return { iova, fixed: true, flags, source };
@@ -224,32 +121,60 @@ export class ContainerSpace implements AddressSpace {
     });
   }
 
-  async #map(options: MapOptions, makeSource: () => Source): Promise<DmaMapping> {
-    for (;;) {
-      const plan = this.#plan(options, makeSource);
-      try {
-        return await this.#maps.map(plan);
-      } catch (error) {
-        this.#avoid(plan, error);
-      }
-    }
-  }
-
-  #mapSync(options: MapOptions, makeSource: () => Source): DmaMapping {
-    for (;;) {
-      const plan = this.#plan(options, makeSource);
-      try {
-        return this.#maps.mapSync(plan);
-      } catch (error) {
-        this.#avoid(plan, error);
-      }
-    }
-  }
-
-  /** Another thread has something at the address that was chosen: it is left alone from now on. */
-  #avoid({ chosen, iova, source: { length } }: MapPlan, error: unknown): void {
+  /** Another thread has something at the address that was chosen: it is left alone from now on. @internal */
+  protected override avoid({ chosen, iova, source: { length } }: MapPlan, error: unknown): void {
     if (!chosen || !(error instanceof VfioError) || error.code !== 'EEXIST') throw error;
     this.#parent.places.take({ iova, length });
+  }
+
+  /** Memory of ours, or memory by its address. @internal */
+  mapSource(source: Source, flags: number, iova: bigint): ReturnType<Source['map']> {
+    const { memory, offset, length } = source;
+    const { native } = this.#parent.fd;
+    this.requireOpen();
+    return memory === undefined
+      ? binding().containerMap(native, flags, offset, length, iova)
+      : binding().containerMapMemory(native, flags, memory.native, offset, length, iova);
+  }
+
+  /** @internal */
+  mapSourceSync(source: Source, flags: number, iova: bigint): bigint | Answer {
+    const { memory, offset, length } = source;
+    const { native } = this.#parent.fd;
+    this.requireOpen();
+    return memory === undefined
+      ? binding().containerMapSync(native, flags, offset, length, iova)
+      : binding().containerMapMemorySync(native, flags, memory.native, offset, length, iova);
+  }
+
+  /** @internal */
+  async unmapRange(fd: NativeFd, iova: bigint, length: bigint): Promise<bigint | Answer> {
+    return normalised(await binding().containerUnmap(fd, ...target(iova, length)), length);
+  }
+
+  /** @internal */
+  unmapRangeSync(fd: NativeFd, iova: bigint, length: bigint): bigint | Answer {
+    return normalised(binding().containerUnmapSync(fd, ...target(iova, length)), length);
+  }
+
+  /** @internal */
+  bounds(): Bounds {
+    return this.#info();
+  }
+
+  /** @internal */
+  get available(): number | undefined {
+    return this.#info().available;
+  }
+
+  /** @internal */
+  took(extent: IovaExtent): void {
+    this.#parent.places.take(extent);
+  }
+
+  /** @internal */
+  gave(iova: bigint): void {
+    this.#parent.places.free(iova);
   }
 
   /** As large pages as fit are worth an address that is a multiple of them. */
@@ -268,7 +193,7 @@ export class ContainerSpace implements AddressSpace {
 
   /** Fits what x86 has; asked again where there is more. */
   #info(): ContainerInfo {
-    this.#open();
+    this.requireOpen();
     const { fd } = this.#parent;
     const call = this.#call('VFIO_IOMMU_GET_INFO');
     if (!this.#parent.hasIommu()) {
@@ -290,17 +215,6 @@ export class ContainerSpace implements AddressSpace {
   }
 }
 
-/** A container has no ids: there is one address space in each. */
-export const containerCalls: SpaceCalls = {
-  unmapRequest: 'VFIO_IOMMU_UNMAP_DMA',
-  unmap: async (fd, _ioas, iova, length) => {
-    return normalised(await binding().containerUnmap(fd, ...target(iova, length)), length);
-  },
-  unmapSync: (fd, _ioas, iova, length) => {
-    return normalised(binding().containerUnmapSync(fd, ...target(iova, length)), length);
-  },
-};
-
 const VFIO_DMA_UNMAP_FLAG_ALL = 2;
 
 const EINVAL = -22;
@@ -317,39 +231,4 @@ function normalised(answer: bigint | Answer, length: bigint): bigint | Answer {
   const isAll = length === lastIova;
   if (answer === EINVAL && length > 0n && !isAll) return ENOENT;
   return answer === 0n && !isAll ? ENOENT : answer;
-}
-
-/** What is to be mapped in a container, which maps by address only. */
-export class ContainerSource implements Source {
-  readonly request = 'VFIO_IOMMU_MAP_DMA' as const;
-  readonly what: Source['what'];
-  readonly memory: Memory | undefined;
-  readonly buffer: MappedBuffer | undefined;
-  readonly offset: bigint;
-  readonly length: bigint;
-
-  /** `source`: memory of ours, or memory by its address. */
-  constructor({ what, memory, buffer, offset, length }: Source) {
-    this.what = what;
-    this.memory = memory;
-    this.buffer = buffer;
-    this.offset = offset;
-    this.length = length;
-  }
-
-  map(container: NativeFd, _ioas: number, flags: number, iova: bigint): ReturnType<Source['map']> {
-    const { memory, offset, length } = this;
-    const native = binding();
-    return memory === undefined
-      ? native.containerMap(container, flags, offset, length, iova)
-      : native.containerMapMemory(container, flags, memory.native, offset, length, iova);
-  }
-
-  mapSync(container: NativeFd, _ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, offset, length } = this;
-    const native = binding();
-    return memory === undefined
-      ? native.containerMapSync(container, flags, offset, length, iova)
-      : native.containerMapMemorySync(container, flags, memory.native, offset, length, iova);
-  }
 }

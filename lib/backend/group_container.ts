@@ -21,7 +21,7 @@ export interface Host {
   /** For another thread's {@link sharedHost}. */
   share: () => SharedTokens['group-device']['host'];
   /** Whether that is the address space which its devices are in. */
-  isOwn: (target: Ioas | ContainerSpace) => boolean;
+  isOwn: (target: AddressSpace) => boolean;
 }
 
 /** A type1 container: the one given, or one of the device's own. */

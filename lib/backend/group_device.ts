@@ -8,13 +8,11 @@ import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { closing, run, runSync, type Steps } from '../core/steps.ts';
 import type { RawDeviceInfo } from '../info/read.ts';
-import type { AddressSpace } from '../iommu/address_space.ts';
+import { AddressSpace } from '../iommu/address_space.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
-import { isAddressSpace } from '../iommu/spaces.ts';
 import type { Container } from './container.ts';
-import type { ContainerSpace } from './container_space.ts';
 import type { Host } from './group_container.ts';
 import type { Groups, JoinedGroup } from './groups.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
@@ -122,9 +120,9 @@ export class GroupDevice implements OpenedDevice {
  */
 export class JoinedAttachment implements Attachment {
   readonly #location: NodeLocation;
-  readonly #isOwn: (target: Ioas | ContainerSpace) => boolean;
+  readonly #isOwn: (target: AddressSpace) => boolean;
 
-  constructor(location: NodeLocation, isOwn: (target: Ioas | ContainerSpace) => boolean) {
+  constructor(location: NodeLocation, isOwn: (target: AddressSpace) => boolean) {
     this.#location = location;
     this.#isOwn = isOwn;
   }
@@ -136,7 +134,7 @@ export class JoinedAttachment implements Attachment {
   /** It is attached there already. */
   attachSync(target: unknown): number {
     if (Hwpt.isHwpt(target)) throw this.#wrongBackend('cannot be attached to a page table');
-    if (!isAddressSpace(target)) {
+    if (!AddressSpace.isAddressSpace(target)) {
       throw invalidType('ioas', 'an address space', target);
     }
     if (this.#isOwn(target)) return Ioas.isIoas(target) ? target.id : 0;

@@ -39,7 +39,7 @@ export function* call<Name extends SlowName>(
 }
 
 /** Does what has a promise and a form that blocks. */
-export function* either<T>(start: () => Promise<T>, block: () => T): Steps<T> {
+export function* either<T>(start: () => Promise<T> | undefined, block: () => T): Steps<T> {
   return (yield { start, block }) as T;
 }
 

@@ -3,11 +3,10 @@ import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
 import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
-import type { AddressSpace } from './address_space.ts';
+import { AddressSpace } from './address_space.ts';
 import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
 import { IovaAllocator } from './iova_allocator.ts';
 import type { DmaMapping } from './mapping.ts';
-import { isAddressSpace } from './spaces.ts';
 
 export interface DmaPoolOptions extends DmaBufferOptions {
   /** How many bytes to map at a time; 64 KiB by default. */
@@ -51,7 +50,7 @@ export class DmaPool {
   }
 
   constructor(ioas: AddressSpace, options: DmaPoolOptions = {}) {
-    if (!isAddressSpace(ioas)) throw invalidType('ioas', 'an address space', ioas);
+    if (!AddressSpace.isAddressSpace(ioas)) throw invalidType('ioas', 'an address space', ioas);
     checkBufferOptions(options);
     const { chunkSize = 65536, ...ofBuffers } = options;
     this.#ioas = ioas;

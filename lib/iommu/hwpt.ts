@@ -5,10 +5,12 @@ import { closedError } from '../core/explained.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
+import type { AttachedSpace } from '../diagnose/map_causes.ts';
 import { DirtyPages } from '../feature/dirty_pages.ts';
 import { type BoundDevice, devIdOf } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
-import type { Ioas } from './ioas.ts';
+import type { AddressSpace } from './address_space.ts';
 import { Users } from './users.ts';
 
 export interface HwptOptions {
@@ -37,10 +39,20 @@ export interface DirtyRange {
   clear?: boolean | undefined;
 }
 
+/** An {@link Ioas}, as its page tables know it. */
+interface TabledSpace extends AddressSpace {
+  readonly id: number;
+  readonly context: string;
+  readonly users: Users;
+  readonly space: AttachedSpace;
+  attached(device: string): void;
+  detached(device: string): void;
+}
+
 /** A page table of the hardware, to which `device.attach` attaches. */
 export class Hwpt {
   readonly #iommufd: OwnedFd;
-  readonly #ioas: Ioas;
+  readonly #ioas: TabledSpace;
   readonly #id: number;
   /** Devices that were attached to it through this object. */
   readonly #users: Users;
@@ -53,7 +65,7 @@ export class Hwpt {
     });
   }
 
-  private constructor(iommufd: OwnedFd, ioas: Ioas, id: number) {
+  private constructor(iommufd: OwnedFd, ioas: TabledSpace, id: number) {
     this.#iommufd = iommufd;
     this.#ioas = ioas;
     this.#id = id;
@@ -64,12 +76,12 @@ export class Hwpt {
   /** @internal */
   static async create(
     iommufd: OwnedFd,
-    ioas: Ioas,
+    ioas: TabledSpace,
     device: BoundDevice,
     options: HwptOptions,
   ): Promise<Hwpt> {
-    const call = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
-    const devId = devIdOf(device, ioas.context, call);
+    const named = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
+    const devId = devIdOf(device, ioas.context, named);
     requireObject('options', options);
     const { dirtyTracking = false, nestParent = false, faultQueue } = options;
     requireBoolean('dirtyTracking', dirtyTracking);
@@ -88,7 +100,7 @@ export class Hwpt {
       flags,
       faultQueue?.id ?? 0,
     );
-    return new Hwpt(iommufd, ioas, check(answer, call));
+    return new Hwpt(iommufd, ioas, check(answer, named));
   }
 
   /** Whether it is one, and not only called so. @internal */
@@ -108,9 +120,19 @@ export class Hwpt {
     return this.#id;
   }
 
-  /** The address space whose maps it has. */
-  get ioas(): Ioas {
+  /** The {@link Ioas} whose maps it has. */
+  get ioas(): AddressSpace {
     return this.#ioas;
+  }
+
+  /** That of its address space. @internal */
+  get context(): string {
+    return this.#ioas.context;
+  }
+
+  /** That of its address space. @internal */
+  get space(): AttachedSpace {
+    return this.#ioas.space;
   }
 
   /** A device was attached to it, and so to its address space. @internal */
@@ -168,8 +190,8 @@ export class Hwpt {
       flags,
       ...where,
     );
-    const call = this.#call('IOMMU_HWPT_GET_DIRTY_BITMAP');
-    return new DirtyPages(iova, length, pageSize, checkList(answer, call));
+    const named = this.#call('IOMMU_HWPT_GET_DIRTY_BITMAP');
+    return new DirtyPages(iova, length, pageSize, checkList(answer, named));
   }
 
   /**
@@ -179,14 +201,17 @@ export class Hwpt {
    *   then
    */
   async close(): Promise<void> {
-    const iommufd = this.#take();
-    if (iommufd) this.#settle(await binding().destroy(iommufd, this.#id));
+    await run(this.#close());
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
+    runSync(this.#close());
+  }
+
+  *#close(): Steps<void> {
     const iommufd = this.#take();
-    if (iommufd) this.#settle(binding().destroySync(iommufd, this.#id));
+    if (iommufd) this.#settle(yield* call('destroy', iommufd, this.#id));
   }
 
   [Symbol.dispose](): void {

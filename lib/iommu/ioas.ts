@@ -1,38 +1,23 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
-import { binding, type NativeFd, type NativeTally } from '../core/binding.ts';
+import { type Answer, binding, type NativeFd, type NativeTally } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import { closedError } from '../core/explained.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import {
-  checkEnd,
-  checkIova,
-  checkLength,
-  checkRanges,
-  type IovaRange,
-  lastIova,
-} from '../core/iova.ts';
+import { checkEnd, checkIova, checkLength, checkRanges, type IovaRange } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { run, runSync, type Steps } from '../core/steps.ts';
+import { call, type Closable, closing, run, runSync, type Steps } from '../core/steps.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import type { Region } from '../region/region.ts';
-import { type AddressSpace, type MapOptions, readMapOptions } from './address_space.ts';
+import { AddressSpace, type MapOptions, readMapOptions } from './address_space.ts';
 import type { BoundDevice } from './bound_device.ts';
-import type { DmaBuffer } from './dma_buffer.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
 import type { DmaMapping } from './mapping.ts';
-import { type MapPlan, Maps, type SpaceCalls } from './maps.ts';
+import type { MapPlan } from './maps.ts';
 import { PeerMapping } from './peer_mapping.ts';
 import { regionSource } from './region_source.ts';
-import {
-  AddressSource,
-  CopySource,
-  type DmaFile,
-  planned,
-  type Source,
-  sourceOf,
-} from './source.ts';
+import { CopySource, planned, type Source, sourceOf } from './source.ts';
 import { Users } from './users.ts';
 
 export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
@@ -58,12 +43,6 @@ export interface PhysicalExtent {
   length: number;
 }
 
-/** What is closed with an address space. */
-interface Closable {
-  close: () => Promise<void>;
-  closeSync: () => void;
-}
-
 /** What else the address space needs of its iommufd. */
 export interface IoasParent {
   fd: OwnedFd;
@@ -75,7 +54,11 @@ export interface IoasParent {
 }
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
-export class Ioas implements AddressSpace {
+export class Ioas extends AddressSpace {
+  /** A source says it. @internal */
+  readonly mapRequest: undefined;
+  /** @internal */
+  readonly unmapRequest = 'IOMMU_IOAS_UNMAP';
   readonly #iommufd: OwnedFd;
   readonly #parent: IoasParent;
   readonly #id: number;
@@ -83,8 +66,6 @@ export class Ioas implements AddressSpace {
   /** Where it was shared: of its owners, the last destroys it. */
   #tally: NativeTally | undefined;
   #own: Closable | undefined;
-  /** What is mapped, as far as this object did it. */
-  readonly #maps: Maps;
   /** Devices that were attached, and page tables that were made, through this object. */
   readonly #users: Users;
 
@@ -96,16 +77,11 @@ export class Ioas implements AddressSpace {
   }
 
   private constructor(parent: IoasParent, id: number) {
+    super(parent.fd);
     this.#iommufd = parent.fd;
     this.#parent = parent;
     this.#id = id;
     this.#users = new Users(`IOAS ${id}`);
-    this.#maps = new Maps(parent.fd, id, {
-      calls: ioasCalls,
-      id: () => this.id,
-      bounds: () => this.#bounds(),
-      pins: () => this.#users.attached,
-    });
   }
 
   /** @internal */
@@ -146,55 +122,13 @@ export class Ioas implements AddressSpace {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   get id(): number {
-    if (this.#isClosed()) {
-      throw closedError(`IOAS ${this.#id}`, this.#iommufd.closing);
-    }
+    this.requireOpen();
     return this.#id;
   }
 
-  /** What is mapped, as far as this object did it. */
-  get mappings(): DmaMapping[] {
-    return this.#maps.all;
-  }
-
-  /**
-   * Lets devices reach memory (IOMMU_IOAS_MAP, or IOMMU_IOAS_MAP_FILE where the kernel has it). The
-   * kernel pins the pages, which takes time in proportion to their number and counts against
-   * RLIMIT_MEMLOCK. Where no device is attached it pins nothing yet, and what it cannot pin shows when
-   * one is attached: attach first.
-   *
-   * @param source - a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file, or, where the kernel
-   *   maps files (Linux 6.13), of a DMA-BUF (6.19)
-   * @throws TypeError, RangeError for arguments that cannot be right
-   * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the devices
-   *   may not reach), `ENOSPC` (no room), `EFAULT` (memory that cannot be pinned), `ENOMEM`
-   *   (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
-   */
-  async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.#maps.map(this.#plan(options, () => this.#sourceOf(source, options)));
-  }
-
-  /** As {@link map}, blocking. */
-  mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.#maps.mapSync(this.#plan(options, () => this.#sourceOf(source, options)));
-  }
-
-  /**
-   * Maps memory of this process by its address: of another addon, say. Nothing keeps that memory where
-   * it is, and devices write to whatever the kernel finds there when it pins: docs/unsafe.md says what
-   * the caller has to see to.
-   *
-   * @throws as {@link map}
-   */
-  async unsafeMapAddress(
-    address: bigint,
-    length: number,
-    options: Omit<MapOptions, 'offset' | 'length'> = {},
-  ): Promise<DmaMapping> {
-    const start = checkIova('address', address);
-    const source = new AddressSource(start, BigInt(checkLength('length', length)));
-    checkEnd('address', start, source.length);
-    return this.#maps.map(this.#plan(options, () => source));
+  /** @internal */
+  requireOpen(): void {
+    if (this.#isClosed()) throw closedError(`IOAS ${this.#id}`, this.#iommufd.closing);
   }
 
   /**
@@ -226,63 +160,12 @@ export class Ioas implements AddressSpace {
    *   what was mapped to be read only
    */
   async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
-    return this.#maps.map(this.#plan(options, () => this.#copySource(iova, length, options)));
+    return this.maps.map(this.planOf(options, () => this.#copySource(iova, length, options)));
   }
 
   /** As {@link copy}, blocking. */
   copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
-    return this.#maps.mapSync(this.#plan(options, () => this.#copySource(iova, length, options)));
-  }
-
-  /**
-   * Unmaps all that lies wholly in a range (IOMMU_IOAS_UNMAP). The kernel splits no mapping: a range
-   * that cuts one is refused, and one that has several is unmapped with the gaps between them.
-   *
-   * @returns how many bytes were mapped there
-   * @throws TypeError, RangeError
-   * @throws VfioError `ENOENT`, reason `not-mapped`; `ERR_VFIO_CLOSED`
-   */
-  unmap(iova: bigint, length: bigint): Promise<bigint> {
-    return this.#maps.unmap(iova, length);
-  }
-
-  /** As {@link unmap}, blocking. */
-  unmapSync(iova: bigint, length: bigint): bigint {
-    return this.#maps.unmapSync(iova, length);
-  }
-
-  /**
-   * Unmaps everything; harmless where nothing is mapped.
-   *
-   * @returns how many bytes were mapped
-   * @throws VfioError `ERR_VFIO_CLOSED`
-   */
-  unmapAll(): Promise<bigint> {
-    return this.unmap(0n, lastIova);
-  }
-
-  /** As {@link unmapAll}, blocking. */
-  unmapAllSync(): bigint {
-    return this.unmapSync(0n, lastIova);
-  }
-
-  /**
-   * Where memory can be mapped, ascending: what all attached devices can reach and none has reserved
-   * (IOMMU_IOAS_IOVA_RANGES). Attaching and detaching change it. Does not block.
-   *
-   * @throws VfioError `ERR_VFIO_CLOSED`
-   */
-  iovaRanges(): IovaRange[] {
-    return this.#bounds().ranges;
-  }
-
-  /**
-   * What addresses, lengths and offsets have to be multiples of, as it is now.
-   *
-   * @throws VfioError `ERR_VFIO_CLOSED`
-   */
-  get iovaAlignment(): bigint {
-    return this.#bounds().alignment;
+    return this.maps.mapSync(this.planOf(options, () => this.#copySource(iova, length, options)));
   }
 
   /**
@@ -371,42 +254,27 @@ export class Ioas implements AddressSpace {
    *   of it open; it stays open then
    */
   async close(): Promise<void> {
-    const iommufd = this.#take();
-    if (iommufd === undefined) return;
-    if (this.#isLast()) {
-      this.#settle(await binding().destroy(iommufd, this.#id));
-      await this.#own?.close();
-      return;
-    }
-    try {
-      await this.#maps.leave(iommufd);
-    } finally {
-      await this.#own?.close();
-    }
+    await run(this.#close());
   }
 
   /** As {@link close}, blocking. */
   closeSync(): void {
+    runSync(this.#close());
+  }
+
+  *#close(): Steps<void> {
     const iommufd = this.#take();
     if (iommufd === undefined) return;
     if (this.#isLast()) {
-      this.#settle(binding().destroySync(iommufd, this.#id));
-      this.#own?.closeSync();
+      this.#settle(yield* call('destroy', iommufd, this.#id));
+      yield* closing(this.#own);
       return;
     }
     try {
-      this.#maps.leaveSync(iommufd);
+      yield* this.maps.leave(iommufd);
     } finally {
-      this.#own?.closeSync();
+      yield* closing(this.#own);
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   /** The id went with the iommufd. */
@@ -422,7 +290,7 @@ export class Ioas implements AddressSpace {
   /** A device was attached: all that is mapped is pinned now. @internal */
   attached(device: string): void {
     this.#users.attach(device);
-    for (const mapping of this.#maps.all) mapping.prove();
+    for (const mapping of this.mappings) mapping.prove();
   }
 
   /** @internal */
@@ -446,13 +314,14 @@ export class Ioas implements AddressSpace {
     };
   }
 
-  #sourceOf(source: unknown, options: MapOptions): Source {
+  /** @internal */
+  protected sourceOf(source: unknown, options: MapOptions): Source {
     return sourceOf(source, options, this.#parent.mapsFiles);
   }
 
   #mapRegion(region: Region, options: MapOptions): Steps<PeerMapping> {
-    const plan = this.#plan(options, () => regionSource(region, options, this.#parent.mapsFiles));
-    return PeerMapping.make(this.#maps, plan);
+    const plan = this.planOf(options, () => regionSource(region, options, this.#parent.mapsFiles));
+    return PeerMapping.make(this.maps, plan);
   }
 
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
@@ -467,8 +336,11 @@ export class Ioas implements AddressSpace {
     return new CopySource(space.id, iova, length, source ?? {});
   }
 
-  /** All options are checked before the source may make anything. */
-  #plan<Of extends Source>(options: MapOptions, makeSource: () => Of): MapPlan & { source: Of } {
+  /** @internal */
+  protected planOf<Of extends Source>(
+    options: MapOptions,
+    makeSource: () => Of,
+  ): MapPlan & { source: Of } {
     const { iova, read, write } = readMapOptions(options);
     const fixed = iova !== undefined;
     const flags =
@@ -481,8 +353,33 @@ export class Ioas implements AddressSpace {
     });
   }
 
-  /** Fits what x86 has; asked again where there are more. */
-  #bounds(): Bounds {
+  /** @internal */
+  mapSource(source: Source, flags: number, iova: bigint): ReturnType<Source['map']> {
+    return source.map(this.#iommufd.native, this.id, flags, iova);
+  }
+
+  /** @internal */
+  mapSourceSync(source: Source, flags: number, iova: bigint): bigint | Answer {
+    return source.mapSync(this.#iommufd.native, this.id, flags, iova);
+  }
+
+  /** @internal */
+  unmapRange(fd: NativeFd, iova: bigint, length: bigint): Promise<bigint | Answer> | undefined {
+    return binding().ioasUnmap(fd, this.#id, iova, length);
+  }
+
+  /** @internal */
+  unmapRangeSync(fd: NativeFd, iova: bigint, length: bigint): bigint | Answer {
+    return binding().ioasUnmapSync(fd, this.#id, iova, length);
+  }
+
+  /** @internal */
+  get pins(): boolean {
+    return this.#users.attached;
+  }
+
+  /** Fits what x86 has; asked again where there are more. @internal */
+  bounds(): Bounds {
     for (let room = 32; ;) {
       const words = new BigUint64Array(1 + 2 * room);
       const answer = binding().ioasIovaRanges(this.#iommufd.native, this.id, words);
@@ -526,16 +423,10 @@ export class Ioas implements AddressSpace {
   #settle(answer: number | undefined): void {
     this.#closed = answer === 0;
     this.#users.checkDestroyed(answer, this.#call('IOMMU_DESTROY'));
-    this.#maps.end();
+    this.maps.end();
   }
 }
 
 function contains({ extent }: DmaMapping, iova: bigint, length: bigint): boolean {
   return extent.iova <= iova && iova + length <= extent.iova + extent.length;
 }
-
-export const ioasCalls: SpaceCalls = {
-  unmapRequest: 'IOMMU_IOAS_UNMAP',
-  unmap: (fd, ioas, iova, length) => binding().ioasUnmap(fd, ioas, iova, length),
-  unmapSync: (fd, ioas, iova, length) => binding().ioasUnmapSync(fd, ioas, iova, length),
-};

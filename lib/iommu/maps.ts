@@ -5,7 +5,7 @@ import { explained } from '../core/explained.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
-import { allDone, doAll } from '../core/steps.ts';
+import { allDone, doAll, either, type Steps } from '../core/steps.ts';
 import { type Bounds, mapCause, unmapCause } from '../diagnose/map_causes.ts';
 import { DmaMapping, type Unmapper } from './mapping.ts';
 import type { Source } from './source.ts';
@@ -20,25 +20,33 @@ export interface MapPlan {
   source: Source;
 }
 
-/** What the maps need of their address space. */
+type MapAnswer = ReturnType<Source['map']>;
+
+/** How the kernel maps and unmaps in an address space: what {@link Maps} needs of it. */
 export interface MappedSpace {
-  calls: SpaceCalls;
-  /** Throws `ERR_VFIO_CLOSED`. */
-  id: () => number;
-  bounds: () => Bounds;
-  /** Whether a device is attached, so that what is mapped is pinned. */
-  pins: () => boolean;
+  /** @throws VfioError `ERR_VFIO_CLOSED` */
+  requireOpen(): void;
+  readonly mapRequest: string | undefined;
+  readonly unmapRequest: string;
+  mapSource(source: Source, flags: number, iova: bigint): MapAnswer;
+  mapSourceSync(source: Source, flags: number, iova: bigint): bigint | Answer;
+  /** Answers how many bytes were mapped there, or ENOENT where nothing lies wholly in the range. */
+  unmapRange(fd: NativeFd, iova: bigint, length: bigint): Promise<bigint | Answer> | undefined;
+  unmapRangeSync(fd: NativeFd, iova: bigint, length: bigint): bigint | Answer;
+  bounds(): Bounds;
+  /** Whether what is mapped is pinned. */
+  readonly pins: boolean;
   /** How many maps more the kernel takes, where there is a limit. */
-  available?: () => number | undefined;
+  readonly available?: number | undefined;
   /** Hear of every address that is mapped, and unmapped. */
-  took?: (extent: IovaExtent) => void;
-  gave?: (iova: bigint) => void;
+  took?(extent: IovaExtent): void;
+  gave?(iova: bigint): void;
 }
 
-/** What one Ioas mapped, and is not unmapped yet: makes mappings and undoes them. */
+/** What one object of an address space mapped, and is not unmapped yet: makes mappings and undoes them. */
 export class Maps {
-  readonly #iommufd: OwnedFd;
-  readonly #id: number;
+  /** The iommufd's, or the container's. */
+  readonly #fd: OwnedFd;
   readonly #space: MappedSpace;
   readonly #all = new Set<DmaMapping>();
   /** The kernel has the address space no more. */
@@ -50,9 +58,8 @@ export class Maps {
     },
   };
 
-  constructor(iommufd: OwnedFd, id: number, space: MappedSpace) {
-    this.#iommufd = iommufd;
-    this.#id = id;
+  constructor(fd: OwnedFd, space: MappedSpace) {
+    this.#fd = fd;
     this.#space = space;
   }
 
@@ -72,31 +79,21 @@ export class Maps {
   }
 
   /** Others go on with it: only what was mapped here goes, all of it also where one does not. */
-  async leave(iommufd: NativeFd): Promise<void> {
-    const unmap = async (mapping: DmaMapping): Promise<void> => {
-      const { iova, length } = mapping.extent;
-      this.#unmappedOne(await this.#space.calls.unmap(iommufd, this.#id, iova, length), mapping);
-    };
-    await allDone(this.all.map(unmap));
-  }
-
-  leaveSync(iommufd: NativeFd): void {
-    const unmap = (mapping: DmaMapping): void => {
-      const { iova, length } = mapping.extent;
-      this.#unmappedOne(this.#space.calls.unmapSync(iommufd, this.#id, iova, length), mapping);
-    };
-    doAll(
-      this.all.map((mapping) => () => {
-        unmap(mapping);
-      }),
+  leave(fd: NativeFd): Steps<void> {
+    return either(
+      () => allDone(this.all.map((mapping) => this.#unmapOf(fd, mapping))),
+      () => {
+        const unmaps = this.all.map((mapping) => () => {
+          this.#unmapOfSync(fd, mapping);
+        });
+        doAll(unmaps);
+      },
     );
   }
 
   async map(plan: MapPlan): Promise<DmaMapping> {
     const { source, flags, iova } = plan;
-    const answer = await begin(source, () =>
-      source.map(this.#iommufd.native, this.#space.id(), flags, iova),
-    );
+    const answer = await begin(source, () => this.#space.mapSource(source, flags, iova));
     const mapping = this.#mapped(answer, plan);
     // Disposed of meanwhile: what comes too late must not stay.
     if (!source.buffer?.disposed) return mapping;
@@ -106,9 +103,7 @@ export class Maps {
 
   mapSync(plan: MapPlan): DmaMapping {
     const { source, flags, iova } = plan;
-    const answer = begin(source, () =>
-      source.mapSync(this.#iommufd.native, this.#space.id(), flags, iova),
-    );
+    const answer = begin(source, () => this.#space.mapSourceSync(source, flags, iova));
     return this.#mapped(answer, plan);
   }
 
@@ -116,9 +111,10 @@ export class Maps {
     const { source } = plan;
     if (typeof answer !== 'bigint') {
       if (plan.chosen) this.#space.gave?.(plan.iova);
-      return this.#refuse(answer, source.request, (error) => mapCause(error, this.#refused(plan)));
+      const request = this.#space.mapRequest ?? source.request;
+      return this.#refuse(answer, request, (error) => mapCause(error, this.#refused(plan)));
     }
-    const mapping = DmaMapping.of(this.#unmapper, answer, source, this.#space.pins());
+    const mapping = DmaMapping.of(this.#unmapper, answer, source, this.#space.pins);
     this.#all.add(mapping);
     this.#space.took?.(mapping.extent);
     source.buffer?.mapped(mapping);
@@ -135,7 +131,7 @@ export class Maps {
       what,
       mapped: this.#extents(),
       bounds: () => this.#space.bounds(),
-      available: () => this.#space.available?.(),
+      available: () => this.#space.available,
     };
   }
 
@@ -149,22 +145,19 @@ export class Maps {
     });
   }
 
-  async unmap(iova: bigint, length: bigint): Promise<bigint> {
+  *unmap(iova: bigint, length: bigint): Steps<bigint> {
     const within = this.#within(iova, length);
-    const { native } = this.#iommufd;
-    const answer = await this.#space.calls.unmap(native, this.#space.id(), iova, length);
+    const { native } = this.#fd;
+    this.#space.requireOpen();
+    const answer = yield* this.#unmapRange(native, iova, length);
     return this.#unmapped(answer, { iova, length }, within);
   }
 
-  unmapSync(iova: bigint, length: bigint): bigint {
-    const within = this.#within(iova, length);
-    const answer = this.#space.calls.unmapSync(
-      this.#iommufd.native,
-      this.#space.id(),
-      iova,
-      length,
+  #unmapRange(fd: NativeFd, iova: bigint, length: bigint): Steps<bigint | Answer> {
+    return either(
+      () => this.#space.unmapRange(fd, iova, length),
+      () => this.#space.unmapRangeSync(fd, iova, length),
     );
-    return this.#unmapped(answer, { iova, length }, within);
   }
 
   #unmapped(
@@ -175,7 +168,7 @@ export class Maps {
     if (typeof answer !== 'bigint') {
       const causeOf = (error: VfioError): Cause | undefined =>
         unmapCause(error, range, this.#extents());
-      return this.#refuse(answer, this.#space.calls.unmapRequest, causeOf);
+      return this.#refuse(answer, this.#space.unmapRequest, causeOf);
     }
     for (const mapping of gone) this.#forget(mapping);
     return answer;
@@ -186,21 +179,21 @@ export class Maps {
   }
 
   async #unmapOne(mapping: DmaMapping): Promise<void> {
-    if (this.#isGone(mapping)) return;
-    const { iova, length } = mapping.extent;
-    this.#unmappedOne(
-      await this.#space.calls.unmap(this.#iommufd.native, this.#id, iova, length),
-      mapping,
-    );
+    if (!this.#isGone(mapping)) await this.#unmapOf(this.#fd.native, mapping);
   }
 
   #unmapOneSync(mapping: DmaMapping): void {
-    if (this.#isGone(mapping)) return;
+    if (!this.#isGone(mapping)) this.#unmapOfSync(this.#fd.native, mapping);
+  }
+
+  async #unmapOf(fd: NativeFd, mapping: DmaMapping): Promise<void> {
     const { iova, length } = mapping.extent;
-    this.#unmappedOne(
-      this.#space.calls.unmapSync(this.#iommufd.native, this.#id, iova, length),
-      mapping,
-    );
+    this.#unmappedOne(await this.#space.unmapRange(fd, iova, length), mapping);
+  }
+
+  #unmapOfSync(fd: NativeFd, mapping: DmaMapping): void {
+    const { iova, length } = mapping.extent;
+    this.#unmappedOne(this.#space.unmapRangeSync(fd, iova, length), mapping);
   }
 
   /**
@@ -215,7 +208,7 @@ export class Maps {
 
   /** With its address space. */
   #isGone(mapping: DmaMapping): boolean {
-    if (!this.#ended && !this.#iommufd.closed) return false;
+    if (!this.#ended && !this.#fd.closed) return false;
     this.#forget(mapping);
     return true;
   }
@@ -234,7 +227,7 @@ export class Maps {
     causeOf: (error: VfioError) => Cause | undefined,
   ): never {
     try {
-      const { path } = this.#iommufd;
+      const { path } = this.#fd;
       const call = isOfDescriptors(answer)
         ? { syscall: 'fcntl', path }
         : { syscall: 'ioctl', request, path };
@@ -258,19 +251,4 @@ function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
   } finally {
     memory?.letGo();
   }
-}
-
-/**
- * How an address space is unmapped, in an iommufd and in a container. Both answer how many bytes were
- * mapped there, or ENOENT where nothing lies wholly in the range.
- */
-export interface SpaceCalls {
-  readonly unmapRequest: string;
-  unmap: (
-    fd: NativeFd,
-    ioas: number,
-    iova: bigint,
-    length: bigint,
-  ) => Promise<bigint | Answer> | undefined;
-  unmapSync: (fd: NativeFd, ioas: number, iova: bigint, length: bigint) => bigint | Answer;
 }

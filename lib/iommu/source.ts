@@ -30,8 +30,7 @@ export interface Source {
   /** What must stay until the call that maps it has begun. */
   readonly memory: Memory | undefined;
   readonly buffer: MappedBuffer | undefined;
-  readonly request:
-    'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY' | 'VFIO_IOMMU_MAP_DMA';
+  readonly request: 'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY';
   map: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => Mapping;
   mapSync: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => bigint | Answer;
 }
