@@ -2,7 +2,7 @@
 // the kernel has: the C program bench/baseline/open.c, its like in Python (cdev only), the blocking
 // form and the promise form, some rounds each in turn.
 //
-//   npm run bench                                  in the lab, its edu
+//   npm run bench:open                                  in the lab, its edu
 //   node build-test/bench/open.js [<device>] [--backend=…] [--rounds=N] [--svg=FILE] [--json]
 //                                                  a device of the lab by name, or by address
 import { writeFileSync } from 'node:fs';

@@ -2,7 +2,7 @@
  * The ways between host and guest. Each is a socket pair: one end is a stream of ours, the other an
  * fd that QEMU inherits. So no file is left over, whichever way one of the two ends.
  */
-export type PortName = 'job' | 'status' | 'watch' | 'stdin' | 'stdout' | 'stderr' | 'qmp';
+type PortName = 'job' | 'status' | 'watch' | 'stdin' | 'stdout' | 'stderr' | 'qmp';
 
 /** `tty` is the guest's /dev/hvc0, `monitor` is QEMU itself; the rest are virtio-serial ports. */
 export type ChannelName = PortName | 'tty' | 'monitor';

@@ -52,7 +52,7 @@ function commandFailed(
   return new LabError(`${[file, ...args].join(' ')}: ${how}\n${tail}`);
 }
 
-export function isMissing(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 

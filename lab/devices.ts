@@ -16,7 +16,7 @@ export interface PciDevice {
 }
 
 /** A mediated device: one of the kernel's samples, made without any hardware. */
-export interface MediatedDevice {
+interface MediatedDevice {
   name: string;
   kind: string;
   uuid: string;
@@ -94,7 +94,7 @@ const MEDIATED: readonly MediatedDevice[] = [
 ];
 
 /** Debian does not build the kernel's samples. */
-export function mediatedDevices(lane: Lane): readonly MediatedDevice[] {
+function mediatedDevices(lane: Lane): readonly MediatedDevice[] {
   return lane === 'stock' ? [] : MEDIATED;
 }
 

@@ -2,7 +2,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-const checks = ['lint:format', 'lint:types', 'lint:code', 'lint:native'];
+const checks = [
+  'lint:format',
+  'lint:types',
+  'lint:code',
+  'lint:imports',
+  'lint:unused',
+  'lint:native',
+];
 const statuses = await Promise.all(checks.map(run));
 process.exitCode = statuses.find((status) => status !== 0) ?? 0;
 

@@ -17,7 +17,7 @@ interface Answer {
 }
 
 /** QEMU said no. */
-export class QmpError extends Error {
+class QmpError extends Error {
   override readonly name: string = 'QmpError';
 }
 

@@ -18,7 +18,7 @@ import { backendOf } from './kinds.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 
 /** Of a device that was opened by its cdev, which is attached and detached at will. */
-export class CdevAttachment implements Attachment {
+class CdevAttachment implements Attachment {
   readonly #bound: BoundCdev;
   #target: Ioas | Hwpt | undefined;
 
@@ -172,7 +172,7 @@ export interface Target {
 }
 
 /** Only who bound a device has been told its id. */
-export function noDevId({ address }: SysfsDevice): VfioError {
+function noDevId({ address }: SysfsDevice): VfioError {
   return new VfioError({
     code: 'ERR_VFIO_NO_DEV_ID',
     message: `the id of ${address} in its iommufd is not known, and the kernel tells it only to the program that binds: have it pass its device.devId, and give that to fromFd`,

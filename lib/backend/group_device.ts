@@ -118,7 +118,7 @@ export class GroupDevice implements OpenedDevice {
  * Of a device that was opened by its group: it is attached to its container's address space, and to no
  * other, as long as it is open.
  */
-export class JoinedAttachment implements Attachment {
+class JoinedAttachment implements Attachment {
   readonly #location: NodeLocation;
   readonly #isOwn: (target: AddressSpace) => boolean;
 

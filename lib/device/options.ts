@@ -72,7 +72,7 @@ export interface WayOptions<Result = unknown> {
 }
 
 /** @throws TypeError for what is of the wrong type, and for what does not go together */
-export function checkWay(options: Omit<WayOptions, 'beforeBind'> & { beforeBind?: unknown }): void {
+function checkWay(options: Omit<WayOptions, 'beforeBind'> & { beforeBind?: unknown }): void {
   const { backend, iommufd, container, beforeBind } = options;
   checkBackend(backend);
   checkIommufd(iommufd);
@@ -114,7 +114,7 @@ export interface BeforeBindOption<Result = void | PromiseLike<void>> {
 }
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE` */
-export function checkBeforeBind({ beforeBind }: { beforeBind?: unknown }): void {
+function checkBeforeBind({ beforeBind }: { beforeBind?: unknown }): void {
   if (beforeBind === undefined || typeof beforeBind === 'function') return;
   throw invalidType('beforeBind', 'a function', beforeBind);
 }
@@ -157,7 +157,7 @@ export interface BusMasterOption {
 }
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE` */
-export function checkBusMaster({ busMaster }: { busMaster?: unknown }): void {
+function checkBusMaster({ busMaster }: { busMaster?: unknown }): void {
   if (busMaster === undefined || typeof busMaster === 'boolean') return;
   throw invalidType('busMaster', 'a boolean', busMaster);
 }

@@ -140,7 +140,7 @@ const extentOf = ({ iova, length }: IovaExtent): IovaExtent => ({ iova, length }
 const ipcLock = 1n << 14n;
 
 /** The limit on pinned memory and what this process has; nothing where it has no limit. */
-export function memlock(
+function memlock(
   needed: bigint,
   counted: 'user' | 'process',
   proc = '/proc/self',

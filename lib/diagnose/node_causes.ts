@@ -124,7 +124,7 @@ function numbersAt(path: string): string | undefined {
 }
 
 /** Why opening a file answered EACCES: the first of its folders, or the file, that shuts us out. */
-export function permissionCause(path: string): Cause {
+function permissionCause(path: string): Cause {
   for (const folder of foldersTo(path)) {
     const stat = fs.statSync(folder);
     if (!grants(stat, 0o1)) return noPermission(folder, stat);

@@ -208,7 +208,7 @@ function decodeFault(view: DataView, at: number): IoPageFault {
 }
 
 /** A struct iommu_hwpt_page_response. */
-export function encodeResponse(cookie: number, mapped: boolean): Uint8Array {
+function encodeResponse(cookie: number, mapped: boolean): Uint8Array {
   if (typeof mapped !== 'boolean') throw invalidType('mapped', 'a boolean', mapped);
   if (typeof cookie !== 'number') throw invalidType('cookie', 'a number', cookie);
   if (!(Number.isInteger(cookie) && cookie >= 0 && cookie < 2 ** 32)) {

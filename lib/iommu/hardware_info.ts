@@ -38,7 +38,7 @@ export function readHardwareInfo(iommufd: OwnedFd, devId: number): HardwareInfo 
 }
 
 /** `out` is `[capabilities, type, log2 of PASIDs]`. */
-export function decodeHardwareInfo(out: BigUint64Array, data: Uint8Array): HardwareInfo {
+function decodeHardwareInfo(out: BigUint64Array, data: Uint8Array): HardwareInfo {
   const [capabilities = 0n, type = 0n, pasids = 0n] = out;
   return {
     type: types[Number(type)] ?? Number(type),

@@ -111,7 +111,7 @@ const infoBytes = 24;
  *
  * @throws VfioError of that ioctl: `EBADF` for a descriptor that is only a path, `EIO`
  */
-export function isBound(number: number): boolean {
+function isBound(number: number): boolean {
   const native = binding();
   // For the addon's functions, which take handles; the number stays its owner's.
   const copy = check(native.dup(number), { syscall: 'fcntl' }) as NativeFd;

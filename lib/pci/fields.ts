@@ -1,7 +1,7 @@
 // Registers as tables of their fields, as PCI's specifications draw them.
 
 /** How a field's bits say its value, where they do not say it plainly. */
-export type Scale =
+type Scale =
   /** 2 to the power of it. */
   | 'power'
   /** Bytes of payload: 128, 256, … */
@@ -12,9 +12,9 @@ export type Scale =
   | 'minus-one';
 
 /** A field: its lowest bit, and how many bits it has. One bit alone is a flag. */
-export type Field = readonly [lowest: number, bits: number, scale?: Scale];
+type Field = readonly [lowest: number, bits: number, scale?: Scale];
 
-export type Flag = readonly [bit: number, bits: 1];
+type Flag = readonly [bit: number, bits: 1];
 
 /** Where in a register the values of its public type are. */
 export type FieldTable<Values> = {

@@ -21,7 +21,7 @@ const OFFSETS = 9;
 const VALUES = 25;
 
 /** Registers of 32 bits that go by one mail. Longer rows cost less as arguments. */
-export const mostRows = 16;
+const mostRows = 16;
 
 /**
  * The addon's memory in which a single access finds its arguments and leaves its result. Between

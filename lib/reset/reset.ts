@@ -82,6 +82,6 @@ export function* withRetries<T>(call: () => Steps<T>, isHopeless: () => boolean)
   }
 }
 
-export function isHeld(answer: unknown): boolean {
+function isHeld(answer: unknown): boolean {
   return answer === EAGAIN || answer === EBUSY;
 }

@@ -2,9 +2,9 @@
 // flag (`Name+`, `Name-`) or, as a pattern with one group, number, and where the decoders say it.
 
 /** From lspci's flag to `register.field`. */
-export type Flags = Record<string, string>;
+type Flags = Record<string, string>;
 /** From `register.field` to a pattern whose group is its number. */
-export type Numbers = Record<string, RegExp>;
+type Numbers = Record<string, RegExp>;
 
 export interface Section {
   flags?: Flags;

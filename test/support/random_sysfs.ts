@@ -3,7 +3,7 @@ import { fakeAddress } from './fake_vfio.ts';
 import type { Entry } from './tree.ts';
 
 /** A file, a link, a folder, or nothing. */
-export type Node = Entry | { folder: Record<string, Node> } | undefined;
+type Node = Entry | { folder: Record<string, Node> } | undefined;
 
 const link = (...targets: string[]): fc.Arbitrary<Node> =>
   fc.constantFrom(...targets).map((pointsTo) => ({ pointsTo }));

@@ -39,7 +39,7 @@ export async function openAndClose(
 }
 
 /** Nothing else of the program's own: who wants the device back waits until it is closed anyway. */
-export function openOptions(backend: Backend): OpenDeviceOptions {
+function openOptions(backend: Backend): OpenDeviceOptions {
   return { backend, requestEvents: false };
 }
 
