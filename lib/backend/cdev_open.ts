@@ -1,6 +1,7 @@
 import { parseUuid } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
+import { EINVAL } from '../core/errno.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { tellStep } from '../core/open_steps.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
@@ -59,8 +60,6 @@ function* bind(node: DeviceNode, { iommufd }: Target, token?: Uint8Array): Steps
   }
   return check(answer, ioctlOf(node.location, 'VFIO_DEVICE_BIND_IOMMUFD'));
 }
-
-const EINVAL = -22;
 
 /** A kernel that knows no tokens answers EINVAL, as for any other mistake. */
 function isTokenUnknown({ location }: DeviceNode, answer: Answer, token: unknown): boolean {

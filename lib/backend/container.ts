@@ -2,6 +2,7 @@ import { requireObject } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
+import { ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { GroupLocation, Roots } from '../core/location.ts';
@@ -171,8 +172,6 @@ function openNode(roots: Roots): OwnedFd {
     throw explainSync(error, () => ({ roots }));
   }
 }
-
-const ENOTTY = -25;
 
 function checkVersion({ native, path }: OwnedFd): void {
   const answer = binding().containerVersion(native);

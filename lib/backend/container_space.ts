@@ -1,5 +1,6 @@
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
+import { EINVAL, ENOENT, ENOSPC } from '../core/errno.ts';
 import { systemError, VfioError } from '../core/errors.ts';
 import { closedError, explained } from '../core/explained.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -184,7 +185,7 @@ export class ContainerSpace extends AddressSpace {
     const iova = places.choose(length, best, ranges) ?? places.choose(length, alignment, ranges);
     if (iova === undefined) {
       const facts = { length, ranges };
-      const error = systemError({ errno: -28, ...this.#call('VFIO_IOMMU_MAP_DMA') });
+      const error = systemError({ errno: ENOSPC, ...this.#call('VFIO_IOMMU_MAP_DMA') });
       throw explained(error, { reason: 'iova-exhausted', certainty: 'certain', facts });
     }
     places.take({ iova, length });
@@ -198,7 +199,7 @@ export class ContainerSpace extends AddressSpace {
     const call = this.#call('VFIO_IOMMU_GET_INFO');
     if (!this.#parent.hasIommu()) {
       const facts = { path: fd.path };
-      const error = systemError({ errno: -22, ...call });
+      const error = systemError({ errno: EINVAL, ...call });
       throw explained(error, { reason: 'container-empty', certainty: 'certain', facts });
     }
     for (let bytes = 512; ;) {
@@ -216,9 +217,6 @@ export class ContainerSpace extends AddressSpace {
 }
 
 const VFIO_DMA_UNMAP_FLAG_ALL = 2;
-
-const EINVAL = -22;
-const ENOENT = -2;
 
 /** Everything is a flag here, and no range. */
 function target(iova: bigint, length: bigint): [flags: number, iova: bigint, length: bigint] {

@@ -1,12 +1,9 @@
 import { dirname } from 'node:path';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
+import { EACCES, ENOENT, ENOTDIR } from '../core/errno.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted } from '../core/readiness.ts';
-
-const ENOENT = -2;
-const EACCES = -13;
-const ENOTDIR = -20;
 
 /** Tells when a name in a folder comes, goes, is replaced or gets other rights (inotify). */
 export class FolderWatch {

@@ -1,4 +1,5 @@
 import type { Answer } from './binding.ts';
+import { EBADF, EMFILE, ENFILE, EOPNOTSUPP } from './errno.ts';
 import { type FailedCall, systemError } from './errors.ts';
 import { explained } from './explained.ts';
 import type { NodeLocation } from './location.ts';
@@ -23,7 +24,7 @@ export function check(answer: Answer, call: CallName, request?: string): number 
  * that which failed.
  */
 export function isOfDescriptors(answer: bigint | Answer): boolean {
-  return answer === -9 || answer === -23 || answer === -24;
+  return answer === EBADF || answer === ENFILE || answer === EMFILE;
 }
 
 /** As {@link check}, of a function whose value is a BigInt. */
@@ -44,8 +45,6 @@ export function checkList<List extends object>(answer: List | Answer, call: Call
 export function ioctlOf({ path, device }: NodeLocation, request?: string): CallName {
   return { syscall: 'ioctl', request, path, device: device.address };
 }
-
-const EOPNOTSUPP = -95;
 
 /** The ArrayBuffer over memory of ours that the addon made. @throws VfioError `ENOTSUP` */
 export function checkBuffer(

@@ -3,6 +3,7 @@ import { invalidType } from './arguments.ts';
 import type { Answer } from './binding.ts';
 import { fs } from './builtins.ts';
 import { check } from './call.ts';
+import { ENOENT } from './errno.ts';
 import { VfioError } from './errors.ts';
 import type { Backend, CdevLocation, GroupLocation } from './location.ts';
 
@@ -73,7 +74,6 @@ function ownAddon(): string {
  * object any more.
  */
 export function taken(answer: Answer, what: string): number {
-  const ENOENT = -2;
   if (answer !== ENOENT) return check(answer, { syscall: 'fcntl' });
   const message = `${what} that was shared is closed`;
   throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });

@@ -1,5 +1,6 @@
 import { binding } from '../core/binding.ts';
 import { checkList } from '../core/call.ts';
+import { EACCES, EPERM } from '../core/errno.ts';
 import type { Holder, Holding } from '../core/reasons.ts';
 import { listNames, readAttribute } from '../locate/sysfs.ts';
 
@@ -68,9 +69,6 @@ async function look(
   }
   holding.searched = isWhole;
 }
-
-const EPERM = -1;
-const EACCES = -13;
 
 function note(holding: Holding, pid: number, names: string[] | number, own?: number): void {
   // EPERM where /proc is mounted with hidepid=1.

@@ -1,5 +1,6 @@
 import type { Answer, NativeFd } from '../core/binding.ts';
 import { type CallName, check, ioctlOf } from '../core/call.ts';
+import { EINVAL, ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
@@ -7,10 +8,6 @@ import { featureNames } from './names.ts';
 
 /** VFIO_DEVICE_FEATURE_GET and so on. */
 export const operation = { get: 0x10000, set: 0x20000, probe: 0x40000 } as const;
-
-const EINVAL = -22;
-const ENOTTY = -25;
-const EOPNOTSUPP = -95;
 
 /** Nothing: the data of features that are switched. */
 export const noData: Uint8Array = new Uint8Array(0);

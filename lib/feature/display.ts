@@ -1,6 +1,7 @@
 import { invalidType, invalidValue, outOfRange } from '../core/arguments.ts';
 import type { NativeFd } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
+import { EINVAL, ENOTTY } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import type { FeatureCalls } from './call.ts';
@@ -35,9 +36,6 @@ export interface Plane {
 
 const VFIO_GFX_PLANE_TYPE_PROBE = 1;
 const typeFlags: Readonly<Record<PlaneSource, number>> = { dmabuf: 2, region: 4 };
-
-const EINVAL = -22;
-const ENOTTY = -25;
 
 const noHotspot = 0xffffffff;
 

@@ -5,6 +5,7 @@ import {
   parseUuid,
   requireBytes,
 } from '../core/arguments.ts';
+import { ENOMSG } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
@@ -36,8 +37,6 @@ const notBytes: readonly number[] = [
   feature.dmaBuf,
   feature.zpciError,
 ];
-
-const ENOMSG = -42;
 
 /**
  * A device's features (VFIO_DEVICE_FEATURE): any by its index and bytes, and the known ones by name.

@@ -1,5 +1,6 @@
 import { invalidValue } from '../core/arguments.ts';
 import type { NativeFd } from '../core/binding.ts';
+import { EINVAL, ENOTTY } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
@@ -43,9 +44,6 @@ export interface MigrationSupport {
   /** `pre-copy` */
   preCopy: boolean;
 }
-
-const EINVAL = -22;
-const ENOTTY = -25;
 
 /**
  * A device's state, moved out of it and into another of the same kind. `setState('stop-copy')` gives

@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { binding } from '../core/binding.ts';
 import { check } from '../core/call.ts';
+import { EIO, ENOMSG } from '../core/errno.ts';
 import { systemError, type VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
@@ -8,8 +9,6 @@ import { call, run, runSync, type Steps } from '../core/steps.ts';
 
 /** Bytes of one read of the kernel. */
 const chunk = 1 << 20;
-
-const ENOMSG = -42;
 
 /** What is still to be read in a pre-copy state, as far as the device knows. */
 export interface PrecopyInfo {
@@ -170,7 +169,7 @@ function failed(
   call: { syscall: string; request?: string },
 ): VfioError {
   check(answer === undefined || answer < 0 ? answer : undefined, call);
-  return systemError({ ...call, errno: -5 });
+  return systemError({ ...call, errno: EIO });
 }
 
 function closeThen(

@@ -9,6 +9,7 @@ import {
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { type CallerPlace, callerPlace } from '../core/caller.ts';
+import { EPROTOTYPE } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -275,7 +276,6 @@ function checkKind(socket: OwnedFd): void {
   const { native, path } = socket;
   const answer = check(binding().socketKind(native), { syscall: 'getsockopt', path });
   if (answer === 1) return;
-  const EPROTOTYPE = -91;
   check(EPROTOTYPE, { syscall: 'getsockopt', path });
 }
 

@@ -4,6 +4,7 @@ import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
+import { EAGAIN } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted } from '../core/readiness.ts';
@@ -20,7 +21,6 @@ export interface ListenOptions extends ChannelOptions {
 }
 
 const what = 'the listener';
-const EAGAIN = -11;
 
 /** A unix socket to which peers connect: each becomes an {@link FdChannel}. */
 export class FdListener implements AsyncIterable<FdChannel> {

@@ -1,6 +1,7 @@
 import { checkWhole, invalidType, invalidValue } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
+import { EAGAIN, ECONNRESET } from '../core/errno.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 
 /** Who is at the other end of a socket, as the kernel says. */
@@ -51,8 +52,6 @@ export type Received =
   | { kind: 'end' }
   | { kind: 'none' };
 
-const EAGAIN = -11;
-const ECONNRESET = -104;
 /** A part of the data, or of the descriptors, did not fit. */
 const MSG_TRUNC = 0x20;
 const MSG_CTRUNC = 0x08;

@@ -1,5 +1,6 @@
 import { binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
+import { EINVAL } from '../core/errno.ts';
 import { badAnswer } from '../core/structs.ts';
 import {
   decodeDeviceFlags,
@@ -103,8 +104,6 @@ function askWithRoom(size: number, ask: (bytes: number) => void): Struct {
     bytes = wanted;
   }
 }
-
-const EINVAL = -22;
 
 /** The structs of the indexes that the device has, from the room. */
 function bareStructs(count: number, size: number, call: CallName, request: string): Struct[] {

@@ -1,10 +1,9 @@
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
+import { EAGAIN } from '../core/errno.ts';
 import { closedError } from '../core/explained.ts';
 import type { Cause } from '../core/reasons.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
-
-const EAGAIN = -11;
 
 /**
  * An eventfd and its one owner. One that is dropped is closed without a word: it belongs to a device,

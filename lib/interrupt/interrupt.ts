@@ -1,5 +1,6 @@
 import { invalidType } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
+import { ECANCELED, EINVAL, ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { Cause } from '../core/reasons.ts';
@@ -29,10 +30,6 @@ import {
   tooFew,
 } from './set_irqs.ts';
 import { InterruptVector } from './vector.ts';
-
-const EINVAL = -22;
-const ENOTTY = -25;
-const ECANCELED = -125;
 
 /** What an interrupt has to know of its device, and of the device's other interrupts. */
 export interface DeviceInterrupts {

@@ -1,3 +1,4 @@
+import { EBUSY, ECANCELED, EINVAL, ENOSPC } from '../core/errno.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { type Answer, binding } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
@@ -17,8 +18,6 @@ export type Action = (typeof action)[keyof typeof action];
 export const owner = { nobody: 0, self: 1, another: 2 } as const;
 
 export type Owner = (typeof owner)[keyof typeof owner];
-
-const ECANCELED = -125;
 
 /** What stands in the place of a vector that gets no eventfd. */
 export type Line = Eventfd | undefined;
@@ -111,9 +110,6 @@ function known(answer: Answer): number {
   return check(undefined, { syscall: 'ioctl', request: 'VFIO_DEVICE_SET_IRQS' });
 }
 
-const EBUSY = -16;
-const EINVAL = -22;
-const ENOSPC = -28;
 const request = 'VFIO_DEVICE_SET_IRQS';
 
 /** Which interrupt could not be enabled, and what stands beside it. */

@@ -1,5 +1,6 @@
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import type { CallName } from '../core/call.ts';
+import { ENOENT } from '../core/errno.ts';
 import { systemError, type VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 
@@ -47,5 +48,5 @@ function hasContext(iommufd: unknown): iommufd is { readonly context: unknown } 
 /** The kernel is not asked: it knows devices and address spaces by ids, which repeat in each iommufd. */
 export function otherIommufd(device: string, call: CallName): VfioError {
   const cause = { reason: 'other-iommufd', certainty: 'certain', facts: { device } } as const;
-  return explained(systemError({ errno: -2, ...call }), cause);
+  return explained(systemError({ errno: ENOENT, ...call }), cause);
 }

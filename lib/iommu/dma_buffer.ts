@@ -1,6 +1,7 @@
 import { invalidValue, outOfRange, requireBoolean, requireObject } from '../core/arguments.ts';
 import { type Answer, binding, type NativeMemory } from '../core/binding.ts';
 import { check, checkBuffer } from '../core/call.ts';
+import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
@@ -233,8 +234,6 @@ export class DmaBuffer {
     this.#memory.letGo();
   }
 }
-
-const EINVAL = -22;
 
 function* tryKind({ size, flags, mustPopulate }: Kind, populate: boolean): Steps<Answer> {
   const filled = populate || mustPopulate ? 1 : 0;

@@ -1,6 +1,7 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
 import { type Answer, binding, type NativeFd, type NativeTally } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
+import { ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { closedError } from '../core/explained.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -32,9 +33,6 @@ const mapFlags = { fixedIova: 1, writeable: 2, readable: 4 };
 const hugePages = 1;
 const optionSet = 0;
 const optionGet = 1;
-
-const ENOTTY = -25;
-const EOPNOTSUPP = -95;
 
 /** A piece of the machine's memory. */
 export interface PhysicalExtent {

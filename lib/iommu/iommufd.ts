@@ -2,6 +2,7 @@ import { invalidType, invalidValue, outOfRange, requireObject } from '../core/ar
 import { binding } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
+import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -176,7 +177,6 @@ export class Iommufd {
    */
   get mapsFiles(): boolean {
     // A kernel that knows the request says that the probe is too short: EINVAL, not ENOTTY.
-    const EINVAL = -22;
     this.#mapsFiles ??= binding().iommufdProbe(this.#fd.native, ioasMapFile) === EINVAL;
     return this.#mapsFiles;
   }

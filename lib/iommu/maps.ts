@@ -1,5 +1,6 @@
 import type { Answer, NativeFd } from '../core/binding.ts';
 import { check, isOfDescriptors } from '../core/call.ts';
+import { ENOENT } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
@@ -201,7 +202,6 @@ export class Maps {
    * process that has the same iommufd, or with the address space while the call was on its way.
    */
   #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
-    const ENOENT = -2;
     if (answer === ENOENT) this.#forget(mapping);
     else this.#unmapped(answer, mapping.extent, [mapping]);
   }

@@ -1,5 +1,6 @@
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
+import { ENODEV, EOPNOTSUPP } from '../core/errno.ts';
 import { systemError, VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
@@ -10,9 +11,6 @@ import { checkLength, checkRange } from '../region/checks.ts';
 import type { RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
 import type { Source } from './source.ts';
-
-const ENODEV = -19;
-const EOPNOTSUPP = -95;
 
 /** BARs have these indexes; the regions after them are the ROM, the configuration space and others. */
 const bars = 6;

@@ -1,9 +1,8 @@
 import type { Answer } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
+import { EBUSY } from '../core/errno.ts';
 import { systemError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
-
-const EBUSY = -16;
 
 /**
  * Who uses an address space, or a page table, as far as this thread knows: the kernel does not destroy

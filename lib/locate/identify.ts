@@ -4,6 +4,7 @@ import { requireFdNumber, requireObject } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
+import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import type { Roots, SysfsDevice } from '../core/location.ts';
 import { type Hidden, hiddenText } from '../core/words.ts';
@@ -99,8 +100,6 @@ function deviceIn(path: string, roots: Roots): SysfsDevice | undefined {
 function targetOf(fd: number): string | undefined {
   return readLinkText(`/proc/self/fd/${fd}`);
 }
-
-const EINVAL = -22;
 
 /** Of struct vfio_device_info. */
 const infoBytes = 24;

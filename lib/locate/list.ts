@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
+import { ENOENT } from '../core/errno.ts';
 import { systemError } from '../core/errors.ts';
 import type { Roots, SysfsDevice } from '../core/location.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
@@ -88,7 +89,7 @@ function cdevIn(folder: FolderContents): string | undefined {
 function* findDevices(sysfsRoot: string): Steps<SysfsDevice[]> {
   const root = `${sysfsRoot}/bus`;
   const [buses] = yield* readFolders([root], String, ['./'], (folder) => folder.names('.'));
-  if (buses === undefined) throw systemError({ errno: -2, syscall: 'open', path: root });
+  if (buses === undefined) throw systemError({ errno: ENOENT, syscall: 'open', path: root });
   const lists = yield* readFolders(
     buses,
     (bus) => `${root}/${bus}`,

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
+import { EISDIR, ENODEV, ENOENT, ENOTDIR } from '../core/errno.ts';
 
 // sysfs is memory: reading it does not wait for a device, so these are plain calls. Each answers
 // undefined where the file is not there (any more); another error is the caller's to see.
@@ -61,12 +62,8 @@ export function attributeCall(path: string): 'open' | 'read' {
   return 'read';
 }
 
-const ENOENT = -2;
 /** The file was open, or being opened, when its device went away. */
-const ENODEV = -19;
-const ENOTDIR = -20;
 /** A folder of an attribute's name is no attribute: drivers of mdevs have one called `vendor`. */
-const EISDIR = -21;
 const missing: readonly Answer[] = [ENOENT, ENODEV, ENOTDIR, EISDIR];
 
 /** Whether an answer says that a file is not there. */

@@ -2,6 +2,7 @@ import { invalidType, outOfRange } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
+import { EIO } from '../core/errno.ts';
 import { type FailedCall, systemError, VfioError } from '../core/errors.ts';
 import { closedError } from '../core/explained.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
@@ -123,7 +124,6 @@ function isBlock(
   );
 }
 
-const EIO = -5;
 const asleep =
   'memory decoding is off (PCI command register), or the device is in a low-power state or gone';
 

@@ -7,6 +7,7 @@ import {
 } from '../core/arguments.ts';
 import { type Answer, type Binding, binding, type NativeMapping } from '../core/binding.ts';
 import { check, checkBuffer } from '../core/call.ts';
+import { ETIMEDOUT } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { throwIfAborted } from '../core/readiness.ts';
@@ -37,8 +38,6 @@ const defaultTimeout = 1000;
 
 /** Milliseconds that one poll is in the addon: an abort, and the end of a worker, wait so long. */
 const slice = 10;
-
-const ETIMEDOUT = -110;
 
 /**
  * A part of a region, mapped: registers at the cost of a memory access.

@@ -1,5 +1,6 @@
 import { type Answer, binding } from '../core/binding.ts';
 import { check } from '../core/call.ts';
+import { EINVAL } from '../core/errno.ts';
 import { systemError, VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import { call, type Steps } from '../core/steps.ts';
@@ -7,8 +8,6 @@ import type { RegionInfo } from '../info/decode.ts';
 import { transferError } from './access_errors.ts';
 import { refused, short } from './mailbox.ts';
 import type { RegionOwner } from './owner.ts';
-
-const EINVAL = -22;
 
 /** Where VGA answers on the bus, and so in the region: from one offset to another. */
 const vgaWindows = [

@@ -1,4 +1,5 @@
 import { check, ioctlOf } from '../core/call.ts';
+import { ENODEV, ENOSPC } from '../core/errno.ts';
 import { messageOf, VfioError } from '../core/errors.ts';
 import { call, type Steps } from '../core/steps.ts';
 import { describeDevice } from '../locate/facts.ts';
@@ -27,9 +28,6 @@ export interface HotResetPlan {
   /** Why it is not possible. */
   reason: string | undefined;
 }
-
-const ENODEV = -19;
-const ENOSPC = -28;
 
 /** Room for a bus of 256 functions: asked for when fewer do not suffice. */
 const rooms = [16, 256, 0xffff];

@@ -1,11 +1,10 @@
 import type { Answer } from '../core/binding.ts';
 import { type CallName, check, ioctlOf } from '../core/call.ts';
+import { EAGAIN, EBUSY, EINVAL } from '../core/errno.ts';
 import { messageOf, systemError, VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import { call, pause, type Steps } from '../core/steps.ts';
 import type { Resettable } from './resettable.ts';
-
-const EINVAL = -22;
 
 /** VFIO_DEVICE_RESET, and what the device had before it. */
 export function resetDevice(device: Resettable): Steps<void> {
@@ -62,9 +61,6 @@ export function checkHeld(device: Resettable, answer: Answer, named: CallName): 
   if (removal === undefined) throw systemError(call, 'its lock is held');
   throw explained(systemError(call), removal);
 }
-
-const EAGAIN = -11;
-const EBUSY = -16;
 
 /** A lock that another task holds for a moment: tried again so often, so far apart. */
 const attempts = 20;
