@@ -108,6 +108,7 @@ export type {
   VfioFacts,
   VfioReason,
 } from './core/reasons.ts';
+export type { Closable } from './core/closable.ts';
 export { printable } from './core/printable.ts';
 export type { PciRegionName, RegionSpec } from './region/find.ts';
 export type { RegionMapOptions } from './region/map.ts';

@@ -2,6 +2,7 @@ import { requireObject } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
+import { Closable } from '../core/closable.ts';
 import { ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -26,7 +27,7 @@ const noiommu = 8;
  * An open `/dev/vfio/vfio`: a container of legacy groups, with one address space for all devices in it.
  * What an {@link Iommufd} is to cdevs: pass the same one to several opens, and they share it.
  */
-export class Container {
+export class Container extends Closable {
   readonly #fd: OwnedFd;
   readonly #groups: Groups;
   readonly #places = new Places();
@@ -40,6 +41,7 @@ export class Container {
   }
 
   private constructor(fd: OwnedFd) {
+    super();
     this.#fd = fd;
     this.#groups = new Groups(fd, {
       first: (location) => this.#setIommu(location),
@@ -124,14 +126,6 @@ export class Container {
   /** As {@link close}, blocking. */
   closeSync(): void {
     this.#fd.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   *#setIommu(location: GroupLocation): Steps<void> {

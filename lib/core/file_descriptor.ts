@@ -1,6 +1,7 @@
 import { invalidType, requireFdNumber } from './arguments.ts';
 import type { NativeFd } from './binding.ts';
 import type { CallerPlace } from './caller.ts';
+import { Closable } from './closable.ts';
 import { defineInspect } from './inspect_handle.ts';
 import { OwnedFd } from './owned_fd.ts';
 import { closing, runSync, undoAndThrow } from './steps.ts';
@@ -10,7 +11,7 @@ import { closing, runSync, undoAndThrow } from './steps.ts';
  * refers to stays open as long as it does: a bound device stays bound, and nobody else can have it.
  * Programs that are started do not inherit it, unless it is named in their `stdio`.
  */
-export class FileDescriptor {
+export class FileDescriptor extends Closable {
   readonly #fd: OwnedFd;
 
   static {
@@ -21,6 +22,7 @@ export class FileDescriptor {
   }
 
   private constructor(fd: OwnedFd) {
+    super();
     this.#fd = fd;
   }
 
@@ -62,14 +64,6 @@ export class FileDescriptor {
   /** As {@link close}, blocking. */
   closeSync(): void {
     this.#fd.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Answer, type Binding, binding } from './binding.ts';
+import type { Closable } from './closable.ts';
 import { messageOf } from './errors.ts';
 
 /** One thing that a task waits for, in both its forms. */
@@ -88,14 +89,11 @@ export function runSync<T>(steps: Steps<T>): T {
   return step.value;
 }
 
-/** What is closed in the one form or the other. */
-export interface Closable {
-  close(): Promise<void>;
-  closeSync(): void;
-}
+/** What has both forms of closing. */
+export type HasClose = Pick<Closable, 'close' | 'closeSync'>;
 
 /** Closes one after the other; what is not there is closed. */
-export function* closing(...open: readonly (Closable | undefined)[]): Steps<void> {
+export function* closing(...open: readonly (HasClose | undefined)[]): Steps<void> {
   for (const one of open) {
     if (one === undefined) continue;
     yield {
@@ -108,7 +106,7 @@ export function* closing(...open: readonly (Closable | undefined)[]): Steps<void
 }
 
 /** Closes all at once, whatever comes of one; then throws the error of the first that failed. */
-export function closingAll(open: readonly Closable[]): Steps<void> {
+export function closingAll(open: readonly HasClose[]): Steps<void> {
   return either(
     () => allDone(open.map((one) => one.close())),
     () => {

@@ -4,6 +4,7 @@ import { cdevs, openNodeOf } from '../backend/late_node.ts';
 import type { Caller, OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
 import { requireObject } from '../core/arguments.ts';
 import { callerPlace } from '../core/caller.ts';
+import { Closable } from '../core/closable.ts';
 import { VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
@@ -19,7 +20,7 @@ import { type BindOptions, checkDeviceOptions } from './options.ts';
  * A device's node, open and proved by fstat to be the device that sysfs names, and not yet bound:
  * the form in which a VMM that binds by itself, such as QEMU, takes a device.
  */
-export class VfioCdev {
+export class VfioCdev extends Closable {
   readonly #node: DeviceNode;
   #bound = false;
 
@@ -32,6 +33,7 @@ export class VfioCdev {
   }
 
   private constructor(node: DeviceNode) {
+    super();
     this.#node = node;
   }
 
@@ -138,14 +140,6 @@ export class VfioCdev {
   /** As {@link close}, blocking. */
   closeSync(): void {
     if (!this.#bound) this.#node.fd.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   #unbound(): OwnedFd {

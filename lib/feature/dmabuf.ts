@@ -1,5 +1,6 @@
 import { checkUnsigned, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
 import type { NativeFd } from '../core/binding.ts';
+import { Closable } from '../core/closable.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
@@ -7,7 +8,7 @@ import type { FeatureCalls } from './call.ts';
 import { feature } from './names.ts';
 
 /** A dma-buf and its owner. */
-export class Dmabuf {
+export class Dmabuf extends Closable {
   readonly #fd: OwnedFd;
 
   static {
@@ -15,6 +16,7 @@ export class Dmabuf {
   }
 
   private constructor(fd: OwnedFd) {
+    super();
     this.#fd = fd;
   }
 
@@ -48,14 +50,6 @@ export class Dmabuf {
   /** As {@link close}, blocking. */
   closeSync(): void {
     this.#fd.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }
 

@@ -9,6 +9,7 @@ import {
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { type CallerPlace, callerPlace } from '../core/caller.ts';
+import { Closable } from '../core/closable.ts';
 import { EPROTOTYPE } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
@@ -44,7 +45,7 @@ const what = 'the channel';
  * A peer may be hostile: what is too long, or has too many descriptors, is closed and thrown away, and
  * what a message says is the receiver's to check. Waiting keeps the event loop alive.
  */
-export class FdChannel implements AsyncIterable<FdMessage> {
+export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   readonly #socket: OwnedFd;
   readonly #readiness: Readiness;
   readonly #limits: Limits;
@@ -60,6 +61,7 @@ export class FdChannel implements AsyncIterable<FdMessage> {
   }
 
   private constructor(socket: OwnedFd, limits: Limits) {
+    super();
     this.#socket = socket;
     this.#readiness = new Readiness(socket);
     this.#limits = limits;
@@ -214,14 +216,6 @@ export class FdChannel implements AsyncIterable<FdMessage> {
   closeSync(): void {
     this.#readiness.end(what);
     this.#socket.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   /** Closed from here while it waited: that is an end, and no failure. */

@@ -4,6 +4,7 @@ import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
+import { Closable } from '../core/closable.ts';
 import { EAGAIN } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
@@ -23,7 +24,7 @@ export interface ListenOptions extends ChannelOptions {
 const what = 'the listener';
 
 /** A unix socket to which peers connect: each becomes an {@link FdChannel}. */
-export class FdListener implements AsyncIterable<FdChannel> {
+export class FdListener extends Closable implements AsyncIterable<FdChannel> {
   readonly #socket: OwnedFd;
   readonly #readiness: Readiness;
   readonly #limits: Limits;
@@ -38,6 +39,7 @@ export class FdListener implements AsyncIterable<FdChannel> {
   }
 
   private constructor(socket: OwnedFd, limits: Limits) {
+    super();
     this.#socket = socket;
     this.#readiness = new Readiness(socket);
     this.#limits = limits;
@@ -122,14 +124,6 @@ export class FdListener implements AsyncIterable<FdChannel> {
     } finally {
       this.#socket.closeSync();
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   /** Closed from here while it waited: that is an end, and no failure. */

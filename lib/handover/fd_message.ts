@@ -1,9 +1,10 @@
 import { binding, type NativeFd } from '../core/binding.ts';
+import { Closable } from '../core/closable.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 
 /** A message that was received: its bytes, and the descriptors that came with it. */
-export class FdMessage {
+export class FdMessage extends Closable {
   /** Never empty. */
   readonly data: Uint8Array;
   /** In the order of the sender. Nothing is known of them but that they are open: see `identify`. */
@@ -14,6 +15,7 @@ export class FdMessage {
   }
 
   private constructor(data: Uint8Array, fds: readonly FileDescriptor[]) {
+    super();
     this.data = data;
     this.fds = fds;
   }
@@ -33,14 +35,6 @@ export class FdMessage {
   /** As {@link close}, blocking. A stranger's descriptor may block as long as it likes. */
   closeSync(): void {
     for (const fd of this.fds) fd.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 }
 

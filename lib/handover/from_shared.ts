@@ -14,7 +14,7 @@ import { check } from '../core/call.ts';
 import type { Roots } from '../core/location.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
-import { type Closable, closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
+import { type HasClose, closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
 import { DmaBuffer } from '../iommu/dma_buffer.ts';
 import { Ioas } from '../iommu/ioas.ts';
@@ -87,7 +87,7 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
   const { location, name, offset, size, high, low, readOnlyStart, readOnlyEnd } = token;
   const { path, device } = location;
   const fd = takeFd(token.fd, `the device ${device.address}`, path);
-  const opened: Closable[] = [fd];
+  const opened: HasClose[] = [fd];
   try {
     const part = [offset, size, readOnlyStart, readOnlyEnd] as const;
     const answer = binding().map(fd.native, high, low, ...part);
@@ -106,7 +106,7 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
 
 function deviceOf(token: SharedToken<'device'>): VfioDevice {
   const { location, devId, sysfsRoot, devRoot } = token;
-  const opened: Closable[] = [];
+  const opened: HasClose[] = [];
   try {
     const fd = takeFd(token.fd, `the cdev of ${location.device.address}`, location.path);
     opened.push(fd);
@@ -124,7 +124,7 @@ function deviceOf(token: SharedToken<'device'>): VfioDevice {
 function groupDeviceOf(token: SharedToken<'group-device'>): VfioDevice {
   const { location, sysfsRoot, devRoot, backend, group } = token;
   const roots = { sysfsRoot, devRoot };
-  const opened: Closable[] = [];
+  const opened: HasClose[] = [];
   const take = (offer: number, what: string): OwnedFd => {
     const fd = takeFd(offer, what, location.path);
     opened.unshift(fd);

@@ -1,5 +1,6 @@
 import { invalidType, invalidValue, requireObject } from '../core/arguments.ts';
 import type { Answer, NativeFd } from '../core/binding.ts';
+import { Closable } from '../core/closable.ts';
 import { checkEnd, checkIova, checkLength, type IovaRange, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { run, runSync } from '../core/steps.ts';
@@ -43,11 +44,12 @@ export function readMapOptions(options: MapOptions): {
  * What the devices attached to it can reach by DMA, and where: an {@link Ioas} of an iommufd, or a
  * {@link ContainerSpace}. What both have, so that a program need not know how its device was opened.
  */
-export abstract class AddressSpace {
+export abstract class AddressSpace extends Closable {
   readonly #maps: Maps;
 
   /** @internal */
   protected constructor(fd: OwnedFd) {
+    super();
     this.#maps = new Maps(fd, this);
   }
 
@@ -162,18 +164,10 @@ export abstract class AddressSpace {
   }
 
   /** Unmaps what this object mapped, and more as its class says. */
-  abstract close(): Promise<void>;
+  abstract override close(): Promise<void>;
 
   /** As {@link close}, blocking. */
-  abstract closeSync(): void;
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
+  abstract override closeSync(): void;
 
   /** @internal */
   protected get maps(): Maps {

@@ -1,4 +1,5 @@
 import { invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import { Closable } from '../core/closable.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
@@ -33,7 +34,7 @@ const granule = 64n;
  * Hands out small pieces of DMA memory, mapped a chunk at a time: descriptors, completion words, what
  * is not worth a page and a system call of its own.
  */
-export class DmaPool {
+export class DmaPool extends Closable {
   readonly #ioas: AddressSpace;
   readonly #chunkSize: number;
   readonly #options: DmaBufferOptions;
@@ -50,6 +51,7 @@ export class DmaPool {
   }
 
   constructor(ioas: AddressSpace, options: DmaPoolOptions = {}) {
+    super();
     if (!AddressSpace.isAddressSpace(ioas)) throw invalidType('ioas', 'an address space', ioas);
     checkBufferOptions(options);
     const { chunkSize = 65536, ...ofBuffers } = options;
@@ -122,14 +124,6 @@ export class DmaPool {
     this.#closed = true;
     for (const { buffer } of this.#chunks) buffer.disposeSync();
     this.#chunks = [];
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   #find(size: number, alignment: bigint): DmaBlock | undefined {

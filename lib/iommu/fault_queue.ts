@@ -2,6 +2,7 @@ import { checkSignal, invalidType, outOfRange, requireObject } from '../core/arg
 import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
+import { Closable } from '../core/closable.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness } from '../core/readiness.ts';
@@ -43,7 +44,7 @@ const most = 64;
  * Where page faults of devices go that can wait for a page (IOMMU_FAULT_QUEUE_ALLOC), for
  * `ioas.createHwpt(device, { faultQueue })`. Not proven on hardware: no device of the lab asks.
  */
-export class FaultQueue {
+export class FaultQueue extends Closable {
   readonly #fd: OwnedFd;
   readonly #id: number;
   readonly #readiness: Readiness;
@@ -56,6 +57,7 @@ export class FaultQueue {
   }
 
   private constructor(fd: OwnedFd, id: number) {
+    super();
     this.#fd = fd;
     this.#id = id;
     this.#readiness = new Readiness(fd);
@@ -145,14 +147,6 @@ export class FaultQueue {
   closeSync(): void {
     this.#readiness.end('the fault queue');
     this.#fd.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   async *#faults(signal: AbortSignal | undefined): AsyncGenerator<IoPageFault[], undefined> {

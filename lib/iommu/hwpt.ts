@@ -1,6 +1,7 @@
 import { invalidType, outOfRange, requireBoolean, requireObject } from '../core/arguments.ts';
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check, checkList } from '../core/call.ts';
+import { Closable } from '../core/closable.ts';
 import { closedError } from '../core/explained.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkEnd, checkIova } from '../core/iova.ts';
@@ -50,7 +51,7 @@ interface TabledSpace extends AddressSpace {
 }
 
 /** A page table of the hardware, to which `device.attach` attaches. */
-export class Hwpt {
+export class Hwpt extends Closable {
   readonly #iommufd: OwnedFd;
   readonly #ioas: TabledSpace;
   readonly #id: number;
@@ -66,6 +67,7 @@ export class Hwpt {
   }
 
   private constructor(iommufd: OwnedFd, ioas: TabledSpace, id: number) {
+    super();
     this.#iommufd = iommufd;
     this.#ioas = ioas;
     this.#id = id;
@@ -212,14 +214,6 @@ export class Hwpt {
   *#close(): Steps<void> {
     const iommufd = this.#take();
     if (iommufd) this.#settle(yield* call('destroy', iommufd, this.#id));
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   /** Every byte of the range is in a mapping that this program made. */

@@ -8,7 +8,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, checkIova, checkLength, checkRanges, type IovaRange } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { call, type Closable, closing, run, runSync, type Steps } from '../core/steps.ts';
+import { call, closing, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import type { Region } from '../region/region.ts';
 import { AddressSpace, type MapOptions, readMapOptions } from './address_space.ts';
@@ -63,7 +63,7 @@ export class Ioas extends AddressSpace {
   #closed = false;
   /** Where it was shared: of its owners, the last destroys it. */
   #tally: NativeTally | undefined;
-  #own: Closable | undefined;
+  #own: HasClose | undefined;
   /** Devices that were attached, and page tables that were made, through this object. */
   readonly #users: Users;
 
@@ -88,7 +88,7 @@ export class Ioas extends AddressSpace {
   }
 
   /** One that has other owners, here or in another thread; closes `own` with it. @internal */
-  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own?: Closable): Ioas {
+  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own?: HasClose): Ioas {
     const ioas = new Ioas(parent, id);
     ioas.#tally = tally;
     ioas.#own = own;

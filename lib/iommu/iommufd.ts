@@ -2,6 +2,7 @@ import { invalidType, invalidValue, outOfRange, requireObject } from '../core/ar
 import { binding } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
+import { Closable } from '../core/closable.ts';
 import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
@@ -28,7 +29,7 @@ const optionGet = 1;
 export type RlimitMode = 'user' | 'process';
 
 /** An open `/dev/iommu`: the space in which devices and their address spaces have ids. */
-export class Iommufd {
+export class Iommufd extends Closable {
   readonly #fd: OwnedFd;
   #mapsFiles: boolean | undefined;
 
@@ -42,6 +43,7 @@ export class Iommufd {
   }
 
   private constructor(fd: OwnedFd, context = newContext()) {
+    super();
     this.#fd = fd;
     this.#context = context;
   }
@@ -244,14 +246,6 @@ export class Iommufd {
   /** As {@link close}, blocking. */
   closeSync(): void {
     this.#fd.closeSync();
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   #option(operation: number, value: bigint): bigint {

@@ -7,6 +7,7 @@ import {
 } from '../core/arguments.ts';
 import { type Answer, type Binding, binding, type NativeMapping } from '../core/binding.ts';
 import { check, checkBuffer } from '../core/call.ts';
+import { Closable } from '../core/closable.ts';
 import { ETIMEDOUT } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -51,7 +52,7 @@ const slice = 10;
  * A device that does not answer (memory decoding is off, it sleeps, it was pulled out) is `EIO`, or
  * reads as all ones: the bus says which.
  */
-export class MappedRegion {
+export class MappedRegion extends Closable {
   readonly #native: Binding = binding();
   readonly #box = new Mailbox(this.#native.mailbox());
   readonly #area: MappedArea;
@@ -72,6 +73,7 @@ export class MappedRegion {
   }
 
   private constructor(area: MappedArea, mapping: NativeMapping) {
+    super();
     this.#area = area;
     this.#errors = new AccessErrors(area, () => this.closed);
     this.#mapping = mapping;
@@ -376,14 +378,6 @@ export class MappedRegion {
     if (mapping === closedMapping) return;
     this.#closed = Promise.resolve();
     this.#checkUnmapped(mapping, this.#native.unmapSync(mapping));
-  }
-
-  [Symbol.dispose](): void {
-    this.closeSync();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
   }
 
   async #close(): Promise<void> {

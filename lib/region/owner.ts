@@ -1,19 +1,19 @@
 import type { EventEmitter } from 'node:events';
 import { messageOf } from '../core/errors.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
-import { type Closable, closingAll, either, run, runSync, type Steps } from '../core/steps.ts';
+import { type HasClose, closingAll, either, run, runSync, type Steps } from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import type { RegionInfo } from '../info/decode.ts';
 
 /** The mappings of one device that are open: they would keep it bound after it is closed. */
 export class OpenMappings {
-  readonly #open = new Set<Closable>();
+  readonly #open = new Set<HasClose>();
 
-  add(mapped: Closable): void {
+  add(mapped: HasClose): void {
     this.#open.add(mapped);
   }
 
-  delete(mapped: Closable): void {
+  delete(mapped: HasClose): void {
     this.#open.delete(mapped);
   }
 
@@ -58,7 +58,7 @@ export interface PeerMap extends EventEmitter {
 export type Obstacle = 'decoding' | 'power' | 'low-power';
 
 /** Where other devices reach the memory of one device: taken away and brought back with it. */
-export class PeerMaps implements Closable {
+export class PeerMaps implements HasClose {
   readonly #all = new Set<PeerMap>();
   readonly #obstacles = new Set<Obstacle>();
 

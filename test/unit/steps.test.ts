@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { Turns } from '../../lib/core/mutex.ts';
 import {
   call,
-  type Closable,
+  type HasClose,
   closing,
   closingAll,
   pause,
@@ -89,7 +89,7 @@ describe('a task that fails', () => {
   const boom = new Error('boom');
   const stuck = new Error('stuck');
 
-  const closable = (did: string[], name: string, error?: Error): Closable => ({
+  const closable = (did: string[], name: string, error?: Error): HasClose => ({
     close: async () => {
       await Promise.resolve();
       did.push(name);

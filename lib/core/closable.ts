@@ -1,0 +1,18 @@
+/** What is closed once, in the one form or the other, also at the end of a block: `using`, `await using`. */
+export abstract class Closable {
+  /** Closes it; where it is closed already, nothing happens. */
+  abstract close(): Promise<void>;
+
+  /** As {@link close}, blocking. */
+  abstract closeSync(): void;
+
+  /** At the end of a block with `using`: {@link closeSync}. */
+  [Symbol.dispose](): void {
+    this.closeSync();
+  }
+
+  /** At the end of a block with `await using`: {@link close}. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
