@@ -76,7 +76,7 @@ class CdevAttachment implements Attachment {
       throw invalidType('ioas', 'an Ioas or a Hwpt', target);
     }
     const { iommufd, location } = this.#bound;
-    if (target.context === iommufd.context) return target;
+    if (target.iommufdIdentity === iommufd.identity) return target;
     const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
     throw otherIommufd(location.device.address, call);
   }
@@ -124,7 +124,7 @@ export class BoundCdev implements OpenedDevice {
     return this.#devId;
   }
 
-  get context(): Iommufd {
+  get resetScope(): Iommufd {
     return this.iommufd;
   }
 

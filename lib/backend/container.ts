@@ -16,7 +16,7 @@ import { isNoiommu } from '../locate/find_group.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { ContainerSpace } from './container_space.ts';
 import { Groups } from './groups.ts';
-import { Places } from './used_iovas.ts';
+import { UsedIovas } from './used_iovas.ts';
 
 /** VFIO_API_VERSION, VFIO_TYPE1v2_IOMMU and VFIO_NOIOMMU_IOMMU */
 const apiVersion = 0;
@@ -30,7 +30,7 @@ const noiommu = 8;
 export class Container extends Closable {
   readonly #fd: OwnedFd;
   readonly #groups: Groups;
-  readonly #places = new Places();
+  readonly #usedIovas = new UsedIovas();
   readonly #spaces = new Set<ContainerSpace>();
 
   static {
@@ -108,7 +108,7 @@ export class Container extends Closable {
     check(binding().fdNumber(this.#fd.native), { syscall: 'fdNumber' });
     const space = ContainerSpace.of({
       fd: this.#fd,
-      places: this.#places,
+      usedIovas: this.#usedIovas,
       hasIommu: () => !this.#groups.empty,
       forget: (one) => {
         this.#spaces.delete(one);

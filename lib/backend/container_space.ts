@@ -13,7 +13,7 @@ import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_
 import type { MapPlan } from '../iommu/maps.ts';
 import { planned, type Source, sourceOf } from '../iommu/source.ts';
 import { type ContainerInfo, containerInfoSize, decodeContainerInfo } from './container_info.ts';
-import type { Places } from './used_iovas.ts';
+import type { UsedIovas } from './used_iovas.ts';
 
 /** VFIO_DMA_MAP_FLAG_* */
 const mapFlags = { read: 1, write: 2 };
@@ -22,7 +22,7 @@ const mapFlags = { read: 1, write: 2 };
 export interface SpaceParent {
   fd: OwnedFd;
   /** Shared by all that map there. */
-  places: Places;
+  usedIovas: UsedIovas;
   /** Whether devices are open in it: without, it has no IOMMU. */
   hasIommu: () => boolean;
   forget: (space: ContainerSpace) => void;
@@ -125,7 +125,7 @@ export class ContainerSpace extends AddressSpace {
   /** Another thread has something at the address that was chosen: it is left alone from now on. @internal */
   protected override avoid({ chosen, iova, source: { length } }: MapPlan, error: unknown): void {
     if (!chosen || !(error instanceof VfioError) || error.code !== 'EEXIST') throw error;
-    this.#parent.places.take({ iova, length });
+    this.#parent.usedIovas.take({ iova, length });
   }
 
   /** Memory of ours, or memory by its address. @internal */
@@ -170,25 +170,26 @@ export class ContainerSpace extends AddressSpace {
 
   /** @internal */
   took(extent: IovaExtent): void {
-    this.#parent.places.take(extent);
+    this.#parent.usedIovas.take(extent);
   }
 
   /** @internal */
   gave(iova: bigint): void {
-    this.#parent.places.free(iova);
+    this.#parent.usedIovas.free(iova);
   }
 
   /** As large pages as fit are worth an address that is a multiple of them. */
   #choose(length: bigint, { alignment, pageSizes, ranges }: ContainerInfo): bigint {
-    const { places } = this.#parent;
+    const { usedIovas } = this.#parent;
     const best = pageSizes.findLast((size) => size <= length) ?? alignment;
-    const iova = places.choose(length, best, ranges) ?? places.choose(length, alignment, ranges);
+    const iova =
+      usedIovas.choose(length, best, ranges) ?? usedIovas.choose(length, alignment, ranges);
     if (iova === undefined) {
       const facts = { length, ranges };
       const error = systemError({ errno: ENOSPC, ...this.#call('VFIO_IOMMU_MAP_DMA') });
       throw explained(error, { reason: 'iova-exhausted', certainty: 'certain', facts });
     }
-    places.take({ iova, length });
+    usedIovas.take({ iova, length });
     return iova;
   }
 

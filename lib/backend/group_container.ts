@@ -11,7 +11,7 @@ import { ContainerSpace } from './container_space.ts';
 import { Groups } from './groups.ts';
 
 /** Where a group's devices have their address space: a container, or an iommufd in its place. */
-export interface Host {
+export interface GroupContainer {
   readonly groups: Groups;
   readonly container: Container | undefined;
   readonly iommufd: Iommufd | undefined;
@@ -19,13 +19,13 @@ export interface Host {
   readonly own: Container | Iommufd | undefined;
   createIoas: () => AddressSpace;
   /** For another thread's {@link sharedHost}. */
-  share: () => SharedTokens['group-device']['host'];
+  share: () => SharedTokens['group-device']['groupContainer'];
   /** Whether that is the address space which its devices are in. */
   isOwn: (target: AddressSpace) => boolean;
 }
 
 /** A type1 container: the one given, or one of the device's own. */
-export function containerHost(roots: Roots, given: Container | undefined): Host {
+export function vfioContainer(roots: Roots, given: Container | undefined): GroupContainer {
   const container = given ?? Container.openFor(roots);
   const own = given ? undefined : container;
   const { groups, owned } = container;
@@ -41,9 +41,9 @@ export function containerHost(roots: Roots, given: Container | undefined): Host 
 }
 
 /** A container without an IOMMU maps nothing. */
-export function noiommuHost(roots: Roots, given: Container | undefined): Host {
+export function noiommuContainer(roots: Roots, given: Container | undefined): GroupContainer {
   return {
-    ...containerHost(roots, given),
+    ...vfioContainer(roots, given),
     createIoas: () => {
       throw new VfioError({
         code: 'ERR_VFIO_WRONG_BACKEND',
@@ -54,7 +54,7 @@ export function noiommuHost(roots: Roots, given: Container | undefined): Host {
 }
 
 /** An iommufd as container: the one given, or one of the device's own. */
-export function compatHost(roots: Roots, given: Iommufd | undefined): Host {
+export function compatContainer(roots: Roots, given: Iommufd | undefined): GroupContainer {
   const iommufd = given ?? Iommufd.openFor(roots);
   const own = given ? undefined : iommufd;
   const { groups, tally } = sideOf(iommufd);
@@ -71,7 +71,9 @@ export function compatHost(roots: Roots, given: Iommufd | undefined): Host {
       return ioas;
     },
     isOwn: (target) =>
-      Ioas.isIoas(target) && target.context === iommufd.context && target.id === compatId(iommufd),
+      Ioas.isIoas(target) &&
+      target.iommufdIdentity === iommufd.identity &&
+      target.id === compatId(iommufd),
   };
 }
 

@@ -13,7 +13,7 @@ import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { Container } from './container.ts';
-import type { Host } from './group_container.ts';
+import type { GroupContainer } from './group_container.ts';
 import type { Groups, JoinedGroup } from './groups.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 
@@ -27,7 +27,7 @@ export class GroupDevice implements OpenedDevice {
   /** The kernel does not tell it. */
   readonly devId: undefined;
   readonly attachment: Attachment;
-  readonly #host: Host;
+  readonly #groupContainer: GroupContainer;
   readonly #group: JoinedGroup;
   #left = false;
 
@@ -36,7 +36,7 @@ export class GroupDevice implements OpenedDevice {
     { location, fd, roots }: DeviceNode,
     rawInfo: RawDeviceInfo,
     group: JoinedGroup,
-    host: Host,
+    groupContainer: GroupContainer,
     backend: Backend,
   ) {
     this.location = location;
@@ -45,28 +45,28 @@ export class GroupDevice implements OpenedDevice {
     this.backend = backend;
     this.rawInfo = rawInfo;
     this.#group = group;
-    this.#host = host;
-    this.attachment = new JoinedAttachment(location, (target) => host.isOwn(target));
+    this.#groupContainer = groupContainer;
+    this.attachment = new JoinedAttachment(location, (target) => groupContainer.isOwn(target));
   }
 
   get iommufd(): Iommufd | undefined {
-    return this.#host.iommufd;
+    return this.#groupContainer.iommufd;
   }
 
   get container(): Container | undefined {
-    return this.#host.container;
+    return this.#groupContainer.container;
   }
 
-  get context(): Groups {
-    return this.#host.groups;
+  get resetScope(): Groups {
+    return this.#groupContainer.groups;
   }
 
   hasGroup(group: number): boolean {
-    return this.context.fdOf(group) !== undefined;
+    return this.resetScope.fdOf(group) !== undefined;
   }
 
   groupFds(groups: readonly number[]): NativeFd[] {
-    return groups.flatMap((group) => this.context.fdOf(group) ?? []);
+    return groups.flatMap((group) => this.resetScope.fdOf(group) ?? []);
   }
 
   share(): SharedToken<'group-device'> {
@@ -76,17 +76,17 @@ export class GroupDevice implements OpenedDevice {
       fd: fd.offer(),
       ...{ location, ...roots, backend },
       group: { fd: groupFd.offer(), location: group },
-      host: this.#host.share(),
+      groupContainer: this.#groupContainer.share(),
     });
   }
 
   createIoas(): AddressSpace {
-    return this.#host.createIoas();
+    return this.#groupContainer.createIoas();
   }
 
   closesBecause(cause: Cause): void {
     this.fd.closesBecause(cause);
-    this.#host.own?.owned.closesBecause(cause);
+    this.#groupContainer.own?.owned.closesBecause(cause);
   }
 
   close(): Promise<void> {
@@ -100,9 +100,9 @@ export class GroupDevice implements OpenedDevice {
   *#close(): Steps<void> {
     try {
       yield* closing(this.fd);
-      if (this.#leaves()) yield* this.context.leave(this.#group);
+      if (this.#leaves()) yield* this.resetScope.leave(this.#group);
     } finally {
-      yield* closing(this.#host.own);
+      yield* closing(this.#groupContainer.own);
     }
   }
 

@@ -10,7 +10,12 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import { findGroup } from '../locate/find_group.ts';
 import { rootsOf } from '../locate/roots.ts';
 import type { Container } from './container.ts';
-import { compatHost, containerHost, type Host, noiommuHost } from './group_container.ts';
+import {
+  compatContainer,
+  vfioContainer,
+  type GroupContainer,
+  noiommuContainer,
+} from './group_container.ts';
 import { GroupDevice } from './group_device.ts';
 import type { JoinedGroup } from './groups.ts';
 import { backendOf, requireIsolation, warnOfNoiommu } from './kinds.ts';
@@ -40,20 +45,20 @@ export function* openByGroup(
   const roots = rootsOf(options);
   const kind = nodesFor(way);
   const subject = (): Subject => subjectOf(spec, roots, kind.find);
-  let host: Host | undefined;
+  let groupContainer: GroupContainer | undefined;
   try {
     const { group: number, device } = kind.find(spec, roots);
     tellStep('lookup', device.address);
-    host = hostOf(roots, way);
+    groupContainer = groupContainerOf(roots, way);
     tellStep('open', device.address);
-    const { groups } = host;
+    const { groups } = groupContainer;
     const group = yield* groups.join(number, () =>
       openNodeOf(kind, spec, options, way.caller.signal),
     );
     const location = { ...group.node.location, device };
-    return yield* undoing(openIn(host, group, location, way), groups.leave(group));
+    return yield* undoing(openIn(groupContainer, group, location, way), groups.leave(group));
   } catch (error) {
-    return yield* undoAndThrow(yield* explain(error, subject), closing(host?.own));
+    return yield* undoAndThrow(yield* explain(error, subject), closing(groupContainer?.own));
   }
 }
 
@@ -65,14 +70,14 @@ function nodesFor({ kind }: GroupWay): NodeKind<GroupLocation> {
   };
 }
 
-function hostOf(roots: Roots, { kind, container, iommufd }: GroupWay): Host {
-  if (kind === 'compat') return compatHost(roots, iommufd);
-  return kind === 'noiommu' ? noiommuHost(roots, container) : containerHost(roots, container);
+function groupContainerOf(roots: Roots, { kind, container, iommufd }: GroupWay): GroupContainer {
+  if (kind === 'compat') return compatContainer(roots, iommufd);
+  return kind === 'noiommu' ? noiommuContainer(roots, container) : vfioContainer(roots, container);
 }
 
 /** Opens a device of a group that is in its container. */
 function* openIn(
-  host: Host,
+  groupContainer: GroupContainer,
   group: JoinedGroup,
   location: GroupLocation,
   way: GroupWay,
@@ -84,7 +89,7 @@ function* openIn(
   const info = yield* readOpened(node, way.caller.signal);
   const backend = backendOf(way.kind, way.why);
   if (!backend.isolated) warnOfNoiommu(device);
-  return new GroupDevice(node, info, group, host, backend);
+  return new GroupDevice(node, info, group, groupContainer, backend);
 }
 
 /** The kernel takes the token with the name. */

@@ -2,7 +2,7 @@ import { binding, type NativeFd } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import type { GroupLocation } from '../core/location.ts';
-import { Turns } from '../core/mutex.ts';
+import { Mutex } from '../core/mutex.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import { call, closing, either, run, runSync, type Steps, undoing } from '../core/steps.ts';
 import { warn } from '../core/warnings.ts';
@@ -32,7 +32,7 @@ export class Groups {
   readonly #hooks: GroupHooks;
   readonly #joined = new Map<number, JoinedGroup>();
   /** Whether the kernel's container has an IOMMU depends on which groups are there when it is asked. */
-  readonly #turns = new Turns();
+  readonly #mutex = new Mutex();
 
   constructor(container: OwnedFd, hooks: GroupHooks) {
     this.#container = container;
@@ -54,7 +54,7 @@ export class Groups {
    * @throws VfioError `ERR_VFIO_BUSY` of the blocking form, while another joins
    */
   join(group: number, openNode: () => Steps<GroupNode>): Steps<JoinedGroup> {
-    return this.#turns.take(() => this.#join(group, openNode), busy);
+    return this.#mutex.take(() => this.#join(group, openNode), busy);
   }
 
   /** Counts a group that another thread put into the same container. */
@@ -64,9 +64,9 @@ export class Groups {
 
   /** One device less; with its last, the group goes. The blocking form leaves that to others that join. */
   leave(group: JoinedGroup): Steps<void> {
-    const inTurn = (): Promise<void> => this.#turns.run(() => run(this.#leave(group)));
+    const inTurn = (): Promise<void> => this.#mutex.run(() => run(this.#leave(group)));
     return either(inTurn, () => {
-      if (this.#turns.busy) inTurn().catch(warn);
+      if (this.#mutex.busy) inTurn().catch(warn);
       else runSync(this.#leave(group));
     });
   }

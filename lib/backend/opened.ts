@@ -38,7 +38,7 @@ export interface OpenedDevice {
   readonly container: Container | undefined;
   readonly attachment: Attachment;
   /** The same for all devices that a hot reset may hit together. */
-  readonly context: object;
+  readonly resetScope: object;
   /** Whether it has that IOMMU group, so that nobody else can have its devices. */
   hasGroup(group: number): boolean;
   /** The descriptors of those groups, which prove to the kernel that it has them; none of a cdev's. */

@@ -4,7 +4,7 @@ import type { IovaBounds, IovaExtent } from '../core/reasons.ts';
  * Where things are mapped in an address space whose kernel side leaves the choice of addresses to the
  * program.
  */
-export class Places {
+export class UsedIovas {
   /** By address, apart from one another. */
   readonly #taken: IovaExtent[] = [];
 

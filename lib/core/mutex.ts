@@ -1,7 +1,7 @@
 import { either, run, runSync, type Steps } from './steps.ts';
 
 /** Lets tasks run one after the other, in the order in which they were asked for. */
-export class Turns {
+export class Mutex {
   #last: Promise<unknown> = Promise.resolve();
   #running = 0;
 

@@ -9,7 +9,7 @@ import type { Backend, CdevLocation, GroupLocation } from './location.ts';
 
 /** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
 export interface SharedTokens {
-  iommufd: { fd: number; path: string; context: string };
+  iommufd: { fd: number; path: string; identity: string };
   ioas: { iommufd: SharedToken<'iommufd'>; id: number; tally: number };
   'dma-buffer': { memory: number; size: number };
   region: {
@@ -39,7 +39,8 @@ export interface SharedTokens {
     devRoot: string;
     backend: Backend;
     group: { fd: number; location: GroupLocation };
-    host: { container: { fd: number; path: string } } | { iommufd: SharedToken<'iommufd'> };
+    groupContainer:
+      { container: { fd: number; path: string } } | { iommufd: SharedToken<'iommufd'> };
   };
 }
 
@@ -81,7 +82,7 @@ export function taken(answer: Answer, what: string): number {
 
 /** The names of what a token of each kind has, and their types. */
 const contents: Record<string, Record<string, string>> = {
-  iommufd: { fd: 'number', path: 'string', context: 'string' },
+  iommufd: { fd: 'number', path: 'string', identity: 'string' },
   ioas: { iommufd: 'object', id: 'number', tally: 'number' },
   'dma-buffer': { memory: 'number', size: 'number' },
   region: {
@@ -110,7 +111,7 @@ const contents: Record<string, Record<string, string>> = {
     devRoot: 'string',
     backend: 'object',
     group: 'object',
-    host: 'object',
+    groupContainer: 'object',
   },
 };
 

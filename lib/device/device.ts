@@ -26,7 +26,7 @@ import { OpenMappings, PeerMaps, type RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
 import { hotResetDevice, type HotResetPlan, planHotReset } from '../reset/hot_reset.ts';
 import { resetDevice } from '../reset/reset.ts';
-import { dismiss, enrol, Resettable } from '../reset/resettable.ts';
+import { unregister, register, DeviceState } from '../reset/device_state.ts';
 import { armNotices, type DeviceEvents, type Notified } from './events.ts';
 import { openDevice } from './open.ts';
 import {
@@ -50,7 +50,7 @@ import { PciFunction } from './pci_function.ts';
 export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: OpenedDevice;
   readonly #interrupts: Interrupts;
-  readonly #resettable: Resettable;
+  readonly #state: DeviceState;
   #pci: PciFunction | undefined;
   #features: Features | undefined;
   #info: DeviceInfo | undefined;
@@ -70,9 +70,9 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     super();
     this.#bound = bound;
     this.#interrupts = interrupts;
-    this.#resettable = new Resettable(bound, interrupts, this.#peers, () => this.#config());
+    this.#state = new DeviceState(bound, interrupts, this.#peers, () => this.#config());
     this.#mappings.add(this.#peers);
-    enrol(this.#resettable);
+    register(this.#state);
   }
 
   /**
@@ -369,12 +369,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
    */
   async reset(): Promise<void> {
-    await run(resetDevice(this.#resettable));
+    await run(resetDevice(this.#state));
   }
 
   /** As {@link reset}, blocking. */
   resetSync(): void {
-    runSync(resetDevice(this.#resettable));
+    runSync(resetDevice(this.#state));
   }
 
   /**
@@ -383,12 +383,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * @throws VfioError `ENOTTY` where the device is no PCI device; `ERR_VFIO_CLOSED`
    */
   async planHotReset(): Promise<HotResetPlan> {
-    return await run(planHotReset(this.#resettable));
+    return await run(planHotReset(this.#state));
   }
 
   /** As {@link planHotReset}, blocking. */
   planHotResetSync(): HotResetPlan {
-    return runSync(planHotReset(this.#resettable));
+    return runSync(planHotReset(this.#state));
   }
 
   /**
@@ -400,12 +400,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
    */
   async hotReset(): Promise<HotResetPlan> {
-    return await run(hotResetDevice(this.#resettable));
+    return await run(hotResetDevice(this.#state));
   }
 
   /** As {@link hotReset}, blocking. */
   hotResetSync(): HotResetPlan {
-    return runSync(hotResetDevice(this.#resettable));
+    return runSync(hotResetDevice(this.#state));
   }
 
   /** The device's features: VF token, migration, dirty pages, low power, displays, and any other. */
@@ -501,7 +501,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     this.#ended = true;
     this.#interrupts.end();
     this.#features?.lowPower.end();
-    dismiss(this.#resettable);
+    unregister(this.#state);
     process.nextTick(() => this.emit('close'));
   }
 

@@ -77,24 +77,24 @@ export interface AttachedSpace {
   /** What this program mapped there. */
   mapped: IovaExtent[];
   /** Those of it that no attached device has pinned yet. */
-  unproved: IovaExtent[];
+  unpinned: IovaExtent[];
 }
 
 /** Why VFIO_DEVICE_ATTACH_IOMMUFD_PT was refused on account of what was mapped before. */
 export function attachCause(
   { code }: VfioError,
   device: { address: string; sysfsPath: string },
-  { mapped, unproved }: AttachedSpace,
+  { mapped, unpinned }: AttachedSpace,
 ): Cause | undefined {
   if (code === 'EADDRINUSE') return reservedCause(device, mapped);
   if (code === 'ENOMEM')
     return memlockCause(
-      unproved.reduce((sum, { length }) => sum + length, 0n),
+      unpinned.reduce((sum, { length }) => sum + length, 0n),
       'user',
     );
-  if (code !== 'EFAULT' || unproved.length === 0) return undefined;
-  const certainty = unproved.length === 1 ? 'certain' : 'likely';
-  return { reason: 'maps-not-pinnable', certainty, facts: { maps: unproved.map(extentOf) } };
+  if (code !== 'EFAULT' || unpinned.length === 0) return undefined;
+  const certainty = unpinned.length === 1 ? 'certain' : 'likely';
+  return { reason: 'maps-not-pinnable', certainty, facts: { maps: unpinned.map(extentOf) } };
 }
 
 function reservedCause(

@@ -14,7 +14,7 @@ import { EPROTOTYPE } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { Turns } from '../core/mutex.ts';
+import { Mutex } from '../core/mutex.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted, untilAborted, writable } from '../core/readiness.ts';
 import { discard, FdMessage } from './fd_message.ts';
@@ -49,7 +49,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   readonly #socket: OwnedFd;
   readonly #readiness: Readiness;
   readonly #limits: Limits;
-  readonly #sending = new Turns();
+  readonly #sending = new Mutex();
   #room: Uint8Array | undefined;
   #peer: PeerCredentials | undefined;
 

@@ -1,6 +1,11 @@
 import { BoundCdev } from '../backend/cdev_device.ts';
 import { Container } from '../backend/container.ts';
-import { compatHost, containerHost, type Host, noiommuHost } from '../backend/group_container.ts';
+import {
+  compatContainer,
+  vfioContainer,
+  type GroupContainer,
+  noiommuContainer,
+} from '../backend/group_container.ts';
 import { GroupDevice } from '../backend/group_device.ts';
 import { readOpened } from '../backend/opened.ts';
 import {
@@ -63,8 +68,8 @@ export function fromShared(token: SharedToken): SharedObjects[keyof SharedObject
   }
 }
 
-function iommufdOf({ fd, path, context }: SharedToken<'iommufd'>): Iommufd {
-  return Iommufd.adopt(takeFd(fd, 'the iommufd', path), context);
+function iommufdOf({ fd, path, identity }: SharedToken<'iommufd'>): Iommufd {
+  return Iommufd.adopt(takeFd(fd, 'the iommufd', path), identity);
 }
 
 function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
@@ -133,26 +138,29 @@ function groupDeviceOf(token: SharedToken<'group-device'>): VfioDevice {
   try {
     const fd = take(token.fd, `the device ${location.device.address}`);
     const groupFd = take(group.fd, `the group ${group.location.group}`);
-    const host = hostOf(token, roots);
-    opened.push(...(host.own ? [host.own] : []));
-    const joined = host.groups.adopt({ location: group.location, fd: groupFd, roots });
+    const groupContainer = groupContainerOf(token, roots);
+    opened.push(...(groupContainer.own ? [groupContainer.own] : []));
+    const joined = groupContainer.groups.adopt({ location: group.location, fd: groupFd, roots });
     const node = { location, fd, roots };
     const info = runSync(readOpened(node));
-    return VfioDevice.adoptShared(new GroupDevice(node, info, joined, host, backend));
+    return VfioDevice.adoptShared(new GroupDevice(node, info, joined, groupContainer, backend));
   } catch (error) {
     return runSync(undoAndThrow(error, closingAll(opened)));
   }
 }
 
 /** It is this thread's own: closed with the device. */
-function hostOf({ host, backend }: SharedToken<'group-device'>, roots: Roots): Host {
-  if ('iommufd' in host) {
-    const iommufd = iommufdOf(host.iommufd);
-    return { ...compatHost(roots, iommufd), own: iommufd };
+function groupContainerOf(
+  { groupContainer, backend }: SharedToken<'group-device'>,
+  roots: Roots,
+): GroupContainer {
+  if ('iommufd' in groupContainer) {
+    const iommufd = iommufdOf(groupContainer.iommufd);
+    return { ...compatContainer(roots, iommufd), own: iommufd };
   }
-  const { fd, path } = host.container;
+  const { fd, path } = groupContainer.container;
   const container = Container.adopt(takeFd(fd, 'the container', path).asPart());
-  const make = backend.isolated ? containerHost : noiommuHost;
+  const make = backend.isolated ? vfioContainer : noiommuContainer;
   return { ...make(roots, container), own: container };
 }
 

@@ -51,9 +51,9 @@ export interface UnpackedDevice {
 export function packDevice(device: VfioDevice, ioases: readonly Ioas[] = []): PackedDevice {
   if (!VfioDevice.isDevice(device)) throw invalidType('device', 'a VfioDevice', device);
   if (!Array.isArray(ioases)) throw invalidType('ioases', 'an array of Ioas', ioases);
-  const { context } = device.iommufd;
+  const { identity } = device.iommufd;
   for (const ioas of ioases as readonly unknown[]) {
-    if (!Ioas.isIoas(ioas) || ioas.context !== context) {
+    if (!Ioas.isIoas(ioas) || ioas.iommufdIdentity !== identity) {
       throw invalidType('ioases', "address spaces of the device's iommufd", ioas);
     }
   }

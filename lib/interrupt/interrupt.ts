@@ -23,7 +23,7 @@ import {
   disabledError,
   IrqLines,
   isTooFew,
-  type Line,
+  type VectorEventfd,
   owner,
   type Owner,
   refused,
@@ -58,16 +58,16 @@ export class Interrupt {
   readonly #irq: IrqInfo;
   readonly #lines: IrqLines;
   /** What each vector is tied to; empty while the interrupt is off. */
-  #tied: readonly Line[] = [];
+  #eventfds: readonly VectorEventfd[] = [];
   #vectors: readonly InterruptVector[] = [];
   #masked = false;
-  #resample: Line;
+  #resample: VectorEventfd;
 
   static {
     defineInspect(this, 'Interrupt', (interrupt) => {
       const { name, count } = interrupt.#irq;
       const state = interrupt.enabled ? 'enabled' : 'disabled';
-      const vectors = interrupt.#tied.length;
+      const vectors = interrupt.#eventfds.length;
       return { address: interrupt.#device.address, name, count, vectors, state };
     });
   }
@@ -209,7 +209,7 @@ export class Interrupt {
   resample(eventfd: number | null): void {
     const line = eventfd === null ? undefined : this.#duplicate(checkEventfd(eventfd));
     try {
-      this.#checkAct(runSync(this.#lines.tie(action.unmask, 0, [line])));
+      this.#checkAct(runSync(this.#lines.setEventfds(action.unmask, 0, [line])));
     } catch (error) {
       line?.close();
       throw error;
@@ -242,7 +242,7 @@ export class Interrupt {
     const lines: Eventfd[] = [];
     try {
       lines.push(...this.#make(0, 1));
-      const answer = runSync(this.#lines.tie(action.trigger, 0, lines));
+      const answer = runSync(this.#lines.setEventfds(action.trigger, 0, lines));
       if (answer === ENOTTY || answer === EINVAL) {
         this.#giveUp(lines);
         return false;
@@ -253,13 +253,13 @@ export class Interrupt {
       this.#giveUp(lines);
       throw error;
     }
-    this.#tied = lines;
+    this.#eventfds = lines;
     return true;
   }
 
   /** Another owner of the device may have disabled it: ends it here as well. @internal */
   notice(): void {
-    if (this.#tied.length === 0 || this.isOurs) return;
+    if (this.#eventfds.length === 0 || this.isOurs) return;
     const facts = { address: this.#device.address, interrupt: this.name };
     this.end({ reason: 'disabled-elsewhere', certainty: 'certain', facts });
   }
@@ -271,21 +271,21 @@ export class Interrupt {
    * @internal
    */
   *restore(): Steps<void> {
-    if (this.#tied.length === 0) return;
+    if (this.#eventfds.length === 0) return;
     try {
       yield* this.#restore();
     } catch (error) {
       this.notice();
       // Where another thread has disabled it, there is nothing to restore.
-      if (this.#tied.length > 0) throw error;
+      if (this.#eventfds.length > 0) throw error;
     }
   }
 
   *#restore(): Steps<void> {
-    yield* this.#lines.free();
-    this.#lines.check(yield* this.#lines.tie(action.trigger, 0, this.#tied));
+    yield* this.#lines.disable();
+    this.#lines.check(yield* this.#lines.setEventfds(action.trigger, 0, this.#eventfds));
     if (this.#resample) {
-      this.#lines.check(yield* this.#lines.tie(action.unmask, 0, [this.#resample]));
+      this.#lines.check(yield* this.#lines.setEventfds(action.unmask, 0, [this.#resample]));
     }
     if (this.#masked) this.#lines.check(this.#lines.act(action.mask, 0));
   }
@@ -298,10 +298,10 @@ export class Interrupt {
    */
   end(cause?: Cause): void {
     for (const vector of this.#vectors) vector.end(cause);
-    close(this.#tied);
+    close(this.#eventfds);
     this.#resample?.close();
     this.#resample = undefined;
-    this.#tied = [];
+    this.#eventfds = [];
     this.#vectors = [];
     this.#masked = false;
   }
@@ -309,15 +309,15 @@ export class Interrupt {
   *#enable(wanted: number | readonly (number | null)[]): Steps<readonly InterruptVector[]> {
     this.notice();
     this.#claim();
-    const lines: Line[] = [];
+    const lines: VectorEventfd[] = [];
     try {
       lines.push(...this.#open(wanted));
-      const answer = yield* this.#lines.tie(action.trigger, 0, lines);
+      const answer = yield* this.#lines.setEventfds(action.trigger, 0, lines);
       if (isTooFew(answer)) {
         const available = answer > 0 ? answer : yield* this.#findAvailable(lines);
         throw tooFew(this.#attempt(lines), answer, available);
       }
-      return this.#tie(answer, wanted, lines);
+      return this.#enabledBy(answer, wanted, lines);
     } catch (error) {
       this.#giveUp(lines);
       throw error;
@@ -329,11 +329,11 @@ export class Interrupt {
     const gap = this.#needsGap(wanted);
     const { kept, added, dropped } = this.#plan(wanted);
     try {
-      if (gap) yield* this.#lines.free();
-      if (dropped.length > 0) yield* this.#untie(kept.length, dropped.length);
+      if (gap) yield* this.#lines.disable();
+      if (dropped.length > 0) yield* this.#removeEventfds(kept.length, dropped.length);
       const answer = gap
-        ? yield* this.#lines.tie(action.trigger, 0, [...kept, ...added])
-        : yield* this.#tieMore(kept.length, added);
+        ? yield* this.#lines.setEventfds(action.trigger, 0, [...kept, ...added])
+        : yield* this.#addEventfds(kept.length, added);
       this.#grow(answer, gap, kept, added);
     } catch (error) {
       close(added);
@@ -352,7 +352,7 @@ export class Interrupt {
 
   /** What is tied here may be another's by now, or off: who has the device elsewhere can disable it. */
   #whose(): Owner {
-    const ours = this.#tied.length > 0 ? owner.self : owner.nobody;
+    const ours = this.#eventfds.length > 0 ? owner.self : owner.nobody;
     if (this.#device.bound.fd.closed) return ours;
     const found = this.#lines.owner;
     // One that is only claimed is being enabled.
@@ -361,12 +361,12 @@ export class Interrupt {
 
   /** @throws VfioError `ERR_VFIO_IRQ_ENABLED` */
   #claim(): void {
-    const isFree = this.#tied.length === 0;
+    const isFree = this.#eventfds.length === 0;
     if (isFree && this.#lines.claim()) return;
     const { address } = this.#device;
     const by = isFree
       ? `by another owner of ${address} in this process, such as another thread`
-      : `with ${this.#tied.length} vectors`;
+      : `with ${this.#eventfds.length} vectors`;
     throw new VfioError({
       code: 'ERR_VFIO_IRQ_ENABLED',
       message: `${this.name} is enabled already, ${by}`,
@@ -375,7 +375,7 @@ export class Interrupt {
   }
 
   /** It was claimed, and is not to be enabled. */
-  #giveUp(lines: readonly Line[]): void {
+  #giveUp(lines: readonly VectorEventfd[]): void {
     close(lines);
     this.#lines.unclaim();
   }
@@ -401,9 +401,9 @@ export class Interrupt {
     throw invalidType('vectors', 'a number of vectors or { eventfds }', what);
   }
 
-  #open(wanted: number | readonly (number | null)[]): Line[] {
+  #open(wanted: number | readonly (number | null)[]): VectorEventfd[] {
     if (typeof wanted === 'number') return this.#make(0, wanted);
-    const lines: Line[] = [];
+    const lines: VectorEventfd[] = [];
     try {
       for (const eventfd of wanted) {
         lines.push(eventfd === null ? undefined : this.#duplicate(eventfd));
@@ -432,7 +432,7 @@ export class Interrupt {
     return Eventfd.duplicate(eventfd, `the eventfd ${eventfd}`);
   }
 
-  #attempt(lines: readonly Line[]): Attempt {
+  #attempt(lines: readonly VectorEventfd[]): Attempt {
     const { location, roots } = this.#device.bound;
     return {
       name: this.name,
@@ -443,7 +443,7 @@ export class Interrupt {
     };
   }
 
-  #refused(lines: readonly Line[], answer: number): Error {
+  #refused(lines: readonly VectorEventfd[], answer: number): Error {
     if (answer !== ECANCELED) return refused(this.#attempt(lines), answer);
     return this.#lines.taken();
   }
@@ -454,19 +454,19 @@ export class Interrupt {
     this.#lines.unclaim();
   }
 
-  #tie(
+  #enabledBy(
     answer: number,
     wanted: number | readonly unknown[],
-    lines: readonly Line[],
+    lines: readonly VectorEventfd[],
   ): readonly InterruptVector[] {
     if (answer < 0) throw this.#refused(lines, answer);
     this.#device.requireOpen();
-    this.#tied = lines;
+    this.#eventfds = lines;
     this.#vectors = typeof wanted === 'number' ? this.#vectorsOver(0, lines) : [];
     return this.#vectors;
   }
 
-  #vectorsOver(start: number, lines: readonly Line[]): InterruptVector[] {
+  #vectorsOver(start: number, lines: readonly VectorEventfd[]): InterruptVector[] {
     return lines.flatMap((line, at) => (line ? InterruptVector.of(this, start + at, line) : []));
   }
 
@@ -478,31 +478,40 @@ export class Interrupt {
         device: this.#device.address,
       });
     }
-    return wanted > this.#tied.length && this.flags.includes('noresize');
+    return wanted > this.#eventfds.length && this.flags.includes('noresize');
   }
 
-  #plan(wanted: number): { kept: Line[]; added: Line[]; dropped: Line[] } {
-    const kept = this.#tied.slice(0, wanted);
+  #plan(wanted: number): {
+    kept: VectorEventfd[];
+    added: VectorEventfd[];
+    dropped: VectorEventfd[];
+  } {
+    const kept = this.#eventfds.slice(0, wanted);
     return {
       kept,
       added: this.#make(kept.length, wanted - kept.length),
-      dropped: this.#tied.slice(wanted),
+      dropped: this.#eventfds.slice(wanted),
     };
   }
 
-  *#untie(start: number, count: number): Steps<void> {
+  *#removeEventfds(start: number, count: number): Steps<void> {
     const none = Array.from({ length: count }, () => undefined);
-    this.#lines.check(yield* this.#lines.tie(action.trigger, start, none));
+    this.#lines.check(yield* this.#lines.setEventfds(action.trigger, start, none));
     for (const vector of this.#vectors.slice(start)) vector.end();
-    this.#tied = this.#tied.slice(0, start);
+    this.#eventfds = this.#eventfds.slice(0, start);
     this.#vectors = this.#vectors.slice(0, start);
   }
 
-  *#tieMore(start: number, added: readonly Line[]): Steps<number> {
-    return added.length === 0 ? 0 : yield* this.#lines.tie(action.trigger, start, added);
+  *#addEventfds(start: number, added: readonly VectorEventfd[]): Steps<number> {
+    return added.length === 0 ? 0 : yield* this.#lines.setEventfds(action.trigger, start, added);
   }
 
-  #grow(answer: number, gap: boolean, kept: readonly Line[], added: readonly Line[]): void {
+  #grow(
+    answer: number,
+    gap: boolean,
+    kept: readonly VectorEventfd[],
+    added: readonly VectorEventfd[],
+  ): void {
     if (answer !== 0) {
       const all = [...kept, ...added];
       if (gap) this.#isOff();
@@ -510,17 +519,17 @@ export class Interrupt {
       throw this.#refused(all, answer);
     }
     this.#device.requireOpen();
-    this.#tied = [...kept, ...added];
+    this.#eventfds = [...kept, ...added];
     this.#vectors = [...this.#vectors, ...this.#vectorsOver(kept.length, added)];
   }
 
   /** The most vectors that can be enabled where so many cannot: by trying, since nothing says it. */
-  *#findAvailable(lines: readonly Line[]): Steps<number> {
+  *#findAvailable(lines: readonly VectorEventfd[]): Steps<number> {
     let [enough, tooMany] = [0, lines.length];
     while (tooMany - enough > 1) {
       const middle = Math.floor((enough + tooMany) / 2);
-      const answer = yield* this.#lines.tie(action.trigger, 0, lines.slice(0, middle));
-      if (answer === 0) yield* this.#lines.free();
+      const answer = yield* this.#lines.setEventfds(action.trigger, 0, lines.slice(0, middle));
+      if (answer === 0) yield* this.#lines.disable();
       if (answer === 0) enough = middle;
       else if (isTooFew(answer)) tooMany = middle;
       else this.#lines.check(answer);
@@ -529,6 +538,6 @@ export class Interrupt {
   }
 }
 
-function close(lines: readonly Line[]): void {
+function close(lines: readonly VectorEventfd[]): void {
   for (const line of lines) line?.close();
 }

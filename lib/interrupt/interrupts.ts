@@ -5,7 +5,7 @@ import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import { closedError } from '../core/explained.ts';
-import { Turns } from '../core/mutex.ts';
+import { Mutex } from '../core/mutex.ts';
 import type { Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import { Eventfd } from './eventfd.ts';
@@ -18,7 +18,7 @@ const rivals = ['intx', 'msi', 'msix'];
 export class Interrupts implements DeviceInterrupts {
   readonly bound: DeviceNode;
   /** Enabling and disabling happen one after the other: one index may have to wait for another. */
-  readonly turns: Turns = new Turns();
+  readonly mutex: Mutex = new Mutex();
   readonly #decode: () => readonly IrqInfo[];
   #decoded: readonly IrqInfo[] | undefined;
   readonly #armed: Interrupt[] = [];
@@ -60,8 +60,8 @@ export class Interrupts implements DeviceInterrupts {
     const noticeAll = (): void => {
       for (const interrupt of this.#known.values()) interrupt.notice();
     };
-    if (!this.turns.busy) noticeAll();
-    else void this.turns.run(() => Promise.resolve().then(noticeAll));
+    if (!this.mutex.busy) noticeAll();
+    else void this.mutex.run(() => Promise.resolve().then(noticeAll));
   }
 
   get #irqs(): readonly IrqInfo[] {
@@ -128,7 +128,7 @@ export class Interrupts implements DeviceInterrupts {
    * @throws VfioError `ERR_VFIO_BUSY` of the blocking form
    */
   inTurn<T>(task: () => Steps<T>): Steps<T> {
-    return this.turns.take(task, () => this.#busy());
+    return this.mutex.take(task, () => this.#busy());
   }
 
   #busy(): VfioError {

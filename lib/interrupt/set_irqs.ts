@@ -20,7 +20,7 @@ export const owner = { nobody: 0, self: 1, another: 2 } as const;
 export type Owner = (typeof owner)[keyof typeof owner];
 
 /** What stands in the place of a vector that gets no eventfd. */
-export type Line = Eventfd | undefined;
+export type VectorEventfd = Eventfd | undefined;
 
 /**
  * VFIO_DEVICE_SET_IRQS on one index of a device. Tying and freeing lines waits for interrupts in
@@ -60,14 +60,14 @@ export class IrqLines {
   }
 
   /** Ties eventfds to the vectors from `start` on: 0, -errno or how many vectors there would be. */
-  *tie(act: Action, start: number, lines: readonly Line[]): Steps<number> {
+  *setEventfds(act: Action, start: number, lines: readonly VectorEventfd[]): Steps<number> {
     const { native } = this.#device.fd;
     const handles = handlesOf(lines);
     return known(yield* call('setIrqsEventfd', native, act, this.#index, start, handles));
   }
 
   /** Frees every line, and keeps the interrupt; none is signalled when this is done. */
-  *free(): Steps<void> {
+  *disable(): Steps<void> {
     const { native } = this.#device.fd;
     this.check(yield* call('setIrqs', native, action.trigger, this.#index, 0, 0));
   }
@@ -100,7 +100,7 @@ export class IrqLines {
   }
 }
 
-function handlesOf(lines: readonly Line[]): Uint32Array {
+function handlesOf(lines: readonly VectorEventfd[]): Uint32Array {
   return Uint32Array.from(lines, (line) => line?.native ?? 0);
 }
 

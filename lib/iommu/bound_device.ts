@@ -15,20 +15,20 @@ export interface BoundDevice {
 }
 
 /**
- * The device's id in the iommufd of this context, for a request to that.
+ * The device's id in the iommufd of this identity, for a request to that.
  *
  * @throws TypeError, RangeError
  * @throws VfioError `ENOENT`, reason `other-iommufd`: the id may be another device's there
  */
-export function devIdOf(device: unknown, context: string, call: CallName): number {
+export function devIdOf(device: unknown, identity: string, call: CallName): number {
   if (typeof device !== 'object' || device === null || !('devId' in device)) {
     throw invalidType('device', 'a VfioDevice, or { devId }', device);
   }
   const { devId, iommufd, device: facts } = device as Record<keyof BoundDevice, unknown>;
   const id = checkDevId('device.devId', devId);
   if (iommufd === undefined) return id;
-  if (!hasContext(iommufd)) throw invalidType('device.iommufd', 'an Iommufd', iommufd);
-  if (iommufd.context === context) return id;
+  if (!hasIdentity(iommufd)) throw invalidType('device.iommufd', 'an Iommufd', iommufd);
+  if (iommufd.identity === identity) return id;
   const address = (facts as BoundDevice['device'])?.address;
   throw otherIommufd(address ?? `device ${id}`, call);
 }
@@ -41,8 +41,8 @@ export function checkDevId(name: string, devId: unknown): number {
 }
 
 /** Iommufd's own file knows this one. */
-function hasContext(iommufd: unknown): iommufd is { readonly context: unknown } {
-  return typeof iommufd === 'object' && iommufd !== null && 'context' in iommufd;
+function hasIdentity(iommufd: unknown): iommufd is { readonly identity: unknown } {
+  return typeof iommufd === 'object' && iommufd !== null && 'identity' in iommufd;
 }
 
 /** The kernel is not asked: it knows devices and address spaces by ids, which repeat in each iommufd. */

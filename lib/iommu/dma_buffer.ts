@@ -71,7 +71,7 @@ export class DmaBuffer {
 
   private constructor(memory: Memory) {
     this.#memory = memory;
-    memory.hold();
+    memory.ref();
   }
 
   /**
@@ -231,7 +231,7 @@ export class DmaBuffer {
     }
     this.#shown = [];
     this.#whole = undefined;
-    this.#memory.letGo();
+    this.#memory.unref();
   }
 }
 

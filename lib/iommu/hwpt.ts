@@ -43,7 +43,7 @@ export interface DirtyRange {
 /** An {@link Ioas}, as its page tables know it. */
 interface TabledSpace extends AddressSpace {
   readonly id: number;
-  readonly context: string;
+  readonly iommufdIdentity: string;
   readonly users: Users;
   readonly space: AttachedSpace;
   attached(device: string): void;
@@ -83,7 +83,7 @@ export class Hwpt extends Closable {
     options: HwptOptions,
   ): Promise<Hwpt> {
     const named = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
-    const devId = devIdOf(device, ioas.context, named);
+    const devId = devIdOf(device, ioas.iommufdIdentity, named);
     requireObject('options', options);
     const { dirtyTracking = false, nestParent = false, faultQueue } = options;
     requireBoolean('dirtyTracking', dirtyTracking);
@@ -128,8 +128,8 @@ export class Hwpt extends Closable {
   }
 
   /** That of its address space. @internal */
-  get context(): string {
-    return this.#ioas.context;
+  get iommufdIdentity(): string {
+    return this.#ioas.iommufdIdentity;
   }
 
   /** That of its address space. @internal */

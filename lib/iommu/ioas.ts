@@ -48,7 +48,7 @@ export interface IoasParent {
   mapsFiles: () => boolean;
   share: () => SharedToken<'iommufd'>;
   /** The same for all descriptors of one iommufd, and for no others. */
-  context: string;
+  iommufdIdentity: string;
 }
 
 /** An I/O address space: what the devices attached to it can reach by DMA, and where. */
@@ -281,14 +281,14 @@ export class Ioas extends AddressSpace {
   }
 
   /** Which iommufd it is of: ids of others may be the same. @internal */
-  get context(): string {
-    return this.#parent.context;
+  get iommufdIdentity(): string {
+    return this.#parent.iommufdIdentity;
   }
 
   /** A device was attached: all that is mapped is pinned now. @internal */
   attached(device: string): void {
     this.#users.attach(device);
-    for (const mapping of this.mappings) mapping.prove();
+    for (const mapping of this.mappings) mapping.notePinned();
   }
 
   /** @internal */
@@ -304,11 +304,11 @@ export class Ioas extends AddressSpace {
   /** For the reason why a device was not attached. @internal */
   get space(): AttachedSpace {
     const mapped = this.mappings;
-    const unproved = mapped.filter(({ proved }) => !proved);
+    const unpinned = mapped.filter(({ pinned }) => !pinned);
     const extents = (of: DmaMapping[]): AttachedSpace['mapped'] => of.map(({ extent }) => extent);
     return {
       mapped: extents(mapped),
-      unproved: extents(unproved.length > 0 ? unproved : mapped),
+      unpinned: extents(unpinned.length > 0 ? unpinned : mapped),
     };
   }
 
@@ -327,7 +327,7 @@ export class Ioas extends AddressSpace {
     const length = BigInt(checkLength('length', size));
     checkEnd('from', iova, length);
     if (!Ioas.isIoas(space)) throw invalidType('options.from', 'an Ioas', space);
-    if (space.context !== this.context) {
+    if (space.iommufdIdentity !== this.iommufdIdentity) {
       throw invalidValue('options.from', 'an address space of the same iommufd', space);
     }
     const source = space.mappings.find((each) => contains(each, iova, length))?.source;

@@ -33,7 +33,7 @@ export class Iommufd extends Closable {
   readonly #fd: OwnedFd;
   #mapsFiles: boolean | undefined;
 
-  readonly #context: string;
+  readonly #identity: string;
 
   static {
     defineInspect(this, 'Iommufd', (iommufd) => {
@@ -42,10 +42,10 @@ export class Iommufd extends Closable {
     });
   }
 
-  private constructor(fd: OwnedFd, context = newContext()) {
+  private constructor(fd: OwnedFd, identity = newIdentity()) {
     super();
     this.#fd = fd;
-    this.#context = context;
+    this.#identity = identity;
   }
 
   /**
@@ -114,13 +114,13 @@ export class Iommufd extends Closable {
   }
 
   /** @internal */
-  static adopt(fd: OwnedFd, context?: string): Iommufd {
-    return new Iommufd(fd, context);
+  static adopt(fd: OwnedFd, identity?: string): Iommufd {
+    return new Iommufd(fd, identity);
   }
 
   /** The same for all descriptors of one iommufd, and for no others. @internal */
-  get context(): string {
-    return this.#context;
+  get identity(): string {
+    return this.#identity;
   }
 
   /**
@@ -130,14 +130,14 @@ export class Iommufd extends Closable {
    */
   share(): SharedToken<'iommufd'> {
     const { path } = this.#fd;
-    return tokenOf('iommufd', { fd: this.#fd.offer(), path, context: this.#context });
+    return tokenOf('iommufd', { fd: this.#fd.offer(), path, identity: this.#identity });
   }
 
   /** What an address space needs of it. @internal */
   get parent(): IoasParent {
     return {
       fd: this.#fd,
-      context: this.#context,
+      iommufdIdentity: this.#identity,
       mapsFiles: () => this.mapsFiles,
       share: () => this.share(),
     };
@@ -223,7 +223,7 @@ export class Iommufd extends Closable {
    */
   hardwareInfo(device: BoundDevice): HardwareInfo {
     const call = this.#call('IOMMU_GET_HW_INFO');
-    return readHardwareInfo(this.#fd, devIdOf(device, this.#context, call));
+    return readHardwareInfo(this.#fd, devIdOf(device, this.#identity, call));
   }
 
   /**
@@ -271,7 +271,7 @@ function notIommufd(fd: number): VfioError {
 }
 
 /** No thread opens two in one nanosecond. */
-function newContext(): string {
+function newIdentity(): string {
   const { threadId } = process.getBuiltinModule('node:worker_threads');
   return `${threadId}.${process.hrtime.bigint()}`;
 }

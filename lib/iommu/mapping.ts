@@ -32,7 +32,7 @@ export class DmaMapping {
   #mapped = true;
   #unmapping: Promise<void> | undefined;
   /** Whether a device was attached when, or since, it was mapped: then its pages are pinned. */
-  #proved: boolean;
+  #pinned: boolean;
 
   /** Whose memory it is. @internal */
   source: Pick<MappedSource, 'buffer'>;
@@ -45,17 +45,17 @@ export class DmaMapping {
     });
   }
 
-  private constructor(space: Unmapper, iova: bigint, source: MappedSource, proved: boolean) {
+  private constructor(space: Unmapper, iova: bigint, source: MappedSource, pinned: boolean) {
     this.#space = space;
     this.iova = iova;
     this.size = Number(source.length);
     this.source = source;
-    this.#proved = proved;
+    this.#pinned = pinned;
   }
 
   /** One that `space` made. @internal */
-  static of(space: Unmapper, iova: bigint, source: MappedSource, proved: boolean): DmaMapping {
-    return new DmaMapping(space, iova, source, proved);
+  static of(space: Unmapper, iova: bigint, source: MappedSource, pinned: boolean): DmaMapping {
+    return new DmaMapping(space, iova, source, pinned);
   }
 
   /** Whether it is mapped: not yet unmapped, by whatever call. */
@@ -69,13 +69,13 @@ export class DmaMapping {
   }
 
   /** @internal */
-  get proved(): boolean {
-    return this.#proved;
+  get pinned(): boolean {
+    return this.#pinned;
   }
 
   /** @internal */
-  prove(): void {
-    this.#proved = true;
+  notePinned(): void {
+    this.#pinned = true;
   }
 
   /** It is unmapped, or its address space is gone. @internal */

@@ -245,10 +245,10 @@ export class Maps {
  * was made for this map alone can be given up here.
  */
 function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
-  memory?.hold();
+  memory?.ref();
   try {
     return map();
   } finally {
-    memory?.letGo();
+    memory?.unref();
   }
 }

@@ -27,12 +27,12 @@ export class Memory {
     return this.#handle;
   }
 
-  hold(): void {
+  ref(): void {
     this.#users++;
   }
 
-  /** Undoes one `hold`. Pages that an ArrayBuffer shows stay until that is collected. */
-  letGo(): void {
+  /** Undoes one `ref`. Pages that an ArrayBuffer shows stay until that is collected. */
+  unref(): void {
     this.#users--;
     if (this.#users > 0 || this.#handle === undefined) return;
     dropped.unregister(this);

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { Turns } from '../core/mutex.ts';
+import { Mutex } from '../core/mutex.ts';
 import { either, run, runSync, type Steps } from '../core/steps.ts';
 import type { DmaMapping } from './mapping.ts';
 import type { MapPlan, Maps } from './maps.ts';
@@ -41,7 +41,7 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
   readonly #plan: PeerPlan;
   /** Undefined where it was taken away and is not back. */
   #mapping: DmaMapping | undefined;
-  readonly #turns = new Turns();
+  readonly #mutex = new Mutex();
   #revoked = false;
   #ended = false;
 
@@ -94,7 +94,7 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
    *   `ERR_VFIO_CLOSED` where it is unmapped
    */
   async remap(): Promise<void> {
-    await this.#turns.run(() => run(this.#remap()));
+    await this.#mutex.run(() => run(this.#remap()));
   }
 
   /** As {@link remap}, blocking. @throws VfioError `ERR_VFIO_BUSY` while it is being mapped again */
@@ -111,7 +111,7 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
    */
   async unmap(): Promise<void> {
     this.#ended = true;
-    await this.#turns.run(async () => this.#mapping?.unmap());
+    await this.#mutex.run(async () => this.#mapping?.unmap());
   }
 
   /** As {@link unmap}, blocking. @throws VfioError `ERR_VFIO_BUSY` while it is being mapped again */
@@ -132,7 +132,7 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
   /** Its device is closed. @internal */
   endSync(): void {
     // Who is mapping it again undoes that, having seen that it ended.
-    if (this.#turns.busy) this.#ended = true;
+    if (this.#mutex.busy) this.#ended = true;
     else this.unmapSync();
   }
 
@@ -145,12 +145,12 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
 
   /** Maps it again where it was revoked; it stays so where the memory does not answer. @internal */
   async restore(): Promise<void> {
-    await this.#turns.run(() => run(this.#restore()));
+    await this.#mutex.run(() => run(this.#restore()));
   }
 
   /** As {@link restore}, blocking; who is at it in a turn sees that there is more to do. @internal */
   restoreSync(): void {
-    if (!this.#turns.busy) runSync(this.#restore());
+    if (!this.#mutex.busy) runSync(this.#restore());
   }
 
   get #state(): string {
@@ -196,7 +196,7 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
   }
 
   #requireNoTurn(): void {
-    if (!this.#turns.busy) return;
+    if (!this.#mutex.busy) return;
     const message = `the mapping at 0x${this.iova.toString(16)} is being mapped again; await that first`;
     throw new VfioError({ code: 'ERR_VFIO_BUSY', message });
   }

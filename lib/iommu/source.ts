@@ -69,8 +69,8 @@ export function planned<Of extends Source, T>(source: Of, plan: (source: Of) => 
   try {
     return plan(source);
   } catch (error) {
-    source.memory?.hold();
-    source.memory?.letGo();
+    source.memory?.ref();
+    source.memory?.unref();
     throw error;
   }
 }

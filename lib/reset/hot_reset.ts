@@ -5,7 +5,7 @@ import { call, type Steps } from '../core/steps.ts';
 import { describeDevice } from '../locate/facts.ts';
 import { decodeHotResetInfo, type Dependent, type HotResetOwnership } from './hot_reset_info.ts';
 import { checkHeld, restorePeersAfter, withRetries } from './reset.ts';
-import { peerOf, type Resettable } from './resettable.ts';
+import { peerOf, type DeviceState } from './device_state.ts';
 
 /** A device that a hot reset would hit. */
 export interface AffectedDevice {
@@ -33,7 +33,7 @@ export interface HotResetPlan {
 const rooms = [16, 256, 0xffff];
 
 /** VFIO_DEVICE_GET_PCI_HOT_RESET_INFO */
-export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
+export function* planHotReset(device: DeviceState): Steps<HotResetPlan> {
   const words = yield* readInfo(device);
   if (words === undefined) {
     const reason = 'neither its slot nor its bus can be reset';
@@ -52,14 +52,14 @@ export function* planHotReset(device: Resettable): Steps<HotResetPlan> {
 }
 
 /** VFIO_DEVICE_PCI_HOT_RESET, and what each of our devices had before it. */
-export function* hotResetDevice(device: Resettable): Steps<HotResetPlan> {
+export function* hotResetDevice(device: DeviceState): Steps<HotResetPlan> {
   const { plan, ours } = yield* prepare(device);
   yield* inTurns(ours, () => reset(device, plan, ours));
   return plan;
 }
 
 /** The plan, which is possible, and those of the devices in it that this thread has open. */
-function* prepare(device: Resettable): Steps<{ plan: HotResetPlan; ours: Resettable[] }> {
+function* prepare(device: DeviceState): Steps<{ plan: HotResetPlan; ours: DeviceState[] }> {
   const plan = yield* planHotReset(device);
   if (!plan.possible) {
     const { address } = device.bound.location.device;
@@ -76,7 +76,7 @@ function* prepare(device: Resettable): Steps<{ plan: HotResetPlan; ours: Resetta
   return { plan, ours };
 }
 
-function* reset(device: Resettable, plan: HotResetPlan, ours: Resettable[]): Steps<void> {
+function* reset(device: DeviceState, plan: HotResetPlan, ours: DeviceState[]): Steps<void> {
   const hit = new Set(plan.devices.flatMap(({ group }) => group ?? []));
   const groups = Uint32Array.from(device.bound.groupFds([...hit]));
   const restores = ours.map((one) => one.remember());
@@ -111,11 +111,11 @@ function* reset(device: Resettable, plan: HotResetPlan, ours: Resettable[]): Ste
  * A device of our group that has no driver is in the way all the same. One that is open has its driver until
  * it is closed, also where sysfs shows none any more.
  */
-function isWithVfio(device: Resettable, address: string): boolean {
+function isWithVfio(device: DeviceState, address: string): boolean {
   return peerOf(device, address) !== undefined || driverOf(address) !== null;
 }
 
-function* readInfo(device: Resettable): Steps<Uint32Array | undefined> {
+function* readInfo(device: DeviceState): Steps<Uint32Array | undefined> {
   const named = ioctlOf(device.bound.location, 'VFIO_DEVICE_GET_PCI_HOT_RESET_INFO');
   for (const room of rooms) {
     const answer = yield* withRetries(
@@ -156,7 +156,7 @@ function explain(devices: AffectedDevice[]): string {
 }
 
 /** Runs a task while no interrupt of any of the devices is being enabled or disabled. */
-function inTurns(devices: readonly Resettable[], task: () => Steps<void>): Steps<void> {
+function inTurns(devices: readonly DeviceState[], task: () => Steps<void>): Steps<void> {
   const [first, ...rest] = devices;
   return first === undefined ? task() : first.interrupts.inTurn(() => inTurns(rest, task));
 }

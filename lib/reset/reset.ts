@@ -4,14 +4,14 @@ import { EAGAIN, EBUSY, EINVAL } from '../core/errno.ts';
 import { messageOf, systemError, VfioError } from '../core/errors.ts';
 import { explained } from '../core/explained.ts';
 import { call, pause, type Steps } from '../core/steps.ts';
-import type { Resettable } from './resettable.ts';
+import type { DeviceState } from './device_state.ts';
 
 /** VFIO_DEVICE_RESET, and what the device had before it. */
-export function resetDevice(device: Resettable): Steps<void> {
+export function resetDevice(device: DeviceState): Steps<void> {
   return device.interrupts.inTurn(() => reset(device));
 }
 
-function* reset(device: Resettable): Steps<void> {
+function* reset(device: DeviceState): Steps<void> {
   const restore = device.remember();
   const answer = yield* withRetries(
     () => call('reset', device.bound.fd.native),
@@ -27,7 +27,7 @@ function* reset(device: Resettable): Steps<void> {
 }
 
 /** Throws the error of a reset, and with it what failed in making good what it did. */
-export function* restorePeersAfter(error: unknown, devices: readonly Resettable[]): Steps<never> {
+export function* restorePeersAfter(error: unknown, devices: readonly DeviceState[]): Steps<never> {
   const errors = [error];
   for (const device of devices) {
     try {
@@ -42,7 +42,7 @@ export function* restorePeersAfter(error: unknown, devices: readonly Resettable[
   throw new AggregateError(errors, message, { cause: error });
 }
 
-function checkReset(device: Resettable, answer: Answer): void {
+function checkReset(device: DeviceState, answer: Answer): void {
   const named = ioctlOf(device.bound.location, 'VFIO_DEVICE_RESET');
   const { address } = device.bound.location.device;
   if (answer === EINVAL) {
@@ -54,7 +54,7 @@ function checkReset(device: Resettable, answer: Answer): void {
 }
 
 /** Throws where a reset of whatever kind did not get the device's lock. */
-export function checkHeld(device: Resettable, answer: Answer, named: CallName): void {
+export function checkHeld(device: DeviceState, answer: Answer, named: CallName): void {
   if (answer === undefined || !isHeld(answer)) return;
   const { removal } = device;
   const call = { ...named, errno: answer };

@@ -138,7 +138,7 @@ describe('interrupts', () => {
       const disarm = (): void => {
         interrupts.disarm();
       };
-      await interrupts.turns.run(() => failure(disarm, 'ERR_VFIO_BUSY'));
+      await interrupts.mutex.run(() => failure(disarm, 'ERR_VFIO_BUSY'));
       assert.equal(interrupts.armed, true);
       disarm();
       assert.deepEqual(

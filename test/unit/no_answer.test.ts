@@ -9,7 +9,7 @@ import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { PeerMaps } from '../../lib/region/owner.ts';
 import { Region } from '../../lib/region/region.ts';
 import { resetDevice } from '../../lib/reset/reset.ts';
-import { Resettable } from '../../lib/reset/resettable.ts';
+import { DeviceState } from '../../lib/reset/device_state.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { type FileRegion, fileRegion, regionInfo } from '../support/file_region.ts';
@@ -73,7 +73,7 @@ describe('a device whose configuration space reads as ones', () => {
     const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: '/sys/none' };
     const location = { path: '/dev/vfio/devices/vfio0', device };
     const bound = { fd: { native: 1 }, location, devId: 1, iommufd: {} } as unknown as BoundCdev;
-    const resettable = new Resettable(bound, new Interrupts(bound, () => []), new PeerMaps(), () => region); // prettier-ignore
+    const resettable = new DeviceState(bound, new Interrupts(bound, () => []), new PeerMaps(), () => region); // prettier-ignore
     const wakes = (): number => {
       region.write(0, new Uint8Array(256));
       return 0;

@@ -11,7 +11,7 @@ import { Region } from '../../lib/region/region.ts';
 import { planHotReset } from '../../lib/reset/hot_reset.ts';
 import { decodeHotResetInfo } from '../../lib/reset/hot_reset_info.ts';
 import { resetDevice } from '../../lib/reset/reset.ts';
-import { Resettable } from '../../lib/reset/resettable.ts';
+import { DeviceState } from '../../lib/reset/device_state.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fileOwner, fileRegion, regionInfo } from '../support/file_region.ts';
@@ -21,11 +21,11 @@ import { type Entry, tree } from '../support/tree.ts';
 const { EAGAIN, EBUSY, ENODEV, ENOSPC } = os.errno;
 
 /** A device in a folder of sysfs that holds these files. */
-function fakeDevice(files: Record<string, Entry> = {}): Resettable {
+function fakeDevice(files: Record<string, Entry> = {}): DeviceState {
   const device = { bus: 'pci', address: '0000:3b:00.0', sysfsPath: tree(files) };
   const location = { path: '/dev/vfio/devices/vfio0', device };
   const bound = { fd: { native: 1 }, location, devId: 1, iommufd: {} } as unknown as BoundCdev;
-  return new Resettable(bound, new Interrupts(bound, () => []), new PeerMaps(), () => undefined);
+  return new DeviceState(bound, new Interrupts(bound, () => []), new PeerMaps(), () => undefined);
 }
 
 /** struct vfio_pci_hot_reset_info: [device id, segment, bus, devfn] for each. */
@@ -87,9 +87,9 @@ describe('the command register around a reset', () => {
   const command = 6;
   const configInfo = { index: 7, name: 'config', size: 256 };
 
-  function pciDevice(config: Region): Resettable {
+  function pciDevice(config: Region): DeviceState {
     const { bound, interrupts } = fakeDevice();
-    return new Resettable(bound, interrupts, new PeerMaps(), () => config);
+    return new DeviceState(bound, interrupts, new PeerMaps(), () => config);
   }
 
   /** A configuration space after a reset, and the calls that were made. */

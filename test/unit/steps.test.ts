@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { Turns } from '../../lib/core/mutex.ts';
+import { Mutex } from '../../lib/core/mutex.ts';
 import {
   call,
   type HasClose,
@@ -134,7 +134,7 @@ describe('a task that fails', () => {
 
 describe('a task in its turn', () => {
   it('waits for the one before, and blocking is refused meanwhile', async () => {
-    const turns = new Turns();
+    const turns = new Mutex();
     const did: string[] = [];
     function* task(name: string): Steps<string> {
       did.push(`${name} begins`);

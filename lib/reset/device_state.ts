@@ -10,7 +10,7 @@ import type { Region } from '../region/region.ts';
 const PCI_COMMAND = 4;
 
 /** What a reset has to know of a device, and to establish again. */
-export class Resettable {
+export class DeviceState {
   readonly bound: OpenedDevice;
   readonly interrupts: Interrupts;
   /** Where other devices reach its memory. */
@@ -66,28 +66,28 @@ export class Resettable {
 }
 
 /** The open devices of each iommufd, or container, by their addresses, held weakly. */
-const peers = new WeakMap<object, Map<string, WeakRef<Resettable>>>();
+const peers = new WeakMap<object, Map<string, WeakRef<DeviceState>>>();
 
 /** A device is open from here on. */
-export function enrol(device: Resettable): void {
-  const { context } = device.bound;
-  const known = peers.get(context) ?? new Map<string, WeakRef<Resettable>>();
+export function register(device: DeviceState): void {
+  const { resetScope } = device.bound;
+  const known = peers.get(resetScope) ?? new Map<string, WeakRef<DeviceState>>();
   known.set(addressOf(device), new WeakRef(device));
-  peers.set(context, known);
+  peers.set(resetScope, known);
 }
 
 /** It is closed. Another may have been opened at its address meanwhile, which stays. */
-export function dismiss(device: Resettable): void {
-  const known = peers.get(device.bound.context);
+export function unregister(device: DeviceState): void {
+  const known = peers.get(device.bound.resetScope);
   const address = addressOf(device);
   if (known?.get(address)?.deref() === device) known.delete(address);
 }
 
 /** The open device of that address in the same iommufd or container, where this thread has it. */
-export function peerOf({ bound }: Resettable, address: string): Resettable | undefined {
-  return peers.get(bound.context)?.get(address)?.deref();
+export function peerOf({ bound }: DeviceState, address: string): DeviceState | undefined {
+  return peers.get(bound.resetScope)?.get(address)?.deref();
 }
 
-function addressOf({ bound }: Resettable): string {
+function addressOf({ bound }: DeviceState): string {
   return bound.location.device.address;
 }
