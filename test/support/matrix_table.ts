@@ -319,6 +319,12 @@ export const table: Record<string, Parameter[]> = {
   'VfioDevice#share': none,
 };
 
+/** What an address space says to AddressSpace and to its maps. */
+const ofSpaces = [
+  ...['avoid', 'bounds', 'mapSource', 'mapSourceSync', 'maps', 'planOf', 'requireOpen'],
+  ...['sourceOf', 'unmapRange', 'unmapRangeSync'],
+];
+
 /** Not in the public types, though JavaScript could call them. */
 export const internal: readonly string[] = [
   'FdChannel.adopt',
@@ -331,24 +337,31 @@ export const internal: readonly string[] = [
   'DmaBuffer#memory',
   'DmaBuffer#unmapped',
   'DmaMapping#extent',
-  'DmaMapping#prove',
-  'DmaMapping#proved',
+  'DmaMapping#notePinned',
+  'DmaMapping#pinned',
   'DmaMapping#settle',
   'Container#groups',
   'Container.adopt',
   'Container#owned',
   'Container.isContainer',
   'Container.openFor',
+  'ContainerSpace#available',
   'ContainerSpace#container',
   'ContainerSpace#emptied',
+  'ContainerSpace#gave',
+  'ContainerSpace#took',
+  ...['ContainerSpace', 'Ioas'].flatMap((name) => ofSpaces.map((key) => `${name}#${key}`)),
   'Hwpt#attached',
   'Hwpt#detached',
+  'Hwpt#iommufdIdentity',
+  'Hwpt#space',
   'Ioas#attached',
-  'Ioas#context',
+  'Ioas#iommufdIdentity',
+  'Ioas#pins',
   'Ioas#detached',
   'Ioas#space',
   'Ioas#users',
-  'Iommufd#context',
+  'Iommufd#identity',
   'Iommufd#parent',
   'Iommufd.adopt',
   'Interrupt#arm',

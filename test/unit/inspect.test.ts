@@ -119,6 +119,6 @@ describe('util.inspect', () => {
     putNode(roots, 'iommu', '/dev/full');
     using iommufd = Iommufd.open(roots);
     assert.equal(inspect({ a: { b: { iommufd } } }), '{ a: { b: { iommufd: [Iommufd] } } }');
-    assert.equal(await shown(Iommufd.prototype), '{}');
+    assert.equal(await shown(Iommufd.prototype), 'Closable {}');
   });
 });

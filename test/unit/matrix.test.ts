@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { Readable, Writable } from 'node:stream';
 import { inspect } from 'node:util';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import type { Roots } from '../../lib/core/location.ts';
@@ -45,10 +47,27 @@ function offered(): Found[] {
   const methods = classNames.flatMap((name) => {
     const handle: object | undefined = handles[name as keyof Handles];
     assert.ok(handle, `no handle of the public class ${name}`);
-    return members(Object.getPrototypeOf(handle) as object, (key) => `${name}#${key}`, handle);
+    const all = prototypesOf(handle).flatMap((prototype) =>
+      members(prototype, (key) => `${name}#${key}`, handle),
+    );
+    // What a class overrides is its own.
+    return all.filter((each, at) => all.findIndex((other) => other.name === each.name) === at);
   });
   return [...functions, ...methods];
 }
+
+/** Those of the library's classes: what a handle inherits from Node or the language is not looked at. */
+function prototypesOf(handle: object): object[] {
+  const prototypes: object[] = [];
+  for (let at: unknown = Object.getPrototypeOf(handle); ; at = Object.getPrototypeOf(at)) {
+    if (typeof at !== 'object' || at === null || foreign.includes(at)) return prototypes;
+    prototypes.push(at);
+  }
+}
+
+const foreign: readonly object[] = [Object, Error, EventEmitter, Readable, Writable].map(
+  ({ prototype }) => prototype,
+);
 
 /** The constructor of a class whose types say that programs may call it. */
 function constructors(name: string, of: unknown): Found[] {
@@ -208,12 +227,13 @@ describe('every public function and method', () => {
   // The language itself refuses these, since all state is in private fields.
   it('refuses to be called on anything else', async () => {
     for (const className of classNames) {
-      const prototype = Object.getPrototypeOf(handles[className as keyof Handles]) as object;
-      for (const key of Reflect.ownKeys(prototype)) {
-        const method = functionOf(prototype, key);
+      const prototypes = prototypesOf(handles[className as keyof Handles]);
+      const keys = prototypes.flatMap((of) => Reflect.ownKeys(of).map((key) => ({ of, key })));
+      for (const { of, key } of keys) {
+        const method = functionOf(of, key);
         if (typeof method !== 'function' || key === 'constructor') continue;
         if (internal.includes(`${className}#${String(key)}`)) continue;
-        for (const self of [undefined, null, 3, {}, Object.create(prototype)]) {
+        for (const self of [undefined, null, 3, {}, Object.create(of)]) {
           const detached = {
             name: `${className}#${String(key)}`,
             call: (): unknown => Reflect.apply(method, self, [1, {}]) as unknown,
