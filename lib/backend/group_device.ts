@@ -6,7 +6,7 @@ import type { Backend, NodeLocation, Roots } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { closing, run, runSync, type Steps } from '../core/steps.ts';
+import { closing, inOrder, run, runSync, type Steps } from '../core/steps.ts';
 import type { RawDeviceInfo } from '../info/read.ts';
 import { AddressSpace } from '../iommu/address_space.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
@@ -98,19 +98,14 @@ export class GroupDevice implements OpenedDevice {
   }
 
   *#close(): Steps<void> {
-    try {
-      yield* closing(this.fd);
-      if (this.#leaves()) yield* this.resetScope.leave(this.#group);
-    } finally {
-      yield* closing(this.#groupContainer.own);
-    }
+    yield* inOrder(closing(this.fd), this.#leave(), closing(this.#groupContainer.own));
   }
 
   /** Once. */
-  #leaves(): boolean {
-    const leaves = !this.#left;
+  *#leave(): Steps<void> {
+    if (this.#left) return;
     this.#left = true;
-    return leaves;
+    yield* this.resetScope.leave(this.#group);
   }
 }
 

@@ -1,4 +1,5 @@
 import {
+  closeDevices,
   VfioDevice,
   VfioError,
   type AffectedDevice,
@@ -69,7 +70,7 @@ async function resetAll(device: VfioDevice, out: Output): Promise<number> {
     for (const { address } of plan.devices) out.print(`${address} was reset`);
     return exitStatus.ok;
   } finally {
-    for (const other of others) await other.close();
+    await closeDevices(others);
   }
 }
 

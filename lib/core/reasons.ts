@@ -18,6 +18,8 @@ export interface VfioFacts {
     driverOverride: string | null;
     /** What the host has by that driver, if anything. */
     uses?: HostUse[];
+    /** Kinds of which the host may use something that is not to be seen from here; absent where all is. */
+    unseen?: HostUse['kind'][];
   };
   /** A bridge or a port, which vfio-pci does not take. `behind`: the devices behind it. */
   bridge: { bus: string; address: string; driver: string | null; behind: string[] };
@@ -30,8 +32,8 @@ export interface VfioFacts {
   'no-cdev': { release: string; noiommu: boolean };
   /** The module iommufd is there and not loaded. */
   'iommufd-not-loaded': { release: string };
-  /** The kernel has no iommufd. */
-  'iommufd-absent': { release: string };
+  /** The kernel has no iommufd. `unread`: the list of its modules, where that is not here to be read. */
+  'iommufd-absent': { release: string; unread?: string };
   /** The kernel has the device, and this mount namespace has no node for it. */
   'node-absent': { path: string; numbers: string };
   /** The kernel has no legacy containers, or the module vfio is not loaded. */
@@ -199,6 +201,8 @@ export interface GroupMember {
   verdict: 'ok' | 'host-driver';
   /** What the host has by that driver, if anything: it loses this with the device. */
   uses?: HostUse[];
+  /** Kinds of which the host may use something that is not to be seen from here; absent where all is. */
+  unseen?: HostUse['kind'][];
   /** Whether it is a bridge or a port, which vfio-pci does not take; absent where it is none. */
   bridge?: true;
 }

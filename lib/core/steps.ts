@@ -92,20 +92,31 @@ export function runSync<T>(steps: Steps<T>): T {
 /** What has both forms of closing. */
 export type HasClose = Pick<Closable, 'close' | 'closeSync'>;
 
-/** Closes one after the other; what is not there is closed. */
-export function* closing(...open: readonly (HasClose | undefined)[]): Steps<void> {
-  for (const one of open) {
-    if (one === undefined) continue;
-    yield {
-      start: () => one.close(),
-      block: () => {
-        one.closeSync();
-      },
-    };
-  }
+/** Closes what is there. */
+export function* closing(open: HasClose | undefined): Steps<void> {
+  if (open === undefined) return;
+  yield {
+    start: () => open.close(),
+    block: () => {
+      open.closeSync();
+    },
+  };
 }
 
-/** Closes all at once, whatever comes of one; then throws the error of the first that failed. */
+/** Does one after the other, whatever comes of those before; then throws what failed. */
+export function* inOrder(...tasks: readonly Steps<void>[]): Steps<void> {
+  const errors: unknown[] = [];
+  for (const task of tasks) {
+    try {
+      yield* task;
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  throwAll(errors);
+}
+
+/** Closes all at once, whatever comes of one; then throws what failed. */
 export function closingAll(open: readonly HasClose[]): Steps<void> {
   return either(
     () => allDone(open.map((one) => one.close())),
@@ -118,10 +129,10 @@ export function closingAll(open: readonly HasClose[]): Steps<void> {
   );
 }
 
-/** Waits for all, whatever comes of one; then throws the error of the first that failed. */
+/** Waits for all, whatever comes of one; then throws what failed. */
 export async function allDone(closing: readonly Promise<void>[]): Promise<void> {
-  await Promise.allSettled(closing);
-  await Promise.all(closing);
+  const results = await Promise.allSettled(closing);
+  throwAll(results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : [])));
 }
 
 /** As {@link allDone}, blocking: calls all. */
@@ -134,7 +145,15 @@ export function doAll(closing: readonly (() => void)[]): void {
       errors.push(error);
     }
   }
-  if (errors.length > 0) throw errors[0];
+  throwAll(errors);
+}
+
+/** One error as it is, several as an AggregateError. */
+function throwAll(errors: readonly unknown[]): void {
+  if (errors.length === 0) return;
+  if (errors.length === 1) throw errors[0];
+  const message = `${errors.length} operations failed: ${errors.map(messageOf).join('; ')}`;
+  throw new AggregateError(errors, message);
 }
 
 /**

@@ -64,10 +64,16 @@ const words: WordsOf = {
     why: 'the kernel has the module iommufd, and nobody loaded it: opening the node does not',
     hint: 'sudo modprobe iommufd',
   }),
-  'iommufd-absent': ({ release }) => ({
-    why: `Linux ${release} has no iommufd`,
-    hint: 'use a kernel with CONFIG_IOMMUFD (Linux 6.6 and later)',
-  }),
+  'iommufd-absent': ({ release, unread }) =>
+    unread === undefined
+      ? {
+          why: `Linux ${release} has no iommufd`,
+          hint: 'use a kernel with CONFIG_IOMMUFD (Linux 6.6 and later)',
+        }
+      : {
+          why: `Linux ${release} has no iommufd, or nobody loaded its module: ${unread}, which would tell, is not here`,
+          hint: 'on the host: sudo modprobe iommufd; a kernel without it needs CONFIG_IOMMUFD (Linux 6.6 and later)',
+        },
   'node-absent': ({ path, numbers }) => ({
     why: `the kernel has it as ${numbers}, but there is no node here`,
     hint: `pass the node to the container (--device ${path}); on the host: sudo udevadm trigger --settle`,
@@ -283,7 +289,7 @@ const vfioDrivers: Record<string, string> = {
   cdx: 'vfio-cdx',
 };
 
-type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver' | 'uses' | 'bridge'>;
+type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver' | 'uses' | 'unseen' | 'bridge'>;
 
 /** How the host gives devices up; and what it would lose, of which nobody is told to take what it uses. */
 function giveAway(devices: Unbound[]): string {
@@ -299,7 +305,8 @@ function giveAway(devices: Unbound[]): string {
   const lost = devices.flatMap(({ uses = [] }) => uses.map(useText));
   const loss = lost.length > 0 ? `this takes ${lost.join(', ')} from the host: ` : '';
   const whole = devices.length > 1 ? 'give up all of them: ' : '';
-  return `${loss}${whole}${devices.map(bindCommand).join('; ')}`;
+  const unseen = devices.flatMap(unseenText).join('');
+  return `${unseen}${loss}${whole}${devices.map(bindCommand).join('; ')}`;
 }
 
 const kindNames: Record<HostUse['kind'], string> = {
@@ -309,7 +316,23 @@ const kindNames: Record<HostUse['kind'], string> = {
 };
 
 function useText({ kind, name, now }: HostUse): string {
-  return `${kindNames[kind]} ${name}${now === null ? '' : ` (${now})`}`;
+  const unseen = kind === 'block' ? ' (no use of it is to be seen, but ZFS would not show)' : '';
+  return `${kindNames[kind]} ${name}${now === null ? unseen : ` (${now})`}`;
+}
+
+const seenNone: Record<HostUse['kind'], string> = {
+  block: 'disks',
+  net: 'network interfaces',
+  drm: 'displays',
+};
+
+/** What cannot be seen from a container or another namespace, and may be in use all the same. */
+function unseenText({ address, unseen = [] }: Unbound): string[] {
+  if (unseen.length === 0) return [];
+  const kinds = unseen.map((kind) => seenNone[kind]).join(' or ');
+  return [
+    `no ${kinds} of ${address} are to be seen from here; see on the host that it uses none: `,
+  ];
 }
 
 function bindCommand({ bus, address, driver }: Unbound): string {
@@ -367,5 +390,6 @@ export interface Hidden {
 /** For messages. */
 export function hiddenText({ path, code }: Hidden): string {
   const how = code === 'ENOENT' ? 'is not there, or is empty' : `answers ${code}`;
-  return `${path} of sysfs ${how}`;
+  const where = path.startsWith('/proc/') ? '' : ' of sysfs';
+  return `${path}${where} ${how}`;
 }

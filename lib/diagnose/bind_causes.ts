@@ -6,7 +6,7 @@ import type { Hidden } from '../core/words.ts';
 import { readAttribute, readLinkText } from '../locate/sysfs.ts';
 import { sysfsAbsent, tokenCause } from './device_causes.ts';
 import { groupOf, type IommuGroup, type Member } from './group.ts';
-import { foundNobody, notSearched } from './holders.ts';
+import { foundNobody, notSearched, type Search } from './holders.ts';
 import type { Subject, Suspicion } from './subject.ts';
 
 /** A descriptor that a group gave for a device has no node. */
@@ -17,7 +17,7 @@ export function* bindCause({ code }: VfioError, subject: Subject): Steps<Suspici
   const { node, roots } = subject;
   if (node === undefined) return undefined;
   if (code === 'EACCES') return { cause: tokenCause(node.device) };
-  if (code === 'EINVAL') return heldByCdev([`${node.major}:${node.minor}`]);
+  if (code === 'EINVAL') return heldByCdev({ numbers: [`${node.major}:${node.minor}`] });
   if (code !== 'EBUSY' && code !== 'EPERM') return undefined;
   const group = yield* groupOf(node.device, roots.sysfsRoot);
   if (group === undefined) return undefined;
@@ -33,7 +33,7 @@ export function hiddenMembers(hidden: Hidden): Suspicion | undefined {
   return cause && { cause };
 }
 
-export function heldByCdev(numbers: string[]): Suspicion {
+export function heldByCdev(numbers: Numbers): Suspicion {
   return held(numbers, (holding, certainty) => ({
     reason: 'held-by-cdev',
     certainty,
@@ -43,7 +43,8 @@ export function heldByCdev(numbers: string[]): Suspicion {
 
 export function heldByGroup(group: number, sysfsRoot: string): Suspicion {
   const numbers = readAttribute(`${sysfsRoot}/class/vfio/${group}/dev`);
-  return held(numbers === undefined ? [] : [numbers], (holding, certainty) => ({
+  const known = numbers === undefined ? { numbers: [], isPartial: true } : { numbers: [numbers] };
+  return held(known, (holding, certainty) => ({
     reason: 'held-by-group',
     certainty,
     facts: { group, ...holding },
@@ -51,12 +52,12 @@ export function heldByGroup(group: number, sysfsRoot: string): Suspicion {
 }
 
 function held(
-  numbers: string[],
+  numbers: Numbers,
   causeOf: (holding: Holding, certainty: Certainty) => Cause,
 ): Suspicion {
   return {
     cause: causeOf(notSearched, 'likely'),
-    search: { numbers, targets: [legacyDevice] },
+    search: { ...numbers, targets: [legacyDevice] },
     settle: (holding) => causeOf(holding, certaintyOf(holding)),
   };
 }
@@ -93,18 +94,23 @@ export function refusedGroup(
   const unviable = notViable(whole);
   if (unviable) return unviable;
   const shown = members.map(withoutCdevs);
-  const unsafe = unsafeInterrupts(group, `${sysfsRoot}/module/${module}/parameters`);
-  const siblings = members.filter(({ address }) => address !== device.address);
-  const numbers = numbersOf(siblings, sysfsRoot);
-  if (numbers.length === 0) return unsafe && { cause: unsafe };
+  const parameter = `${sysfsRoot}/module/${module}/parameters/allow_unsafe_interrupts`;
+  const allowed = readAttribute(parameter);
+  const unsafe: Cause | undefined =
+    allowed === 'N'
+      ? { reason: 'unsafe-interrupts', certainty: 'certain', facts: { group, parameter } }
+      : undefined;
+  const numbers = numbersOf(members.filter(({ address }) => address !== device.address));
+  if (numbers.numbers.length === 0 && !numbers.isPartial) return unsafe && { cause: unsafe };
   const owned = (holding: Holding): Cause => ({
     reason: 'group-owned',
-    certainty: unsafe ? 'likely' : 'certain',
+    // Only where it is known that they are allowed.
+    certainty: allowed === 'Y' ? 'certain' : 'likely',
     facts: { group, members: shown, ...holding },
   });
   return {
     cause: owned(notSearched),
-    search: { numbers, targets: [legacyDevice] },
+    search: { ...numbers, targets: [legacyDevice] },
     // The hint for unsafe interrupts gives up a protection.
     settle: (holding) =>
       unsafe && foundNobody(holding) ? { ...unsafe, certainty: 'likely' } : owned(holding),
@@ -119,20 +125,18 @@ export function notViable({ group, members }: IommuGroup): Suspicion | undefined
   return { cause: { reason: 'group-not-viable', certainty: 'certain', facts } };
 }
 
-function unsafeInterrupts(group: number, parameters: string): Cause | undefined {
-  const parameter = `${parameters}/allow_unsafe_interrupts`;
-  if (readAttribute(parameter) !== 'N') return undefined;
-  return { reason: 'unsafe-interrupts', certainty: 'certain', facts: { group, parameter } };
+function withoutCdevs({ cdevs: _cdevs, folder: _folder, ...member }: Member): GroupMember {
+  return member;
 }
 
-function withoutCdevs({ bus, address, driver, verdict, uses, bridge }: Member): GroupMember {
-  return { bus, address, driver, verdict, ...(uses && { uses }), ...(bridge && { bridge }) };
-}
+/** `major:minor` of cdevs whose holders are searched for. */
+export type Numbers = Pick<Search, 'numbers' | 'isPartial'>;
 
-/** `major:minor` of the members' cdevs. */
-export function numbersOf(members: readonly Member[], sysfsRoot: string): string[] {
-  return members
-    .flatMap(({ cdevs }) => cdevs)
-    .map((name) => readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`))
-    .filter((numbers) => numbers !== undefined);
+/** Of the members' cdevs. */
+export function numbersOf(members: readonly Member[]): Numbers {
+  const all = members.flatMap(({ cdevs, folder }) =>
+    cdevs.map((name) => readAttribute(`${folder}/vfio-dev/${name}/dev`)),
+  );
+  const numbers = all.filter((each) => each !== undefined);
+  return { numbers, isPartial: numbers.length < all.length };
 }

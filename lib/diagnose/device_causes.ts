@@ -4,10 +4,10 @@ import type { Cause } from '../core/reasons.ts';
 import type { Hidden } from '../core/words.ts';
 import { canonicalOn } from '../locate/address.ts';
 import { isPresent, sameElsewhere } from '../locate/find_cdev.ts';
-import { hiddenDevice, hiddenFolder, hiddenNumbers } from '../locate/shown.ts';
+import { hiddenClasses, hiddenDevice, hiddenNumbers } from '../locate/shown.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { isBridge } from './group.ts';
-import { hostUses } from './host_uses.ts';
+import { deviceUses } from './host_uses.ts';
 import type { Subject } from './subject.ts';
 
 /** What of sysfs is not to be seen, where the error comes from that. */
@@ -20,7 +20,7 @@ export function hiddenCause(
   if (code === 'ERR_VFIO_NO_DEVICE') {
     return sysfsAbsent(device ? hiddenDevice(device, roots) : hiddenNumbers(roots));
   }
-  if (code === 'ERR_VFIO_NO_GROUP') return sysfsAbsent(hiddenFolder(`${sysfsRoot}/class`));
+  if (code === 'ERR_VFIO_NO_GROUP') return sysfsAbsent(hiddenClasses(roots));
   const isOfSysfs = errno !== undefined && sysfsRoot !== '' && path.startsWith(`${sysfsRoot}/`);
   return isOfSysfs ? sysfsAbsent({ path, code }) : undefined;
 }
@@ -52,7 +52,8 @@ export function deviceCause({ code }: VfioError, { device, roots }: Subject): Ca
 /** What no VFIO driver takes is said first: a bridge, and a device without a group. */
 function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): Cause {
   const driver = readLinkName(`${sysfsPath}/driver`) ?? null;
-  if (bus === 'pci' && isBridge(readAttribute(`${sysfsPath}/class`))) {
+  const classCode = bus === 'pci' ? readAttribute(`${sysfsPath}/class`) : undefined;
+  if (isBridge(classCode)) {
     const behind = (listNames(sysfsPath) ?? []).filter(isPciAddress).sort();
     const facts = { bus, address, driver, behind };
     return { reason: 'bridge', certainty: 'certain', facts };
@@ -63,8 +64,8 @@ function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): 
   }
   const override = readAttribute(`${sysfsPath}/driver_override`);
   const driverOverride = override === '(null)' || override === '' ? null : (override ?? null);
-  const uses = driver === null ? [] : hostUses(address, { sysfsRoot });
-  const facts = { bus, address, driver, driverOverride, ...(uses.length > 0 && { uses }) };
+  const uses = driver === null ? {} : deviceUses(address, classCode, { sysfsRoot });
+  const facts = { bus, address, driver, driverOverride, ...uses };
   return { reason: 'not-bound', certainty: 'certain', facts };
 }
 

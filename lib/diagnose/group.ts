@@ -4,7 +4,7 @@ import type { Steps } from '../core/steps.ts';
 import type { Hidden } from '../core/words.ts';
 import { type FolderContents, readFolders } from '../locate/folders.ts';
 import { listNames, readLinkName } from '../locate/sysfs.ts';
-import { hostUses } from './host_uses.ts';
+import { deviceUses } from './host_uses.ts';
 
 /** An IOMMU group, as sysfs shows it. */
 export interface IommuGroup {
@@ -15,6 +15,8 @@ export interface IommuGroup {
 /** A member with the names of its cdevs; none without a VFIO driver. */
 export interface Member extends GroupMember {
   cdevs: string[];
+  /** Its own, in sysfs. */
+  folder: string;
 }
 
 /** The group that a device is in; undefined where it is in none. */
@@ -38,25 +40,32 @@ export function* membersIn(folder: string, sysfsRoot: string): Steps<Member[] | 
     listNames(folder) ?? [],
     (name) => `${folder}/${name}`,
     ['.?', 'driver@', 'subsystem@', 'vfio-dev/', 'class'],
-    (entries, address) => (entries.has('.') ? memberOf(entries, address, sysfsRoot) : undefined),
+    (entries, address) =>
+      entries.has('.') ? memberOf(entries, address, `${folder}/${address}`, sysfsRoot) : undefined,
   );
   const seen = members.filter((member) => member !== undefined);
   return seen.length === members.length ? seen : undefined;
 }
 
-function memberOf(entries: FolderContents, address: string, sysfsRoot: string): Member {
+function memberOf(
+  entries: FolderContents,
+  address: string,
+  folder: string,
+  sysfsRoot: string,
+): Member {
   const driver = entries.linkName('driver') ?? null;
   const cdevs = entries.names('vfio-dev');
+  const classCode = entries.text('class');
   const isFree = driver === null || cdevs !== undefined || leavesDmaToOthers.has(driver);
-  const uses = isFree ? [] : hostUses(address, { sysfsRoot });
   return {
     bus: entries.linkName('subsystem') ?? '',
     address,
     driver,
     verdict: isFree ? 'ok' : 'host-driver',
-    ...(uses.length > 0 && { uses }),
-    ...(isBridge(entries.text('class')) && { bridge: true }),
+    ...(!isFree && deviceUses(address, classCode, { sysfsRoot })),
+    ...(isBridge(classCode) && { bridge: true }),
     cdevs: cdevs ?? [],
+    folder,
   };
 }
 

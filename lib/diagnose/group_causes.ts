@@ -36,8 +36,9 @@ export function* groupNodeCause(path: string, { roots }: Subject): Steps<Suspici
   if (group === undefined) return undefined;
   const { sysfsRoot } = roots;
   const folder = `${sysfsRoot}/kernel/iommu_groups/${group}/devices`;
-  const members = (yield* membersIn(folder, sysfsRoot)) ?? [];
-  const byCdev = heldByCdev(numbersOf(members, sysfsRoot));
+  const members = yield* membersIn(folder, sysfsRoot);
+  const unseen = members === undefined || members.length === 0;
+  const byCdev = heldByCdev(unseen ? { numbers: [], isPartial: true } : numbersOf(members));
   return { ...heldByGroup(Number(group), roots.sysfsRoot), otherwise: byCdev };
 }
 

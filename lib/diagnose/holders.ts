@@ -10,6 +10,8 @@ export interface Search {
   numbers: string[];
   /** The texts of links to what has no node. */
   targets: string[];
+  /** Not all numbers are known that would have to be looked for: who is not found may be there. */
+  isPartial?: boolean;
 }
 
 /** Where nobody was looked for. */
@@ -67,7 +69,7 @@ async function look(
     const found = checkList(answer, { syscall: 'findEntries' });
     for (const [at, names] of found.entries()) note(holding, some[at] ?? 0, names, own);
   }
-  holding.searched = isWhole;
+  holding.searched = isWhole && search.isPartial !== true;
 }
 
 function note(holding: Holding, pid: number, names: string[] | number, own?: number): void {

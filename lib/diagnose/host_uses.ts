@@ -1,15 +1,45 @@
 import { fs } from '../core/builtins.ts';
 import type { Roots } from '../core/location.ts';
 import type { HostUse } from '../core/reasons.ts';
+import { hiddenFolder } from '../locate/shown.ts';
 import { listNames, readAttribute, readLinkText, undefinedIfMissing } from '../locate/sysfs.ts';
 
 const kinds = ['block', 'net', 'drm'] as const;
+
+/** By the base class of a PCI device: what its driver makes of it. */
+const kindOfClass: Readonly<Record<string, HostUse['kind']>> = {
+  '0x01': 'block',
+  '0x02': 'net',
+  '0x03': 'drm',
+};
+
+/** What is told of a device that has a driver of the host. */
+export interface DeviceUses {
+  uses?: HostUse[];
+  unseen?: HostUse['kind'][];
+}
+
+/**
+ * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes, and what a
+ * device of its PCI class has, where none is shown. An interface may be in another network namespace.
+ */
+export function deviceUses(
+  address: string,
+  classCode: string | undefined,
+  roots: Pick<Roots, 'sysfsRoot'>,
+): DeviceUses {
+  if (hiddenFolder(`${roots.sysfsRoot}/class`)) return { unseen: [...kinds] };
+  const uses = hostUses(address, roots);
+  const kind = kindOfClass[classCode?.slice(0, 4) ?? ''];
+  const isUnseen = kind !== undefined && !uses.some((use) => use.kind === kind);
+  return { ...(uses.length > 0 && { uses }), ...(isUnseen && { unseen: [kind] }) };
+}
 
 /**
  * What the host has of a device, or of what is behind it: it would lose it with the device. Each is a
  * link in its class that leads through the device's folder, or a disk to which such a one is a way.
  */
-export function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): HostUse[] {
+function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): HostUse[] {
   return kinds.flatMap((kind) => {
     const folder = `${sysfsRoot}/class/${kind}`;
     const all = listNames(folder) ?? [];

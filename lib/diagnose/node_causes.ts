@@ -6,7 +6,7 @@ import type { Roots } from '../core/location.ts';
 import type { Cause, Ownership } from '../core/reasons.ts';
 import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
-import { hiddenFolder, hiddenNumbers, hiddenSysfs } from '../locate/shown.ts';
+import { hiddenClasses, hiddenNumbers } from '../locate/shown.ts';
 import { miscNumbers, readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
 import { sysfsAbsent } from './device_causes.ts';
 import { noRawioCause } from './group_causes.ts';
@@ -36,16 +36,16 @@ function absentCause(path: string, subject: Subject): Cause | undefined {
   if (numbers !== undefined) return absent(path, numbers);
   const kind = kindOf(path, roots);
   if (kind === undefined) return undefined;
-  const hidden = sysfsAbsent(hiddenSysfs(roots));
+  const hidden = sysfsAbsent(hiddenClasses(roots));
   if (hidden) return hidden;
   const release = process.getBuiltinModule('node:os').release();
   if (kind === 'iommufd') return noIommufd(release);
   if (kind === 'container') {
     return { reason: 'container-absent', certainty: 'likely', facts: { path, release } };
   }
-  const isClassSeen = hiddenFolder(`${roots.sysfsRoot}/class`) === undefined;
-  const certainty = isClassSeen ? 'certain' : 'likely';
-  return kind === 'cdev' ? { reason: 'no-such-cdev', certainty, facts: { path } } : undefined;
+  return kind === 'cdev'
+    ? { reason: 'no-such-cdev', certainty: 'certain', facts: { path } }
+    : undefined;
 }
 
 /** What a node is for, by its name. */
@@ -80,17 +80,15 @@ function numbersFor(path: string, { roots }: Subject): string | undefined {
 }
 
 function noIommufd(release: string): Cause {
-  const facts = { release };
-  return isModuleInstalled(release)
-    ? { reason: 'iommufd-not-loaded', certainty: 'certain', facts }
-    : { reason: 'iommufd-absent', certainty: 'likely', facts };
-}
-
-/** depmod's list has every module there is, wherever it lies. */
-function isModuleInstalled(kernel: string): boolean {
-  const list = `/lib/modules/${kernel}/modules.dep`;
-  const text = undefinedIfMissing('open', list, () => fs.readFileSync(list, 'utf8')) ?? '';
-  return /\/iommufd\.ko(?:\.\w+)?:/.test(text);
+  // depmod's list has every module there is, wherever it lies.
+  const modules = `/lib/modules/${release}/modules.dep`;
+  const text = undefinedIfMissing('open', modules, () => fs.readFileSync(modules, 'utf8'));
+  if (text === undefined) {
+    return { reason: 'iommufd-absent', certainty: 'likely', facts: { release, unread: modules } };
+  }
+  return /\/iommufd\.ko(?:\.\w+)?:/.test(text)
+    ? { reason: 'iommufd-not-loaded', certainty: 'certain', facts: { release } }
+    : { reason: 'iommufd-absent', certainty: 'likely', facts: { release } };
 }
 
 function absent(path: string, numbers: string): Cause {
@@ -108,6 +106,8 @@ function staleNode(path: string, subject: Subject): Cause | undefined {
   if (hidden) return hidden;
   const found = numbersAt(path) ?? null;
   const expected = node ? `${node.major}:${node.minor}` : (numbersFor(path, subject) ?? null);
+  const unknown = expected === null ? sysfsAbsent(hiddenClasses(roots)) : undefined;
+  if (unknown) return unknown;
   // A node that the kernel has right now is refused for another reason.
   if (found !== null && found === expected && isInSysfs(roots.sysfsRoot, found)) return undefined;
   return { reason: 'stale-node', certainty: 'certain', facts: { path, expected, found } };

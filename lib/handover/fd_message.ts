@@ -2,6 +2,7 @@ import { binding, type NativeFd } from '../core/binding.ts';
 import { Closable } from '../core/closable.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import { closingAll, run, runSync } from '../core/steps.ts';
 
 /** A message that was received: its bytes, and the descriptors that came with it. */
 export class FdMessage extends Closable {
@@ -28,13 +29,13 @@ export class FdMessage extends Closable {
   }
 
   /** Closes the descriptors that nobody took over. Closing twice is harmless. */
-  async close(): Promise<void> {
-    await Promise.all(this.fds.map((fd) => fd.close()));
+  close(): Promise<void> {
+    return run(closingAll(this.fds));
   }
 
   /** As {@link close}, blocking. A stranger's descriptor may block as long as it likes. */
   closeSync(): void {
-    for (const fd of this.fds) fd.closeSync();
+    runSync(closingAll(this.fds));
   }
 }
 

@@ -5,7 +5,7 @@ import { callerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import type { DeviceAddress, DeviceSpec } from '../core/location.ts';
-import { closing, runSync, undoAndThrow } from '../core/steps.ts';
+import { closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
@@ -120,7 +120,7 @@ export function unpackDevice(
 /** The device has descriptors of its own; where one of the message's does not close, nobody gets it. */
 function closeAll(fds: readonly FileDescriptor[], device: VfioDevice): void {
   try {
-    for (const fd of fds) fd.closeSync();
+    runSync(closingAll(fds));
   } catch (error) {
     runSync(undoAndThrow(error, closing(device)));
   }

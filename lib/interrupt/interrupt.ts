@@ -5,7 +5,7 @@ import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { Cause } from '../core/reasons.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
-import { run, runSync, type Steps } from '../core/steps.ts';
+import { doAll, run, runSync, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import {
   checkEventfd,
@@ -539,5 +539,9 @@ export class Interrupt {
 }
 
 function close(lines: readonly VectorEventfd[]): void {
-  for (const line of lines) line?.close();
+  doAll(
+    lines.map((line) => () => {
+      line?.close();
+    }),
+  );
 }

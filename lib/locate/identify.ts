@@ -12,7 +12,7 @@ import { inSysfs } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
-import { hiddenFolder, hiddenNumbers } from './shown.ts';
+import { hiddenClasses, hiddenFolder, hiddenNumbers } from './shown.ts';
 import { miscNumbers, readAttribute, readLinkText } from './sysfs.ts';
 
 /** What a descriptor is. */
@@ -46,9 +46,9 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
   const isNode = stat.isCharacterDevice();
   const found = isNode ? identifyNode(fd, stat, roots) : identifyAnonymous(fd, roots);
   if (found !== undefined) return found;
-  const target = targetOf(fd) ?? 'no longer open';
+  const hidden = isNode ? hiddenIdentity(roots) : hiddenFolder(ownDescriptors);
+  const target = targetOf(fd) ?? (hiddenFolder(ownDescriptors) ? 'unnamed' : 'no longer open');
   const what = isNode ? `${target}, ${numbersOf(stat)}` : target;
-  const hidden = isNode ? hiddenIdentity(roots) : undefined;
   const message = hidden
     ? `what the descriptor ${fd} (${what}) is cannot be told: ${hiddenText(hidden)}`
     : `the descriptor ${fd} (${what}) is neither a VFIO device nor an iommufd`;
@@ -57,7 +57,7 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
 
 /** What of sysfs tells cdevs and the iommufd from other nodes, and is not to be seen. */
 function hiddenIdentity(roots: Roots): Hidden | undefined {
-  return hiddenNumbers(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class`);
+  return hiddenNumbers(roots) ?? hiddenClasses(roots);
 }
 
 /** A cdev, or /dev/iommu. */
@@ -96,9 +96,11 @@ function deviceIn(path: string, roots: Roots): SysfsDevice | undefined {
   return 'why' in found ? undefined : inSysfs(found, roots);
 }
 
+const ownDescriptors = '/proc/self/fd';
+
 /** Where the descriptor leads, as the kernel says it. */
 function targetOf(fd: number): string | undefined {
-  return readLinkText(`/proc/self/fd/${fd}`);
+  return readLinkText(`${ownDescriptors}/${fd}`);
 }
 
 /** Of struct vfio_device_info. */

@@ -19,6 +19,11 @@ export function hiddenSysfs({ sysfsRoot }: Roots): Hidden | undefined {
   return hiddenFolder(sysfsRoot || '/') ?? hiddenFolder(`${sysfsRoot}/bus`);
 }
 
+/** Whether sysfs hides its classes, in which each kind of device has its nodes, disks and interfaces. */
+export function hiddenClasses(roots: Roots): Hidden | undefined {
+  return hiddenSysfs(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class`);
+}
+
 /**
  * What keeps this process from saying that a device is not there: that its kernel has none of this
  * address is certain only where sysfs shows the bus, and shows no such device on it.

@@ -20,6 +20,7 @@ export function fakeVfio(numbers = '1:3'): Roots {
     [`sys/${device}/vfio-dev/vfio7/device`]: { pointsTo: `../../../${fakeAddress}` },
     [`sys/bus/pci/devices/${fakeAddress}`]: { pointsTo: `../../../${device}` },
     [`sys/dev/char/${numbers}`]: { pointsTo: `../../${device}/vfio-dev/vfio7` },
+    'sys/class/mem/null/dev': '1:3\n',
     'dev/null': { pointsTo: '/dev/null' },
     'dev/vfio/vfio': { pointsTo: '/dev/null' },
   });

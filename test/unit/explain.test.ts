@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
-import { constants } from 'node:os';
+import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
+import { constants, release } from 'node:os';
 import { describe, it } from 'mocha';
 import { type Binding, binding } from '../../lib/core/binding.ts';
 import { systemError, VfioError } from '../../lib/core/errors.ts';
@@ -32,7 +32,11 @@ const pci = 'sys/bus/pci/devices/0000:3b:00.0';
 
 /** A PCI device with these files, and what else there is. */
 function sysfs(files: Record<string, Entry>): Roots {
-  const root = tree({ [`${pci}/subsystem`]: { pointsTo: '../../../pci' }, ...files });
+  const root = tree({
+    [`${pci}/subsystem`]: { pointsTo: '../../../pci' },
+    'sys/class/net/lo': { pointsTo: '../../devices/virtual/net/lo' },
+    ...files,
+  });
   return { sysfsRoot: `${root}/sys`, devRoot: `${root}/dev` };
 }
 
@@ -120,7 +124,7 @@ describe('what a hint takes from the host', () => {
       { kind: 'net', name: 'eth7', now: null },
       { kind: 'drm', name: 'card0', now: null },
     ]);
-    assert.match(error.hint ?? '', /^this takes the disk nvme0n1, the network interface eth7, the display card0 from the host: sudo/); // prettier-ignore
+    assert.match(error.hint ?? '', /^this takes the disk nvme0n1 \(no use of it is to be seen, but ZFS would not show\), the network interface eth7, the display card0 from the host: sudo/); // prettier-ignore
   });
 
   it('is nothing that the host uses: then no command takes it', async () => {
@@ -199,7 +203,7 @@ describe('what a hint takes from the host', () => {
       }).hint;
     assert.match(hintOf({}), /^sudo sh -c .*1f\.2\/driver\/unbind/);
     const disk = { kind: 'block', name: 'sda', now: null } as const;
-    assert.match(hintOf({ uses: [disk] }), /^this takes the disk sda from the host: sudo/);
+    assert.match(hintOf({ uses: [disk] }), /^this takes the disk sda \(.*\) from the host: sudo/);
     for (const more of [{ uses: [{ ...disk, now: 'mounted at /' }] }, { bridge: true } as const]) {
       assert.doesNotMatch(hintOf(more), /sudo/);
       assert.match(hintOf(more), /slot/);
@@ -307,9 +311,63 @@ describe('the reason of a node that does not open', () => {
     const open = (): unknown => Iommufd.open(roots);
     const missing = await reasonOf(open, 'ENOENT');
     assert.ok(missing.reason === 'iommufd-absent' || missing.reason === 'iommufd-not-loaded');
+    const modules = `/lib/modules/${release()}/modules.dep`;
+    const unread = existsSync(modules) ? undefined : modules;
+    assert.equal((missing.facts as VfioFacts['iommufd-absent']).unread, unread);
     put(roots.sysfsRoot, { 'class/misc/iommu/dev': '10:122\n' });
     const absent = await reasonOf(open, 'ENOENT');
     assert.deepEqual(absent.facts, { path: `${roots.devRoot}/iommu`, numbers: '10:122' });
+  });
+});
+
+describe('a reason where sysfs hides its classes', () => {
+  /** As in a container in which something else is mounted over them. */
+  function hidden(): Roots {
+    const roots = fakeVfio();
+    rmSync(`${roots.sysfsRoot}/class`, { recursive: true });
+    return roots;
+  }
+
+  const nodes = { iommu: 'iommu', container: 'vfio/vfio', cdev: 'vfio/devices/vfio99' };
+
+  for (const [kind, node] of Object.entries(nodes)) {
+    for (const errno of ['ENOENT', 'ENXIO'] as const) {
+      it(`says that, and nothing of the node: ${kind}, ${errno}`, async () => {
+        const roots = hidden();
+        const path = `${roots.devRoot}/${node}`;
+        const error = systemError({ errno: -constants.errno[errno], syscall: 'open', path });
+        const told = await run(explain(error, () => ({ roots })));
+        assert.ok(told instanceof VfioError);
+        assert.equal(told.reason, 'sysfs-absent', told.stack);
+      });
+    }
+  }
+
+  it('is whatever the host uses of a device, and the hint tells to look there', async () => {
+    const driver = { [`${pci}/driver`]: { pointsTo: '../../drivers/nvme' } };
+    const group = { [`${pci}/iommu_group`]: { pointsTo: '../../../../kernel/iommu_groups/7' } };
+    const roots = sysfs({ ...group, ...driver });
+    rmSync(`${roots.sysfsRoot}/class`, { recursive: true });
+    const find = (): unknown => findCdev(fakeAddress, roots);
+    const { facts, hint = '' } = await reasonOf(find, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    assert.deepEqual((facts as VfioFacts['not-bound']).unseen, ['block', 'net', 'drm']);
+    assert.match(
+      hint,
+      /^no disks or network interfaces or displays of 0000:3b:00\.0 are to be seen from here/,
+    );
+  });
+
+  it('is an interface of another network namespace, which shows here as little', async () => {
+    const driver = { [`${pci}/driver`]: { pointsTo: '../../drivers/e1000e' } };
+    const group = { [`${pci}/iommu_group`]: { pointsTo: '../../../../kernel/iommu_groups/7' } };
+    const roots = sysfs({ ...group, ...driver, [`${pci}/class`]: '0x020000\n' });
+    const find = (): unknown => findCdev(fakeAddress, roots);
+    const { facts, hint = '' } = await reasonOf(find, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    assert.deepEqual((facts as VfioFacts['not-bound']).unseen, ['net']);
+    assert.match(
+      hint,
+      /^no network interfaces of 0000:3b:00\.0 are to be seen from here; see on the host/,
+    );
   });
 });
 
@@ -333,6 +391,7 @@ describe('the reason of a refused bind', () => {
   const device = `bus/pci/devices/${fakeAddress}`;
   const folder = 'kernel/iommu_groups/7';
   const unsafe = { 'module/iommufd/parameters/allow_unsafe_interrupts': 'N\n' };
+  const allowed = { 'module/iommufd/parameters/allow_unsafe_interrupts': 'Y\n' };
 
   /** The group of the device and of a sibling with these files. */
   function group(sibling: Record<string, Entry>): Record<string, Entry> {
@@ -368,10 +427,12 @@ describe('the reason of a refused bind', () => {
 
   it('is another iommufd, where interrupts are not in the way', async () => {
     const files = group({ 'vfio-dev/vfio8/dev': '1:7\n' });
-    const numbers = { 'class/vfio-dev/vfio8/dev': '1:7\n' };
-    const error = await refused(EPERM, 'EPERM', { ...files, ...numbers });
+    const error = await refused(EPERM, 'EPERM', { ...files, ...allowed });
     assert.deepEqual([error.reason, error.certainty], ['group-owned', 'certain']);
-    const both = await refused(EPERM, 'EPERM', { ...files, ...numbers, ...unsafe });
+    // Whether they are allowed is not to be seen: then it may be that as well.
+    const hidden = await refused(EPERM, 'EPERM', files);
+    assert.deepEqual([hidden.reason, hidden.certainty], ['group-owned', 'likely']);
+    const both = await refused(EPERM, 'EPERM', { ...files, ...unsafe });
     assert.equal(both.certainty, 'likely');
   });
 
@@ -386,6 +447,14 @@ describe('the reason of a refused bind', () => {
     });
   });
 
+  it('is a group of which the node is not known: so nobody can be said not to have it', async () => {
+    const error = await refused(EBUSY, 'EBUSY', group({}));
+    assert.deepEqual(error.facts, { group: 7, holders: [], hidden: 0, searched: false });
+    assert.doesNotMatch(error.message, /no process here/);
+    const known = await refused(EBUSY, 'EBUSY', { ...group({}), 'class/vfio/7/dev': '240:7\n' });
+    assert.equal((known.facts as VfioFacts['held-by-group']).searched, true);
+  });
+
   it('is looked for 250 ms, however long a process keeps us', async () => {
     const stuck = { findEntries: () => new Promise<number>(() => undefined) };
     await withBinding(stuck, async () => {
@@ -397,10 +466,9 @@ describe('the reason of a refused bind', () => {
   it('is no other one where the search did not come to its end', async () => {
     const stuck = { findEntries: () => new Promise<number>(() => undefined) };
     const files = group({ 'vfio-dev/vfio8/dev': '1:7\n' });
-    const numbers = { 'class/vfio-dev/vfio8/dev': '1:7\n' };
     await withBinding(stuck, async () => {
       // A hint to accept unsafe interrupts would be wrong where another iommufd has the group.
-      const error = await refused(EPERM, 'EPERM', { ...files, ...numbers, ...unsafe });
+      const error = await refused(EPERM, 'EPERM', { ...files, ...unsafe });
       assert.deepEqual([error.reason, error.certainty], ['group-owned', 'likely']);
     });
   });

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
+import { mock } from 'node:test';
 import { describe, it } from 'mocha';
+import { binding } from '../../lib/core/binding.ts';
 import { identify } from '../../lib/index.ts';
 import { syspathOf } from '../../lib/locate/identify.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeVfio } from '../support/fake_vfio.ts';
 
-const { EINVAL } = os.errno;
+const { EINVAL, ENOENT } = os.errno;
 
 describe('identify', () => {
   for (const path of ['/dev/null', '/proc/self/status', '/']) {
@@ -50,6 +52,26 @@ describe('identify', () => {
     await failure(() => identify(cdev, { sysfsRoot }), 'ERR_VFIO_NOT_VFIO');
     closeSync(cdev);
     closeSync(iommufd);
+  });
+
+  it('says that it cannot look where /proc is not to be seen', async () => {
+    const fd = openSync('/', 'r');
+    const { listFolder } = binding();
+    const hidden = { listFolder: (path: string) => (path === '/proc/self/fd' ? -ENOENT : listFolder(path)) }; // prettier-ignore
+    const absent = Object.assign(new Error('no such file'), { errno: -ENOENT });
+    const links = mock.method(fs, 'readlinkSync', () => {
+      throw absent;
+    });
+    try {
+      const error = await withBinding(hidden, () =>
+        failure(() => identify(fd), 'ERR_VFIO_NOT_VFIO'),
+      );
+      assert.match(error.message, /cannot be told: \/proc\/self\/fd is not there, or is empty$/);
+      assert.doesNotMatch(error.message, /no longer open/);
+    } finally {
+      links.mock.restore();
+      closeSync(fd);
+    }
   });
 
   it('says that a descriptor is not open', async () => {

@@ -6,6 +6,7 @@ import {
   type HasClose,
   closing,
   closingAll,
+  inOrder,
   pause,
   run,
   runSync,
@@ -108,7 +109,14 @@ describe('a task that fails', () => {
 
   it('is undone, and its error thrown', async () => {
     const outcomes = await bothForms((did) =>
-      undoing(failing(), closing(closable(did, 'first'), undefined, closable(did, 'second'))),
+      undoing(
+        failing(),
+        inOrder(
+          closing(closable(did, 'first')),
+          closing(undefined),
+          closing(closable(did, 'second')),
+        ),
+      ),
     );
     for (const outcome of outcomes) assert.deepEqual(outcome, [boom, ['first', 'second']]);
   });
@@ -127,6 +135,23 @@ describe('a task that fails', () => {
   it('closes all, also where one of them fails', async () => {
     const outcomes = await bothForms((did) =>
       closingAll([closable(did, 'first', stuck), closable(did, 'second', boom)]),
+    );
+    for (const [error, did] of outcomes) {
+      assert.ok(error instanceof AggregateError);
+      assert.deepEqual(
+        [error.errors, did],
+        [
+          [stuck, boom],
+          ['first', 'second'],
+        ],
+      );
+      assert.equal(error.message, '2 operations failed: stuck; boom');
+    }
+  });
+
+  it('goes on with the next, whatever comes of one, and throws one error as it is', async () => {
+    const outcomes = await bothForms((did) =>
+      inOrder(closing(closable(did, 'first', stuck)), closing(closable(did, 'second'))),
     );
     for (const outcome of outcomes) assert.deepEqual(outcome, [stuck, ['first', 'second']]);
   });
