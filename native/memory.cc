@@ -1,7 +1,9 @@
 #include "memory.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -56,6 +58,17 @@ int MapFile(int fd, uint64_t offset, size_t size, std::shared_ptr<Memory>* memor
     return -error;
   }
   *memory = std::make_shared<Memory>(fd, data, size);
+  return 0;
+}
+
+// The bytes that mmap maps where `size` are asked for: of hugetlbfs whole pages, and munmap takes
+// no less. 0 or -errno.
+int RoundToPages(int fd, size_t* size) {
+  struct statfs filesystem = {};
+  if (fstatfs(fd, &filesystem) < 0) return -errno;
+  if (filesystem.f_type != HUGETLBFS_MAGIC) return 0;
+  const auto page = static_cast<size_t>(filesystem.f_bsize);
+  *size = (*size + page - 1) / page * page;
   return 0;
 }
 
@@ -114,10 +127,14 @@ Call MemoryAllocate(const Napi::CallbackInfo& info) {
 std::optional<Answer> MemoryFromFile(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 0);
   const auto offset = Uint64Argument(info, 1);
-  const auto size = SizeArgument(info, 2);
+  auto size = SizeArgument(info, 2);
   if (!number || !offset || !size) return {};
   const int fd = Duplicate(static_cast<int>(*number));
   if (fd < 0) return fd;
+  if (const int result = RoundToPages(fd, &*size); result < 0) {
+    close(fd);
+    return result;
+  }
   std::shared_ptr<Memory> memory;
   const int result = MapFile(fd, *offset, *size, &memory);
   if (result < 0) return result;

@@ -3,7 +3,7 @@ import { binding } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
 import { Closable } from '../core/closable.ts';
-import { ENOTTY } from '../core/errno.ts';
+import { EINVAL, ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { GroupLocation, Roots } from '../core/location.ts';
@@ -14,6 +14,7 @@ import { explainSync } from '../diagnose/explain.ts';
 import { type MiscNode, openMiscNode } from '../iommu/node_identity.ts';
 import { isNoiommu } from '../locate/find_group.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
+import { containerInfoSize } from './container_info.ts';
 import { ContainerSpace } from './container_space.ts';
 import { Groups } from './groups.ts';
 import { UsedIovas } from './used_iovas.ts';
@@ -46,6 +47,7 @@ export class Container extends Closable {
     this.#groups = new Groups(fd, {
       first: (location) => this.#setIommu(location),
       last: () => {
+        if (this.#hasIommu()) return;
         for (const space of this.#spaces) space.emptied();
       },
     });
@@ -109,7 +111,6 @@ export class Container extends Closable {
     const space = ContainerSpace.of({
       fd: this.#fd,
       usedIovas: this.#usedIovas,
-      hasIommu: () => !this.#groups.empty,
       forget: (one) => {
         this.#spaces.delete(one);
       },
@@ -126,6 +127,13 @@ export class Container extends Closable {
   /** As {@link close}, blocking. */
   closeSync(): void {
     this.#fd.closeSync();
+  }
+
+  /** Another thread may have devices in it of which this one knows nothing: the kernel does. */
+  #hasIommu(): boolean {
+    if (this.#fd.closed) return false;
+    const words = new Uint32Array(containerInfoSize / 4);
+    return binding().containerInfo(this.#fd.native, words) !== EINVAL;
   }
 
   *#setIommu(location: GroupLocation): Steps<void> {

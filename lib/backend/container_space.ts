@@ -23,8 +23,6 @@ export interface SpaceParent {
   fd: OwnedFd;
   /** Shared by all that map there. */
   usedIovas: UsedIovas;
-  /** Whether devices are open in it: without, it has no IOMMU. */
-  hasIommu: () => boolean;
   forget: (space: ContainerSpace) => void;
 }
 
@@ -198,14 +196,15 @@ export class ContainerSpace extends AddressSpace {
     this.requireOpen();
     const { fd } = this.#parent;
     const call = this.#call('VFIO_IOMMU_GET_INFO');
-    if (!this.#parent.hasIommu()) {
-      const facts = { path: fd.path };
-      const error = systemError({ errno: EINVAL, ...call });
-      throw explained(error, { reason: 'container-empty', certainty: 'certain', facts });
-    }
     for (let bytes = 512; ;) {
       const words = new Uint32Array(bytes / 4);
-      check(binding().containerInfo(fd.native, words), call);
+      const answer = binding().containerInfo(fd.native, words);
+      if (answer === EINVAL) {
+        const facts = { path: fd.path };
+        const error = systemError({ errno: EINVAL, ...call });
+        throw explained(error, { reason: 'container-empty', certainty: 'certain', facts });
+      }
+      check(answer, call);
       const { 0: wanted = containerInfoSize } = words;
       if (wanted <= bytes) return decodeContainerInfo(new DataView(words.buffer));
       bytes = Math.ceil(wanted / 8) * 8;

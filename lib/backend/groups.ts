@@ -80,7 +80,12 @@ export class Groups {
   }
 
   *#leave(group: JoinedGroup): Steps<void> {
-    if (this.#isLast(group)) yield* closing(group.node.fd);
+    if (!this.#isLast(group)) return;
+    try {
+      yield* closing(group.node.fd);
+    } finally {
+      if (this.empty) this.#hooks.last?.();
+    }
   }
 
   #again(group: number): JoinedGroup | undefined {
@@ -100,7 +105,6 @@ export class Groups {
     group.users--;
     if (group.users > 0) return false;
     this.#joined.delete(group.node.location.group);
-    if (this.empty) this.#hooks.last?.();
     return true;
   }
 

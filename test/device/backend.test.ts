@@ -395,6 +395,31 @@ describeLab('a device of a group that threads share', ['edu'], ({ edu }) => {
   }
 });
 
+describeLab('a container of which another owner has a device open', ['edu'], ({ edu }) => {
+  it('keeps what is mapped when the last device of one owner is closed', async () => {
+    await using container = Container.open();
+    const device = await VfioDevice.open(edu, { container, backend: 'group' });
+    await using space = container.createIoas();
+    await using buffer = await DmaBuffer.allocate(page);
+    const mapping = await space.map(buffer, { iova: 0x1000n });
+    const second = fromShared(device.share());
+    await device.close();
+    assert.equal(mapping.mapped, true);
+    const dma = new Edu(second);
+    new Uint8Array(buffer.buffer).set([1, 2, 3]);
+    await dma.load(mapping.iova, 16);
+    await mapping.unmap();
+    assert.deepEqual(space.mappings, []);
+    const again = await space.map(buffer, { iova: 0x2000n });
+    await dma.store(again.iova + 64n, 16);
+    assert.deepEqual([...new Uint8Array(buffer.buffer, 64, 3)], [1, 2, 3]);
+    await second.close();
+    await failure(() => space.iovaRanges(), 'EINVAL');
+    await again.unmap();
+    assert.equal(again.mapped, false);
+  });
+});
+
 describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
   const backends = ['group', 'compat'] as const;
   const program = new URL('../../programs/lives.js', import.meta.url).pathname;

@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { after, before, it } from 'mocha';
-import { DmaBuffer, type VfioFacts } from '../../lib/index.ts';
+import { DmaBuffer, Iommufd, VfioDevice, type VfioFacts } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { root } from '../support/root.ts';
@@ -17,7 +25,7 @@ function pageSizes(): string[] {
   return ours.map((part) => /^KernelPageSize:\s+(\d+) kB$/m.exec(part)?.[1] ?? '');
 }
 
-describeLab('huge pages', ['edu'], () => {
+describeLab('huge pages', ['edu'], ({ edu }) => {
   const mount = '/tmp/vfio-test-cgroup';
   const group = `${mount}/limited`;
 
@@ -67,6 +75,28 @@ describeLab('huge pages', ['edu'], () => {
     assert.match(error.message, /7 pages of 2 MiB are needed, and 6 of 8 are free$/);
     assert.match(error.hint ?? '', /echo 9 \| sudo tee/);
     huge.disposeSync();
+  });
+
+  it('of a file are unmapped as a whole, also where a part of one was mapped', async () => {
+    const folder = '/tmp/vfio-test-hugetlbfs';
+    mkdirSync(folder);
+    const { stderr, status } = spawnSync('mount', ['-t', 'hugetlbfs', 'none', folder]);
+    assert.equal(status, 0, String(stderr));
+    const fd = openSync(`${folder}/memory`, 'w+');
+    ftruncateSync(fd, 2 * MiB);
+    try {
+      await using iommufd = Iommufd.open();
+      await using ioas = iommufd.createIoas();
+      await using device = await VfioDevice.open(edu, { iommufd });
+      await device.attach(ioas);
+      const mapping = await ioas.map({ fd, offset: 0, length: 4096 });
+      await mapping.unmap();
+      assert.doesNotMatch(readFileSync('/proc/self/maps', 'utf8'), /vfio-test-hugetlbfs/);
+    } finally {
+      closeSync(fd);
+      spawnSync('umount', ['-l', folder]);
+      rmdirSync(folder);
+    }
   });
 
   it('are not taken where a cgroup forbids them, and ordinary ones are', () => {

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { type Answer, binding, type NativeFd } from '../../lib/core/binding.ts';
+import { EINVAL } from '../../lib/core/errno.ts';
 import { OwnedFd } from '../../lib/core/owned_fd.ts';
 import { Container, DmaBuffer, DmaPool, Iommufd, VfioError } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
@@ -335,7 +336,9 @@ describe('DMA memory', () => {
     const file = openSync(path, 'r+');
     const part = { fd: file, offset: 0, length: 2 * page };
     const { ioas, fd } = fakeIoas();
-    await withBinding({ containerVersion: () => 0 }, async () => {
+    // As of a container in which no device is open.
+    const empty = { containerVersion: () => 0, containerInfo: () => EINVAL };
+    await withBinding(empty, async () => {
       using container = Container.open(roots);
       const space = container.createIoas();
       const iova = 2n ** 64n - BigInt(page);
