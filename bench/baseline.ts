@@ -1,6 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { Round } from '../lib/cli/bench/steps.ts';
+import type { Round } from '../lib/cli/bench/paths.ts';
 import { root } from '../test/support/root.ts';
 
 /** A program of bench/baseline that makes rounds when it is told how many. */

@@ -4,12 +4,12 @@
 //
 //   npm run bench:fleet              in the lab, 24 controllers
 //   node build-test/bench/fleet.js [rounds] [--json]
+
 import { readFile } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
-import { closeDevices, Iommufd, openDevices, type DeviceAddress } from '../lib/index.ts';
-import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
-import { quantile } from '../lib/cli/bench/statistics.ts';
+import { interleave, quantile, repeat, type Way } from '../lib/cli/bench/rounds.ts';
+import { closeDevices, type DeviceAddress, Iommufd, openDevices } from '../lib/index.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
 import { BaselineRounds } from './baseline.ts';
@@ -156,18 +156,24 @@ async function loopTable(specs: readonly DeviceAddress[], turns: number): Promis
 
 const rounds = Number(positionals()[0] ?? 10);
 const nvme = devices.filter(({ name }) => /^nvme\d+$/.test(name));
+
 if (nvme.length === 0) throw new Error('no NVMe controllers here: npm run bench:fleet');
+
 const counts = [1, 8, 16, 24].filter((count) => count <= nvme.length);
 const measured = counts.map((count) => waysOf(nvme.slice(0, count)));
 const plan = { warmUp: 2, rounds, turn: 1 };
+
 await interleave(
   measured.flatMap(({ c, ours }) => [c, ours]),
   plan,
 );
+
 const eight = nvme.slice(0, 8);
 const serial = await repeat(3, () => fleetRound(eight, 1));
 const loop = await loopTable(eight, 5);
+
 for (const each of baselines) each.end();
+
 showTables(`fleets of NVMe controllers, ${rounds} rounds of each, in turns`, [
   fleetTable(measured),
   growthTable(measured, serial),

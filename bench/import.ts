@@ -2,14 +2,15 @@
 // in turns.
 //
 //   npm run bench:import [-- --rounds=40 <path of another node> …]
+
 import { execFileSync, spawnSync } from 'node:child_process';
-import { interleave, type Way } from '../lib/cli/bench/rounds.ts';
-import { summary } from '../lib/cli/bench/statistics.ts';
+import { interleave, summary, type Way } from '../lib/cli/bench/rounds.ts';
 import { install, withTarball } from './installed.ts';
 import { milliseconds, option, positionals, ratio, showTables } from './table.ts';
 
 const rounds = Number(option('rounds') ?? 40);
 const env = { ...process.env };
+
 delete env['NODE_COMPILE_CACHE'];
 
 function wayOf(node: string, cwd: string, code: string): Way<number> {
@@ -33,10 +34,12 @@ async function rowOf(node: string, project: string): Promise<string[]> {
 }
 
 const rows: string[][] = [];
+
 await withTarball(async (folder, tarball) => {
   const project = install(folder, tarball);
   for (const node of [process.execPath, ...positionals()]) rows.push(await rowOf(node, project));
 });
+
 showTables(`importing the installed package, ${rounds} processes of each in turn, medians`, [
   {
     name: 'import',

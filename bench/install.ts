@@ -1,13 +1,15 @@
 // Times `npm install <tarball>` with a warm cache, and tells what the tarball weighs.
 //
 //   npm run bench:install [-- rounds]
-import { summary } from '../lib/cli/bench/statistics.ts';
+
+import { summary } from '../lib/cli/bench/rounds.ts';
 import { install, withTarball } from './installed.ts';
 import { milliseconds, positionals, showTables } from './table.ts';
 
 const rounds = Number(positionals()[0] ?? 5);
 
 const times: number[] = [];
+
 await withTarball((folder, tarball) => {
   install(folder, tarball); // fills npm's cache
   for (let round = 0; round < rounds; round++) {

@@ -3,14 +3,15 @@
 // the event loop waits meanwhile.
 //
 //   npm run bench:list [-- rounds]
+
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
+import { quantile } from '../lib/cli/bench/rounds.ts';
 import { listDevices, listDevicesSync } from '../lib/index.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../test/support/sysfs.ts';
-import { quantile } from '../lib/cli/bench/statistics.ts';
 import { BaselineRounds } from './baseline.ts';
 import { positionals, ratio, showTables, type Table } from './table.ts';
 
@@ -100,7 +101,9 @@ const ms = (nanoseconds: number): string => (nanoseconds / 1e6).toFixed(2);
 const rounds = Number(positionals()[0] ?? 50);
 let delays: Table | undefined;
 const rows: string[][] = [];
+
 for (const count of [10, 100, 1000]) rows.push(await compare(count, rounds));
+
 showTables(`list, ${rounds} rounds, medians`, [
   { name: 'list', header: ['devices', 'C, ms', 'sync ÷ C', 'async ÷ C'], rows },
   ...(delays ? [delays] : []),

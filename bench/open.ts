@@ -5,20 +5,28 @@
 //   npm run bench:open                                  in the lab, its edu
 //   node build-test/bench/open.js [<device>] [--backend=…] [--rounds=N] [--svg=FILE] [--json]
 //                                                  a device of the lab by name, or by address
+
 import { writeFileSync } from 'node:fs';
 import {
+  type Backend,
   backends,
   backendText,
   forms,
   openAndClose,
   probe,
-  type Backend,
+  type Round,
+  Watches,
 } from '../lib/cli/bench/paths.ts';
-import { machineText, thisMachine } from '../lib/cli/bench/machine.ts';
-import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
-import { summary, timesOf, type Row } from '../lib/cli/bench/statistics.ts';
-import { Watches, type Round } from '../lib/cli/bench/steps.ts';
-import { openSvg, type Fill } from '../lib/cli/bench/svg.ts';
+import { machineText, thisMachine } from '../lib/cli/bench/report.ts';
+import {
+  interleave,
+  repeat,
+  type Row,
+  summary,
+  timesOf,
+  type Way,
+} from '../lib/cli/bench/rounds.ts';
+import { type Fill, openSvg } from '../lib/cli/bench/svg.ts';
 import { parseAddress } from '../lib/locate/address.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
@@ -65,6 +73,7 @@ const ways = [
     ? [baseline('cdev', 'Python', 'dotted', BaselineRounds.inPython('open', [sysfsPath]))]
     : []),
 ];
+
 // Until the engine has optimised everything: in the lab's emulated machine every new piece of
 // machine code costs much more than it would elsewhere.
 if (known?.kind === 'edu') {
@@ -72,7 +81,9 @@ if (known?.kind === 'edu') {
     await repeat(800, () => openAndClose(backend, 'sync', spec, watches));
   }
 }
+
 await interleave(ways, { warmUp: Math.min(100, rounds), rounds, turn });
+
 for (const each of baselines) each.end();
 
 /** Medians of the steps by one backend, of C in µs, of the others as parts of C's. */
@@ -107,6 +118,7 @@ function totalsTable(): Table {
 
 const svg = option('svg');
 const machine = thisMachine();
+
 if (svg !== undefined) {
   const series = ways.map((way) => ({
     ...way,
@@ -114,8 +126,10 @@ if (svg !== undefined) {
   }));
   writeFileSync(svg, openSvg(machine, rounds, series));
 }
+
 const title = [
   `open to close of ${spec.address}, ${rounds} rounds of each way; ${machineText(machine)}`,
   ...missing.map(({ backend, why }) => `no ${backend}: ${why}`),
 ].join('\n');
+
 showTables(title, [...found.map(stepsTable), totalsTable()]);

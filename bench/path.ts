@@ -7,8 +7,7 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { interleave, repeat, type Way } from '../lib/cli/bench/rounds.ts';
-import { summary } from '../lib/cli/bench/statistics.ts';
+import { interleave, repeat, summary, type Way } from '../lib/cli/bench/rounds.ts';
 import { binding, replaceBinding } from '../lib/core/binding.ts';
 import { VfioDevice } from '../lib/index.ts';
 import { BaselineRounds } from './baseline.ts';

@@ -20,7 +20,7 @@ export type { BeforeBindOption, UnboundNode } from './device/options.ts';
 export type { BusMasterOption } from './device/options.ts';
 export type { DeviceFromFdOptions, FromFdOptions } from './backend/from_fd.ts';
 export type { FileDescriptor } from './core/file_descriptor.ts';
-export { describeDevice, findCdev } from './diagnose/lookup.ts';
+export { describeDevice, findCdev } from './diagnose/explain.ts';
 export {
   closeDevices,
   openDevices,
@@ -28,10 +28,10 @@ export {
   type OpenDevicesOptions,
 } from './device/fleet.ts';
 export type { DeviceEvents } from './device/events.ts';
-export type { OpenOptions, OpenSyncOptions } from './backend/open_options.ts';
+export type { OpenOptions, OpenSyncOptions } from './backend/kinds.ts';
 export type { OpenStep } from './core/open_steps.ts';
 export type { RawCapability } from './core/structs.ts';
-export type { EnableOptions } from './interrupt/arguments.ts';
+export type { EnableOptions } from './interrupt/set_irqs.ts';
 export type { Interrupt } from './interrupt/interrupt.ts';
 export type { InterruptVector, VectorEvents } from './interrupt/vector.ts';
 export type { Display, Plane, PlaneSource } from './feature/display.ts';
@@ -42,7 +42,7 @@ export type { IoeventfdOptions } from './feature/ioeventfd.ts';
 export type { LowPower, LowPowerEvents } from './feature/low_power.ts';
 export type { Migration, MigrationState, MigrationSupport } from './feature/migration.ts';
 export type { MigrationSink, MigrationSource, PrecopyInfo } from './feature/migration_data.ts';
-export type { FeatureName } from './feature/names.ts';
+export type { FeatureName } from './feature/call.ts';
 export { VfioError, type VfioErrorCode, type VfioErrorDetails } from './core/errors.ts';
 export type { DirtyPages } from './feature/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
@@ -69,7 +69,7 @@ export type { DeviceFacts, UnreadEntry } from './locate/facts.ts';
 export type { CdevLocation, NodeLocation, SysfsDevice } from './core/location.ts';
 export { FdChannel, type WaitOptions } from './handover/fd_channel.ts';
 export { FdListener, type ListenOptions } from './handover/fd_listener.ts';
-export type { FdMessage } from './handover/fd_message.ts';
+export type { FdMessage } from './handover/socket.ts';
 export {
   packDevice,
   unpackDevice,
@@ -92,7 +92,7 @@ export type { SharedToken, SharedTokens } from './core/shared_token.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
-export type { HotResetOwnership } from './reset/hot_reset_info.ts';
+export type { HotResetOwnership } from './reset/hot_reset.ts';
 export type { GroupLocation } from './core/location.ts';
 export type { RootOptions } from './locate/roots.ts';
 export type {

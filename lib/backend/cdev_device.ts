@@ -1,8 +1,7 @@
 import { invalidType } from '../core/arguments.ts';
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import type { Backend, NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
@@ -13,7 +12,7 @@ import { otherIommufd } from '../iommu/bound_device.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
-import { isNoiommu } from '../locate/find_group.ts';
+import { isNoiommu } from '../locate/find_cdev.ts';
 import { backendOf } from './kinds.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 

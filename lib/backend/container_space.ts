@@ -1,18 +1,17 @@
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { EINVAL, ENOENT, ENOSPC } from '../core/errno.ts';
-import { systemError, VfioError } from '../core/errors.ts';
-import { closedError, explained } from '../core/explained.ts';
+import { closedError, explained, systemError, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { IovaExtent } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
+import { littleEndian, requireBytes, walkCapabilities } from '../core/structs.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
 import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
 import type { MapPlan } from '../iommu/maps.ts';
 import { planned, type Source, sourceOf } from '../iommu/source.ts';
-import { type ContainerInfo, containerInfoSize, decodeContainerInfo } from './container_info.ts';
 import type { UsedIovas } from './used_iovas.ts';
 
 /** VFIO_DMA_MAP_FLAG_* */
@@ -229,4 +228,59 @@ function normalised(answer: bigint | Answer, length: bigint): bigint | Answer {
   const isAll = length === lastIova;
   if (answer === EINVAL && length > 0n && !isAll) return ENOENT;
   return answer === 0n && !isAll ? ENOENT : answer;
+}
+
+/** What a type1 container says of its address space. */
+export interface ContainerInfo extends Bounds {
+  /** How many maps more it takes; undefined where the kernel does not say. */
+  available: number | undefined;
+  /** The sizes of its pages, ascending. */
+  pageSizes: bigint[];
+}
+
+/** struct vfio_iommu_type1_info */
+export const containerInfoSize = 24;
+
+const VFIO_IOMMU_INFO_PGSIZES = 1;
+const VFIO_IOMMU_INFO_CAPS = 2;
+
+const IOVA_RANGE = 1;
+const DMA_AVAIL = 3;
+
+/** The struct and the capabilities that follow it. Kernels before 5.4 tell no ranges. */
+function decodeContainerInfo(view: DataView): ContainerInfo {
+  const flags = view.getUint32(4, littleEndian);
+  const sizes = flags & VFIO_IOMMU_INFO_PGSIZES ? view.getBigUint64(8, littleEndian) : 4096n;
+  const first = flags & VFIO_IOMMU_INFO_CAPS ? view.getUint32(16, littleEndian) : 0;
+  const pageSizes = bitsOf(sizes);
+  const info: ContainerInfo = {
+    alignment: pageSizes[0] ?? 4096n,
+    pageSizes,
+    ranges: [{ start: 0n, last: lastIova }],
+    available: undefined,
+  };
+  for (const { id, data } of walkCapabilities(view, first)) {
+    const body = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    if (id === IOVA_RANGE) info.ranges = decodeRanges(body);
+    if (id === DMA_AVAIL) {
+      requireBytes(body, 0, 4);
+      info.available = body.getUint32(0, littleEndian);
+    }
+  }
+  return info;
+}
+
+/** struct vfio_iommu_type1_info_cap_iova_range: `{u32 count; u32 reserved; {u64 start; u64 end}[]}` */
+function decodeRanges(body: DataView): Bounds['ranges'] {
+  requireBytes(body, 0, 8);
+  const count = body.getUint32(0, littleEndian);
+  requireBytes(body, 8, 16 * count);
+  return Array.from({ length: count }, (_, at) => ({
+    start: body.getBigUint64(8 + 16 * at, littleEndian),
+    last: body.getBigUint64(16 + 16 * at, littleEndian),
+  }));
+}
+
+function bitsOf(mask: bigint): bigint[] {
+  return Array.from({ length: 64 }, (_, at) => 1n << BigInt(at)).filter((bit) => mask & bit);
 }

@@ -1,7 +1,6 @@
 import { requireObject } from '../core/arguments.ts';
 import type { CallerPlace } from '../core/caller.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import type { DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';

@@ -1,7 +1,6 @@
 import { invalidType } from '../core/arguments.ts';
 import type { NativeFd } from '../core/binding.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import type { Backend, NodeLocation, Roots } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';

@@ -7,20 +7,25 @@ import { call, closing, type Steps, undoAndThrow, undoing } from '../core/steps.
 import { explain } from '../diagnose/explain.ts';
 import { type Subject, subjectOf } from '../diagnose/subject.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
-import { findGroup } from '../locate/find_group.ts';
+import { findGroup } from '../locate/find_cdev.ts';
 import { rootsOf } from '../locate/roots.ts';
 import type { Container } from './container.ts';
 import {
   compatContainer,
-  vfioContainer,
   type GroupContainer,
   noiommuContainer,
+  vfioContainer,
 } from './group_container.ts';
 import { GroupDevice } from './group_device.ts';
 import type { JoinedGroup } from './groups.ts';
-import { backendOf, requireIsolation, warnOfNoiommu } from './kinds.ts';
+import {
+  backendOf,
+  type Caller,
+  type OpenSyncOptions,
+  requireIsolation,
+  warnOfNoiommu,
+} from './kinds.ts';
 import { type NodeKind, openNodeOf } from './late_node.ts';
-import type { Caller, OpenSyncOptions } from './open_options.ts';
 import { type OpenedDevice, readOpened } from './opened.ts';
 
 /** How a device is to be opened by its group. */

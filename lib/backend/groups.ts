@@ -2,9 +2,8 @@ import { binding, type NativeFd } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import type { GroupLocation } from '../core/location.ts';
-import { Mutex } from '../core/mutex.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
-import { call, closing, either, run, runSync, type Steps, undoing } from '../core/steps.ts';
+import { call, closing, either, Mutex, run, runSync, type Steps, undoing } from '../core/steps.ts';
 import { warn } from '../core/warnings.ts';
 
 const VFIO_GROUP_FLAGS_VIABLE = 1;

@@ -1,9 +1,10 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import type { CallerPlace } from '../core/caller.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import type { Backend, BackendKind, NodeLocation, SysfsDevice } from '../core/location.ts';
 import { processWarning } from '../core/warnings.ts';
-import { isNoiommu } from '../locate/find_group.ts';
+import { isNoiommu } from '../locate/find_cdev.ts';
+import type { RootOptions } from '../locate/roots.ts';
 
 /** How a device was opened: every kind but `noiommu` is confined by an IOMMU. */
 export function backendOf(kind: BackendKind, why: string): Backend {
@@ -46,4 +47,27 @@ export function requireIsolation<Location extends NodeLocation>(
 export function warnOfNoiommu({ address }: SysfsDevice): void {
   const message = `${address} is open without an IOMMU: its DMA reaches all memory of this machine`;
   processWarning(message, 'VFIO_NOIOMMU');
+}
+
+/** How long to wait for a device's node. */
+export interface OpenSyncOptions extends RootOptions {
+  /**
+   * Milliseconds to wait for a node that is missing, may not be opened yet or has other numbers than
+   * the device: devtmpfs makes it, and udev gives it its rights a little later. 0 tries once, which
+   * is what the blocking functions do unless told otherwise; the others wait 1,000.
+   */
+  timeout?: number | undefined;
+}
+
+/** As {@link OpenSyncOptions}, and a signal to give up. */
+export interface OpenOptions extends OpenSyncOptions {
+  /** Aborting rejects with the signal's reason, after what was opened is closed again. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Who opens: the blocking form has no signal. */
+export interface Caller {
+  /** Where the program asked for it. */
+  place: CallerPlace;
+  signal?: AbortSignal | undefined;
 }

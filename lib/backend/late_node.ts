@@ -18,8 +18,8 @@ import { subjectOf } from '../diagnose/subject.ts';
 import { findCdev } from '../locate/find_cdev.ts';
 import { rootsOf } from '../locate/roots.ts';
 import { FolderWatch } from './folder_watch.ts';
+import type { OpenSyncOptions } from './kinds.ts';
 import { openNode } from './node.ts';
-import type { OpenSyncOptions } from './open_options.ts';
 
 /** Milliseconds. */
 function defaultTimeout(): Steps<number> {

@@ -1,6 +1,12 @@
 import { VfioDevice } from '../index.ts';
-import { aboutBackends, backendOption, openOptions } from './backend.ts';
-import { type Command, exitStatus, type Invocation } from './command.ts';
+import {
+  aboutBackends,
+  backendOption,
+  type Command,
+  exitStatus,
+  type Invocation,
+  openOptions,
+} from './command.ts';
 import { columns, jsonText } from './text.ts';
 
 export const features: Command = {

@@ -1,8 +1,8 @@
+import { styleText } from 'node:util';
 import { listDevices, type ListedDevice } from '../index.ts';
-import { type Command, exitStatus, type Invocation } from './command.ts';
-import { listText } from './list_text.ts';
-import { systemPciIds } from './pci_ids.ts';
-import { jsonText } from './text.ts';
+import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
+import { type PciIds, systemPciIds } from './pci_ids.ts';
+import { columns, jsonText } from './text.ts';
 
 export const list: Command = {
   name: 'list',
@@ -45,4 +45,45 @@ export function whyNone(all: readonly ListedDevice[]): string {
     'no device has an IOMMU group: the IOMMU is switched off in the firmware settings or on the ' +
     "kernel's command line (intel_iommu=on switches Intel's on), or the machine has none"
   );
+}
+
+const header = ['ADDRESS', 'IDS', 'DRIVER', 'GROUP', 'CDEV', 'NAME'];
+/** The column of IOMMU groups: numbers. */
+const right = [3];
+
+/** The devices as a table; the name stands last, where a narrow terminal can cut it. */
+export function listText(
+  devices: readonly ListedDevice[],
+  ids: PciIds,
+  { colour, width = Infinity }: Pick<Output, 'colour' | 'width'>,
+): string {
+  const rows = devices.map((device) => row(device, ids));
+  const [head = '', ...lines] = columns([header, ...rows], right).map((line) => cut(line, width));
+  const bold = colour ? styleText('bold', head, { validateStream: false }) : head;
+  return [bold, ...lines].join('\n');
+}
+
+function row(device: ListedDevice, ids: PciIds): string[] {
+  const { address, driver, iommuGroup, cdev } = device;
+  const vendor = bare(device.vendor);
+  const model = bare(device.device);
+  const names = ids.names(vendor, model);
+  const known = [names.vendor, names.device].filter((name) => name !== undefined);
+  return [
+    address,
+    vendor === '' ? '-' : `${vendor}:${model}`,
+    driver ?? '-',
+    iommuGroup === null ? '-' : String(iommuGroup),
+    cdev?.name ?? '-',
+    known.join(' '),
+  ];
+}
+
+/** `1234` of sysfs's `0x1234`. */
+function bare(id: string | null): string {
+  return id?.replace('0x', '') ?? '';
+}
+
+function cut(line: string, width: number): string {
+  return line.length <= width ? line : `${line.slice(0, Math.max(0, width - 1))}…`;
 }

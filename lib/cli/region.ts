@@ -1,7 +1,15 @@
 import { type Region, VfioDevice } from '../index.ts';
-import { aboutBackends, backendOption, openOptions } from './backend.ts';
-import { type Command, exitStatus, type Invocation, type Options, usageError } from './command.ts';
-import { clearingBits, untaken } from './config_write.ts';
+import {
+  aboutBackends,
+  backendOption,
+  type Command,
+  exitStatus,
+  type Invocation,
+  openOptions,
+  type Options,
+  usageError,
+} from './command.ts';
+import { clearingBits, untaken } from './config.ts';
 import { hex } from './text.ts';
 
 const options: Options = {

@@ -1,13 +1,21 @@
 import {
-  closeDevices,
-  VfioDevice,
-  VfioError,
   type AffectedDevice,
+  closeDevices,
   type HotResetPlan,
   type OpenDeviceOptions,
+  VfioDevice,
+  VfioError,
 } from '../index.ts';
-import { aboutBackends, backendOption, isByCdev, openOptions } from './backend.ts';
-import { exitStatus, type Command, type Invocation, type Output } from './command.ts';
+import {
+  aboutBackends,
+  backendOption,
+  type Command,
+  exitStatus,
+  type Invocation,
+  isByCdev,
+  openOptions,
+  type Output,
+} from './command.ts';
 import { columns } from './text.ts';
 
 export const reset: Command = {

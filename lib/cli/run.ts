@@ -1,10 +1,9 @@
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { printable } from '../index.ts';
-import { exitStatus, type Command, type Invocation, type Output } from './command.ts';
+import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
 import { commandHelp, overview } from './help.ts';
-import { hintOf } from './hints.ts';
-import { printableLines } from './text.ts';
+import { hintOf, printableLines } from './text.ts';
 
 /** Runs one command line, without the program's name. Returns the exit status. */
 export function run(argv: string[], commands: readonly Command[], out: Output): Promise<number> {

@@ -1,7 +1,6 @@
 import type { Answer } from './binding.ts';
 import { EBADF, EMFILE, ENFILE, EOPNOTSUPP } from './errno.ts';
-import { type FailedCall, systemError } from './errors.ts';
-import { explained } from './explained.ts';
+import { explained, type FailedCall, systemError } from './errors.ts';
 import type { NodeLocation } from './location.ts';
 
 /** What was called, for the error's sake. */

@@ -2,7 +2,7 @@ import { binding, type NativeFd } from './binding.ts';
 import { fs } from './builtins.ts';
 import { check } from './call.ts';
 import type { CallerPlace } from './caller.ts';
-import { closedError } from './explained.ts';
+import { closedError } from './errors.ts';
 import type { NodeLocation, Roots } from './location.ts';
 import type { Cause } from './reasons.ts';
 import { processWarning, warnIfFailed } from './warnings.ts';

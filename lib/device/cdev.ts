@@ -1,12 +1,11 @@
 import { bindNode } from '../backend/cdev_open.ts';
 import { cdevFromFd, type FromFdOptions } from '../backend/from_fd.ts';
+import type { Caller, OpenOptions, OpenSyncOptions } from '../backend/kinds.ts';
 import { cdevs, openNodeOf } from '../backend/late_node.ts';
-import type { Caller, OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
 import { requireObject } from '../core/arguments.ts';
 import { callerPlace } from '../core/caller.ts';
 import { Closable } from '../core/closable.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { DeviceSpec, SysfsDevice } from '../core/location.ts';

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { Container } from '../backend/container.ts';
 import { boundFromFd, type DeviceFromFdOptions } from '../backend/from_fd.ts';
-import type { Caller } from '../backend/open_options.ts';
+import type { Caller } from '../backend/kinds.ts';
 import type { OpenedDevice } from '../backend/opened.ts';
 import { callerPlace, type CallerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
@@ -24,9 +24,9 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
 import { OpenMappings, PeerMaps, type RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
+import { DeviceState, register, unregister } from '../reset/device_state.ts';
 import { hotResetDevice, type HotResetPlan, planHotReset } from '../reset/hot_reset.ts';
 import { resetDevice } from '../reset/reset.ts';
-import { unregister, register, DeviceState } from '../reset/device_state.ts';
 import { armNotices, type DeviceEvents, type Notified } from './events.ts';
 import { openDevice } from './open.ts';
 import {

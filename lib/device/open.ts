@@ -1,16 +1,14 @@
 import { bindNode } from '../backend/cdev_open.ts';
 import { openByGroup } from '../backend/group_open.ts';
-import { requireIsolation } from '../backend/kinds.ts';
+import { type Caller, type OpenSyncOptions, requireIsolation } from '../backend/kinds.ts';
 import { cdevs, type NodeKind, openNodeOf } from '../backend/late_node.ts';
-import type { Caller, OpenSyncOptions } from '../backend/open_options.ts';
 import type { OpenedDevice } from '../backend/opened.ts';
 import { fs } from '../core/builtins.ts';
 import { VfioError } from '../core/errors.ts';
 import type { BackendKind, DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { closing, type Steps, undoing } from '../core/steps.ts';
-import { findCdev } from '../locate/find_cdev.ts';
-import { findGroup } from '../locate/find_group.ts';
+import { findCdev, findGroup } from '../locate/find_cdev.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { callBeforeBind, type WayOptions } from './options.ts';
 

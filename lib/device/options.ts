@@ -1,6 +1,5 @@
 import { Container } from '../backend/container.ts';
-import { checkBackend } from '../backend/kinds.ts';
-import type { OpenOptions, OpenSyncOptions } from '../backend/open_options.ts';
+import { checkBackend, type OpenOptions, type OpenSyncOptions } from '../backend/kinds.ts';
 import {
   invalidType,
   invalidValue,

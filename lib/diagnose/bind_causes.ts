@@ -1,11 +1,12 @@
+import { basename } from 'node:path';
 import type { VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
+import type { Hidden } from '../core/messages.ts';
 import type { Cause, Certainty, GroupMember, Holding } from '../core/reasons.ts';
 import type { Steps } from '../core/steps.ts';
-import type { Hidden } from '../core/words.ts';
 import { readAttribute, readLinkText } from '../locate/sysfs.ts';
 import { sysfsAbsent, tokenCause } from './device_causes.ts';
-import { groupOf, type IommuGroup, type Member } from './group.ts';
+import { groupOf, type IommuGroup, type Member, membersIn } from './group.ts';
 import { foundNobody, notSearched, type Search } from './holders.ts';
 import type { Subject, Suspicion } from './subject.ts';
 
@@ -28,12 +29,12 @@ export function* bindCause({ code }: VfioError, subject: Subject): Steps<Suspici
 }
 
 /** Which devices are in the group, on which all that follows depends, is not to be seen. */
-export function hiddenMembers(hidden: Hidden): Suspicion | undefined {
+function hiddenMembers(hidden: Hidden): Suspicion | undefined {
   const cause = sysfsAbsent(hidden);
   return cause && { cause };
 }
 
-export function heldByCdev(numbers: Numbers): Suspicion {
+function heldByCdev(numbers: Numbers): Suspicion {
   return held(numbers, (holding, certainty) => ({
     reason: 'held-by-cdev',
     certainty,
@@ -41,7 +42,7 @@ export function heldByCdev(numbers: Numbers): Suspicion {
   }));
 }
 
-export function heldByGroup(group: number, sysfsRoot: string): Suspicion {
+function heldByGroup(group: number, sysfsRoot: string): Suspicion {
   const numbers = readAttribute(`${sysfsRoot}/class/vfio/${group}/dev`);
   const known = numbers === undefined ? { numbers: [], isPartial: true } : { numbers: [numbers] };
   return held(known, (holding, certainty) => ({
@@ -79,13 +80,13 @@ function seesAllNamespaces(): boolean {
 }
 
 /** Which of the kernel's modules decides whether interrupts are safe. */
-export interface Judge {
+interface Judge {
   sysfsRoot: string;
   module: 'iommufd' | 'vfio_iommu_type1';
 }
 
 /** EPERM has three causes, told apart by what is in the group. */
-export function refusedGroup(
+function refusedGroup(
   whole: IommuGroup,
   device: SysfsDevice,
   { sysfsRoot, module }: Judge,
@@ -118,25 +119,61 @@ export function refusedGroup(
 }
 
 /** A device of the group has a host driver. */
-export function notViable({ group, members }: IommuGroup): Suspicion | undefined {
+function notViable({ group, members }: IommuGroup): Suspicion | undefined {
   const shown = members.map(withoutCdevs);
   if (shown.every(({ verdict }) => verdict === 'ok')) return undefined;
   const facts = { group, members: shown };
   return { cause: { reason: 'group-not-viable', certainty: 'certain', facts } };
 }
 
-function withoutCdevs({ cdevs: _cdevs, folder: _folder, ...member }: Member): GroupMember {
-  return member;
+function withoutCdevs(member: Member): GroupMember {
+  const { bus, address, driver, verdict, uses, unseen, bridge } = member;
+  const known = { ...(uses && { uses }), ...(unseen && { unseen }), ...(bridge && { bridge }) };
+  return { bus, address, driver, verdict, ...known };
 }
 
 /** `major:minor` of cdevs whose holders are searched for. */
-export type Numbers = Pick<Search, 'numbers' | 'isPartial'>;
+type Numbers = Pick<Search, 'numbers' | 'isPartial'>;
 
 /** Of the members' cdevs. */
-export function numbersOf(members: readonly Member[]): Numbers {
+function numbersOf(members: readonly Member[]): Numbers {
   const all = members.flatMap(({ cdevs, folder }) =>
     cdevs.map((name) => readAttribute(`${folder}/vfio-dev/${name}/dev`)),
   );
   const numbers = all.filter((each) => each !== undefined);
   return { numbers, isPartial: numbers.length < all.length };
+}
+
+/** What a group or its container refuses (drivers/vfio/group.c, container.c). */
+export function* groupCause(error: VfioError, subject: Subject): Steps<Suspicion | undefined> {
+  const { code, request } = error;
+  const { node, roots } = subject;
+  if (node === undefined) return undefined;
+  if (code === 'EACCES') return { cause: tokenCause(node.device) };
+  if (code !== 'EPERM' && code !== 'EBUSY' && code !== 'ERR_VFIO_GROUP_NOT_VIABLE')
+    return undefined;
+  const group = yield* groupOf(node.device, roots.sysfsRoot);
+  if (group === undefined) return undefined;
+  if ('path' in group) return hiddenMembers(group);
+  if (code === 'ERR_VFIO_GROUP_NOT_VIABLE') return notViable(group);
+  const module = request === 'VFIO_SET_IOMMU' ? 'vfio_iommu_type1' : 'iommufd';
+  return refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module });
+}
+
+/** Opening `/dev/vfio/<group>` answers EBUSY where the group is open, or a cdev of it bound. */
+export function* groupNodeCause(path: string, { roots }: Subject): Steps<Suspicion | undefined> {
+  const group = /^\/vfio\/(\d+)$/.exec(path.slice(roots.devRoot.length))?.[1];
+  if (group === undefined) return undefined;
+  const { sysfsRoot } = roots;
+  const folder = `${sysfsRoot}/kernel/iommu_groups/${group}/devices`;
+  const members = yield* membersIn(folder, sysfsRoot);
+  const unseen = members === undefined || members.length === 0;
+  const byCdev = heldByCdev(unseen ? { numbers: [], isPartial: true } : numbersOf(members));
+  return { ...heldByGroup(Number(group), roots.sysfsRoot), otherwise: byCdev };
+}
+
+/** EPERM of a node for devices without an IOMMU. */
+export function noRawioCause(path: string): Cause | undefined {
+  if (!basename(path).startsWith('noiommu-')) return undefined;
+  return { reason: 'no-rawio', certainty: 'likely', facts: { path } };
 }

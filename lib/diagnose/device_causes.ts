@@ -1,11 +1,17 @@
 import type { VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
+import type { Hidden } from '../core/messages.ts';
 import type { Cause } from '../core/reasons.ts';
-import type { Hidden } from '../core/words.ts';
 import { canonicalOn } from '../locate/address.ts';
 import { isPresent, sameElsewhere } from '../locate/find_cdev.ts';
-import { hiddenClasses, hiddenDevice, hiddenNumbers } from '../locate/shown.ts';
-import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import {
+  hiddenClasses,
+  hiddenDevice,
+  hiddenNumbers,
+  listNames,
+  readAttribute,
+  readLinkName,
+} from '../locate/sysfs.ts';
 import { isBridge } from './group.ts';
 import { deviceUses } from './host_uses.ts';
 import type { Subject } from './subject.ts';

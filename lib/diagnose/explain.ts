@@ -1,13 +1,15 @@
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
+import type { CdevLocation, DeviceSpec } from '../core/location.ts';
 import type { Cause } from '../core/reasons.ts';
 import { either, runSync, type Steps } from '../core/steps.ts';
-import { bindCause } from './bind_causes.ts';
+import { describeDevice as describe, type DeviceFacts } from '../locate/facts.ts';
+import { findCdev as find } from '../locate/find_cdev.ts';
+import { type RootOptions, rootsOf } from '../locate/roots.ts';
+import { bindCause, groupCause, groupNodeCause } from './bind_causes.ts';
 import { deviceCause, hiddenCause } from './device_causes.ts';
-import { groupCause, groupNodeCause } from './group_causes.ts';
 import { findHolders, foundNobody } from './holders.ts';
 import { nodeCause } from './node_causes.ts';
-import type { Subject, Suspicion } from './subject.ts';
+import { type Subject, subjectOf, type Suspicion } from './subject.ts';
 
 /** Whoever waits for a device gets the error after so many milliseconds, found out or not. */
 const mostMilliseconds = 250;
@@ -88,4 +90,36 @@ async function settle(suspicion: Suspicion, subject: Subject, deadline: number):
 
 function withProblem(error: VfioError, problem: unknown): VfioError {
   return Object.assign(error, { cause: problem });
+}
+
+// What people look up without opening it: the same answers, their errors explained.
+
+/**
+ * The cdev of the device that `spec` names: `<device>/vfio-dev/vfioN/dev` in sysfs holds its numbers.
+ * Its node is not looked for; only where `spec` is a node is that one the location's path.
+ *
+ * @throws TypeError, RangeError for what cannot name a device
+ * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`; where
+ *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
+ */
+export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocation {
+  return lookUp(spec, options, () => find(spec, options));
+}
+
+/**
+ * Reads what sysfs says of a device.
+ *
+ * @throws TypeError, RangeError for what cannot name a device
+ * @throws VfioError `ERR_VFIO_NO_DEVICE`
+ */
+export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): DeviceFacts {
+  return lookUp(spec, options, () => describe(spec, options));
+}
+
+function lookUp<T>(spec: DeviceSpec, options: RootOptions, look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    throw explainSync(error, () => subjectOf(spec, rootsOf(options)));
+  }
 }

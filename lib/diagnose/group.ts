@@ -1,7 +1,7 @@
 import type { SysfsDevice } from '../core/location.ts';
+import type { Hidden } from '../core/messages.ts';
 import type { GroupMember } from '../core/reasons.ts';
 import type { Steps } from '../core/steps.ts';
-import type { Hidden } from '../core/words.ts';
 import { type FolderContents, readFolders } from '../locate/folders.ts';
 import { listNames, readLinkName } from '../locate/sysfs.ts';
 import { deviceUses } from './host_uses.ts';

@@ -1,8 +1,13 @@
 import { fs } from '../core/builtins.ts';
 import type { Roots } from '../core/location.ts';
 import type { HostUse } from '../core/reasons.ts';
-import { hiddenFolder } from '../locate/shown.ts';
-import { listNames, readAttribute, readLinkText, undefinedIfMissing } from '../locate/sysfs.ts';
+import {
+  hiddenFolder,
+  listNames,
+  readAttribute,
+  readLinkText,
+  undefinedIfMissing,
+} from '../locate/sysfs.ts';
 
 const kinds = ['block', 'net', 'drm'] as const;
 

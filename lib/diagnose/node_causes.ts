@@ -6,10 +6,16 @@ import type { Roots } from '../core/location.ts';
 import type { Cause, Ownership } from '../core/reasons.ts';
 import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
-import { hiddenClasses, hiddenNumbers } from '../locate/shown.ts';
-import { miscNumbers, readAttribute, readLinkName, undefinedIfMissing } from '../locate/sysfs.ts';
+import {
+  hiddenClasses,
+  hiddenNumbers,
+  miscNumbers,
+  readAttribute,
+  readLinkName,
+  undefinedIfMissing,
+} from '../locate/sysfs.ts';
+import { noRawioCause } from './bind_causes.ts';
 import { sysfsAbsent } from './device_causes.ts';
-import { noRawioCause } from './group_causes.ts';
 import type { Subject } from './subject.ts';
 
 /** Why a node could not be opened, or is not the one that sysfs names. */

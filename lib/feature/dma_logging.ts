@@ -1,8 +1,7 @@
 import { checkUnsigned, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
-import { type FeatureCalls, noData, operation } from './call.ts';
-import { feature } from './names.ts';
+import { feature, type FeatureCalls, noData, operation } from './call.ts';
 
 /** A range of I/O virtual addresses. */
 export interface LoggedRange {

@@ -4,8 +4,7 @@ import { Closable } from '../core/closable.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
-import type { FeatureCalls } from './call.ts';
-import { feature } from './names.ts';
+import { feature, type FeatureCalls } from './call.ts';
 
 /** A dma-buf and its owner. */
 export class Dmabuf extends Closable {

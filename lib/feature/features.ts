@@ -11,13 +11,19 @@ import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian } from '../core/structs.ts';
 import type { PeerMaps } from '../region/owner.ts';
-import { FeatureCalls, noData, operation } from './call.ts';
+import {
+  feature,
+  FeatureCalls,
+  type FeatureName,
+  featureNames,
+  noData,
+  operation,
+} from './call.ts';
 import { Display } from './display.ts';
 import { DmaLogging } from './dma_logging.ts';
 import { Dmabuf } from './dmabuf.ts';
 import { LowPower } from './low_power.ts';
 import { Migration } from './migration.ts';
-import { feature, type FeatureName, featureNames } from './names.ts';
 
 /** What can be done with a feature. */
 export type FeatureOperation = 'get' | 'set';

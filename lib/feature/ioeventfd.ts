@@ -1,10 +1,10 @@
-import type { DeviceNode } from '../core/owned_fd.ts';
 import { checkUnsigned, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
 import { check, ioctlOf } from '../core/call.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
 import type { DeviceInfo } from '../info/decode.ts';
-import { checkEventfd } from '../interrupt/arguments.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
+import { checkEventfd } from '../interrupt/set_irqs.ts';
 import { checkRange } from '../region/checks.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
 

@@ -4,8 +4,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import type { PeerMaps } from '../region/owner.ts';
-import { type FeatureCalls, noData, operation } from './call.ts';
-import { feature } from './names.ts';
+import { feature, type FeatureCalls, noData, operation } from './call.ts';
 
 /** What is told of low power. */
 export interface LowPowerEvents {

@@ -5,14 +5,13 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { badAnswer, littleEndian } from '../core/structs.ts';
-import { type FeatureCalls, noData, operation } from './call.ts';
+import { feature, type FeatureCalls, noData, operation } from './call.ts';
 import {
   type MigrationSink,
   migrationSink,
   type MigrationSource,
   migrationSource,
 } from './migration_data.ts';
-import { feature } from './names.ts';
 
 /** See enum vfio_device_mig_state in linux/vfio.h for what a device does in each. */
 export type MigrationState =

@@ -14,13 +14,14 @@ import { EPROTOTYPE } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { Mutex } from '../core/mutex.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted, untilAborted, writable } from '../core/readiness.ts';
-import { discard, FdMessage } from './fd_message.ts';
+import { Mutex } from '../core/steps.ts';
 import {
   type ChannelOptions,
   checkPath,
+  discard,
+  FdMessage,
   type Limits,
   limitsOf,
   mostFds,

@@ -1,6 +1,5 @@
 import { checkWhole, invalidType, invalidValue, requireObject } from '../core/arguments.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import { VfioCdev } from '../device/cdev.ts';
 import { VfioDevice } from '../device/device.ts';
 import { Iommufd } from '../iommu/iommufd.ts';

@@ -1,7 +1,7 @@
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { EAGAIN } from '../core/errno.ts';
-import { closedError } from '../core/explained.ts';
+import { closedError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
 

@@ -3,31 +3,29 @@ import type { Answer } from '../core/binding.ts';
 import { ECANCELED, EINVAL, ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import type { Cause } from '../core/reasons.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
+import type { Cause } from '../core/reasons.ts';
 import { doAll, run, runSync, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
-import {
-  checkEventfd,
-  checkEventfds,
-  checkVector,
-  checkVectors,
-  checkWhich,
-  type EnableOptions,
-} from './arguments.ts';
 import { Eventfd } from './eventfd.ts';
 import {
   action,
   type Action,
   type Attempt,
+  checkEventfd,
+  checkEventfds,
+  checkVector,
+  checkVectors,
+  checkWhich,
   disabledError,
+  type EnableOptions,
   IrqLines,
   isTooFew,
-  type VectorEventfd,
   owner,
   type Owner,
   refused,
   tooFew,
+  type VectorEventfd,
 } from './set_irqs.ts';
 import { InterruptVector } from './vector.ts';
 

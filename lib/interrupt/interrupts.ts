@@ -1,12 +1,10 @@
-import type { DeviceNode } from '../core/owned_fd.ts';
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
-import { VfioError } from '../core/errors.ts';
-import { closedError } from '../core/explained.ts';
-import { Mutex } from '../core/mutex.ts';
-import type { Steps } from '../core/steps.ts';
+import { closedError, VfioError } from '../core/errors.ts';
+import type { DeviceNode } from '../core/owned_fd.ts';
+import { Mutex, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import { Eventfd } from './eventfd.ts';
 import { type DeviceInterrupts, Interrupt } from './interrupt.ts';

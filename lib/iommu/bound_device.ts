@@ -1,8 +1,7 @@
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import type { CallName } from '../core/call.ts';
 import { ENOENT } from '../core/errno.ts';
-import { systemError, type VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, systemError, type VfioError } from '../core/errors.ts';
 
 /** A device that is bound to an iommufd, such as a VfioDevice. */
 export interface BoundDevice {

@@ -2,16 +2,16 @@ import { invalidType, outOfRange, requireBoolean, requireObject } from '../core/
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check, checkList } from '../core/call.ts';
 import { Closable } from '../core/closable.ts';
-import { closedError } from '../core/explained.ts';
+import { closedError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import type { AttachedSpace } from '../diagnose/map_causes.ts';
 import { DirtyPages } from '../feature/dirty_pages.ts';
+import type { AddressSpace } from './address_space.ts';
 import { type BoundDevice, devIdOf } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
-import type { AddressSpace } from './address_space.ts';
 import { Users } from './users.ts';
 
 export interface HwptOptions {

@@ -1,6 +1,5 @@
 import { outOfRange, requireObject } from '../core/arguments.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import {
   checkAlignment,

@@ -1,8 +1,7 @@
 import type { Answer, NativeFd } from '../core/binding.ts';
 import { check, isOfDescriptors } from '../core/call.ts';
 import { ENOENT } from '../core/errno.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';

@@ -1,7 +1,6 @@
 import { type Answer, binding, type NativeMemory } from '../core/binding.ts';
 import { check } from '../core/call.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import { hugePageCause } from '../diagnose/map_causes.ts';
 
 /**

@@ -1,8 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { Mutex } from '../core/mutex.ts';
-import { either, run, runSync, type Steps } from '../core/steps.ts';
+import { either, Mutex, run, runSync, type Steps } from '../core/steps.ts';
 import type { DmaMapping } from './mapping.ts';
 import type { MapPlan, Maps } from './maps.ts';
 import type { RegionSource } from './region_source.ts';

@@ -1,8 +1,7 @@
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { ENODEV, EOPNOTSUPP } from '../core/errno.ts';
-import { systemError, VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, systemError, VfioError } from '../core/errors.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { FeatureCalls } from '../feature/call.ts';
 import { Dmabuf } from '../feature/dmabuf.ts';

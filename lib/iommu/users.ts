@@ -1,8 +1,7 @@
 import type { Answer } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { EBUSY } from '../core/errno.ts';
-import { systemError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, systemError } from '../core/errors.ts';
 
 /**
  * Who uses an address space, or a page table, as far as this thread knows: the kernel does not destroy

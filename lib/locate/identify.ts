@@ -7,13 +7,19 @@ import { check } from '../core/call.ts';
 import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import type { Roots, SysfsDevice } from '../core/location.ts';
-import { type Hidden, hiddenText } from '../core/words.ts';
+import { type Hidden, hiddenText } from '../core/messages.ts';
 import { inSysfs } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
-import { hiddenClasses, hiddenFolder, hiddenNumbers } from './shown.ts';
-import { miscNumbers, readAttribute, readLinkText } from './sysfs.ts';
+import {
+  hiddenClasses,
+  hiddenFolder,
+  hiddenNumbers,
+  miscNumbers,
+  readAttribute,
+  readLinkText,
+} from './sysfs.ts';
 
 /** What a descriptor is. */
 export type FdIdentity =

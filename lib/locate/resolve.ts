@@ -4,11 +4,16 @@ import { requireFdNumber } from '../core/arguments.ts';
 import { fs } from '../core/builtins.ts';
 import { systemError, VfioError } from '../core/errors.ts';
 import type { DeviceAddress, DeviceSpec, Roots } from '../core/location.ts';
-import { hiddenText } from '../core/words.ts';
+import { hiddenText } from '../core/messages.ts';
 import { canonicalOn, parseAddress } from './address.ts';
 import { isCdevName, type ParsedPath, parsePath } from './path.ts';
-import { hiddenNumbers } from './shown.ts';
-import { isSystemError, readLinkName, readLinkText, undefinedIfMissing } from './sysfs.ts';
+import {
+  hiddenNumbers,
+  isSystemError,
+  readLinkName,
+  readLinkText,
+  undefinedIfMissing,
+} from './sysfs.ts';
 
 /** The device that was meant, and the node where one was given. */
 export interface Resolved extends DeviceAddress {

@@ -3,6 +3,9 @@ import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { EISDIR, ENODEV, ENOENT, ENOTDIR } from '../core/errno.ts';
+import { VfioError } from '../core/errors.ts';
+import type { DeviceAddress, Roots } from '../core/location.ts';
+import type { Hidden } from '../core/messages.ts';
 
 // sysfs is memory: reading it does not wait for a device, so these are plain calls. Each answers
 // undefined where the file is not there (any more); another error is the caller's to see.
@@ -74,4 +77,48 @@ export function isMissing(answer: Answer): boolean {
 /** An error of a system call, as Node throws it. */
 export function isSystemError(error: unknown): error is Error & { errno: number } {
   return error instanceof Error && 'errno' in error && typeof error.errno === 'number';
+}
+
+/** Whether a folder is hidden that is never empty. */
+export function hiddenFolder(path: string): Hidden | undefined {
+  try {
+    const names = listNames(path);
+    return names === undefined || names.length === 0 ? { path, code: 'ENOENT' } : undefined;
+  } catch (error) {
+    if (error instanceof VfioError) return { path, code: error.code };
+    throw error;
+  }
+}
+
+/** Whether sysfs as a whole is hidden: in a container without it. */
+function hiddenSysfs({ sysfsRoot }: Roots): Hidden | undefined {
+  return hiddenFolder(sysfsRoot || '/') ?? hiddenFolder(`${sysfsRoot}/bus`);
+}
+
+/** Whether sysfs hides its classes, in which each kind of device has its nodes, disks and interfaces. */
+export function hiddenClasses(roots: Roots): Hidden | undefined {
+  return hiddenSysfs(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class`);
+}
+
+/**
+ * What keeps this process from saying that a device is not there: that its kernel has none of this
+ * address is certain only where sysfs shows the bus, and shows no such device on it.
+ */
+export function hiddenDevice({ bus, address }: DeviceAddress, roots: Roots): Hidden | undefined {
+  const hidden = hiddenSysfs(roots);
+  if (hidden) return hidden;
+  const folder = `${roots.sysfsRoot}/bus/${bus}`;
+  // A bus that the kernel does not have is no folder, one that is mounted over is an empty one.
+  if (listNames(folder) === undefined) return undefined;
+  const devices = `${folder}/devices`;
+  const names = listNames(devices);
+  if (names === undefined) return { path: devices, code: 'ENOENT' };
+  // Its link is there, and leads nowhere here.
+  if (names.includes(address)) return { path: `${devices}/${address}`, code: 'ENOENT' };
+  return undefined;
+}
+
+/** As {@link hiddenDevice}, of what tells which device has a node's numbers. */
+export function hiddenNumbers({ sysfsRoot }: Roots): Hidden | undefined {
+  return hiddenFolder(sysfsRoot || '/') ?? hiddenFolder(`${sysfsRoot}/dev/char`);
 }

@@ -1,7 +1,6 @@
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import { fs, util } from '../core/builtins.ts';
-import { VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import type { DeviceInfo, RegionInfo } from '../info/decode.ts';
 

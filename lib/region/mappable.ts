@@ -1,5 +1,5 @@
 import type { RegionInfo } from '../info/decode.ts';
-import type { MsixTable } from '../pci/msix_table.ts';
+import type { MsixTable } from '../pci/capabilities.ts';
 import type { RegionOwner } from './owner.ts';
 
 /** Bytes from `offset` on. */

@@ -1,8 +1,7 @@
 import { type Answer, binding } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { EINVAL } from '../core/errno.ts';
-import { systemError, VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, systemError, VfioError } from '../core/errors.ts';
 import { call, type Steps } from '../core/steps.ts';
 import type { RegionInfo } from '../info/decode.ts';
 import { transferError } from './access_errors.ts';

@@ -1,8 +1,7 @@
 import type { Answer } from '../core/binding.ts';
 import { type CallName, check, ioctlOf } from '../core/call.ts';
 import { EAGAIN, EBUSY, EINVAL } from '../core/errno.ts';
-import { messageOf, systemError, VfioError } from '../core/errors.ts';
-import { explained } from '../core/explained.ts';
+import { explained, messageOf, systemError, VfioError } from '../core/errors.ts';
 import { call, pause, type Steps } from '../core/steps.ts';
 import type { DeviceState } from './device_state.ts';
 

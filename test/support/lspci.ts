@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hexDump } from '../../lib/cli/config_text.ts';
+import { hexDump } from '../../lib/cli/config.ts';
 import { tree } from './tree.ts';
 
 /** Whether Debian's pciutils are there. */

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { openText } from '../../lib/cli/bench/open_text.ts';
-import { openJson, type OpenReport } from '../../lib/cli/bench/report.ts';
-import { interleave, progressBar } from '../../lib/cli/bench/rounds.ts';
-import { quantile, summary, timesOf } from '../../lib/cli/bench/statistics.ts';
+import { openJson, type OpenReport, openText } from '../../lib/cli/bench/report.ts';
+import { interleave, progressBar, quantile, summary, timesOf } from '../../lib/cli/bench/rounds.ts';
 import { openSvg, timeText } from '../../lib/cli/bench/svg.ts';
 import { commands } from '../../lib/cli/commands.ts';
 import { run } from '../../lib/cli/run.ts';

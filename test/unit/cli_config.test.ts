@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { configText, hexDump } from '../../lib/cli/config_text.ts';
+import { configText, hexDump } from '../../lib/cli/config.ts';
 import { PciIds } from '../../lib/cli/pci_ids.ts';
 import { decodePciConfig } from '../../lib/index.ts';
 import { put } from '../support/kernel_bytes.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { clearingBits, untaken } from '../../lib/cli/config_write.ts';
+import { clearingBits, untaken } from '../../lib/cli/config.ts';
 import { put } from '../support/kernel_bytes.ts';
 import { pciSpace } from '../support/pci_bytes.ts';
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { listJson, whyNone } from '../../lib/cli/list.ts';
-import { listText } from '../../lib/cli/list_text.ts';
+import { listJson, listText, whyNone } from '../../lib/cli/list.ts';
 import { PciIds } from '../../lib/cli/pci_ids.ts';
 import { listDevicesSync, type ListedDevice } from '../../lib/index.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../support/sysfs.ts';

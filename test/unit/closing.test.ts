@@ -5,7 +5,7 @@ import { GroupDevice } from '../../lib/backend/group_device.ts';
 import { binding, type NativeFd } from '../../lib/core/binding.ts';
 import { check } from '../../lib/core/call.ts';
 import { VfioError } from '../../lib/core/errors.ts';
-import { FdMessage } from '../../lib/handover/fd_message.ts';
+import { FdMessage } from '../../lib/handover/socket.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { explained } from '../../lib/core/explained.ts';
+import { explained } from '../../lib/core/errors.ts';
 import { findHolders } from '../../lib/diagnose/holders.ts';
 import { findCdev, printable, VfioDevice, VfioError } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { Mutex } from '../../lib/core/mutex.ts';
 import {
   call,
-  type HasClose,
   closing,
   closingAll,
+  type HasClose,
   inOrder,
+  Mutex,
   pause,
   run,
   runSync,

@@ -1,12 +1,24 @@
 import { writeFileSync } from 'node:fs';
 import { describeDevice, type DeviceAddress } from '../../index.ts';
 import { type Command, exitStatus, type Invocation, type Output, usageError } from '../command.ts';
-import { thisMachine } from './machine.ts';
-import { openText } from './open_text.ts';
-import { type Backend, backends, forms, openAndClose, openAndCloseAll, probe } from './paths.ts';
-import { type Measured, type MeasuredFleet, openJson, type OpenReport } from './report.ts';
+import {
+  type Backend,
+  backends,
+  forms,
+  openAndClose,
+  openAndCloseAll,
+  probe,
+  Watches,
+} from './paths.ts';
+import {
+  type Measured,
+  type MeasuredFleet,
+  openJson,
+  type OpenReport,
+  openText,
+  thisMachine,
+} from './report.ts';
 import { interleave, type Plan, progressBar, repeat, type Way } from './rounds.ts';
-import { Watches } from './steps.ts';
 import { openSvg } from './svg.ts';
 
 export const benchOpen: Command = {

@@ -1,6 +1,6 @@
-import { machineText, type Machine } from './machine.ts';
-import { summary, timesOf, type Row } from './statistics.ts';
-import type { Round } from './steps.ts';
+import type { Round } from './paths.ts';
+import { type Machine, machineText } from './report.ts';
+import { type Row, summary, timesOf } from './rounds.ts';
 
 /** One way's rounds, as they are drawn. */
 export interface Series {
