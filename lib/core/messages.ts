@@ -327,12 +327,13 @@ const seenNone: Record<HostUse['kind'], string> = {
 };
 
 /** What cannot be seen from a container or another namespace, and may be in use all the same. */
-function unseenText({ address, unseen = [] }: Unbound): string[] {
+function unseenText({ address, uses = [], unseen = [] }: Unbound): string[] {
   if (unseen.length === 0) return [];
   const kinds = unseen.map((kind) => seenNone[kind]).join(' or ');
-  return [
-    `no ${kinds} of ${address} are to be seen from here; see on the host that it uses none: `,
-  ];
+  const what = uses.some(({ kind }) => unseen.includes(kind))
+    ? `not all use of the ${kinds} of ${address} is`
+    : `no ${kinds} of ${address} are`;
+  return [`${what} to be seen from here; see on the host that it uses none: `];
 }
 
 function bindCommand({ bus, address, driver }: Unbound): string {

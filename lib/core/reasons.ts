@@ -44,7 +44,7 @@ export interface VfioFacts {
   'denied-by-policy': Ownership & { path: string };
   /** A device cgroup refuses the node. */
   'device-cgroup': { path: string; numbers: string };
-  /** The node is not the device of sysfs. Numbers are null where nothing has any. */
+  /** The node is not the device of sysfs. Numbers are null where nothing has any that is to be seen. */
   'stale-node': { path: string; expected: string | null; found: string | null };
   /** Another descriptor of the device's cdev is bound already. */
   'held-by-cdev': Holding;
@@ -89,9 +89,15 @@ export interface VfioFacts {
   'irq-disabled': { address: string; interrupt: string };
   /**
    * The line of the device's INTx cannot be shared with those who have it. `line`: as in /proc/interrupts.
-   * `others`: its handlers. `nointxmask`: whether vfio-pci was told to share no line.
+   * `others`: its handlers. `nointxmask`: whether vfio-pci was told to share no line; null where that is not
+   * to be seen.
    */
-  'intx-line-taken': { address: string; line: number; others: string[]; nointxmask: boolean };
+  'intx-line-taken': {
+    address: string;
+    line: number;
+    others: string[];
+    nointxmask: boolean | null;
+  };
   /** Something is mapped there already. `mapped`: what this program mapped and overlaps. */
   'iova-mapped': IovaExtent & { mapped: IovaExtent[] };
   /** Address, length or offset is no multiple of `alignment`. */
@@ -176,7 +182,8 @@ export interface Holding {
   hidden: number;
   /**
    * Whether all processes of the namespace were looked at: blocking calls look at none, time may have run
-   * out, and /proc may not show them all (hidepid), or not be there.
+   * out, /proc may not show them all (hidepid), or not be there, and sysfs may not show the numbers of what
+   * they have open.
    */
   searched: boolean;
 }
@@ -212,7 +219,10 @@ export interface HostUse {
   kind: 'block' | 'net' | 'drm';
   /** The kernel's name: `sda1`, `eth0`, `card0`. */
   name: string;
-  /** How the host uses it now, as far as that was seen: `mounted at /`, `up`; null where it does not. */
+  /**
+   * How the host uses it now: `mounted at /`, `up`; null where no use was seen. What ZFS, another mount
+   * namespace or a program has of a disk is not.
+   */
   now: string | null;
 }
 

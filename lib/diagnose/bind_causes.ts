@@ -102,7 +102,12 @@ function refusedGroup(
       ? { reason: 'unsafe-interrupts', certainty: 'certain', facts: { group, parameter } }
       : undefined;
   const numbers = numbersOf(members.filter(({ address }) => address !== device.address));
-  if (numbers.numbers.length === 0 && !numbers.isPartial) return unsafe && { cause: unsafe };
+  if (numbers.length === 0) {
+    // The module that refuses has the parameter.
+    const unseen = allowed === undefined ? { path: parameter, code: 'ENOENT' } : undefined;
+    const cause = unsafe ?? sysfsAbsent(unseen);
+    return cause && { cause };
+  }
   const owned = (holding: Holding): Cause => ({
     reason: 'group-owned',
     // Only where it is known that they are allowed.
@@ -111,7 +116,7 @@ function refusedGroup(
   });
   return {
     cause: owned(notSearched),
-    search: { ...numbers, targets: [legacyDevice] },
+    search: { numbers, targets: [legacyDevice] },
     // The hint for unsafe interrupts gives up a protection.
     settle: (holding) =>
       unsafe && foundNobody(holding) ? { ...unsafe, certainty: 'likely' } : owned(holding),
@@ -128,20 +133,23 @@ function notViable({ group, members }: IommuGroup): Suspicion | undefined {
 
 function withoutCdevs(member: Member): GroupMember {
   const { bus, address, driver, verdict, uses, unseen, bridge } = member;
-  const known = { ...(uses && { uses }), ...(unseen && { unseen }), ...(bridge && { bridge }) };
-  return { bus, address, driver, verdict, ...known };
+  return {
+    ...{ bus, address, driver, verdict },
+    ...(uses && { uses }),
+    ...(unseen && { unseen }),
+    ...(bridge && { bridge }),
+  };
 }
 
 /** `major:minor` of cdevs whose holders are searched for. */
 type Numbers = Pick<Search, 'numbers' | 'isPartial'>;
 
-/** Of the members' cdevs. */
-function numbersOf(members: readonly Member[]): Numbers {
-  const all = members.flatMap(({ cdevs, folder }) =>
-    cdevs.map((name) => readAttribute(`${folder}/vfio-dev/${name}/dev`)),
-  );
-  const numbers = all.filter((each) => each !== undefined);
-  return { numbers, isPartial: numbers.length < all.length };
+/** Of the members' cdevs: none on a kernel that makes no nodes for them, which has their folders all the same. */
+function numbersOf(members: readonly Member[]): string[] {
+  return members
+    .flatMap(({ cdevs, folder }) => cdevs.map((name) => `${folder}/vfio-dev/${name}/dev`))
+    .map(readAttribute)
+    .filter((numbers) => numbers !== undefined);
 }
 
 /** What a group or its container refuses (drivers/vfio/group.c, container.c). */
@@ -167,9 +175,12 @@ export function* groupNodeCause(path: string, { roots }: Subject): Steps<Suspici
   const { sysfsRoot } = roots;
   const folder = `${sysfsRoot}/kernel/iommu_groups/${group}/devices`;
   const members = yield* membersIn(folder, sysfsRoot);
-  const unseen = members === undefined || members.length === 0;
-  const byCdev = heldByCdev(unseen ? { numbers: [], isPartial: true } : numbersOf(members));
-  return { ...heldByGroup(Number(group), roots.sysfsRoot), otherwise: byCdev };
+  const isPartial = members === undefined || members.length === 0;
+  const numbers = numbersOf(members ?? []);
+  const byGroup = heldByGroup(Number(group), sysfsRoot);
+  // A kernel without cdevs has no numbers of them.
+  if (numbers.length === 0 && !isPartial) return byGroup;
+  return { ...byGroup, otherwise: heldByCdev({ numbers, isPartial }) };
 }
 
 /** EPERM of a node for devices without an IOMMU. */

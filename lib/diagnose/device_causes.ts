@@ -7,6 +7,7 @@ import { isPresent, sameElsewhere } from '../locate/find_cdev.ts';
 import {
   hiddenClasses,
   hiddenDevice,
+  hiddenFolder,
   hiddenNumbers,
   listNames,
   readAttribute,
@@ -70,7 +71,7 @@ function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): 
   }
   const override = readAttribute(`${sysfsPath}/driver_override`);
   const driverOverride = override === '(null)' || override === '' ? null : (override ?? null);
-  const uses = driver === null ? {} : deviceUses(address, classCode, { sysfsRoot });
+  const uses = driver === null ? {} : deviceUses({ address, sysfsPath }, classCode, { sysfsRoot });
   const facts = { bus, address, driver, driverOverride, ...uses };
   return { reason: 'not-bound', certainty: 'certain', facts };
 }
@@ -79,11 +80,11 @@ function isPciAddress(name: string): boolean {
   return canonicalOn('pci', name) === name;
 }
 
-/** null where classes are mounted over. A kernel that uses no IOMMU may have no class of them. */
+/** null where the classes are hidden. A kernel that uses no IOMMU may have no class of them. */
 function iommusIn(sysfsRoot: string): number | null {
   const iommus = listNames(`${sysfsRoot}/class/iommu`);
   if (iommus !== undefined) return iommus.length;
-  return listNames(`${sysfsRoot}/class`)?.length === 0 ? null : 0;
+  return hiddenFolder(`${sysfsRoot}/class`) ? null : 0;
 }
 
 function noCdev({ sysfsPath }: SysfsDevice): Cause {
@@ -119,9 +120,10 @@ export function intxCause(device: SysfsDevice, sysfsRoot: string): Cause<'intx-l
   const actions = readAttribute(`${sysfsRoot}/kernel/irq/${line}/actions`) ?? '';
   const others = actions.split(',').filter((name) => name !== '');
   const parameter = readAttribute(`${sysfsRoot}/module/vfio_pci/parameters/nointxmask`);
+  const nointxmask = parameter === undefined ? null : parameter === 'Y';
   return {
     reason: 'intx-line-taken',
     certainty: others.length > 0 ? 'certain' : 'likely',
-    facts: { address: device.address, line, others, nointxmask: parameter === 'Y' },
+    facts: { address: device.address, line, others, nointxmask },
   };
 }

@@ -62,7 +62,7 @@ function memberOf(
     address,
     driver,
     verdict: isFree ? 'ok' : 'host-driver',
-    ...(!isFree && deviceUses(address, classCode, { sysfsRoot })),
+    ...(!isFree && deviceUses({ address, sysfsPath: folder }, classCode, { sysfsRoot })),
     ...(isBridge(classCode) && { bridge: true }),
     cdevs: cdevs ?? [],
     folder,

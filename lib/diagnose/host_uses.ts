@@ -1,5 +1,6 @@
+import type { Dirent } from 'node:fs';
 import { fs } from '../core/builtins.ts';
-import type { Roots } from '../core/location.ts';
+import type { Roots, SysfsDevice } from '../core/location.ts';
 import type { HostUse } from '../core/reasons.ts';
 import {
   hiddenFolder,
@@ -25,19 +26,53 @@ export interface DeviceUses {
 }
 
 /**
- * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes, and what a
- * device of its PCI class has, where none is shown. An interface may be in another network namespace.
+ * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes; what a
+ * device of its PCI class has, where none is shown; interfaces of another network namespace; and whether a
+ * disk is mounted, where that is hidden.
  */
 export function deviceUses(
-  address: string,
+  { address, sysfsPath }: Pick<SysfsDevice, 'address' | 'sysfsPath'>,
   classCode: string | undefined,
   roots: Pick<Roots, 'sysfsRoot'>,
 ): DeviceUses {
   if (hiddenFolder(`${roots.sysfsRoot}/class`)) return { unseen: [...kinds] };
   const uses = hostUses(address, roots);
-  const kind = kindOfClass[classCode?.slice(0, 4) ?? ''];
-  const isUnseen = kind !== undefined && !uses.some((use) => use.kind === kind);
-  return { ...(uses.length > 0 && { uses }), ...(isUnseen && { unseen: [kind] }) };
+  const has = (kind: HostUse['kind']): boolean => uses.some((use) => use.kind === kind);
+  const kindOfDevice = kindOfClass[classCode?.slice(0, 4) ?? ''];
+  const isUnseen = {
+    block: has('block') && linesOf(mounts).length === 0,
+    net: hasHiddenInterface(sysfsPath),
+    drm: false,
+  };
+  const unseen = kinds.filter((kind) => isUnseen[kind] || (kind === kindOfDevice && !has(kind)));
+  return { ...(uses.length > 0 && { uses }), ...(unseen.length > 0 && { unseen }) };
+}
+
+/**
+ * Whether an interface below a device's folder is in another network namespace: sysfs lists those of its
+ * own, and counts all as links of their folder, which is there while there is one.
+ */
+function hasHiddenInterface(folder: string): boolean {
+  return foldersIn(folder).some((name) => {
+    const path = `${folder}/${name}`;
+    if (name !== 'net') return !withoutInterfaces.has(name) && hasHiddenInterface(path);
+    const shown = listNames(path)?.length ?? 0;
+    return shown === 0 || linksOf(path) - 2 > shown;
+  });
+}
+
+/** Of disks there may be many, with many folders. */
+const withoutInterfaces = new Set(['block', 'power', 'msi_irqs']);
+
+/** Links are left out: in sysfs they lead to other devices. */
+function foldersIn(path: string): string[] {
+  const read = (): Dirent[] => fs.readdirSync(path, { withFileTypes: true });
+  const entries = undefinedIfMissing('open', path, read) ?? [];
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+}
+
+function linksOf(path: string): number {
+  return undefinedIfMissing('stat', path, () => fs.statSync(path).nlink) ?? 0;
 }
 
 /**
@@ -93,12 +128,14 @@ function isUp(folder: string): boolean {
   return (Number(readAttribute(`${folder}/flags`) ?? 0) & IFF_UP) !== 0;
 }
 
+const mounts = '/proc/self/mountinfo';
+
 /**
  * Where a file system on a block device is mounted, in this mount namespace: by its numbers, or by its name
  * where the file system has numbers of its own.
  */
 function mountOf(name: string, numbers: string): string | undefined {
-  for (const line of linesOf('/proc/self/mountinfo')) {
+  for (const line of linesOf(mounts)) {
     const [mount = '', source = ''] = line.split(' - ');
     const [, , device, , place] = mount.split(' ');
     if (device === numbers || source.split(' ')[1] === `/dev/${name}`) return place;
@@ -113,5 +150,5 @@ function isSwap(name: string): boolean {
 /** Of a file that is longer than what the addon reads of those of sysfs. */
 function linesOf(path: string): string[] {
   const text = undefinedIfMissing('open', path, () => fs.readFileSync(path, 'utf8'));
-  return text?.split('\n') ?? [];
+  return text?.split('\n').filter((line) => line !== '') ?? [];
 }

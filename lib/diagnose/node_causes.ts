@@ -3,11 +3,13 @@ import { basename, dirname } from 'node:path';
 import { fs } from '../core/builtins.ts';
 import type { VfioError } from '../core/errors.ts';
 import type { Roots } from '../core/location.ts';
+import type { Hidden } from '../core/messages.ts';
 import type { Cause, Ownership } from '../core/reasons.ts';
 import { isCdevName } from '../locate/path.ts';
 import { numbersOf } from '../locate/resolve.ts';
 import {
   hiddenClasses,
+  hiddenMisc,
   hiddenNumbers,
   miscNumbers,
   readAttribute,
@@ -42,7 +44,7 @@ function absentCause(path: string, subject: Subject): Cause | undefined {
   if (numbers !== undefined) return absent(path, numbers);
   const kind = kindOf(path, roots);
   if (kind === undefined) return undefined;
-  const hidden = sysfsAbsent(hiddenClasses(roots));
+  const hidden = sysfsAbsent(hiddenNames(path, roots));
   if (hidden) return hidden;
   const release = process.getBuiltinModule('node:os').release();
   if (kind === 'iommufd') return noIommufd(release);
@@ -65,6 +67,12 @@ function kindOf(
   if (below === 'vfio/vfio') return 'container';
   if (/^vfio\/(?:noiommu-)?\d+$/.test(below)) return 'group';
   return /^vfio\/devices\/[^/]+$/.test(below) && isCdevName(basename(below)) ? 'cdev' : undefined;
+}
+
+/** What would tell the numbers of a node of this name, and is hidden. */
+function hiddenNames(path: string, roots: Roots): Hidden | undefined {
+  const kind = kindOf(path, roots);
+  return kind === 'iommufd' || kind === 'container' ? hiddenMisc(roots) : hiddenClasses(roots);
 }
 
 /** The numbers that sysfs has for a node of this name; undefined where it has none, or is hidden. */
@@ -112,7 +120,7 @@ function staleNode(path: string, subject: Subject): Cause | undefined {
   if (hidden) return hidden;
   const found = numbersAt(path) ?? null;
   const expected = node ? `${node.major}:${node.minor}` : (numbersFor(path, subject) ?? null);
-  const unknown = expected === null ? sysfsAbsent(hiddenClasses(roots)) : undefined;
+  const unknown = expected === null ? sysfsAbsent(hiddenNames(path, roots)) : undefined;
   if (unknown) return unknown;
   // A node that the kernel has right now is refused for another reason.
   if (found !== null && found === expected && isInSysfs(roots.sysfsRoot, found)) return undefined;

@@ -7,14 +7,14 @@ import { check } from '../core/call.ts';
 import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import type { Roots, SysfsDevice } from '../core/location.ts';
-import { type Hidden, hiddenText } from '../core/messages.ts';
+import { hiddenText } from '../core/messages.ts';
 import { inSysfs } from './find_cdev.ts';
 import { parseNumbers } from './path.ts';
 import { cdevOf, deviceAt, numbersOf, statOf } from './resolve.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
 import {
-  hiddenClasses,
   hiddenFolder,
+  hiddenMisc,
   hiddenNumbers,
   miscNumbers,
   readAttribute,
@@ -27,7 +27,7 @@ export type FdIdentity =
   | ({ kind: 'cdev'; name: string; major: number; minor: number; bound: boolean } & SysfsDevice)
   /**
    * A device of a legacy group. Kernels before 6.18 do not say which: `device` is null then, and
-   * where the device is gone.
+   * where the device is gone or sysfs does not show it.
    */
   | { kind: 'device'; device: SysfsDevice | null }
   /** An open `/dev/iommu`. */
@@ -40,8 +40,8 @@ export type FdIdentity =
  * @param fd - the descriptor's number
  * @param options - where sysfs is, if elsewhere
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; RangeError `ERR_OUT_OF_RANGE`
- * @throws VfioError `EBADF`, also for a descriptor that is only a path; `ERR_VFIO_NOT_VFIO` for what is none of these, and for the cdev of a
- *   device that is gone; `ERR_VFIO_UNSUPPORTED_PLATFORM`
+ * @throws VfioError `EBADF`, also for a descriptor that is only a path; `ERR_VFIO_NOT_VFIO` for what is none of these, for the cdev of a
+ *   device that is gone, and for what cannot be told, where the message says what is not to be seen; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {}): FdIdentity {
   requireFdNumber('fd', fd);
@@ -52,18 +52,29 @@ export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {
   const isNode = stat.isCharacterDevice();
   const found = isNode ? identifyNode(fd, stat, roots) : identifyAnonymous(fd, roots);
   if (found !== undefined) return found;
-  const hidden = isNode ? hiddenIdentity(roots) : hiddenFolder(ownDescriptors);
-  const target = targetOf(fd) ?? (hiddenFolder(ownDescriptors) ? 'unnamed' : 'no longer open');
+  const path = targetOf(fd);
+  const hiddenLinks = hiddenFolder(ownDescriptors);
+  const target = path ?? (hiddenLinks ? 'unnamed' : 'no longer open');
   const what = isNode ? `${target}, ${numbersOf(stat)}` : target;
-  const message = hidden
-    ? `what the descriptor ${fd} (${what}) is cannot be told: ${hiddenText(hidden)}`
+  const unseen = isNode ? unseenOf(stat, roots) : hiddenLinks && hiddenText(hiddenLinks);
+  const message = unseen
+    ? `what the descriptor ${fd} (${what}) is cannot be told: ${unseen}`
     : `the descriptor ${fd} (${what}) is neither a VFIO device nor an iommufd`;
-  throw new VfioError({ code: 'ERR_VFIO_NOT_VFIO', message, path: target });
+  throw new VfioError({ code: 'ERR_VFIO_NOT_VFIO', message, path });
 }
 
 /** What of sysfs tells cdevs and the iommufd from other nodes, and is not to be seen. */
-function hiddenIdentity(roots: Roots): Hidden | undefined {
-  return hiddenNumbers(roots) ?? hiddenClasses(roots);
+function unseenOf(stat: BigIntStats, roots: Roots): string | undefined {
+  const cdev = cdevOf(stat, roots);
+  if (cdev !== undefined) return unseenDevice(`${cdev.folder}/device`, roots);
+  const hidden = hiddenNumbers(roots) ?? hiddenMisc(roots);
+  return hidden && hiddenText(hidden);
+}
+
+/** Of a cdev: sysfs names it, and does not show its device. */
+function unseenDevice(path: string, roots: Roots): string | undefined {
+  const found = deviceAt(path, roots);
+  return 'why' in found ? `${path} ${found.why}` : undefined;
 }
 
 /** A cdev, or /dev/iommu. */

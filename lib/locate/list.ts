@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
 import { ENOENT } from '../core/errno.ts';
-import { systemError } from '../core/errors.ts';
+import { explained, systemError, type VfioError } from '../core/errors.ts';
 import type { Roots, SysfsDevice } from '../core/location.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import {
@@ -48,7 +48,7 @@ export interface ListedDevice extends DeviceFacts {
  *
  * @param options - where sysfs and the device nodes are, if elsewhere
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
- * @throws VfioError `ENOENT` where there is no sysfs, and other errors of the kernel;
+ * @throws VfioError `ENOENT` where there is no sysfs, or something empty is mounted over it, and other errors of the kernel;
  *   `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export async function listDevices(options: RootOptions = {}): Promise<ListedDevice[]> {
@@ -89,7 +89,7 @@ function cdevIn(folder: FolderContents): string | undefined {
 function* findDevices(sysfsRoot: string): Steps<SysfsDevice[]> {
   const root = `${sysfsRoot}/bus`;
   const [buses] = yield* readFolders([root], String, ['./'], (folder) => folder.names('.'));
-  if (buses === undefined) throw systemError({ errno: ENOENT, syscall: 'open', path: root });
+  if (buses === undefined || buses.length === 0) throw noBus(root);
   const lists = yield* readFolders(
     buses,
     (bus) => `${root}/${bus}`,
@@ -109,6 +109,13 @@ function* findDevices(sysfsRoot: string): Steps<SysfsDevice[]> {
     mayBeWanted,
   );
   return devices.filter((_, at) => wanted[at]);
+}
+
+/** Every kernel has buses: a folder without any is hidden. */
+function noBus(path: string): VfioError {
+  const error = systemError({ errno: ENOENT, syscall: 'open', path });
+  const facts = { path, code: 'ENOENT' };
+  return explained(error, { reason: 'sysfs-absent', certainty: 'certain', facts });
 }
 
 /** It has a VFIO driver or a group; or nobody can tell. */

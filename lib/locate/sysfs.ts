@@ -100,6 +100,11 @@ export function hiddenClasses(roots: Roots): Hidden | undefined {
   return hiddenSysfs(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class`);
 }
 
+/** As {@link hiddenClasses}, of the nodes that no device has: every kernel has some. */
+export function hiddenMisc(roots: Roots): Hidden | undefined {
+  return hiddenClasses(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class/misc`);
+}
+
 /**
  * What keeps this process from saying that a device is not there: that its kernel has none of this
  * address is certain only where sysfs shows the bus, and shows no such device on it.

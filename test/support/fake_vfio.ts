@@ -21,6 +21,7 @@ export function fakeVfio(numbers = '1:3'): Roots {
     [`sys/bus/pci/devices/${fakeAddress}`]: { pointsTo: `../../../${device}` },
     [`sys/dev/char/${numbers}`]: { pointsTo: `../../${device}/vfio-dev/vfio7` },
     'sys/class/mem/null/dev': '1:3\n',
+    'sys/class/misc/rfkill/uevent': '',
     'dev/null': { pointsTo: '/dev/null' },
     'dev/vfio/vfio': { pointsTo: '/dev/null' },
   });

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import type { Roots } from '../../lib/core/location.ts';
+import type { VfioFacts } from '../../lib/core/reasons.ts';
 import { closeDevices, DmaBuffer, IovaAllocator, openDevices } from '../../lib/index.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -92,6 +94,10 @@ describe('what a refusal says', () => {
         );
         assert.match(error.hint ?? '', /msix or msi.*nointxmask=1/);
       }
+      rmSync(`${roots.sysfsRoot}/module`, { recursive: true });
+      const hidden = await vfioFailure(() => intx.enableSync(), 'EBUSY');
+      assert.equal((hidden.facts as VfioFacts['intx-line-taken']).nointxmask, null);
+      assert.doesNotMatch(hidden.hint ?? '', /nointxmask/);
       // What failed is nobody's, and can be enabled.
       await withBinding(fakeIoctls, () => intx.enable());
     });
