@@ -43,7 +43,12 @@ export type { LowPower, LowPowerEvents } from './feature/low_power.ts';
 export type { Migration, MigrationState, MigrationSupport } from './feature/migration.ts';
 export type { MigrationSink, MigrationSource, PrecopyInfo } from './feature/migration_data.ts';
 export type { FeatureName } from './feature/call.ts';
-export { VfioError, type VfioErrorCode, type VfioErrorDetails } from './core/errors.ts';
+export {
+  type ErrnoName,
+  VfioError,
+  type VfioErrorCode,
+  type VfioErrorDetails,
+} from './core/errors.ts';
 export type { DirtyPages } from './feature/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
 export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';

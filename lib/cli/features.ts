@@ -30,7 +30,7 @@ async function listFeatures(invocation: Invocation): Promise<number> {
   const { positionals, flags, out } = invocation;
   const [spec = ''] = positionals;
   await using device = await VfioDevice.open(spec, openOptions(invocation));
-  const found = await device.features();
+  const found = await device.feature.list();
   if (flags['json']) {
     out.print(jsonText(found));
     return exitStatus.ok;

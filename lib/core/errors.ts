@@ -1,3 +1,4 @@
+import type { constants } from 'node:os';
 import { util } from './builtins.ts';
 import { escapeControls } from './controls.ts';
 import { wordsOf } from './messages.ts';
@@ -77,9 +78,12 @@ export type VfioErrorCode =
   /** There is an addon, and Node does not load it; `cause` is Node's error. */
   | 'ERR_VFIO_ADDON_NOT_LOADED';
 
+/** The name of an errno, such as `EBUSY`; `E133` where Node has none for it. */
+export type ErrnoName = keyof typeof constants.errno | 'EBADFD' | `E${number}`;
+
 /** What a {@link VfioError} carries. */
 export interface VfioErrorDetails {
-  code: string;
+  code: VfioErrorCode | ErrnoName;
   message: string;
   errno?: number | undefined;
   syscall?: string | undefined;
@@ -105,7 +109,7 @@ export class VfioError extends Error {
   }
 
   /** The errno's name, such as `EBUSY`, or a {@link VfioErrorCode}. */
-  readonly code: VfioErrorCode | (string & {});
+  readonly code: VfioErrorCode | ErrnoName;
   /** Negative, as in Node's own errors; absent where no system call failed. */
   declare readonly errno?: number;
   /** The system call that failed, such as `open` or `ioctl`. */
@@ -188,15 +192,15 @@ function noThreadError(call: FailedCall): VfioError {
 }
 
 /** Linux has these, and libuv, whose table Node shows, does not, or speaks of sockets. */
-const ownWords = new Map<number, [string, string]>([
+const ownWords = new Map<number, [ErrnoName, string]>([
   [-95, ['ENOTSUP', 'operation not supported']],
   [-35, ['EDEADLK', 'resource deadlock would occur']],
   [-77, ['EBADFD', 'file descriptor in bad state']],
 ]);
 
-function describeErrno(errno: number): [string, string] {
+function describeErrno(errno: number): [ErrnoName, string] {
   const known = ownWords.get(errno) ?? util.getSystemErrorMap().get(errno);
-  return known ?? [`E${-errno}`, 'unknown error'];
+  return (known as [ErrnoName, string] | undefined) ?? [`E${-errno}`, 'unknown error'];
 }
 
 /** The same error with its reason. */

@@ -12,7 +12,7 @@ import { throwIfAborted } from '../core/readiness.ts';
 import type { SharedToken } from '../core/shared_token.ts';
 import { closing, closingAll, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
-import { type FeatureInfo, Features } from '../feature/features.ts';
+import { Features } from '../feature/features.ts';
 import { type IoeventfdOptions, setIoeventfd } from '../feature/ioeventfd.ts';
 import type { DeviceInfo } from '../info/decode.ts';
 import { decodeInfo, decodeIrqs } from '../info/read.ts';
@@ -412,16 +412,6 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   get feature(): Features {
     this.#features ??= Features.of(this.#bound, this.#peers);
     return this.#features;
-  }
-
-  /** The features that the device has, of those that Linux 7.3 knows. */
-  async features(): Promise<FeatureInfo[]> {
-    return await this.feature.list();
-  }
-
-  /** As {@link features}, blocking. */
-  featuresSync(): FeatureInfo[] {
-    return this.feature.listSync();
   }
 
   /**

@@ -1,5 +1,5 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
-import { VfioError } from '../core/errors.ts';
+import { VfioError, type VfioErrorCode } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import type { DeviceInfo } from '../info/decode.ts';
@@ -189,7 +189,7 @@ export class PciFunction {
     return this.#error('ERR_VFIO_NOT_TAKEN', what);
   }
 
-  #error(code: string, what: string): VfioError {
+  #error(code: VfioErrorCode, what: string): VfioError {
     const { address } = this.#place.owner.location.device;
     return new VfioError({ code, message: `${address}: ${what}`, device: address });
   }

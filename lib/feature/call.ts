@@ -86,38 +86,30 @@ export interface FeatureName {
   since: string;
 }
 
-/** Every feature of linux/vfio.h up to Linux 7.3, by index. */
-export const featureNames: readonly FeatureName[] = [
-  ['pci-vf-token', '5.7'],
-  ['migration', '5.18'],
-  ['mig-device-state', '5.18'],
-  ['low-power-entry', '6.1'],
-  ['low-power-entry-with-wakeup', '6.1'],
-  ['low-power-exit', '6.1'],
-  ['dma-logging-start', '6.1'],
-  ['dma-logging-stop', '6.1'],
-  ['dma-logging-report', '6.1'],
-  ['mig-data-size', '6.2'],
-  ['bus-master', '6.7'],
-  ['dma-buf', '6.19'],
-  ['mig-precopy-info-v2', '7.1'],
-  ['zpci-error', '7.3'],
-].map(([name = '', since = ''], index) => ({ index, name, since }));
-
-/** Indexes of VFIO_DEVICE_FEATURE_*. */
-export const feature = {
-  vfToken: 0,
-  migration: 1,
-  migrationState: 2,
-  lowPowerEntry: 3,
-  lowPowerEntryWithWakeup: 4,
-  lowPowerExit: 5,
-  dmaLoggingStart: 6,
-  dmaLoggingStop: 7,
-  dmaLoggingReport: 8,
-  migrationDataSize: 9,
-  busMaster: 10,
-  dmaBuf: 11,
-  precopyInfoV2: 12,
-  zpciError: 13,
+/** VFIO_DEVICE_FEATURE_* of linux/vfio.h up to Linux 7.3, in the order of their numbers: name, first kernel. */
+const table = {
+  vfToken: ['pci-vf-token', '5.7'],
+  migration: ['migration', '5.18'],
+  migrationState: ['mig-device-state', '5.18'],
+  lowPowerEntry: ['low-power-entry', '6.1'],
+  lowPowerEntryWithWakeup: ['low-power-entry-with-wakeup', '6.1'],
+  lowPowerExit: ['low-power-exit', '6.1'],
+  dmaLoggingStart: ['dma-logging-start', '6.1'],
+  dmaLoggingStop: ['dma-logging-stop', '6.1'],
+  dmaLoggingReport: ['dma-logging-report', '6.1'],
+  migrationDataSize: ['mig-data-size', '6.2'],
+  busMaster: ['bus-master', '6.7'],
+  dmaBuf: ['dma-buf', '6.19'],
+  precopyInfoV2: ['mig-precopy-info-v2', '7.1'],
+  zpciError: ['zpci-error', '7.3'],
 } as const;
+
+/** By their numbers. */
+export const featureNames: readonly FeatureName[] = Object.values(table).map(
+  ([name, since], index) => ({ index, name, since }),
+);
+
+/** Their numbers. */
+export const feature = Object.fromEntries(
+  Object.keys(table).map((key, index) => [key, index]),
+) as Readonly<Record<keyof typeof table, number>>;

@@ -1,5 +1,5 @@
 import { invalidType, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
-import { VfioError } from '../core/errors.ts';
+import { VfioError, type VfioErrorCode } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAccess, type Width } from './checks.ts';
 
@@ -213,7 +213,7 @@ class AnyRegister {
     return value >>> 0;
   }
 
-  #require(what: string, code: string, is: string): void {
+  #require(what: string, code: VfioErrorCode, is: string): void {
     if (this.#access.includes(what)) return;
     throw new VfioError({ code, message: `the register ${this.#name} is ${is}` });
   }

@@ -45,7 +45,7 @@ describeLab('the blocking forms of features', ['edu', 'mtty', 'mdpy', 'mbochs', 
 
   it('list features, and say what is lacking', async () => {
     using edu = VfioDevice.openSync(lab.edu);
-    assert.deepEqual(edu.featuresSync(), await edu.features());
+    assert.deepEqual(edu.feature.listSync(), await edu.feature.list());
     const { feature } = edu;
     const token = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
     for (const attempt of [

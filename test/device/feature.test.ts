@@ -11,7 +11,7 @@ import { failure } from '../support/errors.ts';
 import { makeMdev } from '../support/mdev.ts';
 
 const names = async (device: VfioDevice): Promise<string[]> =>
-  (await device.features()).map(({ name }) => name);
+  (await device.feature.list()).map(({ name }) => name);
 
 function offsetOf({ regions }: DeviceInfo, name: string): number {
   const region = regions.find((one) => one.name === name);
@@ -32,7 +32,7 @@ describeLab('features', ['edu', 'mtty', 'nvme0'], (lab) => {
     assert.equal(await edu.feature.probe(3, 'get'), false);
     assert.equal(await edu.feature.probe(9999), false);
     await using mtty = await VfioDevice.open(lab.mtty);
-    const migration = (await mtty.features()).find(({ name }) => name === 'migration');
+    const migration = (await mtty.feature.list()).find(({ name }) => name === 'migration');
     assert.deepEqual(migration, {
       index: 1,
       name: 'migration',
@@ -103,7 +103,7 @@ describeLab('low power', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
       }, 'EIO');
       assert.equal(region.read32(0), value, 'a read through the kernel wakes it');
       assert.equal(device.pci.command().memory, true);
-      assert.ok((await device.features()).length > 0, 'an ioctl wakes it');
+      assert.ok((await device.feature.list()).length > 0, 'an ioctl wakes it');
       await failure(() => bar.read32(0), 'EIO');
       await sleeping(device);
       await lowPower.exit();

@@ -97,7 +97,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       Region: region,
       VfioCdev: await api.openCdev(fakeAddress, roots),
       VfioDevice: device,
-      VfioError: new api.VfioError({ code: 'ECODE', message: 'an error' }),
+      VfioError: new api.VfioError({ code: 'EIO', message: 'an error' }),
     };
   });
 }

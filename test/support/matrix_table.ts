@@ -296,8 +296,6 @@ export const table: Record<string, Parameter[]> = {
   'VfioDevice#dup': none,
   'VfioDevice#fd': none,
   'VfioDevice#feature': none,
-  'VfioDevice#features': none,
-  'VfioDevice#featuresSync': none,
   'VfioDevice#hotReset': none,
   'VfioDevice#hotResetSync': none,
   'VfioDevice#info': none,
