@@ -20,7 +20,7 @@
 struct Addon {
   // Before the descriptors, and so freed after them: an iommufd may have maps of it.
   HandleTable<Memory> memories;
-  HandleTable<Tally> tallies;
+  HandleTable<SharedCount> shared_counts;
   HandleTable<Fd> fds;
   HandleTable<Mapping> mappings;
   // Mappings that could not be unmapped, by the handles that they had.

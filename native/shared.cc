@@ -13,7 +13,7 @@ namespace {
 struct AllOffers {
   Offers<Fd> fds;
   Offers<Memory> memories;
-  Offers<Tally> tallies;
+  Offers<SharedCount> shared_counts;
 };
 
 // Never destroyed: when the process ends, threads may still be at work.
@@ -59,33 +59,35 @@ std::optional<Answer> MemoryTake(const Napi::CallbackInfo& info) {
   return AddonOf(info.Env()).memories.Add(std::move(memory));
 }
 
-// tallyNew() -> handle
-std::optional<Answer> TallyNew(const Napi::CallbackInfo& info) {
-  return AddonOf(info.Env()).tallies.Add(std::make_shared<Tally>());
+// sharedCountNew() -> handle
+std::optional<Answer> SharedCountNew(const Napi::CallbackInfo& info) {
+  return AddonOf(info.Env()).shared_counts.Add(std::make_shared<SharedCount>());
 }
 
-// tallyOffer(tally) -> the offer's number
-std::optional<Answer> TallyOffer(const Napi::CallbackInfo& info) {
-  const std::shared_ptr<Tally> tally = NamedArgument(info, 0, AddonOf(info.Env()).tallies);
-  if (!tally) return {};
-  return TheOffers().tallies.Add(tally);
+// sharedCountOffer(count) -> the offer's number
+std::optional<Answer> SharedCountOffer(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<SharedCount> count =
+      NamedArgument(info, 0, AddonOf(info.Env()).shared_counts);
+  if (!count) return {};
+  return TheOffers().shared_counts.Add(count);
 }
 
-// tallyTake(offer) -> handle; -ENOENT where nobody counts any more
-std::optional<Answer> TallyTake(const Napi::CallbackInfo& info) {
+// sharedCountTake(offer) -> handle; -ENOENT where nobody counts any more
+std::optional<Answer> SharedCountTake(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 0);
   if (!number) return {};
-  std::shared_ptr<Tally> tally = TheOffers().tallies.Take(*number);
-  if (!tally) return -ENOENT;
-  return AddonOf(info.Env()).tallies.Add(std::move(tally));
+  std::shared_ptr<SharedCount> count = TheOffers().shared_counts.Take(*number);
+  if (!count) return -ENOENT;
+  return AddonOf(info.Env()).shared_counts.Add(std::move(count));
 }
 
-// tallyDrop(tally) -> 1 where it was the last
-std::optional<Answer> TallyDrop(const Napi::CallbackInfo& info) {
+// sharedCountDrop(count) -> 1 where it was the last
+std::optional<Answer> SharedCountDrop(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
-  std::shared_ptr<Tally> tally = handle ? AddonOf(info.Env()).tallies.Take(*handle) : nullptr;
-  if (!tally) return {};
-  return TheOffers().tallies.Drop(std::move(tally));
+  std::shared_ptr<SharedCount> count =
+      handle ? AddonOf(info.Env()).shared_counts.Take(*handle) : nullptr;
+  if (!count) return {};
+  return TheOffers().shared_counts.Drop(std::move(count));
 }
 
 }  // namespace
@@ -95,8 +97,8 @@ void ExportShared(Napi::Env env, Napi::Object exports) {
   ExportShortCall<FdTake>(env, exports, "fdTake");
   ExportShortCall<MemoryOffer>(env, exports, "memoryOffer");
   ExportShortCall<MemoryTake>(env, exports, "memoryTake");
-  ExportShortCall<TallyNew>(env, exports, "tallyNew");
-  ExportShortCall<TallyOffer>(env, exports, "tallyOffer");
-  ExportShortCall<TallyTake>(env, exports, "tallyTake");
-  ExportShortCall<TallyDrop>(env, exports, "tallyDrop");
+  ExportShortCall<SharedCountNew>(env, exports, "sharedCountNew");
+  ExportShortCall<SharedCountOffer>(env, exports, "sharedCountOffer");
+  ExportShortCall<SharedCountTake>(env, exports, "sharedCountTake");
+  ExportShortCall<SharedCountDrop>(env, exports, "sharedCountDrop");
 }

@@ -45,6 +45,6 @@ class Offers {
 };
 
 // Counts the owners of what the kernel names by a number alone: an address space.
-struct Tally {};
+struct SharedCount {};
 
 void ExportShared(Napi::Env env, Napi::Object exports);

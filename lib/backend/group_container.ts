@@ -1,4 +1,4 @@
-import { binding, type NativeTally } from '../core/binding.ts';
+import { binding, type NativeSharedCount } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import type { Roots } from '../core/location.ts';
@@ -57,7 +57,7 @@ export function noiommuContainer(roots: Roots, given: Container | undefined): Gr
 export function compatContainer(roots: Roots, given: Iommufd | undefined): GroupContainer {
   const iommufd = given ?? Iommufd.openFor(roots);
   const own = given ? undefined : iommufd;
-  const { groups, tally } = sideOf(iommufd);
+  const { groups, sharedCount } = sideOf(iommufd);
   return {
     groups,
     container: undefined,
@@ -65,8 +65,14 @@ export function compatContainer(roots: Roots, given: Iommufd | undefined): Group
     own,
     share: () => ({ iommufd: iommufd.share() }),
     createIoas: () => {
-      const counted = binding().tallyTake(check(binding().tallyOffer(tally), { syscall: 'tally' }));
-      const ioas = Ioas.adoptShared(iommufd.parent, compatId(iommufd), counted as NativeTally);
+      const counted = binding().sharedCountTake(
+        check(binding().sharedCountOffer(sharedCount), { syscall: 'sharedCount' }),
+      );
+      const ioas = Ioas.adoptShared(
+        iommufd.parent,
+        compatId(iommufd),
+        counted as NativeSharedCount,
+      );
       ioas.attached('');
       return ioas;
     },
@@ -81,7 +87,7 @@ export function compatContainer(roots: Roots, given: Iommufd | undefined): Group
 interface CompatSide {
   groups: Groups;
   /** Its own part in the address space: others who have it never are the last, and destroy it not. */
-  tally: NativeTally;
+  sharedCount: NativeSharedCount;
 }
 
 const sides = new WeakMap<Iommufd, CompatSide>();
@@ -92,7 +98,7 @@ function sideOf(iommufd: Iommufd): CompatSide {
   // The kernel makes the address space with the first group, and keeps it.
   const side = {
     groups: new Groups(iommufd.owned, {}),
-    tally: binding().tallyNew() as NativeTally,
+    sharedCount: binding().sharedCountNew() as NativeSharedCount,
   };
   sides.set(iommufd, side);
   return side;

@@ -15,10 +15,10 @@ declare const memoryBrand: unique symbol;
 /** Memory that the addon has mapped: a handle of another table. */
 export type NativeMemory = number & { readonly [memoryBrand]: never };
 
-declare const tallyBrand: unique symbol;
+declare const sharedCountBrand: unique symbol;
 
 /** One of the owners of what the kernel names by a number alone, counted over all threads. */
-export type NativeTally = number & { readonly [tallyBrand]: never };
+export type NativeSharedCount = number & { readonly [sharedCountBrand]: never };
 
 /** Where a mapping goes, and what may be done with it there; flags of `enum iommufd_ioas_map_flags`. */
 type MapTarget = [iommufd: NativeFd, ioas: number, flags: number];
@@ -270,13 +270,13 @@ export type Binding = {
   memoryOffer: (memory: NativeMemory) => Answer;
   /** A NativeMemory of the same pages. */
   memoryTake: (offer: number) => Answer;
-  /** A NativeTally, the first of its kind. */
-  tallyNew: () => number;
-  tallyOffer: (tally: NativeTally) => Answer;
-  /** A NativeTally of the same kind. */
-  tallyTake: (offer: number) => Answer;
+  /** A NativeSharedCount, the first of its kind. */
+  sharedCountNew: () => number;
+  sharedCountOffer: (sharedCount: NativeSharedCount) => Answer;
+  /** A NativeSharedCount of the same kind. */
+  sharedCountTake: (offer: number) => Answer;
   /** Forgets the handle; 1 where it was the last of its kind. */
-  tallyDrop: (tally: NativeTally) => Answer;
+  sharedCountDrop: (sharedCount: NativeSharedCount) => Answer;
 } & Slow<'close', [fd: NativeFd, next?: NativeFd]> &
   Slow<'bind', [device: NativeFd, iommufd: NativeFd, token?: Uint8Array]> &
   /** Answers how many bytes were written. */

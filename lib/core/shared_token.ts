@@ -10,7 +10,7 @@ import type { Backend, CdevLocation, GroupLocation } from './location.ts';
 /** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
 export interface SharedTokens {
   iommufd: { fd: number; path: string; identity: string };
-  ioas: { iommufd: SharedToken<'iommufd'>; id: number; tally: number };
+  ioas: { iommufd: SharedToken<'iommufd'>; id: number; sharedCount: number };
   'dma-buffer': { memory: number; size: number };
   region: {
     fd: number;
@@ -83,7 +83,7 @@ export function taken(answer: Answer, what: string): number {
 /** The names of what a token of each kind has, and their types. */
 const contents: Record<string, Record<string, string>> = {
   iommufd: { fd: 'number', path: 'string', identity: 'string' },
-  ioas: { iommufd: 'object', id: 'number', tally: 'number' },
+  ioas: { iommufd: 'object', id: 'number', sharedCount: 'number' },
   'dma-buffer': { memory: 'number', size: 'number' },
   region: {
     fd: 'number',

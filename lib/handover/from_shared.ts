@@ -13,7 +13,7 @@ import {
   type NativeFd,
   type NativeMapping,
   type NativeMemory,
-  type NativeTally,
+  type NativeSharedCount,
 } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import type { Roots } from '../core/location.ts';
@@ -72,10 +72,10 @@ function iommufdOf({ fd, path, identity }: SharedToken<'iommufd'>): Iommufd {
   return Iommufd.adopt(takeFd(fd, 'the iommufd', path), identity);
 }
 
-function ioasOf({ iommufd, id, tally }: SharedToken<'ioas'>): Ioas {
+function ioasOf({ iommufd, id, sharedCount }: SharedToken<'ioas'>): Ioas {
   const own = iommufdOf(iommufd);
   try {
-    const counted = taken(binding().tallyTake(tally), 'the IOAS') as NativeTally;
+    const counted = taken(binding().sharedCountTake(sharedCount), 'the IOAS') as NativeSharedCount;
     return Ioas.adoptShared(own.parent, id, counted, own);
   } catch (error) {
     return runSync(undoAndThrow(error, closing(own)));

@@ -1,5 +1,5 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
-import { type Answer, binding, type NativeFd, type NativeTally } from '../core/binding.ts';
+import { type Answer, binding, type NativeFd, type NativeSharedCount } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
 import { ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
 import { closedError, VfioError } from '../core/errors.ts';
@@ -61,7 +61,7 @@ export class Ioas extends AddressSpace {
   readonly #id: number;
   #closed = false;
   /** Where it was shared: of its owners, the last destroys it. */
-  #tally: NativeTally | undefined;
+  #sharedCount: NativeSharedCount | undefined;
   #own: HasClose | undefined;
   /** Devices that were attached, and page tables that were made, through this object. */
   readonly #users: Users;
@@ -87,9 +87,14 @@ export class Ioas extends AddressSpace {
   }
 
   /** One that has other owners, here or in another thread; closes `own` with it. @internal */
-  static adoptShared(parent: IoasParent, id: number, tally: NativeTally, own?: HasClose): Ioas {
+  static adoptShared(
+    parent: IoasParent,
+    id: number,
+    sharedCount: NativeSharedCount,
+    own?: HasClose,
+  ): Ioas {
     const ioas = new Ioas(parent, id);
-    ioas.#tally = tally;
+    ioas.#sharedCount = sharedCount;
     ioas.#own = own;
     return ioas;
   }
@@ -103,9 +108,11 @@ export class Ioas extends AddressSpace {
   share(): SharedToken<'ioas'> {
     const { id } = this;
     const iommufd = this.#parent.share();
-    this.#tally ??= binding().tallyNew() as NativeTally;
-    const tally = check(binding().tallyOffer(this.#tally), { syscall: 'tallyOffer' });
-    return tokenOf('ioas', { iommufd, id, tally });
+    this.#sharedCount ??= binding().sharedCountNew() as NativeSharedCount;
+    const sharedCount = check(binding().sharedCountOffer(this.#sharedCount), {
+      syscall: 'sharedCountOffer',
+    });
+    return tokenOf('ioas', { iommufd, id, sharedCount });
   }
 
   /** Whether it is one, and not only called so. @internal */
@@ -412,9 +419,9 @@ export class Ioas extends AddressSpace {
 
   /** Gives up this owner's part: whoever is told that it was the last has to destroy it. */
   #isLast(): boolean {
-    const tally = this.#tally;
-    this.#tally = undefined;
-    return tally === undefined || binding().tallyDrop(tally) === 1;
+    const sharedCount = this.#sharedCount;
+    this.#sharedCount = undefined;
+    return sharedCount === undefined || binding().sharedCountDrop(sharedCount) === 1;
   }
 
   #settle(answer: number | undefined): void {

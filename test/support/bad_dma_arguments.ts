@@ -208,7 +208,7 @@ export const token: Parameter = {
     { ...iommufd, path: undefined },
     ...['ioas', 'device', 'dma-buffer'].map((kind) => ({ kind, pid: process.pid })),
     ...[null, 'x', {}, { ...iommufd, kind: 'dma-buffer', memory: 1, size: 1 }].map((one) => {
-      return { kind: 'ioas', pid: process.pid, iommufd: one, id: 1, tally: 1 };
+      return { kind: 'ioas', pid: process.pid, iommufd: one, id: 1, sharedCount: 1 };
     }),
   ],
 };

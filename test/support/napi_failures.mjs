@@ -113,10 +113,10 @@ async function handOver(call) {
   call('socketReceive', ends[1], new Uint8Array(8), 1, fds, out);
   for (const fd of fds.filter((fd) => fd !== 0)) call('closeSync', fd, undefined);
   for (const end of ends) call('closeSync', end, undefined);
-  const tally = call('tallyNew');
-  const counted = call('tallyTake', call('tallyOffer', tally));
-  call('tallyDrop', counted);
-  call('tallyDrop', tally);
+  const sharedCount = call('sharedCountNew');
+  const counted = call('sharedCountTake', call('sharedCountOffer', sharedCount));
+  call('sharedCountDrop', counted);
+  call('sharedCountDrop', sharedCount);
 }
 
 async function look(call) {

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { describe, it } from 'mocha';
-import { type Binding, binding, type NativeFd, type NativeTally } from '../../lib/core/binding.ts';
+import {
+  type Binding,
+  binding,
+  type NativeFd,
+  type NativeSharedCount,
+} from '../../lib/core/binding.ts';
 import { OwnedFd } from '../../lib/core/owned_fd.ts';
 import { DmaBuffer, fromShared, Iommufd, VfioDevice } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
@@ -241,19 +246,21 @@ describe('a shared object', () => {
 
   it('is refused by the addon where the arguments are no handles and no offers', () => {
     const bad = [undefined, null, 0, -1, 1.5, 'x', {}, 1n];
-    const handles = ['fdOffer', 'memoryOffer', 'tallyOffer', 'tallyDrop'] as const;
+    const handles = ['fdOffer', 'memoryOffer', 'sharedCountOffer', 'sharedCountDrop'] as const;
     for (const name of handles) {
       for (const each of bad) assert.equal(binding()[name](each as never), undefined, name);
     }
-    for (const name of ['fdTake', 'memoryTake', 'tallyTake'] as const) {
+    for (const name of ['fdTake', 'memoryTake', 'sharedCountTake'] as const) {
       assert.equal(binding()[name](undefined as never), undefined);
       assert.equal(binding()[name](4e9), -2);
     }
-    const tally = binding().tallyNew() as NativeTally;
-    const again = binding().tallyTake(binding().tallyOffer(tally) ?? 0) as NativeTally;
-    assert.equal(binding().tallyDrop(tally), 0);
-    assert.equal(binding().tallyDrop(tally), undefined);
-    assert.equal(binding().tallyDrop(again), 1);
+    const sharedCount = binding().sharedCountNew() as NativeSharedCount;
+    const again = binding().sharedCountTake(
+      binding().sharedCountOffer(sharedCount) ?? 0,
+    ) as NativeSharedCount;
+    assert.equal(binding().sharedCountDrop(sharedCount), 0);
+    assert.equal(binding().sharedCountDrop(sharedCount), undefined);
+    assert.equal(binding().sharedCountDrop(again), 1);
     assert.equal(binding().fdOffer(again as never as NativeFd), undefined);
   });
 });
