@@ -1,4 +1,5 @@
-// Times mapping, beside the C program bench/baseline/dma.c on a second device, some rounds each in turn.
+// Times mapping, beside the C program bench/baseline/dma.c on a second device, some rounds each in
+// turn.
 //
 //   npm run bench:dma     in the lab, its edu and edu-port
 import { writeFileSync } from 'node:fs';

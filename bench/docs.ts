@@ -1,5 +1,5 @@
-// Runs the benchmarks and writes their tables and pictures into docs/performance.md, each between the
-// marks that name it.
+// Runs the benchmarks and writes their tables and pictures into docs/performance.md, each between
+// the marks that name it.
 //
 //   npm run bench:docs [-- <benchmark> …]     all, or those; on a machine with nothing else to do
 import { spawnSync } from 'node:child_process';

@@ -1,5 +1,6 @@
 // Hands devices over: how long it takes through a broker (examples/vmm/broker.ts) beside opening
-// directly; whether descriptors stay behind; how soon the device of a peer that was killed can be had.
+// directly; whether descriptors stay behind; how soon the device of a peer that was killed can be
+// had.
 //
 //   npm run bench:handover                                 in the lab, its edu and an NVMe
 //   node build-test/bench/handover.js [rounds] [hand-overs]
@@ -152,7 +153,9 @@ async function passMany(spec: TestDevice, times: number): Promise<void> {
   await device.close();
 }
 
-/** Milliseconds from a peer's death at a step: until it is gone, and until the next has the device. */
+/**
+ * Milliseconds from a peer's death at a step: until it is gone, and until the next has the device.
+ */
 async function timeEnd(
   broker: Broker,
   spec: TestDevice,

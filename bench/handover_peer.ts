@@ -1,5 +1,5 @@
-// The other process of bench/handover.ts. Either takes a device that comes by descriptor 3 again and
-// again and closes it, or gets one from a broker and kills itself at a step.
+// The other process of bench/handover.ts. Either takes a device that comes by descriptor 3 again
+// and again and closes it, or gets one from a broker and kills itself at a step.
 import { writeSync } from 'node:fs';
 import { FdChannel, unpackDevice } from '../lib/index.ts';
 import { openFds } from '../test/support/proc.ts';

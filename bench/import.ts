@@ -1,5 +1,5 @@
-// Times `import 'vfio'` of the installed package as whole processes, beside a Node that does nothing,
-// in turns.
+// Times `import 'vfio'` of the installed package as whole processes, beside a Node that does
+// nothing, in turns.
 //
 //   npm run bench:import [-- --rounds=40 <path of another node> …]
 

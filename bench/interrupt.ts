@@ -1,7 +1,7 @@
 // Times an eventfd's way to a handler. First its latency on an idle loop, beside a C epoll loop:
 // another process signals it, a millisecond apart, the two in turn. Then the cost of an event with
-// 16 and with 4,096 eventfds on the loop, beside C again: the kernel and the processor's caches have
-// their part in what more of them cost.
+// 16 and with 4,096 eventfds on the loop, beside C again: the kernel and the processor's caches
+// have their part in what more of them cost.
 //
 //   npm run bench:interrupt [-- rounds]
 

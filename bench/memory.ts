@@ -1,5 +1,5 @@
-// What an open device costs in memory: the heap of JavaScript and what malloc has given out, with all the
-// lab's devices open and with none, the engine's garbage collected before each look.
+// What an open device costs in memory: the heap of JavaScript and what malloc has given out, with
+// all the lab's devices open and with none, the engine's garbage collected before each look.
 //
 //   npm run bench:memory                   in the lab
 //   node --expose-gc build-test/bench/memory.js [--json]
@@ -31,7 +31,9 @@ async function look(): Promise<Memory> {
   return { javaScript: process.memoryUsage().heapUsed, native: inUse() };
 }
 
-/** What an open device has that a closed one has not; `use` is what is done with it before the look. */
+/**
+ * What an open device has that a closed one has not; `use` is what is done with it before the look.
+ */
 async function costOf(use: (device: VfioDevice) => unknown): Promise<Memory> {
   const opened = await openDevices(devices);
   for (const device of opened) use(device);

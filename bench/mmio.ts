@@ -1,5 +1,5 @@
-// Times accesses of registers against a call into an addon that does nothing, one case a process, all
-// in turn, some rounds; of memory, so that what is seen is the way there and not the bus.
+// Times accesses of registers against a call into an addon that does nothing, one case a process,
+// all in turn, some rounds; of memory, so that what is seen is the way there and not the bus.
 //
 //   npm run bench:mmio [-- <path of another node> …]
 import { execFileSync } from 'node:child_process';

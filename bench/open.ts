@@ -1,6 +1,6 @@
-// Times the way from the sysfs lookup to the closed descriptors, step by step, by every backend that
-// the kernel has: the C program bench/baseline/open.c, its like in Python (cdev only), the blocking
-// form and the promise form, some rounds each in turn.
+// Times the way from the sysfs lookup to the closed descriptors, step by step, by every backend
+// that the kernel has: the C program bench/baseline/open.c, its like in Python (cdev only), the
+// blocking form and the promise form, some rounds each in turn.
 //
 //   npm run bench:open                                  in the lab, its edu
 //   node build-test/bench/open.js [<device>] [--backend=…] [--rounds=N] [--svg=FILE] [--json]

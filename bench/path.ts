@@ -1,6 +1,7 @@
-// Times the way to a device and back on this machine's own processor, where no VFIO kernel is needed: in
-// a tree that looks like sysfs, with /dev/full for nodes. The library and the C program bench/baseline/path.c
-// make the same system calls as with an edu; the ioctls are made, refused, and the refusal passed over.
+// Times the way to a device and back on this machine's own processor, where no VFIO kernel is
+// needed: in a tree that looks like sysfs, with /dev/full for nodes. The library and the C program
+// bench/baseline/path.c make the same system calls as with an edu; the ioctls are made, refused,
+// and the refusal passed over.
 //
 //   npm run bench:path [-- rounds]
 

@@ -1,5 +1,6 @@
-// Times GET_REGION_INFO and a pread of 4 bytes, of BAR 0, against the C program bench/baseline/region.c,
-// some of each in turn. Both have the device in turns, as it can be bound once.
+// Times GET_REGION_INFO and a pread of 4 bytes, of BAR 0, against the C program
+// bench/baseline/region.c, some of each in turn. Both have the device in turns, as it can be bound
+// once.
 //
 //   npm run bench:region                                in the lab, its edu
 //   node build-test/bench/region.js <device> [turns]    a device of the lab by name, or by address

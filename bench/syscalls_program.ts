@@ -1,5 +1,6 @@
-// Opens and closes a device some times, in one form, for bench/syscalls.ts, which traces it: a look for a
-// file that is not there marks where each round begins, where the device is open, and where it is closed.
+// Opens and closes a device some times, in one form, for bench/syscalls.ts, which traces it: a look
+// for a file that is not there marks where each round begins, where the device is open, and where
+// it is closed.
 import { existsSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { VfioDevice } from '../lib/index.ts';

@@ -1,6 +1,9 @@
 import { columns } from '../lib/cli/text.ts';
 
-/** What a benchmark found, ready to be read: bench/docs.ts puts it into docs/performance.md by its name. */
+/**
+ * What a benchmark found, ready to be read: bench/docs.ts puts it into docs/performance.md by its
+ * name.
+ */
 export interface Table {
   name: string;
   header: string[];

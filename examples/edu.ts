@@ -1,5 +1,6 @@
-// Drives QEMU's teaching device `edu` by its registers: who it is, whether it is alive, how much 12! is;
-// and has its engine copy memory by DMA. QEMU's docs/specs/edu.rst says what the registers do.
+// Drives QEMU's teaching device `edu` by its registers: who it is, whether it is alive, how much
+// 12! is; and has its engine copy memory by DMA. QEMU's docs/specs/edu.rst says what the registers
+// do.
 //
 //   npm run lab -- node build-test/examples/edu.js 00:02.0
 import { DmaBuffer, VfioDevice } from 'vfio';

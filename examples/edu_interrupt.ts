@@ -1,5 +1,5 @@
-// Has QEMU's teaching device compute factorials, and waits for its interrupt instead of asking again
-// and again. Run it in the lab:
+// Has QEMU's teaching device compute factorials, and waits for its interrupt instead of asking
+// again and again. Run it in the lab:
 //
 //   npm run example:edu-interrupt
 //   npm run lab -- node build-test/examples/edu_interrupt.js 00:02.0 5 10

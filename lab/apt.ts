@@ -121,7 +121,9 @@ async function closure(
   return reached(await run('apt-cache', [...options, 'depends', name]), name, wanted);
 }
 
-/** The wanted packages that the first one leads to, from what `apt-cache depends --recurse` prints. */
+/**
+ * The wanted packages that the first one leads to, from what `apt-cache depends --recurse` prints.
+ */
 export function reached(
   printed: string,
   first: string,

@@ -25,9 +25,9 @@ export function recipeHash(...parts: readonly string[]): string {
 }
 
 /**
- * Makes `<cache>/<name>` by `build`, once. What exists under its final name is complete: it is built
- * under another name in the same filesystem and renamed when done, so whoever is killed half-way
- * leaves only rubbish, which the next one under the lock removes.
+ * Makes `<cache>/<name>` by `build`, once. What exists under its final name is complete: it is
+ * built under another name in the same filesystem and renamed when done, so whoever is killed
+ * half-way leaves only rubbish, which the next one under the lock removes.
  */
 export async function provide(
   cache: string,

@@ -1,9 +1,9 @@
 import { Transform, type TransformCallback } from 'node:stream';
 
 /**
- * Passes a stream on up to a mark, which says that the guest has written everything. A VM that stops
- * looks like the end of the stream too, so the end alone would hide lost bytes. Bytes are held back
- * only as long as they may be the beginning of the mark.
+ * Passes a stream on up to a mark, which says that the guest has written everything. A VM that
+ * stops looks like the end of the stream too, so the end alone would hide lost bytes. Bytes are
+ * held back only as long as they may be the beginning of the mark.
  */
 export class EndMark extends Transform {
   readonly #mark: Buffer;

@@ -16,7 +16,8 @@ export interface Machine {
   results?: string | undefined;
 }
 
-// Emulated vectors of 256 bits and byte-wise string copies cost a quarter of what starts Node there.
+// Emulated vectors of 256 bits and byte-wise string copies cost a quarter of what starts Node
+// there.
 const CPU = 'max,-avx,-avx2,-erms';
 
 const KERNEL_PARAMETERS = [

@@ -18,7 +18,10 @@ import { watchForStall } from './stall.ts';
 import { attachTerminal, terminalOfCaller } from './terminal.ts';
 import { Vm } from './vm.ts';
 
-/** QEMU's emulation of two processors loses a race with a kernel that patches itself, once in a while. */
+/**
+ * QEMU's emulation of two processors loses a race with a kernel that patches itself, once in a
+ * while.
+ */
 const BOOTS = 3;
 
 /** Boots a VM, runs the command in it and returns the exit status to pass on. */
@@ -97,7 +100,9 @@ function attachPipes(vm: Vm): () => void {
   };
 }
 
-/** Passes the output on; resolves when the guest has told the exit status and all output is here. */
+/**
+ * Passes the output on; resolves when the guest has told the exit status and all output is here.
+ */
 async function commandEnded(vm: Vm, mark: string, started: () => void): Promise<number> {
   const targets = { stdout: process.stdout, tty: process.stdout, stderr: process.stderr } as const;
   const outputs: Promise<void>[] = [];

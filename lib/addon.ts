@@ -3,7 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { fs } from './core/builtins.ts';
 import { VfioError } from './core/errors.ts';
 
-/** Names the addon's file where the library cannot know its place: in bundles and single-file programs. */
+/**
+ * Names the addon's file where the library cannot know its place: in bundles and single-file
+ * programs.
+ */
 const pathVariable = 'VFIO_ADDON_PATH';
 
 /**
@@ -27,7 +30,10 @@ export function loadAddon(): unknown {
   return addon.exports;
 }
 
-/** The dynamic linker says of a file for another machine that it is not there, and dies of one cut short. */
+/**
+ * The dynamic linker says of a file for another machine that it is not there, and dies of one cut
+ * short.
+ */
 function requireAddon(path: string): void {
   const { length, head } = headOf(path);
   const addon = elfOf(head);
@@ -52,11 +58,14 @@ function ownElf(): Elf | undefined {
 
 interface Elf {
   machine: number;
-  /** Of the table of sections, which is the last in a file. */
+  /** Where the table of sections ends, which is the last part of a file. */
   end: number;
 }
 
-/** Of `Elf64_Ehdr` (elf(5)): little-endian, as are the machines that Node runs on with VFIO. */
+/**
+ * Offsets in `Elf64_Ehdr` (elf(5)), which is little-endian like the machines that Node runs on with
+ * VFIO.
+ */
 function elfOf(head: Buffer): Elf | undefined {
   const [magic, class64] = ['\x7fELF', 2];
   if (head.toString('latin1', 0, 4) !== magic || head[4] !== class64) return undefined;
@@ -65,8 +74,8 @@ function elfOf(head: Buffer): Elf | undefined {
 }
 
 /**
- * The addon's file. What threads share is in the loaded addon, so copies of the package that have each its
- * own share nothing.
+ * The addon's file. What threads share is in the loaded addon, so copies of the package that have
+ * each its own share nothing.
  *
  * @throws VfioError `ERR_VFIO_ADDON_NOT_FOUND`
  */
@@ -98,8 +107,8 @@ function addonPlaces(): string[] {
     return [named.startsWith('file:') ? fileURLToPath(named) : resolve(named)];
   const prebuilt = `prebuilds/${process.platform}-${process.arch}/vfio.${libc()}.node`;
   const places = ['build/Release/vfio.node', prebuilt];
-  // Seen from `lib/` and from `dist/` alike. A bundle in CommonJS has no URL of its own, and the working
-  // folder, which may be anybody's, is no place to take code from.
+  // Seen from `lib/` and from `dist/` alike. A bundle in CommonJS has no URL of its own, and the
+  // working folder, which may be anybody's, is no place to take code from.
   const here = import.meta.url as string | undefined;
   if (here === undefined) return [];
   return places.map((place) => fileURLToPath(new URL(`../${place}`, here)));
@@ -194,11 +203,15 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
-/** Runtimes that imitate Node, and lack functions of libuv that the addon calls: they would die of it. */
+/**
+ * Runtimes that imitate Node, and lack functions of libuv that the addon calls: they would die of
+ * it.
+ */
 const others = ['bun', 'deno'] as const;
 
 /**
- * The package can be imported everywhere; only what reaches for a device needs Linux, and Node itself.
+ * The package can be imported everywhere; only what reaches for a device needs Linux, and Node
+ * itself.
  *
  * @throws VfioError `ERR_VFIO_UNSUPPORTED_PLATFORM`, `ERR_VFIO_UNSUPPORTED_RUNTIME`
  */

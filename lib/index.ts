@@ -1,4 +1,5 @@
-// The types extend those of Node, which TypeScript 6 and later load for no program that does not ask.
+// The types extend those of Node, which TypeScript 6 and later load for no program that does not
+// ask.
 /// <reference types="node" preserve="true" />
 export { openCdev, openCdevSync, VfioCdev } from './device/cdev.ts';
 export { VfioDevice } from './device/device.ts';

@@ -15,7 +15,7 @@ class IrqOwners;
 // another thread, which has a lease, still works with it.
 class Fd : public Leased {
  public:
-  // Of a file that no other descriptor of this process is known to stand for.
+  // For a file that no other descriptor of this process is known to stand for.
   explicit Fd(int fd);
   Fd(int fd, std::shared_ptr<OpenFile> file);
   ~Fd() { Close(); }
@@ -29,7 +29,8 @@ class Fd : public Leased {
   // What it is a descriptor of.
   const std::shared_ptr<OpenFile>& file() const { return file_; }
 
-  // Of a device: who has its interrupts. Null until it is told; on the JavaScript thread.
+  // Who has the interrupts, where it is a device's descriptor. Null until it is told; used on the
+  // JavaScript thread.
   const std::shared_ptr<IrqOwners>& irq_owners() const { return irq_owners_; }
   void SetIrqOwners(std::shared_ptr<IrqOwners> owners) { irq_owners_ = std::move(owners); }
 

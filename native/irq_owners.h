@@ -16,7 +16,7 @@
 // these, in whatever thread they are. What a descriptor enabled is disabled when it is closed.
 class IrqOwners {
  public:
-  // Of an interrupt: nobody; the descriptor that asks; another one, which has enabled it.
+  // Who has an interrupt: nobody; the descriptor that asks; another one, which has enabled it.
   enum Owner { kNobody = 0, kSelf = 1, kAnother = 2 };
   using KernelCall = std::function<int()>;
 

@@ -58,7 +58,7 @@ std::optional<Answer> Map(const Napi::CallbackInfo& info) {
   return AddonOf(info.Env()).mappings.Add(std::move(mapping));
 }
 
-// Of a handle that is forgotten; null where it names none.
+// Takes the mapping from a handle that is forgotten then; null where it names none.
 std::shared_ptr<Mapping> TakeMapping(Addon& addon, uint32_t handle) {
   if (auto mapping = addon.mappings.Take(handle)) return mapping;
   const auto left = addon.not_unmapped.extract(handle);

@@ -72,7 +72,7 @@ int RoundToPages(int fd, size_t* size) {
   return 0;
 }
 
-// Of a size that nobody can change, so that no access faults that once worked.
+// Makes a file of a size that nobody can change, so that no access faults that once worked.
 int SealedMemfd(size_t size, uint32_t flags) {
   const int fd = memfd_create("vfio-dma", flags | MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (fd < 0) return Failed(kMemfdCreate, errno);

@@ -22,7 +22,7 @@
 
 namespace {
 
-// Of accepting and connecting, only the socket's own mode says that it shall not wait.
+// Only the socket's own mode says that accepting and connecting shall not wait.
 int NewSocket() {
   constexpr int kType = SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK;
   return RetryOnSignal([] { return socket(AF_UNIX, kType, 0); });

@@ -1,5 +1,5 @@
-// Compiles the C programs of bench/baseline into build-baseline/, against VFIO headers that have the
-// device cdev: the system's where they do, else those of the lab.
+// Compiles the C programs of bench/baseline into build-baseline/, against VFIO headers that have
+// the device cdev: the system's where they do, else those of the lab.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,5 +1,6 @@
-// npx vfio build: builds the addon from source into build/Release of the installed package. node-gyp
-// works in a folder below it, since a package with a binding.gyp would be compiled by every npm ci.
+// npx vfio build: builds the addon from source into build/Release of the installed package.
+// node-gyp works in a folder below it, since a package with a binding.gyp would be compiled by
+// every npm ci.
 import { accessSync, constants, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';

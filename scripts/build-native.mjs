@@ -1,6 +1,6 @@
-// npm run build:native: builds the addon of a checkout into build/Release, against the headers of the Node
-// that runs. Nothing is done if the same sources were built before: `npm ci` gives every header a new date,
-// which would have make build everything again.
+// npm run build:native: builds the addon of a checkout into build/Release, against the headers of
+// the Node that runs. Nothing is done if the same sources were built before: `npm ci` gives every
+// header a new date, which would have make build everything again.
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { hashOfSources, isBuilt } from './native-sources.mjs';

@@ -1,7 +1,7 @@
 // npm run build:prebuilds [-- --available | x64 arm64]: the addons that are published, one for each
-// architecture of Linux with glibc, into prebuilds/; --available leaves out those that no compiler is
-// installed for. That of this machine's architecture is the one in build/Release,
-// without the symbols for debuggers; others are cross-compiled in folders of their own.
+// architecture of Linux with glibc, into prebuilds/; --available leaves out those that no compiler
+// is installed for. That of this machine's architecture is the one in build/Release, without the
+// symbols for debuggers; others are cross-compiled in folders of their own.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

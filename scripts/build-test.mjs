@@ -1,5 +1,5 @@
-// Compiles the device tests and benchmarks to build-test/: loading TypeScript takes half a minute in
-// the lab's emulated machine.
+// Compiles the device tests and benchmarks to build-test/: loading TypeScript takes half a minute
+// in the lab's emulated machine.
 import { spawnSync } from 'node:child_process';
 import { build } from 'esbuild';
 import { lstatSync, mkdirSync, symlinkSync } from 'node:fs';
@@ -13,7 +13,8 @@ const { status, error } = spawnSync('tsc', ['-p', 'tsconfig.test.json'], { stdio
 if (error) throw error;
 if (status !== 0) process.exit(status ?? 1);
 
-// What the tests start many times, as a worker or a process, is one file each: modules load slowly there.
+// What the tests start many times, as a worker or a process, is one file each: modules load slowly
+// there.
 await build({
   entryPoints: [
     'handed_device',

@@ -1,5 +1,5 @@
-// Builds dist/: the JavaScript by esbuild, in few files, since loading thirty modules takes longer than
-// all that they do; the types by tsc, a file for each of lib/, which are rolled up into one.
+// Builds dist/: the JavaScript by esbuild, in few files, since loading thirty modules takes longer
+// than all that they do; the types by tsc, a file for each of lib/, which are rolled up into one.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -27,8 +27,8 @@ const { metafile, outputFiles } = await build({
   write: false,
 });
 
-// Without comments, which cost as much to load as code does; but on lines of its own, with the names of
-// the source, so that stacks can be read without source maps.
+// Without comments, which cost as much to load as code does; but on lines of its own, with the
+// names of the source, so that stacks can be read without source maps.
 for (const { path, text } of outputFiles) {
   const { code } = await transform(text, { format: 'esm', target: 'node20.19' });
   mkdirSync(dirname(path), { recursive: true });
@@ -37,7 +37,9 @@ for (const { path, text } of outputFiles) {
 await rollUpTypes(metafile.outputs['dist/index.js'].exports);
 copyFileSync('build-types/index.d.ts', 'dist/index.d.ts');
 
-/** esbuild calls a class _X inside, where its body speaks of it; stacks and `X.name` would say _X. */
+/**
+ * esbuild calls a class _X inside, where its body speaks of it; stacks and `X.name` would say _X.
+ */
 function withClassNames(code) {
   const classes = [...code.matchAll(/\b(\w+) = class _\1\b/g)].map(([, name]) => name);
   return classes.reduce(
@@ -47,8 +49,8 @@ function withClassNames(code) {
 }
 
 /**
- * Node's modules are asked for, not imported: an import reads all that a module exports, and with that
- * loads what lies behind its getters. docs/performance.md says what that takes.
+ * Node's modules are asked for, not imported: an import reads all that a module exports, and with
+ * that loads what lies behind its getters. docs/performance.md says what that takes.
  */
 function withBuiltinsAskedFor(code) {
   const asked = code.replace(/^import \{ (.+) \} from ("node:.+");$/gm, (_, names, module) => {

@@ -1,4 +1,5 @@
-// npm run coverage: what of lib/ the unit tests (here) and the device tests (in the lab) run, together.
+// npm run coverage: what of lib/ the unit tests (here) and the device tests (in the lab) run,
+// together.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';

@@ -1,5 +1,5 @@
-// Checks the layout of all C and C++ with clang-format (`--fix` writes it), and that the addon has neither paths nor
-// sentences: those are TypeScript's.
+// Checks the layout of all C and C++ with clang-format (`--fix` writes it), and that the addon has
+// neither paths nor sentences: those are TypeScript's.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
@@ -15,7 +15,10 @@ const texts = files.filter((file) => /^native\/.*\.(cc|h)$/.test(file)).flatMap(
 for (const text of texts) console.error(`${text}: paths and sentences belong into lib/`);
 process.exit(texts.length > 0 ? 1 : (status ?? 1));
 
-/** Literals that are no name: with a slash or a space. The compiler's own lines, and assembly, are none of it. */
+/**
+ * Literals that are no name: with a slash or a space. The compiler's own lines, and assembly, are
+ * none of it.
+ */
 function textsIn(file) {
   const lines = readFileSync(file, 'utf8').split('\n');
   return lines.flatMap((line, at) => {

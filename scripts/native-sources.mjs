@@ -1,4 +1,5 @@
-// What the addon is built from, as a hash: where it is the same, building again would make the same.
+// What the addon is built from, as a hash: where it is the same, building again would make the
+// same.
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -29,7 +29,9 @@ function headers() {
   return existsSync(`${nodeRoot}/include/node/node_api.h`) ? [`--nodedir=${nodeRoot}`] : [];
 }
 
-/** That of this checkout; else the one that npm or pnpm brings, so that nobody has to install it. */
+/**
+ * That of this checkout; else the one that npm or pnpm brings, so that nobody has to install it.
+ */
 function nodeGyp() {
   const places = [fileURLToPath(import.meta.url), process.env.npm_execpath, npmBesideNode()];
   for (const place of places.filter((file) => file !== undefined)) {

@@ -1,13 +1,19 @@
 import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The addons of a package that can be published, and the machine that each is for: `e_machine` in its ELF header. */
+/**
+ * The addons of a package that can be published, and the machine that each is for: `e_machine` in
+ * its ELF header.
+ */
 export const binaries = [
   { path: 'prebuilds/linux-x64/vfio.glibc.node', machine: 62, name: 'x86-64' },
   { path: 'prebuilds/linux-arm64/vfio.glibc.node', machine: 183, name: 'AArch64' },
 ];
 
-/** What the file of our addon has in it: the symbol that Node calls, and the name of a function of no other addon. */
+/**
+ * What the file of our addon has in it: the symbol that Node calls, and the name of a function of
+ * no other addon.
+ */
 const texts = [
   { text: 'napi_register_module_v1', of: 'an addon' },
   { text: 'iommufdProbe', of: 'this addon' },
@@ -47,7 +53,10 @@ function problemsOfSharedObject(bytes) {
     .map(({ text, of }) => `lacks ${text}, which the file of ${of} has`);
 }
 
-/** Linkers and strip put this table last: e_shoff + e_shentsize * e_shnum is the length of a whole file. */
+/**
+ * Linkers and strip put this table last: e_shoff + e_shentsize * e_shnum is the length of a whole
+ * file.
+ */
 function endOfSectionHeaders(bytes) {
   const [offset, size, count] = [
     Number(bytes.readBigUInt64LE(40)),

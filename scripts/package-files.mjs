@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { binaries } from './package-binaries.mjs';
 
 /**
- * What is in an unpacked package and should not be, and what should be and is not. It runs in a git checkout
- * of what was packed.
+ * What is in an unpacked package and should not be, and what should be and is not. It runs in a git
+ * checkout of what was packed.
  */
 export function problemsOfFiles(folder) {
   const wanted = new Set([

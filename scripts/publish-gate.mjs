@@ -1,7 +1,8 @@
-// node scripts/publish-gate.mjs <tarball> <tag>: fails, and says why, where the tarball has not exactly the files
-// that it should have, where a binary is broken, where it is of another version than the tag, or, in a workflow
-// of GitHub, of another repository. The release workflow runs it before it publishes. It runs in a git
-// checkout of what was packed: git knows which files belong to the package.
+// node scripts/publish-gate.mjs <tarball> <tag>: fails, and says why, where the tarball has not
+// exactly the files that it should have, where a binary is broken, where it is of another version
+// than the tag, or, in a workflow of GitHub, of another repository. The release workflow runs it
+// before it publishes. It runs in a git checkout of what was packed: git knows which files belong
+// to the package.
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { problemsOfBinaries } from './package-binaries.mjs';
@@ -46,7 +47,10 @@ function problemsOfVersion({ version }) {
     : [`the tag is ${tag}, and the package is of version ${version}`];
 }
 
-/** npm refuses provenance where the package names another repository than the one whose workflow built it. */
+/**
+ * npm refuses provenance where the package names another repository than the one whose workflow
+ * built it.
+ */
 function problemsOfRepository({ repository }) {
   const { GITHUB_SERVER_URL, GITHUB_REPOSITORY } = process.env;
   if (GITHUB_REPOSITORY === undefined) return [];

@@ -1,6 +1,6 @@
-// npm run release:check [-- --out DIR]: builds all that a release has, packs it, and proves that very
-// tarball: its files, its binaries, its size, its types, and that it works where it is installed. With --out
-// the tarball stays there, to be published; otherwise it is removed.
+// npm run release:check [-- --out DIR]: builds all that a release has, packs it, and proves that
+// very tarball: its files, its binaries, its size, its types, and that it works where it is
+// installed. With --out the tarball stays there, to be published; otherwise it is removed.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

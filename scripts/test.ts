@@ -1,5 +1,5 @@
-// npm test [-- lane…]: runs all lanes, or those that are named, and says at the end how they went. Its last
-// line is `N passed, N failed, N skipped`.
+// npm test [-- lane…]: runs all lanes, or those that are named, and says at the end how they went.
+// Its last line is `N passed, N failed, N skipped`.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,11 +1,11 @@
-// Opens devices for users who may not open them: a small process that has the right to, and lends each
-// device to one process at a time, by a list of who may have what.
+// Opens devices for users who may not open them: a small process that has the right to, and lends
+// each device to one process at a time, by a list of who may have what.
 //
 //   node build-test/examples/vmm/broker.js /run/vfio-broker.sock policy.json
 //
-// The policy names for each device the users who may have it: { "0000:00:02.0": [1000, 1001] }.
-// A client connects, asks for one device and gets it bound, with an iommufd and an address space of its
-// own. It has the device until its connection ends: because it closed it, or because it died.
+// The policy names for each device the users who may have it: { "0000:00:02.0": [1000, 1001] }. A
+// client connects, asks for one device and gets it bound, with an iommufd and an address space of
+// its own. It has the device until its connection ends: because it closed it, or because it died.
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import {

@@ -1,5 +1,6 @@
 // Drives QEMU's teaching device as a user who may not open it: a broker (broker.ts) does that, and
-// passes it on. A register, an interrupt and a DMA both ways; it needs no capability for any of them.
+// passes it on. A register, an interrupt and a DMA both ways; it needs no capability for any of
+// them.
 //
 //   node build-test/examples/vmm/broker_client.js /run/vfio-broker.sock 0000:00:02.0
 import { DmaBuffer, FdChannel, unpackDevice, type UnpackedDevice } from 'vfio';

@@ -1,5 +1,5 @@
-// Gives a PCI device to a QEMU (9.0 and later) that opens nothing by itself, shows it on its guest's
-// bus by QEMU's monitor, and has it back when QEMU ends.
+// Gives a PCI device to a QEMU (9.0 and later) that opens nothing by itself, shows it on its
+// guest's bus by QEMU's monitor, and has it back when QEMU ends.
 //
 //   node build-test/examples/vmm/qemu.js 0000:00:02.0 [qemu-system-x86_64]
 import { spawn } from 'node:child_process';

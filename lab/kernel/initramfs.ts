@@ -72,8 +72,8 @@ async function addModules(
 }
 
 /**
- * Signatures and debug data go: an emulated processor needs half a second to check and read those of
- * netfs alone, and this kernel loads unsigned modules as well.
+ * Signatures and debug data go: an emulated processor needs half a second to check and read those
+ * of netfs alone, and this kernel loads unsigned modules as well.
  */
 async function storePlain(file: string, target: string): Promise<void> {
   if (file.endsWith('.xz')) {

@@ -35,7 +35,9 @@ const SOURCES = [
 
 const KBUILD = 'obj-y += drivers/iommu/iommufd/ drivers/vfio/ samples/vfio-mdev/\n';
 
-/** Drivers that no lab device can want; without them indexing the modules is several times faster. */
+/**
+ * Drivers that no lab device can want; without them indexing the modules is several times faster.
+ */
 const UNWANTED = [
   'sound',
   'drivers/gpu',

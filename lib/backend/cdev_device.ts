@@ -16,7 +16,10 @@ import { isNoiommu } from '../locate/find_cdev.ts';
 import { backendOf } from './kinds.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 
-/** Of a device that was opened by its cdev, which is attached and detached at will. */
+/**
+ * Attaches a device that was opened by its cdev to an address space or a page table, and detaches
+ * it.
+ */
 class CdevAttachment implements Attachment {
   readonly #bound: BoundCdev;
   #target: Ioas | Hwpt | undefined;

@@ -25,9 +25,9 @@ export interface BindWay {
 }
 
 /**
- * Binds an open node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD), to the one given or to one that is opened
- * for this device and closed with it, and reads what the kernel says of the device. Where it does not
- * bind, the node is open as before; where it cannot be read, it is closed.
+ * Binds an open node to an iommufd (VFIO_DEVICE_BIND_IOMMUFD), to the one given or to one that is
+ * opened for this device and closed with it, and reads what the kernel says of the device. Where it
+ * does not bind, the node is open as before; where it cannot be read, it is closed.
  */
 export function* bindNode(node: DeviceNode, way: BindWay = {}): Steps<BoundCdev> {
   const { iommufd: given, vfToken } = way;

@@ -24,8 +24,8 @@ const type1v2 = 3;
 const noiommu = 8;
 
 /**
- * An open `/dev/vfio/vfio`: a container of legacy groups, with one address space for all devices in it.
- * What an {@link Iommufd} is to cdevs: pass the same one to several opens, and they share it.
+ * An open `/dev/vfio/vfio`: a container of legacy groups, with one address space for all devices in
+ * it. What an {@link Iommufd} is to cdevs: pass the same one to several opens, and they share it.
  */
 export class Container extends Closable {
   readonly #fd: OwnedFd;
@@ -100,8 +100,8 @@ export class Container extends Closable {
   }
 
   /**
-   * The container's address space, to map through. It is one, however often this is called; what each
-   * object maps, its `close()` unmaps. Devices are in it from the moment they are opened.
+   * The container's address space, to map through. It is one, however often this is called; what
+   * each object maps, its `close()` unmaps. Devices are in it from the moment they are opened.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -123,7 +123,7 @@ export class Container extends Closable {
     return this.#fd.close();
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#fd.closeSync();
   }

@@ -26,9 +26,9 @@ export interface SpaceParent {
 }
 
 /**
- * The address space of a {@link Container}: what all devices in it reach by DMA. A container has one;
- * each object that `createIoas()` answers maps there and undoes what it mapped. It is there while
- * devices are open in the container, and is empty again when the last is closed.
+ * The address space of a {@link Container}: what all devices in it reach by DMA. A container has
+ * one; each object that `createIoas()` answers maps there and undoes what it mapped. It is there
+ * while devices are open in the container, and is empty again when the last is closed.
  */
 export class ContainerSpace extends AddressSpace {
   /** @internal */
@@ -72,7 +72,7 @@ export class ContainerSpace extends AddressSpace {
     await run(this.#close());
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     runSync(this.#close());
   }
@@ -119,7 +119,10 @@ export class ContainerSpace extends AddressSpace {
     });
   }
 
-  /** Another thread has something at the address that was chosen: it is left alone from now on. @internal */
+  /**
+   * Another thread has something at the address that was chosen: it is left alone from now on.
+   * @internal
+   */
   protected override avoid({ chosen, iova, source: { length } }: MapPlan, error: unknown): void {
     if (!chosen || !(error instanceof VfioError) || error.code !== 'EEXIST') throw error;
     this.#parent.usedIovas.take({ iova, length });
@@ -175,7 +178,10 @@ export class ContainerSpace extends AddressSpace {
     this.#parent.usedIovas.free(iova);
   }
 
-  /** As large pages as fit are worth an address that is a multiple of them. */
+  /**
+   * Takes an address that is a multiple of the largest page that fits, so that the IOMMU can use
+   * such pages.
+   */
   #choose(length: bigint, { alignment, pageSizes, ranges }: ContainerInfo): bigint {
     const { usedIovas } = this.#parent;
     const best = pageSizes.findLast((size) => size <= length) ?? alignment;
@@ -270,7 +276,9 @@ function decodeContainerInfo(view: DataView): ContainerInfo {
   return info;
 }
 
-/** struct vfio_iommu_type1_info_cap_iova_range: `{u32 count; u32 reserved; {u64 start; u64 end}[]}` */
+/**
+ * struct vfio_iommu_type1_info_cap_iova_range: `{u32 count; u32 reserved; {u64 start; u64 end}[]}`
+ */
 function decodeRanges(body: DataView): Bounds['ranges'] {
   requireBytes(body, 0, 8);
   const count = body.getUint32(0, littleEndian);

@@ -47,8 +47,9 @@ export class FolderWatch {
   }
 
   /**
-   * Waits for a change since {@link add}; resolves after this time too, and soon after an abort. The event
-   * loop polls the descriptor: a wait of any length takes no thread from the calls that are short.
+   * Waits for a change since {@link add}; resolves after this time too, and soon after an abort.
+   * The event loop polls the descriptor: a wait of any length takes no thread from the calls that
+   * are short.
    *
    * @throws the reason of a signal that was aborted before
    */
@@ -72,7 +73,7 @@ export class FolderWatch {
     this.changeSync(0);
   }
 
-  /** As {@link change}, blocking. */
+  /** The blocking form of {@link change}. */
   changeSync(milliseconds: number): void {
     check(binding().waitForChangeSync(this.#fd.native, milliseconds), { syscall: 'poll' });
   }

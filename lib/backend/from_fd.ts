@@ -25,9 +25,9 @@ export interface DeviceFromFdOptions extends FromFdOptions {
   /** The iommufd that the device was bound to: `Iommufd.fromFd` of a descriptor of it. */
   iommufd: Iommufd;
   /**
-   * The device's id in the iommufd, as the program that bound it knows it. The kernel does not tell it
-   * again; what needs it throws `ERR_VFIO_NO_DEV_ID` without it: `devId` itself, page tables of the
-   * device's own and `hardwareInfo`.
+   * The device's id in the iommufd, as the program that bound it knows it. The kernel does not tell
+   * it again; what needs it throws `ERR_VFIO_NO_DEV_ID` without it: `devId` itself, page tables of
+   * the device's own and `hardwareInfo`.
    */
   devId?: number | undefined;
 }

@@ -86,7 +86,9 @@ export function compatContainer(roots: Roots, given: Iommufd | undefined): Group
 /** What an iommufd has besides where groups use it. */
 interface CompatSide {
   groups: Groups;
-  /** Its own part in the address space: others who have it never are the last, and destroy it not. */
+  /**
+   * Its own part in the address space: others who have it never are the last, and destroy it not.
+   */
   sharedCount: NativeSharedCount;
 }
 

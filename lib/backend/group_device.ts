@@ -109,8 +109,8 @@ export class GroupDevice implements OpenedDevice {
 }
 
 /**
- * Of a device that was opened by its group: it is attached to its container's address space, and to no
- * other, as long as it is open.
+ * Stands for how a device that was opened by its group is attached: to its container's address
+ * space, and to no other, as long as it is open.
  */
 class JoinedAttachment implements Attachment {
   readonly #location: NodeLocation;

@@ -39,8 +39,9 @@ export interface GroupWay {
 }
 
 /**
- * Opens a device by its legacy group: the group's node, checked by fstat as a cdev's is; the group into
- * a container; the device out of the group (VFIO_GROUP_GET_DEVICE_FD), and what the kernel says of it.
+ * Opens a device by its legacy group: the group's node, checked by fstat as a cdev's is; the group
+ * into a container; the device out of the group (VFIO_GROUP_GET_DEVICE_FD), and what the kernel
+ * says of it.
  */
 export function* openByGroup(
   spec: DeviceSpec,

@@ -30,7 +30,9 @@ export class Groups {
   readonly #container: OwnedFd;
   readonly #hooks: GroupHooks;
   readonly #joined = new Map<number, JoinedGroup>();
-  /** Whether the kernel's container has an IOMMU depends on which groups are there when it is asked. */
+  /**
+   * Whether the kernel's container has an IOMMU depends on which groups are there when it is asked.
+   */
   readonly #mutex = new Mutex();
 
   constructor(container: OwnedFd, hooks: GroupHooks) {
@@ -61,7 +63,10 @@ export class Groups {
     return this.#add(node);
   }
 
-  /** One device less; with its last, the group goes. The blocking form leaves that to others that join. */
+  /**
+   * One device less; with its last, the group goes. The blocking form leaves that to others that
+   * join.
+   */
   leave(group: JoinedGroup): Steps<void> {
     const inTurn = (): Promise<void> => this.#mutex.run(() => run(this.#leave(group)));
     return either(inTurn, () => {

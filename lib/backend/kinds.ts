@@ -22,8 +22,8 @@ export function checkBackend(backend: unknown): void {
 }
 
 /**
- * Lets through what is opened as it is: a device without an IOMMU is opened by who says so, and by no
- * one else.
+ * Lets through what is opened as it is: a device without an IOMMU is opened by who says so, and by
+ * no one else.
  *
  * @throws VfioError `ERR_VFIO_WRONG_BACKEND`
  */
@@ -52,14 +52,14 @@ export function warnOfNoiommu({ address }: SysfsDevice): void {
 /** How long to wait for a device's node. */
 export interface OpenSyncOptions extends RootOptions {
   /**
-   * Milliseconds to wait for a node that is missing, may not be opened yet or has other numbers than
-   * the device: devtmpfs makes it, and udev gives it its rights a little later. 0 tries once, which
-   * is what the blocking functions do unless told otherwise; the others wait 1,000.
+   * Milliseconds to wait for a node that is missing, may not be opened yet or has other numbers
+   * than the device: devtmpfs makes it, and udev gives it its rights a little later. 0 tries once,
+   * which is what the blocking functions do unless told otherwise; the others wait 1,000.
    */
   timeout?: number | undefined;
 }
 
-/** As {@link OpenSyncOptions}, and a signal to give up. */
+/** {@link OpenSyncOptions}, and a signal to give up. */
 export interface OpenOptions extends OpenSyncOptions {
   /** Aborting rejects with the signal's reason, after what was opened is closed again. */
   signal?: AbortSignal | undefined;

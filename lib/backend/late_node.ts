@@ -43,9 +43,9 @@ export const cdevs: NodeKind<NodeLocation> = {
 };
 
 /**
- * Finds a device's node and opens it. A node that is not there yet, may not be opened yet or has other
- * numbers is waited for; when the time is up, the last reason is thrown. Without a `timeout` the blocking
- * form tries once.
+ * Finds a device's node and opens it. A node that is not there yet, may not be opened yet or has
+ * other numbers is waited for; when the time is up, the last reason is thrown. Without a `timeout`
+ * the blocking form tries once.
  *
  * @param signal - of the promise form
  */
@@ -130,7 +130,9 @@ function openWatch(reason: VfioError): FolderWatch {
   }
 }
 
-/** What time may mend: devtmpfs and udev are not done with the node, or a stale one is still there. */
+/**
+ * What time may mend: devtmpfs and udev are not done with the node, or a stale one is still there.
+ */
 const late = new Set(['ENOENT', 'EACCES', 'ENXIO', 'ERR_VFIO_NODE_MISMATCH']);
 
 /** One try after another to open a device's node, each from the lookup in sysfs on. */
@@ -161,7 +163,10 @@ class Attempt<Location extends NodeLocation> {
     }
   }
 
-  /** As {@link run}, watching first the folders that the last reason came from: no change is lost. */
+  /**
+   * Tries like {@link run}, after it has begun to watch the folders that the last reason came from:
+   * no change is lost.
+   */
   watched(watch: FolderWatch, { path = '' }: VfioError): DeviceNode<Location> | VfioError {
     watch.add(dirname(path));
     watch.add(`${this.#roots.devRoot}/char`);

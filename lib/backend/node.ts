@@ -6,8 +6,9 @@ import { checkIdentity } from '../iommu/node_identity.ts';
 import { systemRoots } from '../locate/roots.ts';
 
 /**
- * Opens the node of `location`, whose descriptor is called `what` in errors, or else `char/<major>:<minor>`, the link that udev makes to it. What
- * is not the device that sysfs named is closed and refused.
+ * Opens the node of `location`, whose descriptor is called `what` in errors, or else
+ * `char/<major>:<minor>`, the link that udev makes to it. What is not the device that sysfs named
+ * is closed and refused.
  *
  * @throws VfioError the kernel's errors of open; `ERR_VFIO_NODE_MISMATCH`
  */

@@ -41,21 +41,25 @@ export interface OpenedDevice {
   readonly resetScope: object;
   /** Whether it has that IOMMU group, so that nobody else can have its devices. */
   hasGroup(group: number): boolean;
-  /** The descriptors of those groups, which prove to the kernel that it has them; none of a cdev's. */
+  /**
+   * The descriptors of those groups, which prove to the kernel that it has them; none of a cdev's.
+   */
   groupFds(groups: readonly number[]): NativeFd[];
   /** An address space that the device can be attached to. */
   createIoas(): AddressSpace;
   /** For another thread; the descriptor is offered to it. @throws VfioError `ERR_VFIO_CLOSED` */
   share(): SharedToken<'device' | 'group-device'>;
-  /** It is going to be closed by somebody else than the program, and all that it closes with itself. */
+  /**
+   * It is going to be closed by somebody else than the program, and all that it closes with itself.
+   */
   closesBecause(cause: Cause): void;
   close(): Promise<void>;
   closeSync(): void;
 }
 
 /**
- * The last step of an opening: reads what the kernel says of the device. Closes it where that fails, and where
- * the opening was aborted.
+ * The last step of an opening: reads what the kernel says of the device. Closes it where that
+ * fails, and where the opening was aborted.
  */
 export function* readOpened(
   { fd, location }: DeviceNode,

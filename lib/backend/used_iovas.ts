@@ -1,8 +1,8 @@
 import type { IovaBounds, IovaExtent } from '../core/reasons.ts';
 
 /**
- * Where things are mapped in an address space whose kernel side leaves the choice of addresses to the
- * program.
+ * Where things are mapped in an address space whose kernel side leaves the choice of addresses to
+ * the program.
  */
 export class UsedIovas {
   /** By address, apart from one another. */
@@ -38,7 +38,7 @@ export class UsedIovas {
     return iova + length - 1n <= last ? iova : undefined;
   }
 
-  /** Of the first that begins at `iova` or above. */
+  /** The index of the first that begins at `iova` or above. */
   #indexOf(iova: bigint): number {
     let low = 0;
     let high = this.#taken.length;

@@ -54,7 +54,9 @@ export const exitStatus = {
   held: 3,
 } as const;
 
-/** A mistake on the command line, with Node's code, as mistakes in arguments of the library have it. */
+/**
+ * A mistake on the command line, with Node's code, as mistakes in arguments of the library have it.
+ */
 export function usageError(name: string, expected: string, text: string): TypeError {
   const error = new TypeError(`${name} must be ${expected}, not '${text}'`);
   return Object.assign(error, { code: 'ERR_INVALID_ARG_VALUE' });
@@ -62,7 +64,7 @@ export function usageError(name: string, expected: string, text: string): TypeEr
 
 const backends = ['auto', 'cdev', 'group', 'compat', 'noiommu'] as const;
 
-/** Of every command that opens a device. */
+/** The option of every command that opens a device. */
 export const backendOption: Options = {
   backend: { type: 'string', description: `How to open it: ${backends.join(', ')}; see below` },
 };
@@ -73,7 +75,9 @@ container (group); auto, which is the default, takes the group where the kernel 
 is the group with an iommufd for its container. noiommu is for a device without an IOMMU: its DMA
 reaches all memory of the machine.`;
 
-/** As the command line says how to open the device; a usage error where it makes no sense. */
+/**
+ * How the command line says to open the device. It throws a usage error where that makes no sense.
+ */
 export function openOptions({ values, flags }: Invocation): Pick<OpenDeviceOptions, 'backend'> {
   const { backend: text } = values;
   if (text === undefined) return {};
@@ -85,7 +89,9 @@ export function openOptions({ values, flags }: Invocation): Pick<OpenDeviceOptio
   return { backend };
 }
 
-/** Whether a device was opened by its own node, `vfio0`; a group's is called `12` or `noiommu-12`. */
+/**
+ * Whether a device was opened by its own node, `vfio0`; a group's is called `12` or `noiommu-12`.
+ */
 export function isByCdev({ name }: VfioDevice): boolean {
   return /^(?:noiommu-)?vfio\d+$/.test(name);
 }

@@ -209,8 +209,9 @@ function id(value: number): string {
   return value.toString(16).padStart(4, '0');
 }
 
-// What a write to the configuration space did. Most bits read as they were written, or are read-only. Others
-// are written with 1 to clear a status, or to start something: these read 0 whatever was written.
+// What a write to the configuration space did. Most bits read as they were written, or are
+// read-only. Others are written with 1 to clear a status, or to start something: these read 0
+// whatever was written.
 
 /** Such bits of 16-bit registers, by their offset. */
 type Bits = readonly (readonly [offset: number, bits: number])[];
@@ -218,7 +219,9 @@ type Bits = readonly (readonly [offset: number, bits: number])[];
 const ofDevice: Bits = [[0x06, 0xf900]];
 const ofBridge: Bits = [...ofDevice, [0x1e, 0xf900]];
 
-/** In a capability, by its offset there: status registers, and what starts a reset or a training. */
+/**
+ * In a capability, by its offset there: status registers, and what starts a reset or a training.
+ */
 function ofCapability(capability: PciCapability | PciExtendedCapability): Bits {
   switch (capability.kind) {
     case 'pm':
@@ -248,7 +251,9 @@ function ofCapability(capability: PciCapability | PciExtendedCapability): Bits {
   }
 }
 
-/** The bits of `bytes` bytes at an offset that are written with 1 to clear or to start something. */
+/**
+ * The bits of `bytes` bytes at an offset that are written with 1 to clear or to start something.
+ */
 export function clearingBits(space: Uint8Array, offset: number, bytes: number): bigint {
   const { headerType, capabilities, extendedCapabilities } = decodePciConfig(space);
   const all = [

@@ -19,7 +19,7 @@ class Sink {
   write(text: string): void {
     if (this.#error !== undefined) return;
     try {
-      // Of a file that takes only a part, Node's stream would lose the rest without a word.
+      // Where a file takes only a part, Node's stream would lose the rest without a word.
       if (this.#isFile) writeFileSync(this.#stream.fd, text);
       else this.#stream.write(text, this.#written);
     } catch (error) {
@@ -27,7 +27,9 @@ class Sink {
     }
   }
 
-  /** Waits until all is written. Answers why something was not; a reader that went away is no error. */
+  /**
+   * Waits until all is written. Answers why something was not; a reader that went away is no error.
+   */
   async end(): Promise<NodeJS.ErrnoException | undefined> {
     if (!this.#isFile && this.#error === undefined) {
       await new Promise<void>((resolve) => {
@@ -54,8 +56,9 @@ function isFile({ fd, isTTY }: Stream): boolean {
 const emptyLine = '\r\u001b[K';
 
 /**
- * Runs a command line whose output goes to this process's streams. A reader that goes away (`| head`)
- * ends the output, and not the command, which closes what it has open and has its own exit status.
+ * Runs a command line whose output goes to this process's streams. A reader that goes away
+ * (`| head`) ends the output, and not the command, which closes what it has open and has its own
+ * exit status.
  */
 export async function withProcessOutput(body: (out: Output) => Promise<number>): Promise<number> {
   const { stdout, stderr } = process;

@@ -10,8 +10,8 @@ export interface PciNames {
 }
 
 /**
- * A list of PCI ids: a line `vvvv  name` for each vendor, and below it one `<tab>dddd  name` for each
- * of its devices. Of the whole text only what is asked for is looked at.
+ * A list of PCI ids: a line `vvvv  name` for each vendor, and below it one `<tab>dddd  name` for
+ * each of its devices. Of the whole text only what is asked for is looked at.
  */
 export class PciIds {
   readonly #text: string;

@@ -1,8 +1,8 @@
 import { printable, VfioError, type VfioReason } from '../index.ts';
 
 /**
- * Rows as columns, each as wide as its widest cell; `right` names the columns of numbers. A cell shows
- * what others named, so no terminal obeys it.
+ * Rows as columns, each as wide as its widest cell; `right` names the columns of numbers. A cell
+ * shows what others named, so no terminal obeys it.
  */
 export function columns(cells: string[][], right: number[] = []): string[] {
   const rows = cells.map((row) => row.map(printable));
@@ -46,7 +46,9 @@ export function hex(value: number | bigint): string {
 /** What JSON.stringify leaves as it is, and a terminal would obey or not show. */
 const unseen = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** A value as JSON. 64 bits are a hex string, since a JSON number would lose some; bytes likewise. */
+/**
+ * A value as JSON. 64 bits are a hex string, since a JSON number would lose some; bytes likewise.
+ */
 export function jsonText(value: unknown): string {
   return JSON.stringify(value, lossless, 2).replace(unseen, escaped);
 }

@@ -7,19 +7,21 @@ export function invalidType(name: string, expected: string, value: unknown): Typ
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
 }
 
-/** As {@link invalidType}, for a value of the right type that says nothing usable. */
+/** Like {@link invalidType}, for a value of the right type that says nothing usable. */
 export function invalidValue(name: string, expected: string, value: unknown): TypeError {
   const message = `The "${name}" argument must be ${expected}. Received ${show(value)}`;
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
 }
 
-/** As {@link invalidType}, for a number that is too small, too large or no integer. */
+/** Like {@link invalidType}, for a number that is too small, too large or no integer. */
 export function outOfRange(name: string, expected: string, value: unknown): RangeError {
   const message = `The value of "${name}" is out of range. It must be ${expected}. Received ${show(value)}`;
   return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
 }
 
-/** @throws TypeError `ERR_INVALID_ARG_TYPE` for what has no options in it: null, an array, a number */
+/**
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` for what has no options in it: null, an array, a number
+ */
 export function requireObject(name: string, value: unknown): void {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
   throw invalidType(name, 'an object', value);
@@ -63,8 +65,8 @@ export function checkTimeout(timeout: unknown): void {
 }
 
 /**
- * Takes signals of other realms too (a vm context, jsdom), which are no instances of this one's class:
- * what is asked of a signal is what Node's own functions ask.
+ * Takes signals of other realms too (a vm context, jsdom), which are no instances of this one's
+ * class: what is asked of a signal is what Node's own functions ask.
  *
  * @throws TypeError `ERR_INVALID_ARG_TYPE`
  */

@@ -20,7 +20,9 @@ declare const sharedCountBrand: unique symbol;
 /** One of the owners of what the kernel names by a number alone, counted over all threads. */
 export type NativeSharedCount = number & { readonly [sharedCountBrand]: never };
 
-/** Where a mapping goes, and what may be done with it there; flags of `enum iommufd_ioas_map_flags`. */
+/**
+ * Where a mapping goes, and what may be done with it there; flags of `enum iommufd_ioas_map_flags`.
+ */
 type MapTarget = [iommufd: NativeFd, ioas: number, flags: number];
 
 /**
@@ -29,7 +31,9 @@ type MapTarget = [iommufd: NativeFd, ioas: number, flags: number];
  */
 export type Answer = number | undefined;
 
-/** A call that can block: a promise on a thread of the addon's own, and the twin that blocks here. */
+/**
+ * A call that can block: a promise on a thread of the addon's own, and the twin that blocks here.
+ */
 type Slow<Name extends string, Args extends unknown[], Value = number> = Record<
   Name,
   (...args: Args) => Promise<Value | number> | undefined
@@ -37,8 +41,8 @@ type Slow<Name extends string, Args extends unknown[], Value = number> = Record<
   Record<`${Name}Sync`, (...args: Args) => Value | Answer>;
 
 /**
- * What an entry of a folder holds: a file's text, a link's target, a folder's names; 0 where only its
- * presence was asked; or `-errno`.
+ * What an entry of a folder holds: a file's text, a link's target, a folder's names; 0 where only
+ * its presence was asked; or `-errno`.
  */
 export type Content = string | string[] | number;
 
@@ -79,7 +83,9 @@ export type Binding = {
   /** Fills `bytes` of `room` with the kernel's struct, and its capabilities where they fit. */
   getDeviceInfo: (device: NativeFd, bytes: number, room: Uint32Array) => Answer;
   getRegionInfo: (device: NativeFd, index: number, bytes: number, room: Uint32Array) => Answer;
-  /** Fills `room` with the bare structs of the first `count` indexes, `results` with 0 or -errno. */
+  /**
+   * Fills `room` with the bare structs of the first `count` indexes, `results` with 0 or -errno.
+   */
   getRegionInfos: GetInfos;
   getIrqInfos: GetInfos;
   /** The text of a small file of the kernel's without its last newline: at most 4,096 bytes. */
@@ -99,7 +105,9 @@ export type Binding = {
     readOnlyStart: number,
     readOnlyEnd: number,
   ) => Answer;
-  /** The memory, which stays until the ArrayBuffer is collected. Refused where a part is read-only. */
+  /**
+   * The memory, which stays until the ArrayBuffer is collected. Refused where a part is read-only.
+   */
   exposeMapping: (mapping: NativeMapping) => ArrayBuffer | Answer;
   detachBuffer: (buffer: ArrayBuffer) => Answer;
   /** What single accesses read and write, see lib/region/mailbox.ts. */
@@ -134,11 +142,14 @@ export type Binding = {
   /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
   dup: (number: number) => Answer;
   /**
-   * The same, of what may have maps: the addon knows the open file again where it has descriptors of it,
-   * and keeps what is mapped there as long as any of them is open.
+   * The same, of what may have maps: the addon knows the open file again where it has descriptors
+   * of it, and keeps what is mapped there as long as any of them is open.
    */
   take: (number: number) => Answer;
-  /** The kernel keeps `other` open as long as `fd`, which `bind` and the like find out by themselves. */
+  /**
+   * The kernel keeps `other` open as long as `fd`, which `bind` and the like find out by
+   * themselves.
+   */
   hold: (fd: NativeFd, other: NativeFd) => Answer;
   /** A new eventfd that counts nothing yet. */
   eventfdOpen: () => Answer;
@@ -152,8 +163,8 @@ export type Binding = {
    */
   eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
   /**
-   * Has the environment's loop tell, again and again, when a descriptor is readable (1) or writable (2),
-   * and keeps the loop alive; 0 ends it, as closing does. An answer below 0 is the last.
+   * Has the environment's loop tell, again and again, when a descriptor is readable (1) or writable
+   * (2), and keeps the loop alive; 0 ends it, as closing does. An answer below 0 is the last.
    */
   fdPoll: (fd: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** 1, or 0 where it was not watched. */
@@ -161,8 +172,8 @@ export type Binding = {
   /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
   eventfdRef: (event: NativeFd, ref: boolean) => Answer;
   /**
-   * Unix sockets whose messages keep their bounds (SOCK_SEQPACKET). None of these blocks: -EAGAIN says
-   * that `fdPoll` will tell when to try again. `socketPair` fills the handles of both ends.
+   * Unix sockets whose messages keep their bounds (SOCK_SEQPACKET). None of these blocks: -EAGAIN
+   * says that `fdPoll` will tell when to try again. `socketPair` fills the handles of both ends.
    */
   socketPair: (out: Uint32Array) => Answer;
   socketListen: (path: string, mode: number, backlog: number) => Answer;
@@ -175,9 +186,9 @@ export type Binding = {
   /** `numbers` are those of descriptors. */
   socketSend: (socket: NativeFd, bytes: Uint8Array, numbers: Int32Array) => Answer;
   /**
-   * Fills the room with a message, `handles`, of which there are 253, with those of its descriptors, and
-   * `out` with `[MSG_… flags, descriptors]`. There is room for `most` descriptors, and a few more may come
-   * all the same. Answers its bytes; 0 at the end.
+   * Fills the room with a message, `handles`, of which there are 253, with those of its
+   * descriptors, and `out` with `[MSG_… flags, descriptors]`. There is room for `most` descriptors,
+   * and a few more may come all the same. Answers its bytes; 0 at the end.
    */
   socketReceive: (
     socket: NativeFd,
@@ -191,15 +202,15 @@ export type Binding = {
   /** Watches a folder's names and their rights; answers the watch's number. */
   watchFolder: (watch: NativeFd, path: string) => Answer;
   /**
-   * Waits for a change, and forgets all there were; 0 when the time is up. Blocks, unless `fdPoll` told
-   * before that there is one, or no time is given.
+   * Waits for a change, and forgets all there were; 0 when the time is up. Blocks, unless `fdPoll`
+   * told before that there is one, or no time is given.
    */
   waitForChangeSync: (watch: NativeFd, milliseconds: number) => Answer;
   /** -EINVAL where the kernel knows this request of an iommufd, -ENOTTY where it does not. */
   iommufdProbe: (iommufd: NativeFd, request: number) => Answer;
   /**
-   * Fills `[alignment, start, last, start, last, …]`; answers how many ranges there are, which may be
-   * more than fit.
+   * Fills `[alignment, start, last, start, last, …]`; answers how many ranges there are, which may
+   * be more than fit.
    */
   ioasIovaRanges: (iommufd: NativeFd, ioas: number, room: BigUint64Array) => Answer;
   /** `ranges` is `[start, last, start, last, …]`. */
@@ -232,8 +243,8 @@ export type Binding = {
   /** Fills `room` with struct vfio_iommu_type1_info and those of its capabilities that fit. */
   containerInfo: (container: NativeFd, room: Uint32Array) => Answer;
   /**
-   * Fills `out` with `[capabilities, type, log2 of PASIDs]` and `data` with the struct of the type, of
-   * which the kernel has as many bytes as is answered.
+   * Fills `out` with `[capabilities, type, log2 of PASIDs]` and `data` with the struct of the type,
+   * of which the kernel has as many bytes as is answered.
    */
   getHwInfo: (
     iommufd: NativeFd,
@@ -243,7 +254,9 @@ export type Binding = {
   ) => Answer;
   /** Fills `[id]`; answers the queue's descriptor, a NativeFd. */
   faultQueueAlloc: (iommufd: NativeFd, out: Uint32Array) => Answer;
-  /** Maps a part of a file as `memoryAllocate` does with its own; the descriptor stays the caller's. */
+  /**
+   * Maps a part of a file as `memoryAllocate` does with its own; the descriptor stays the caller's.
+   */
   memoryFromFile: (fd: number, offset: bigint, size: bigint) => Answer;
   /** An ArrayBuffer over the pages; -EOPNOTSUPP where the engine takes no memory of others. */
   memoryBuffer: (memory: NativeMemory, offset: bigint, length: bigint) => ArrayBuffer | Answer;
@@ -252,9 +265,9 @@ export type Binding = {
   /** Forgets the handle: the pages stay until no call and no ArrayBuffer needs them. */
   memoryRelease: (memory: NativeMemory) => Answer;
   /**
-   * Has the device share who has its interrupts with all descriptors of this process that joined by the
-   * same name. The eventfd, or 0 for none, is signalled when another takes one away. Joining again
-   * changes the eventfd.
+   * Has the device share who has its interrupts with all descriptors of this process that joined by
+   * the same name. The eventfd, or 0 for none, is signalled when another takes one away. Joining
+   * again changes the eventfd.
    */
   irqsJoin: (device: NativeFd, name: string, told: NativeFd | 0) => Answer;
   /** 1, or 0 where another descriptor has the interrupt. Only who claimed it can enable it. */
@@ -291,8 +304,8 @@ export type Binding = {
   /** Disables an interrupt, whichever descriptor of the device has it. */
   Slow<'irqsRelease', [device: NativeFd, index: number]> &
   /**
-   * Acts on `count` interrupts. Of these three, an answer above 0 says how many there would be; -ECANCELED
-   * that this descriptor, which wants to enable or disable, has it no more.
+   * Acts on `count` interrupts. Of these three, an answer above 0 says how many there would be;
+   * -ECANCELED that this descriptor, which wants to enable or disable, has it no more.
    */
   Slow<'setIrqs', [...target: IrqTarget, count: number]> &
   /** Acts on those whose byte is not 0. */
@@ -396,14 +409,14 @@ export type Binding = {
   /** `flags` are those of memfd_create(2); answers a NativeMemory. */
   Slow<'memoryAllocate', [size: bigint, flags: number, populate: number]> &
   /**
-   * Of every folder the same entries, one folder after the other in a flat list. An entry's last
-   * character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file; `?` asks only
-   * whether it is there.
+   * Reads the same entries of every folder, one folder after the other, into a flat list. An
+   * entry's last character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file;
+   * `?` asks only whether it is there.
    */
   Slow<'readFolders', [folders: string[], entries: readonly string[]], Content[]> &
   /**
-   * Of every folder the names of its links that lead to a character device with one of the `numbers`
-   * (`[major, minor, …]`), or whose text is one of `targets`; or `-errno`.
+   * Finds in every folder the names of its links that lead to a character device with one of the
+   * `numbers` (`[major, minor, …]`), or whose text is one of `targets`; or `-errno`.
    */
   Slow<
     'findEntries',

@@ -19,21 +19,21 @@ export function check(answer: Answer, call: CallName, request?: string): number 
 }
 
 /**
- * Whether a call failed for want of a descriptor: EBADF, ENFILE, EMFILE. Where it duplicates one first, it is
- * that which failed.
+ * Whether a call failed for want of a descriptor: EBADF, ENFILE, EMFILE. Where it duplicates one
+ * first, it is that which failed.
  */
 export function isOfDescriptors(answer: bigint | Answer): boolean {
   return answer === EBADF || answer === ENFILE || answer === EMFILE;
 }
 
-/** As {@link check}, of a function whose value is a BigInt. */
+/** Like {@link check}, for a function whose value is a BigInt. */
 export function checkBig(answer: bigint | Answer, call: CallName): bigint {
   if (typeof answer === 'bigint') return answer;
   check(answer, call);
   throw new Error(`vfio: ${call.request ?? call.syscall} answered ${answer}, not a BigInt`);
 }
 
-/** As {@link check}, of a function that answers a list where it does not fail. */
+/** Like {@link check}, for a function that answers a list where it does not fail. */
 export function checkList<List extends object>(answer: List | Answer, call: CallName): List {
   if (typeof answer === 'object') return answer;
   check(answer, call);

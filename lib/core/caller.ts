@@ -5,10 +5,10 @@ const frames = 3;
 const frameOfProgram = /^ +at (?!.*\(?node:)(.+:\d+:\d+\)?)$/m;
 
 /**
- * Where the program called the function of this package that calls {@link callerPlace}. Only the stack is
- * taken at once; the text of it, which takes as long again, is made at the end of the loop's turn: a
- * microtask would come before the kernel has begun to bind. Until then the stack holds the receivers of its
- * frames, so that what a method opens keeps its object; no longer.
+ * Where the program called the function of this package that calls {@link callerPlace}. Only the
+ * stack is taken at once; the text of it, which takes as long again, is made at the end of the
+ * loop's turn: a microtask would come before the kernel has begun to bind. Until then the stack
+ * holds the receivers of its frames, so that what a method opens keeps its object; no longer.
  */
 export class CallerPlace {
   #stack: { stack?: unknown } | undefined;
@@ -20,8 +20,8 @@ export class CallerPlace {
   }
 
   /**
-   * Such as `main (file:///srv/app/main.js:12:7)`, through source maps where Node applies them. Undefined
-   * where no code of the program is near.
+   * Such as `main (file:///srv/app/main.js:12:7)`, through source maps where Node applies them.
+   * Undefined where no code of the program is near.
    */
   get text(): string | undefined {
     if (this.#stack === undefined) return this.#text;
@@ -34,8 +34,8 @@ export class CallerPlace {
 
 /** The place of the caller of the function that calls this one. */
 export function callerPlace(): CallerPlace {
-  // The limit is the whole program's, but nobody else runs until it is put back. Where it is frozen,
-  // the stack is as long as it is.
+  // The limit is the whole program's, but nobody else runs until it is put back. Where it is
+  // frozen, the stack is as long as it is.
   const limit = Error.stackTraceLimit;
   const target: { stack?: unknown } = {};
   Reflect.set(Error, 'stackTraceLimit', frames);

@@ -1,9 +1,12 @@
-/** What is closed once, in the one form or the other, also at the end of a block: `using`, `await using`. */
+/**
+ * What is closed once, in the one form or the other, also at the end of a block: `using`,
+ * `await using`.
+ */
 export abstract class Closable {
   /** Closes it; where it is closed already, nothing happens. */
   abstract close(): Promise<void>;
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   abstract closeSync(): void;
 
   /** At the end of a block with `using`: {@link closeSync}. */

@@ -1,7 +1,7 @@
 /**
- * What a terminal would obey, or show elsewhere than it stands: control characters, marks of direction
- * and others that are not seen, separators of lines, halves of surrogates; and what stands where bytes
- * were no UTF-8.
+ * What a terminal would obey, or show elsewhere than it stands: control characters, marks of
+ * direction and others that are not seen, separators of lines, halves of surrogates; and what
+ * stands where bytes were no UTF-8.
  */
 const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\ufffd]/gu;
 

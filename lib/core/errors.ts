@@ -156,8 +156,8 @@ export interface FailedCall {
 }
 
 /**
- * What the addon answers of a call that was not made, since no thread was to be had for it: this and the
- * -errno of making a thread. The kernel's own are far above it.
+ * What the addon answers of a call that was not made, since no thread was to be had for it: this
+ * and the -errno of making a thread. The kernel's own are far above it.
  */
 const noThread = -65536;
 
@@ -219,7 +219,9 @@ export function explained(error: VfioError, cause: Cause): VfioError {
   });
 }
 
-/** The error of using `what` after it was closed; `cause` where the program did not close it itself. */
+/**
+ * The error of using `what` after it was closed; `cause` where the program did not close it itself.
+ */
 export function closedError(what: string, cause?: Cause): VfioError {
   const error = new VfioError({ code: 'ERR_VFIO_CLOSED', message: `${what} is closed` });
   return cause === undefined ? error : explained(error, cause);

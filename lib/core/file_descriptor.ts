@@ -56,12 +56,14 @@ export class FileDescriptor extends Closable {
     return this.#fd.number;
   }
 
-  /** Closing twice is harmless. The last descriptor of a bound device resets it: 100 ms and more. */
+  /**
+   * Closing twice is harmless. The last descriptor of a bound device resets it: 100 ms and more.
+   */
   close(): Promise<void> {
     return this.#fd.close();
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#fd.closeSync();
   }

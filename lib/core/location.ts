@@ -1,6 +1,6 @@
 /**
- * A way to open a device: by its cdev and an iommufd; by its legacy group and a type1 container; by its
- * group with an iommufd as container; or without an IOMMU.
+ * A way to open a device: by its cdev and an iommufd; by its legacy group and a type1 container; by
+ * its group with an iommufd as container; or without an IOMMU.
  */
 export type BackendKind = 'cdev' | 'group' | 'compat' | 'noiommu';
 
@@ -52,7 +52,9 @@ export interface NodeLocation {
   path: string;
 }
 
-/** What sysfs says of a device's VFIO cdev: its name is `vfioN` (`noiommu-vfioN` without an IOMMU). */
+/**
+ * What sysfs says of a device's VFIO cdev: its name is `vfioN` (`noiommu-vfioN` without an IOMMU).
+ */
 export type CdevLocation = NodeLocation;
 
 /** What sysfs says of a device's legacy group: its name is `N` (`noiommu-N` without an IOMMU). */
@@ -61,7 +63,7 @@ export interface GroupLocation extends NodeLocation {
   group: number;
 }
 
-/** As {@link RootOptions}, both known. */
+/** {@link RootOptions} with both filled in. */
 export interface Roots {
   sysfsRoot: string;
   devRoot: string;

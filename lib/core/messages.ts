@@ -291,7 +291,10 @@ const vfioDrivers: Record<string, string> = {
 
 type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver' | 'uses' | 'unseen' | 'bridge'>;
 
-/** How the host gives devices up; and what it would lose, of which nobody is told to take what it uses. */
+/**
+ * How the host gives devices up; and what it would lose, of which nobody is told to take what it
+ * uses.
+ */
 function giveAway(devices: Unbound[]): string {
   const bridges = devices.filter(({ bridge }) => bridge);
   const used = devices.flatMap(({ uses = [] }) => uses.filter(({ now }) => now !== null));
@@ -384,7 +387,10 @@ function shown({ address, driver }: GroupMember): string {
 /** A part of sysfs that every kernel has, and that this process cannot look at. */
 export interface Hidden {
   path: string;
-  /** `ENOENT`: it is not there, or empty, as where something else is mounted over it; `EACCES` and others. */
+  /**
+   * `ENOENT`: it is not there, or empty, as where something else is mounted over it; `EACCES` and
+   * others.
+   */
   code: string;
 }
 

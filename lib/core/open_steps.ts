@@ -18,7 +18,9 @@ export interface OpenStep {
 
 const openings = channel('vfio:open');
 
-/** Tells that a step is done, where anybody listens; otherwise this costs the look whether one does. */
+/**
+ * Tells that a step is done, where anybody listens; otherwise this costs the look whether one does.
+ */
 export function tellStep(step: OpenStep['step'], device: string | undefined): void {
   if (openings.hasSubscribers) openings.publish({ step, device } satisfies OpenStep);
 }

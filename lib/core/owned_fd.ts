@@ -49,7 +49,9 @@ export class OwnedFd {
     return new OwnedFd(fd as NativeFd, what, path);
   }
 
-  /** Where the program opened it, as `callerPlace` says: to find the owner who forgot to close it. */
+  /**
+   * Where the program opened it, as `callerPlace` says: to find the owner who forgot to close it.
+   */
   openedAt(place: CallerPlace | undefined): this {
     this.#ifDropped.place = place;
     return this;

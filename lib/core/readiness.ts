@@ -3,7 +3,7 @@ import { check } from './call.ts';
 import { VfioError } from './errors.ts';
 import type { OwnedFd } from './owned_fd.ts';
 
-/** Of uv_poll_event. */
+/** Values of uv_poll_event. */
 export const readable = 1;
 export const writable = 2;
 
@@ -28,7 +28,9 @@ export class Readiness {
     this.#fd = fd;
   }
 
-  /** Resolves when it is worth another try; rejects with the signal's reason, or when it is closed. */
+  /**
+   * Resolves when it is worth another try; rejects with the signal's reason, or when it is closed.
+   */
   async wait(event: number, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal);
     let waiter: Waiter | undefined;
@@ -91,8 +93,8 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 /**
- * What comes of a promise, or the signal's reason as soon as it is aborted; whose promise it is looks
- * at the signal, too.
+ * What comes of a promise, or the signal's reason as soon as it is aborted; whose promise it is
+ * looks at the signal, too.
  */
 export async function untilAborted<T>(
   promise: Promise<T>,

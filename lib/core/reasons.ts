@@ -1,14 +1,17 @@
 /**
- * Why a device does not open: stable identifiers, each with what was found out. `docs/errors.md` has
- * an entry for every one.
+ * Why a device does not open: stable identifiers, each with what was found out. `docs/errors.md`
+ * has an entry for every one.
  */
 export interface VfioFacts {
   /**
-   * A part of sysfs that every kernel has is not to be seen here, so that nothing can be said of the device.
-   * `code`: `ENOENT` where it is not there or is empty, otherwise the kernel's answer.
+   * A part of sysfs that every kernel has is not to be seen here, so that nothing can be said of
+   * the device. `code`: `ENOENT` where it is not there or is empty, otherwise the kernel's answer.
    */
   'sysfs-absent': { path: string; code: string };
-  /** The bus has no such device. `elsewhere`: devices at the same place of other PCI domains, if any. */
+  /**
+   * The bus has no such device. `elsewhere`: devices at the same place of other PCI domains, if
+   * any.
+   */
   'no-device': { bus: string; address: string; elsewhere?: string[] };
   /** The device is there, and its driver is no VFIO driver. */
   'not-bound': {
@@ -18,21 +21,27 @@ export interface VfioFacts {
     driverOverride: string | null;
     /** What the host has by that driver, if anything. */
     uses?: HostUse[];
-    /** Kinds of which the host may use something that is not to be seen from here; absent where all is. */
+    /**
+     * Kinds of which the host may use something that is not to be seen from here; absent where all
+     * is.
+     */
     unseen?: HostUse['kind'][];
   };
   /** A bridge or a port, which vfio-pci does not take. `behind`: the devices behind it. */
   bridge: { bus: string; address: string; driver: string | null; behind: string[] };
   /**
-   * The device has no IOMMU group, so no VFIO driver takes it. `iommus`: those in /sys/class/iommu; null
-   * where that is not to be seen.
+   * The device has no IOMMU group, so no VFIO driver takes it. `iommus`: those in /sys/class/iommu;
+   * null where that is not to be seen.
    */
   'no-iommu-group': { driver: string | null; iommus: number | null };
   /** The kernel makes no cdev for the device. `noiommu`: it is there without an IOMMU. */
   'no-cdev': { release: string; noiommu: boolean };
   /** The module iommufd is there and not loaded. */
   'iommufd-not-loaded': { release: string };
-  /** The kernel has no iommufd. `unread`: the list of its modules, where that is not here to be read. */
+  /**
+   * The kernel has no iommufd. `unread`: the list of its modules, where that is not here to be
+   * read.
+   */
   'iommufd-absent': { release: string; unread?: string };
   /** The kernel has the device, and this mount namespace has no node for it. */
   'node-absent': { path: string; numbers: string };
@@ -44,7 +53,9 @@ export interface VfioFacts {
   'denied-by-policy': Ownership & { path: string };
   /** A device cgroup refuses the node. */
   'device-cgroup': { path: string; numbers: string };
-  /** The node is not the device of sysfs. Numbers are null where nothing has any that is to be seen. */
+  /**
+   * The node is not the device of sysfs. Numbers are null where nothing has any that is to be seen.
+   */
   'stale-node': { path: string; expected: string | null; found: string | null };
   /** Another descriptor of the device's cdev is bound already. */
   'held-by-cdev': Holding;
@@ -70,13 +81,16 @@ export interface VfioFacts {
   'no-such-cdev': { path: string };
   /** The device was there and is gone. */
   gone: { bus: string; address: string };
-  /** The device was asked for by whoever removes it, nobody listened to `request`, and it closed itself. */
+  /**
+   * The device was asked for by whoever removes it, nobody listened to `request`, and it closed
+   * itself.
+   */
   'asked-back': { bus: string; address: string };
   /** Another owner of the device in this process disabled the interrupt. */
   'disabled-elsewhere': { address: string; interrupt: string };
   /**
-   * An address space or page table is in use. `devices` are attached to it, `pageTables` made of it, as far
-   * as this thread did that.
+   * An address space or page table is in use. `devices` are attached to it, `pageTables` made of
+   * it, as far as this thread did that.
    */
   'still-attached': { what: string; devices: string[]; pageTables: number[] };
   /** The runtime makes no ArrayBuffer over memory that is not its own. */
@@ -88,9 +102,9 @@ export interface VfioFacts {
   /** The interrupt is off, and what was asked for needs it enabled. */
   'irq-disabled': { address: string; interrupt: string };
   /**
-   * The line of the device's INTx cannot be shared with those who have it. `line`: as in /proc/interrupts.
-   * `others`: its handlers. `nointxmask`: whether vfio-pci was told to share no line; null where that is not
-   * to be seen.
+   * The line of the device's INTx cannot be shared with those who have it. `line`: as in
+   * /proc/interrupts. `others`: its handlers. `nointxmask`: whether vfio-pci was told to share no
+   * line; null where that is not to be seen.
    */
   'intx-line-taken': {
     address: string;
@@ -115,13 +129,13 @@ export interface VfioFacts {
   /** The kernel cannot pin this memory. `what`: `file`, `address` or `buffer`. */
   'memory-not-pinnable': { what: string; length: bigint };
   /**
-   * So much may not be pinned. Bytes; `pinned` is this process's part. An iommufd counts all processes of
-   * the user, a container each by itself.
+   * So much may not be pinned. Bytes; `pinned` is this process's part. An iommufd counts all
+   * processes of the user, a container each by itself.
    */
   'memlock-limit': { needed: bigint; limit: bigint; pinned: bigint; counted: 'user' | 'process' };
   /**
-   * So many huge pages are neither in use nor promised to others. `parameter`: where to ask for more. Sizes in
-   * bytes.
+   * So many huge pages are neither in use nor promised to others. `parameter`: where to ask for
+   * more. Sizes in bytes.
    */
   'too-few-huge-pages': {
     pageSize: number;
@@ -134,7 +148,9 @@ export interface VfioFacts {
   'hugetlb-limit': { size: number; pageSize: number };
   /** A map made earlier is where the device has a reserved region. */
   'iova-reserved': { device: string; overlaps: ReservedOverlap[] };
-  /** Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it. */
+  /**
+   * Memory that was mapped while no device was attached cannot be pinned. `maps`: which may be it.
+   */
   'maps-not-pinnable': { maps: IovaExtent[] };
   /** The device is in one container, the address space is of another, or of an iommufd. */
   'other-container': { device: string };
@@ -170,7 +186,10 @@ export type Certainty = 'certain' | 'likely';
 /** A process that has the device open. */
 export interface Holder {
   pid: number;
-  /** As /proc/<pid>/comm has it: it may hold anything. {@link printable} makes it fit to be shown. */
+  /**
+   * The text of /proc/<pid>/comm, which may hold anything. {@link printable} makes it fit to be
+   * shown.
+   */
   command: string;
 }
 
@@ -181,9 +200,9 @@ export interface Holding {
   /** Processes whose descriptors this user may not see. */
   hidden: number;
   /**
-   * Whether all processes of the namespace were looked at: blocking calls look at none, time may have run
-   * out, /proc may not show them all (hidepid), or not be there, and sysfs may not show the numbers of what
-   * they have open.
+   * Whether all processes of the namespace were looked at: blocking calls look at none, time may
+   * have run out, /proc may not show them all (hidepid), or not be there, and sysfs may not show
+   * the numbers of what they have open.
    */
   searched: boolean;
 }
@@ -208,7 +227,10 @@ export interface GroupMember {
   verdict: 'ok' | 'host-driver';
   /** What the host has by that driver, if anything: it loses this with the device. */
   uses?: HostUse[];
-  /** Kinds of which the host may use something that is not to be seen from here; absent where all is. */
+  /**
+   * Kinds of which the host may use something that is not to be seen from here; absent where all
+   * is.
+   */
   unseen?: HostUse['kind'][];
   /** Whether it is a bridge or a port, which vfio-pci does not take; absent where it is none. */
   bridge?: true;
@@ -220,8 +242,8 @@ export interface HostUse {
   /** The kernel's name: `sda1`, `eth0`, `card0`. */
   name: string;
   /**
-   * How the host uses it now: `mounted at /`, `up`; null where no use was seen. What ZFS, another mount
-   * namespace or a program has of a disk is not.
+   * How the host uses it now: `mounted at /`, `up`; null where no use was seen. What ZFS, another
+   * mount namespace or a program has of a disk is not.
    */
   now: string | null;
 }

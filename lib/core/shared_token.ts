@@ -46,8 +46,8 @@ export interface SharedTokens {
 
 /**
  * Names an open object to another thread of this process: plain data, for `postMessage` or
- * `workerData`. It keeps nothing open. Only `kind` is for reading: the rest says in which process it was
- * offered, and by which copy of the package, whose addon's file is `addon`.
+ * `workerData`. It keeps nothing open. Only `kind` is for reading: the rest says in which process
+ * it was offered, and by which copy of the package, whose addon's file is `addon`.
  */
 export type SharedToken<Kind extends keyof SharedTokens = keyof SharedTokens> = {
   [Each in Kind]: SharedTokens[Each] & { kind: Each; pid: number; addon: string };
@@ -63,7 +63,10 @@ export function tokenOf<Kind extends keyof SharedTokens>(
 
 let ownFile: string | undefined;
 
-/** Where it was loaded from; it is not looked for again, since what is there may change. Elsewhere there is none. */
+/**
+ * Where it was loaded from; it is not looked for again, since what is there may change. Elsewhere
+ * there is none.
+ */
 function ownAddon(): string {
   requirePlatform();
   ownFile ??= fs.realpathSync(addonFile());
@@ -71,8 +74,8 @@ function ownAddon(): string {
 }
 
 /**
- * The token's offer that the addon looked up; `what` is 'the iommufd', say. Throws where nobody has the
- * object any more.
+ * The token's offer that the addon looked up; `what` is 'the iommufd', say. Throws where nobody has
+ * the object any more.
  */
 export function taken(answer: Answer, what: string): number {
   if (answer !== ENOENT) return check(answer, { syscall: 'fcntl' });

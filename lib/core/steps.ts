@@ -11,8 +11,8 @@ interface Step {
 }
 
 /**
- * A task of calls that can block, written once: it yields each and is given what came of it, and who
- * runs it decides whether this thread waits.
+ * A task of calls that can block, written once: it yields each and is given what came of it, and
+ * who runs it decides whether this thread waits.
  */
 export type Steps<T> = Generator<Step, T, unknown>;
 
@@ -52,7 +52,9 @@ export function* pause(milliseconds: number): Steps<void> {
   };
 }
 
-/** Lets who called the promise form go on before the task does; the blocking form goes on at once. */
+/**
+ * Lets who called the promise form go on before the task does; the blocking form goes on at once.
+ */
 export function* letCallerGoOn(): Steps<void> {
   yield { start: () => undefined, block: () => undefined };
 }
@@ -135,7 +137,7 @@ export async function allDone(closing: readonly Promise<void>[]): Promise<void> 
   throwAll(results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : [])));
 }
 
-/** As {@link allDone}, blocking: calls all. */
+/** The blocking form of {@link allDone}: calls all. */
 export function doAll(closing: readonly (() => void)[]): void {
   const errors: unknown[] = [];
   for (const close of closing) {
@@ -157,8 +159,8 @@ function throwAll(errors: readonly unknown[]): void {
 }
 
 /**
- * Runs a task; where it fails, undoes what it leaves behind and throws its error, or both errors where
- * that fails too.
+ * Runs a task; where it fails, undoes what it leaves behind and throws its error, or both errors
+ * where that fails too.
  */
 export function* undoing<T>(task: Steps<T>, undo: Steps<void>): Steps<T> {
   try {
@@ -226,8 +228,8 @@ export class Mutex {
   }
 
   /**
-   * Runs a task when its turn comes. The blocking form cannot wait for that: where another task runs or
-   * waits, it throws what `busy` makes.
+   * Runs a task when its turn comes. The blocking form cannot wait for that: where another task
+   * runs or waits, it throws what `busy` makes.
    */
   take<T>(task: () => Steps<T>, busy: () => Error): Steps<T> {
     return either(

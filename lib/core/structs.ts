@@ -14,8 +14,8 @@ export const littleEndian: boolean = new Uint8Array(new Uint16Array([1]).buffer)
 const headerSize = 8;
 
 /**
- * Walks the capability chain of an info struct: `{u16 id; u16 version; u32 next}`, where `first` and
- * `next` count from the struct's first byte and 0 ends the chain (linux/vfio.h, struct
+ * Walks the capability chain of an info struct: `{u16 id; u16 version; u32 next}`, where `first`
+ * and `next` count from the struct's first byte and 0 ends the chain (linux/vfio.h, struct
  * vfio_info_cap_header). Everything the kernel says is checked: a chain that leaves the bytes, or
  * meets itself, is `ERR_VFIO_BAD_ANSWER`.
  *

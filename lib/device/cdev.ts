@@ -42,9 +42,11 @@ export class VfioCdev extends Closable {
   }
 
   /**
-   * Takes a device's node that another program opened and passed on, unbound: checks that it is one.
+   * Takes a device's node that another program opened and passed on, unbound: checks that it is
+   * one.
    *
-   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
+   *   close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
    *   `ERR_VFIO_ALREADY_BOUND`; `EBADF`
@@ -117,7 +119,7 @@ export class VfioCdev extends Closable {
     return run(this.#bind(iommufd, options));
   }
 
-  /** As {@link bind}, blocking. */
+  /** The blocking form of {@link bind}. */
   bindSync(iommufd?: Iommufd, options: BindOptions = {}): VfioDevice {
     return runSync(this.#bind(iommufd, options));
   }
@@ -136,7 +138,7 @@ export class VfioCdev extends Closable {
     if (!this.#bound) await this.#node.fd.close();
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     if (!this.#bound) this.#node.fd.closeSync();
   }
@@ -177,7 +179,7 @@ export async function openCdev(spec: DeviceSpec, options: OpenOptions = {}): Pro
   return await run(openUnbound(spec, options, { place, signal: options.signal }));
 }
 
-/** As {@link openCdev}, blocking; without a `timeout` it does not wait. */
+/** The blocking form of {@link openCdev}; without a `timeout` it does not wait. */
 export function openCdevSync(spec: DeviceSpec, options: OpenSyncOptions = {}): VfioCdev {
   const place = callerPlace();
   requireObject('options', options);

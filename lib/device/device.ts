@@ -38,14 +38,15 @@ import {
 import { PciFunction } from './pci_function.ts';
 
 /**
- * A VFIO device, bound to an iommufd or in a container: open in the kernel's sense, and this program's
- * alone.
+ * A VFIO device, bound to an iommufd or in a container: open in the kernel's sense, and this
+ * program's alone.
  *
- * Unless `requestEvents` is false, it emits `request` when somebody wants the device back: its driver is
- * being unbound, or it is being unplugged, which waits until it is closed. Without a listener the
- * device closes itself. It emits `error` when it reported an uncorrectable error, also one from which the
- * kernel recovered it, and where closing itself failed; without a listener that is a process warning
- * (`VFIO_DEVICE_ERROR`), and ends no program. It emits `close` when it is closed. None of this keeps the event loop alive.
+ * Unless `requestEvents` is false, it emits `request` when somebody wants the device back: its
+ * driver is being unbound, or it is being unplugged, which waits until it is closed. Without a
+ * listener the device closes itself. It emits `error` when it reported an uncorrectable error, also
+ * one from which the kernel recovered it, and where closing itself failed; without a listener that
+ * is a process warning (`VFIO_DEVICE_ERROR`), and ends no program. It emits `close` when it is
+ * closed. None of this keeps the event loop alive.
  */
 export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: OpenedDevice;
@@ -86,8 +87,9 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`,
-   *   `ERR_VFIO_NODE_MISMATCH`; of open `ENOENT`, `EACCES`, `ENXIO` (a stale node); of bind `EINVAL`
-   *   (held by another cdev descriptor), `EBUSY` (held through its group), `EPERM`, `ENODEV`
+   *   `ERR_VFIO_NODE_MISMATCH`; of open `ENOENT`, `EACCES`, `ENXIO` (a stale node); of bind
+   *   `EINVAL` (held by another cdev descriptor), `EBUSY` (held through its group), `EPERM`,
+   *   `ENODEV`
    * @throws the signal's reason
    */
   static open(spec: DeviceSpec, options: OpenDeviceOptions = {}): Promise<VfioDevice> {
@@ -105,7 +107,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return await run(VfioDevice.#open(spec, options, { place, signal }));
   }
 
-  /** As {@link open}, blocking; without a `timeout` it does not wait for the node. */
+  /** The blocking form of {@link open}; without a `timeout` it does not wait for the node. */
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
     const place = callerPlace();
     checkDeviceOptions(options);
@@ -128,7 +130,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return typeof value === 'object' && value !== null && #bound in value;
   }
 
-  /** Takes over an open device; closes it where it is not what was asked for, or wanted no more. @internal */
+  /**
+   * Takes over an open device; closes it where it is not what was asked for, or wanted no more.
+   * @internal
+   */
   static *adopt(
     opened: OpenedDevice,
     { requestEvents = false, busMaster, signal }: AdoptOptions = {},
@@ -160,12 +165,13 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /**
    * Takes a device that another program bound and passed on: checks that the descriptor is one, and
-   * bound. Does not block, and resets nothing. It does not tell of requests and errors: who bound it
-   * may listen to them. `interrupt('req').enable()` takes them over.
+   * bound. Does not block, and resets nothing. It does not tell of requests and errors: who bound
+   * it may listen to them. `interrupt('req').enable()` takes them over.
    *
    * The device stays bound until its last descriptor is closed, here and in the other program.
    *
-   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
+   *   close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
    *   `ERR_VFIO_NOT_BOUND`; `EBADF`
@@ -217,8 +223,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * The device's id in the iommufd.
    *
-   * @throws VfioError `ERR_VFIO_WRONG_BACKEND` where it was opened by its group; `ERR_VFIO_NO_DEV_ID`
-   *   where another program bound it, and did not tell
+   * @throws VfioError `ERR_VFIO_WRONG_BACKEND` where it was opened by its group;
+   *   `ERR_VFIO_NO_DEV_ID` where another program bound it, and did not tell
    */
   get devId(): number {
     return this.#require('devId');
@@ -246,8 +252,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * An address space that the device can be attached to, however it was opened: a new one of its
    * iommufd, or that of its container, to which it is attached already.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_WRONG_BACKEND` where the kernel maps nothing: in a
-   *   container without an IOMMU
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_WRONG_BACKEND` where the kernel maps nothing: in
+   *   a container without an IOMMU
    */
   createIoas(): AddressSpace {
     return this.#bound.createIoas();
@@ -255,7 +261,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /**
    * The descriptor's number, to hand to another program. The VfioDevice stays its owner, but tells
-   * nothing any more of requests and errors: who has the descriptor may want to hear of them itself.
+   * nothing any more of requests and errors: who has the descriptor may want to hear of them
+   * itself.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_BUSY` while an interrupt is being enabled or
    *   disabled, or the device reset
@@ -305,7 +312,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * A token by which another thread of this process becomes one more owner: {@link fromShared}. The
    * device is closed when the last closes it; attaching it in one thread attaches it for all. An
-   * interrupt is enabled by one of them at a time, disabled by any, and off when who enabled it closes.
+   * interrupt is enabled by one of them at a time, disabled by any, and off when who enabled it
+   * closes.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -317,20 +325,21 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /**
    * Attaches the device to an address space, or to a page table of one, in place of the one it was
-   * attached to (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there. A device that
-   * was opened by its group is attached to the address space of its container, and to no other.
+   * attached to (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there. A device
+   * that was opened by its group is attached to the address space of its container, and to no
+   * other.
    *
    * @returns the id of the page table that the kernel put the device on; for an mdev the id of the
    *   address space
-   * @throws VfioError `ENOENT` (an address space of another iommufd), `EINVAL` (another device of its
-   *   IOMMU group is attached elsewhere), `EADDRINUSE`, `EFAULT` or `ENOMEM` (of maps made before);
-   *   `ERR_VFIO_CLOSED`, `ERR_VFIO_WRONG_BACKEND`
+   * @throws VfioError `ENOENT` (an address space of another iommufd), `EINVAL` (another device of
+   *   its IOMMU group is attached elsewhere), `EADDRINUSE`, `EFAULT` or `ENOMEM` (of maps made
+   *   before); `ERR_VFIO_CLOSED`, `ERR_VFIO_WRONG_BACKEND`
    */
   async attach(ioas: AddressSpace | Hwpt): Promise<number> {
     return this.#bound.attachment.attach(ioas);
   }
 
-  /** As {@link attach}, blocking. */
+  /** The blocking form of {@link attach}. */
   attachSync(ioas: AddressSpace | Hwpt): number {
     return this.#bound.attachment.attachSync(ioas);
   }
@@ -345,13 +354,14 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     await this.#bound.attachment.detach();
   }
 
-  /** As {@link detach}, blocking. */
+  /** The blocking form of {@link detach}. */
   detachSync(): void {
     this.#bound.attachment.detachSync();
   }
 
   /**
-   * One of the device's interrupts, by its name or its index in `info.irqs`; always the same object.
+   * One of the device's interrupts, by its name or its index in `info.irqs`; always the same
+   * object.
    *
    * @throws TypeError, RangeError for what cannot name an interrupt
    * @throws VfioError `ERR_VFIO_NO_IRQ`
@@ -361,18 +371,19 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   }
 
   /**
-   * Resets the device (VFIO_DEVICE_RESET), then establishes again what it had: the bits of its Command
-   * register, the interrupts that are enabled, and where other devices reach its memory; what happens in
-   * between is lost. Takes 100 ms and more. A lock that somebody holds for a moment is waited for, 0.2 s at most.
+   * Resets the device (VFIO_DEVICE_RESET), then establishes again what it had: the bits of its
+   * Command register, the interrupts that are enabled, and where other devices reach its memory;
+   * what happens in between is lost. Takes 100 ms and more. A lock that somebody holds for a moment
+   * is waited for, 0.2 s at most.
    *
-   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`: the
-   *   lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
+   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`:
+   *   the lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
    */
   async reset(): Promise<void> {
     await run(resetDevice(this.#state));
   }
 
-  /** As {@link reset}, blocking. */
+  /** The blocking form of {@link reset}. */
   resetSync(): void {
     runSync(resetDevice(this.#state));
   }
@@ -386,29 +397,31 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return await run(planHotReset(this.#state));
   }
 
-  /** As {@link planHotReset}, blocking. */
+  /** The blocking form of {@link planHotReset}. */
   planHotResetSync(): HotResetPlan {
     return runSync(planHotReset(this.#state));
   }
 
   /**
    * Resets the device with all that shares its bus or slot (VFIO_DEVICE_PCI_HOT_RESET), then
-   * establishes again what each open device of this iommufd had, as {@link reset} does. Answers what
-   * was hit.
+   * establishes again what each open device of this iommufd had, as {@link reset} does. Answers
+   * what was hit.
    *
-   * @throws VfioError `ERR_VFIO_HOT_RESET`: it would hit devices that are not this program's; `EBUSY`,
-   *   `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_HOT_RESET`: it would hit devices that are not this program's;
+   *   `EBUSY`, `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
    */
   async hotReset(): Promise<HotResetPlan> {
     return await run(hotResetDevice(this.#state));
   }
 
-  /** As {@link hotReset}, blocking. */
+  /** The blocking form of {@link hotReset}. */
   hotResetSync(): HotResetPlan {
     return runSync(hotResetDevice(this.#state));
   }
 
-  /** The device's features: VF token, migration, dirty pages, low power, displays, and any other. */
+  /**
+   * The device's features: VF token, migration, dirty pages, low power, displays, and any other.
+   */
   get feature(): Features {
     this.#features ??= Features.of(this.#bound, this.#peers);
     return this.#features;
@@ -418,27 +431,27 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * Has the kernel write a value to a region whenever an eventfd is signalled, or ends that
    * (VFIO_DEVICE_IOEVENTFD).
    *
-   * @throws TypeError, RangeError; VfioError `ERR_VFIO_NO_REGION`; `EEXIST`, `ENODEV`, `EINVAL`, `ENOTTY`
-   *   as the driver has it
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_NO_REGION`; `EEXIST`, `ENODEV`, `EINVAL`,
+   *   `ENOTTY` as the driver has it
    */
   async ioeventfd(options: IoeventfdOptions): Promise<void> {
     await run(setIoeventfd(this.#bound, this.info, options));
   }
 
-  /** As {@link ioeventfd}, blocking. */
+  /** The blocking form of {@link ioeventfd}. */
   ioeventfdSync(options: IoeventfdOptions): void {
     runSync(setIoeventfd(this.#bound, this.info, options));
   }
 
   /**
-   * Closes the device and its mappings: waits for calls in flight, detaches and unbinds it. The kernel
-   * resets it once more where it can (100 ms and more). Closing twice is harmless.
+   * Closes the device and its mappings: waits for calls in flight, detaches and unbinds it. The
+   * kernel resets it once more where it can (100 ms and more). Closing twice is harmless.
    */
   close(): Promise<void> {
     return run(this.#close());
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     runSync(this.#close());
   }
@@ -495,7 +508,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     process.nextTick(() => this.emit('close'));
   }
 
-  /** Of its own, so that nobody else can call it. */
+  /** A function that nobody else can call. */
   readonly #notified: Notified = {
     requested: (count) => {
       if (this.listenerCount('request') > 0) this.emit('request', count);

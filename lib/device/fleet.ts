@@ -132,7 +132,7 @@ function failuresOf(
   );
 }
 
-/** As the program named it. */
+/** The device's name, as the program gave it. */
 function nameOf(spec: DeviceSpec): string {
   return escapeControls(typeof spec === 'object' ? spec.address : String(spec));
 }

@@ -20,8 +20,9 @@ export interface BindOptions {
    */
   requestEvents?: boolean | undefined;
   /**
-   * The UUID that opens a virtual function whose physical function is on vfio-pci, and that one while
-   * virtual functions are in use. Kernels before 6.17 do not check it, which a process warning tells.
+   * The UUID that opens a virtual function whose physical function is on vfio-pci, and that one
+   * while virtual functions are in use. Kernels before 6.17 do not check it, which a process
+   * warning tells.
    */
   vfToken?: string | undefined;
 }
@@ -31,15 +32,15 @@ export interface DeviceOptions extends BindOptions, BusMasterOption {
   /** Where to bind the device. Without it the device opens an iommufd of its own, and closes it. */
   iommufd?: Iommufd | undefined;
   /**
-   * Where to put the device's legacy group, which says that it is opened by that. Without it, such a
-   * device opens a container of its own, and closes it.
+   * Where to put the device's legacy group, which says that it is opened by that. Without it, such
+   * a device opens a container of its own, and closes it.
    */
   container?: Container | undefined;
   /**
    * How to open the device. `auto`, the default: by its `cdev` and an iommufd; where the kernel has
-   * none, by its legacy `group` and a type1 container. `compat`: by its group, with an iommufd for a
-   * container. `noiommu`: a device without an IOMMU, whose DMA reaches all memory, by its cdev (Linux
-   * 7.3) or its group. The last two are never chosen by `auto`.
+   * none, by its legacy `group` and a type1 container. `compat`: by its group, with an iommufd for
+   * a container. `noiommu`: a device without an IOMMU, whose DMA reaches all memory, by its cdev
+   * (Linux 7.3) or its group. The last two are never chosen by `auto`.
    */
   backend?: 'auto' | BackendKind | undefined;
 }
@@ -47,11 +48,13 @@ export interface DeviceOptions extends BindOptions, BusMasterOption {
 /** How to open a device. */
 export interface OpenDeviceOptions extends OpenOptions, DeviceOptions, BeforeBindOption {}
 
-/** As {@link OpenDeviceOptions}, without a signal. */
+/** {@link OpenDeviceOptions} without a signal. */
 export interface OpenDeviceSyncOptions
   extends OpenSyncOptions, DeviceOptions, BeforeBindOption<void> {}
 
-/** @throws TypeError for what no device can be opened with; the node's own options are checked there */
+/**
+ * @throws TypeError for what no device can be opened with; the node's own options are checked there
+ */
 export function checkDeviceOptions(options: DeviceOptions & { beforeBind?: unknown }): void {
   requireObject('options', options);
   const { requestEvents, vfToken } = options;
@@ -105,9 +108,10 @@ export interface UnboundNode {
 /** What to do before the device is bound. */
 export interface BeforeBindOption<Result = void | PromiseLike<void>> {
   /**
-   * Called between opening the node and binding it, for what has to come before binding: KVM, say, has
-   * to be told of the descriptor by then (KVM_DEV_VFIO_FILE_ADD). What it returns is awaited; where it
-   * fails the node is closed, and nothing was bound. Only of devices that are opened by their cdev.
+   * Called between opening the node and binding it, for what has to come before binding: KVM, say,
+   * has to be told of the descriptor by then (KVM_DEV_VFIO_FILE_ADD). What it returns is awaited;
+   * where it fails the node is closed, and nothing was bound. Only of devices that are opened by
+   * their cdev.
    */
   beforeBind?: ((node: UnboundNode) => Result) | undefined;
 }

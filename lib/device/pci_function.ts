@@ -63,8 +63,8 @@ export class PciFunction {
   }
 
   /**
-   * Reads and decodes the configuration space. The kernel virtualizes a part of it: base addresses are
-   * the user's own, some capabilities are hidden or read-only.
+   * Reads and decodes the configuration space. The kernel virtualizes a part of it: base addresses
+   * are the user's own, some capabilities are hidden or read-only.
    *
    * @throws VfioError as {@link Region.read}
    */
@@ -82,12 +82,12 @@ export class PciFunction {
   }
 
   /**
-   * Switches bus mastering, without which the device makes no DMA and sends no MSI, and says nothing.
-   * It is off after a device was opened or reset.
+   * Switches bus mastering, without which the device makes no DMA and sends no MSI, and says
+   * nothing. It is off after a device was opened or reset.
    *
    * @throws TypeError for what is no boolean
-   * @throws VfioError `ERR_VFIO_NOT_TAKEN` where the device ignores it, `EIO` where it does not answer; as
-   *   {@link Region.write}
+   * @throws VfioError `ERR_VFIO_NOT_TAKEN` where the device ignores it, `EIO` where it does not
+   *   answer; as {@link Region.write}
    */
   setBusMaster(on: boolean): void {
     this.#setCommand(BUS_MASTER, 'bus mastering', on);
@@ -95,8 +95,8 @@ export class PciFunction {
 
   /**
    * Switches memory decoding. While it is off, reading and writing the device's memory is `EIO`, by
-   * regions and in mappings, and other devices do not reach it; where they did, they do when it is on
-   * again.
+   * regions and in mappings, and other devices do not reach it; where they did, they do when it is
+   * on again.
    *
    * @throws as {@link setBusMaster}; what {@link PeerMapping.remap} throws
    */
@@ -110,8 +110,8 @@ export class PciFunction {
   /**
    * Reads the power state.
    *
-   * @throws VfioError `ERR_VFIO_NO_CAPABILITY` for a device without power management; `EIO` where it does
-   *   not answer
+   * @throws VfioError `ERR_VFIO_NO_CAPABILITY` for a device without power management; `EIO` where
+   *   it does not answer
    */
   powerState(): PciPowerState {
     const control = this.#read16(this.#powerControl());
@@ -120,19 +120,19 @@ export class PciFunction {
   }
 
   /**
-   * Puts the device into a power state. In D3hot its memory does not answer (`EIO`), not to other devices
-   * either; leaving it may take 10 ms and more, and reset the device. The kernel saves and restores the
-   * configuration space.
+   * Puts the device into a power state. In D3hot its memory does not answer (`EIO`), not to other
+   * devices either; leaving it may take 10 ms and more, and reset the device. The kernel saves and
+   * restores the configuration space.
    *
    * @throws TypeError for what is no power state
-   * @throws VfioError `ERR_VFIO_NO_CAPABILITY`, `ERR_VFIO_NOT_TAKEN` where the device has no such state;
-   *   what {@link PeerMapping.remap} throws
+   * @throws VfioError `ERR_VFIO_NO_CAPABILITY`, `ERR_VFIO_NOT_TAKEN` where the device has no such
+   *   state; what {@link PeerMapping.remap} throws
    */
   setPowerState(state: PciPowerState): Promise<void> {
     return run(this.#setPowerState(state));
   }
 
-  /** As {@link setPowerState}, blocking. */
+  /** The blocking form of {@link setPowerState}. */
   setPowerStateSync(state: PciPowerState): void {
     runSync(this.#setPowerState(state));
   }
@@ -178,7 +178,9 @@ export class PciFunction {
     throw this.#error('ERR_VFIO_NO_CAPABILITY', 'it has no power management capability');
   }
 
-  /** A register that has bits which are always 0. @throws VfioError `EIO` where all of them are 1 */
+  /**
+   * A register that has bits which are always 0. @throws VfioError `EIO` where all of them are 1
+   */
   #read16(offset: number): number {
     const value = this.#config.read16(offset);
     if (value !== 0xffff) return value;

@@ -64,15 +64,18 @@ function held(
 }
 
 /**
- * Opening is not exclusive: of several who have a descriptor only one is in the way. It may be one of a
- * pid namespace that is not to be seen from here.
+ * Opening is not exclusive: of several who have a descriptor only one is in the way. It may be one
+ * of a pid namespace that is not to be seen from here.
  */
 function certaintyOf({ holders, hidden, searched }: Holding): Certainty {
   const isOne = searched && hidden === 0 && holders.length === 1;
   return isOne && seesAllNamespaces() ? 'certain' : 'likely';
 }
 
-/** The kernel's number of the first pid namespace, from which all others are seen (PROC_PID_INIT_INO). */
+/**
+ * The kernel's number of the first pid namespace, from which all others are seen
+ * (PROC_PID_INIT_INO).
+ */
 const firstNamespace = 'pid:[4026531836]';
 
 function seesAllNamespaces(): boolean {
@@ -144,7 +147,10 @@ function withoutCdevs(member: Member): GroupMember {
 /** `major:minor` of cdevs whose holders are searched for. */
 type Numbers = Pick<Search, 'numbers' | 'isPartial'>;
 
-/** Of the members' cdevs: none on a kernel that makes no nodes for them, which has their folders all the same. */
+/**
+ * The numbers of the members' cdevs. A kernel that makes no nodes for cdevs has their folders, and
+ * no numbers.
+ */
 function numbersOf(members: readonly Member[]): string[] {
   return members
     .flatMap(({ cdevs, folder }) => cdevs.map((name) => `${folder}/vfio-dev/${name}/dev`))

@@ -100,8 +100,8 @@ export function tokenCause({ sysfsPath, address }: SysfsDevice): Cause<'vf-token
 }
 
 /**
- * Whether a device is being taken from its driver, which a VFIO driver does not let go of before the
- * device is closed. Meanwhile the link to the driver is gone, and the kernel still names it.
+ * Whether a device is being taken from its driver, which a VFIO driver does not let go of before
+ * the device is closed. Meanwhile the link to the driver is gone, and the kernel still names it.
  */
 export function removalCause(device: SysfsDevice): Cause<'being-removed'> | undefined {
   const { bus, address, sysfsPath } = device;
@@ -112,8 +112,8 @@ export function removalCause(device: SysfsDevice): Cause<'being-removed'> | unde
 }
 
 /**
- * Who else has the line of a device's INTx. vfio-pci shares a line where the device can be masked by its
- * Command register, and wants it for itself otherwise.
+ * Who else has the line of a device's INTx. vfio-pci shares a line where the device can be masked
+ * by its Command register, and wants it for itself otherwise.
  */
 export function intxCause(device: SysfsDevice, sysfsRoot: string): Cause<'intx-line-taken'> {
   const line = Number(readAttribute(`${device.sysfsPath}/irq`) ?? 0);

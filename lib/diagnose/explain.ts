@@ -45,7 +45,7 @@ export function* explain(error: unknown, subjectOf: () => Subject): Steps<unknow
   }
 }
 
-/** As {@link explain}, blocking. */
+/** The blocking form of {@link explain}. */
 export function explainSync(error: unknown, subjectOf: () => Subject): unknown {
   return runSync(explain(error, subjectOf));
 }
@@ -95,12 +95,13 @@ function withProblem(error: VfioError, problem: unknown): VfioError {
 // What people look up without opening it: the same answers, their errors explained.
 
 /**
- * The cdev of the device that `spec` names: `<device>/vfio-dev/vfioN/dev` in sysfs holds its numbers.
- * Its node is not looked for; only where `spec` is a node is that one the location's path.
+ * The cdev of the device that `spec` names: `<device>/vfio-dev/vfioN/dev` in sysfs holds its
+ * numbers. Its node is not looked for; only where `spec` is a node is that one the location's path.
  *
  * @throws TypeError, RangeError for what cannot name a device
  * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`; where
- *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
+ *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor
+ *   `EBADF`
  */
 export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocation {
   return lookUp(spec, options, () => find(spec, options));

@@ -26,8 +26,8 @@ export function foundNobody({ holders, searched }: Holding): boolean {
 const processesAtOnce = 64;
 
 /**
- * The processes that hold one of what is searched for, until the time is up. Read on a thread of the
- * addon's own. Processes of other pid namespaces are not seen.
+ * The processes that hold one of what is searched for, until the time is up. Read on a thread of
+ * the addon's own. Processes of other pid namespaces are not seen.
  *
  * @param own - a descriptor of this process that is not meant
  * @param deadline - in the time of `performance.now()`
@@ -58,8 +58,8 @@ async function look(
 ): Promise<void> {
   const numbers = Uint32Array.from(search.numbers.flatMap((text) => text.split(':').map(Number)));
   const pids = (listNames('/proc') ?? []).map(Number).filter(Number.isInteger);
-  // Every namespace has its first process: who does not see that one does not see others' (hidepid), or
-  // has no /proc at all.
+  // Every namespace has its first process: who does not see that one does not see others'
+  // (hidepid), or has no /proc at all.
   const isWhole = pids.includes(1);
   for (let start = 0; start < pids.length; start += processesAtOnce) {
     if (performance.now() > deadline) return;

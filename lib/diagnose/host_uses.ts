@@ -26,9 +26,9 @@ export interface DeviceUses {
 }
 
 /**
- * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes; what a
- * device of its PCI class has, where none is shown; interfaces of another network namespace; and whether a
- * disk is mounted, where that is hidden.
+ * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes;
+ * what a device of its PCI class has, where none is shown; interfaces of another network namespace;
+ * and whether a disk is mounted, where that is hidden.
  */
 export function deviceUses(
   { address, sysfsPath }: Pick<SysfsDevice, 'address' | 'sysfsPath'>,
@@ -49,8 +49,8 @@ export function deviceUses(
 }
 
 /**
- * Whether an interface below a device's folder is in another network namespace: sysfs lists those of its
- * own, and counts all as links of their folder, which is there while there is one.
+ * Whether an interface below a device's folder is in another network namespace: sysfs lists those
+ * of its own, and counts all as links of their folder, which is there while there is one.
  */
 function hasHiddenInterface(folder: string): boolean {
   return foldersIn(folder).some((name) => {
@@ -61,7 +61,7 @@ function hasHiddenInterface(folder: string): boolean {
   });
 }
 
-/** Of disks there may be many, with many folders. */
+/** Folders that hold no interface, and may be many. */
 const withoutInterfaces = new Set(['block', 'power', 'msi_irqs']);
 
 /** Links are left out: in sysfs they lead to other devices. */
@@ -76,8 +76,9 @@ function linksOf(path: string): number {
 }
 
 /**
- * What the host has of a device, or of what is behind it: it would lose it with the device. Each is a
- * link in its class that leads through the device's folder, or a disk to which such a one is a way.
+ * What the host has of a device, or of what is behind it: it would lose it with the device. Each is
+ * a link in its class that leads through the device's folder, or a disk to which such a one is a
+ * way.
  */
 function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): HostUse[] {
   return kinds.flatMap((kind) => {
@@ -92,8 +93,8 @@ function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): Hos
 }
 
 /**
- * With NVMe's multipath what is below the controller is a way to the disk, and the disk and its parts are
- * among the virtual devices: `nvme0c1n2` leads to `nvme0n2`.
+ * With NVMe's multipath what is below the controller is a way to the disk, and the disk and its
+ * parts are among the virtual devices: `nvme0c1n2` leads to `nvme0n2`.
  */
 function throughMultipath(through: readonly string[], all: readonly string[]): string[] {
   return through.flatMap((name) => {
@@ -121,7 +122,10 @@ function useOf(kind: HostUse['kind'], name: string, folder: string): string | nu
 
 const IFF_UP = 1;
 
-/** Drivers that do not tell of their link leave its state unknown: then it is up where it was switched on. */
+/**
+ * Drivers that do not tell of their link leave its state unknown: then it is up where it was
+ * switched on.
+ */
 function isUp(folder: string): boolean {
   const state = readAttribute(`${folder}/operstate`);
   if (state !== 'unknown') return state === 'up';
@@ -131,8 +135,8 @@ function isUp(folder: string): boolean {
 const mounts = '/proc/self/mountinfo';
 
 /**
- * Where a file system on a block device is mounted, in this mount namespace: by its numbers, or by its name
- * where the file system has numbers of its own.
+ * Where a file system on a block device is mounted, in this mount namespace: by its numbers, or by
+ * its name where the file system has numbers of its own.
  */
 function mountOf(name: string, numbers: string): string | undefined {
   for (const line of linesOf(mounts)) {
@@ -147,7 +151,7 @@ function isSwap(name: string): boolean {
   return linesOf('/proc/swaps').some((line) => line.startsWith(`/dev/${name} `));
 }
 
-/** Of a file that is longer than what the addon reads of those of sysfs. */
+/** The lines of a file that is longer than what the addon reads at once. */
 function linesOf(path: string): string[] {
   const text = undefinedIfMissing('open', path, () => fs.readFileSync(path, 'utf8'));
   return text?.split('\n').filter((line) => line !== '') ?? [];

@@ -22,7 +22,9 @@ export interface RefusedMap extends IovaExtent {
   available: () => number | undefined;
 }
 
-/** Why IOMMU_IOAS_MAP, MAP_FILE or COPY was refused (drivers/iommu/iommufd/ioas.c, io_pagetable.c). */
+/**
+ * Why IOMMU_IOAS_MAP, MAP_FILE or COPY was refused (drivers/iommu/iommufd/ioas.c, io_pagetable.c).
+ */
 export function mapCause({ code, request }: VfioError, map: RefusedMap): Cause | undefined {
   const { iova, length, what } = map;
   if (code === 'EEXIST') {
@@ -111,7 +113,9 @@ function reservedCause(
   return { reason: 'iova-reserved', certainty: 'certain', facts: { device: address, overlaps } };
 }
 
-/** Lines such as `0x00000000fee00000 0x00000000feefffff msi`; `direct-relaxable` reserves nothing. */
+/**
+ * Lines such as `0x00000000fee00000 0x00000000feefffff msi`; `direct-relaxable` reserves nothing.
+ */
 function parseReserved(text: string): ReservedOverlap['reserved'][] {
   const lines = text.matchAll(/^(0x[\da-f]+) (0x[\da-f]+) (\S+)$/gm);
   return [...lines]
@@ -158,9 +162,9 @@ function memlock(
 }
 
 /**
- * Why memory of huge pages could not be had. The kernel reserves pages when it maps a file of them (ENOMEM),
- * and takes them when they are touched: what is refused then, though it was reserved, is over a limit of
- * the cgroup.
+ * Why memory of huge pages could not be had. The kernel reserves pages when it maps a file of them
+ * (ENOMEM), and takes them when they are touched: what is refused then, though it was reserved, is
+ * over a limit of the cgroup.
  */
 export function hugePageCause(
   { code, syscall }: VfioError,

@@ -75,7 +75,9 @@ function hiddenNames(path: string, roots: Roots): Hidden | undefined {
   return kind === 'iommufd' || kind === 'container' ? hiddenMisc(roots) : hiddenClasses(roots);
 }
 
-/** The numbers that sysfs has for a node of this name; undefined where it has none, or is hidden. */
+/**
+ * The numbers that sysfs has for a node of this name; undefined where it has none, or is hidden.
+ */
 function numbersFor(path: string, { roots }: Subject): string | undefined {
   const { sysfsRoot } = roots;
   const name = basename(path);

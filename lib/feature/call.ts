@@ -11,7 +11,9 @@ export const operation = { get: 0x10000, set: 0x20000, probe: 0x40000 } as const
 /** Nothing: the data of features that are switched. */
 export const noData: Uint8Array = new Uint8Array(0);
 
-/** VFIO_DEVICE_FEATURE on one device: errors that say what is lacking, and since when it is there. */
+/**
+ * VFIO_DEVICE_FEATURE on one device: errors that say what is lacking, and since when it is there.
+ */
 export class FeatureCalls {
   readonly #bound: Pick<DeviceNode, 'fd' | 'location'>;
 
@@ -86,7 +88,10 @@ export interface FeatureName {
   since: string;
 }
 
-/** VFIO_DEVICE_FEATURE_* of linux/vfio.h up to Linux 7.3, in the order of their numbers: name, first kernel. */
+/**
+ * VFIO_DEVICE_FEATURE_* of linux/vfio.h up to Linux 7.3, in the order of their numbers: name, first
+ * kernel.
+ */
 const table = {
   vfToken: ['pci-vf-token', '5.7'],
   migration: ['migration', '5.18'],

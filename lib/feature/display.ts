@@ -61,7 +61,7 @@ export class Display {
     return await run(this.#supports(source));
   }
 
-  /** As {@link supports}, blocking. */
+  /** The blocking form of {@link supports}. */
   supportsSync(source: PlaneSource): boolean {
     return runSync(this.#supports(source));
   }
@@ -78,7 +78,7 @@ export class Display {
     return await run(this.#queryPlane(source, plane));
   }
 
-  /** As {@link queryPlane}, blocking. */
+  /** The blocking form of {@link queryPlane}. */
   queryPlaneSync(source: PlaneSource, plane: 'overlay' | 'primary' | 'cursor' = 'primary'): Plane {
     return runSync(this.#queryPlane(source, plane));
   }
@@ -92,7 +92,7 @@ export class Display {
     return await run(this.#getDmabuf(id));
   }
 
-  /** As {@link getDmabuf}, blocking. */
+  /** The blocking form of {@link getDmabuf}. */
   getDmabufSync(id: number): Dmabuf {
     return runSync(this.#getDmabuf(id));
   }

@@ -70,7 +70,7 @@ export class DmaLogging {
     return await run(this.#start(options));
   }
 
-  /** As {@link start}, blocking. */
+  /** The blocking form of {@link start}. */
   startSync(options: { pageSize: number; ranges: readonly LoggedRange[] }): number {
     return runSync(this.#start(options));
   }
@@ -79,13 +79,14 @@ export class DmaLogging {
    * The pages of a range that were written to since the last report of it. After an error all pages
    * have to be taken for written.
    *
-   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is logged
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is
+   *   logged
    */
   async report(options: LoggedRange & { pageSize: number }): Promise<LoggedPages> {
     return await run(this.#report(options));
   }
 
-  /** As {@link report}, blocking. */
+  /** The blocking form of {@link report}. */
   reportSync(options: LoggedRange & { pageSize: number }): LoggedPages {
     return runSync(this.#report(options));
   }
@@ -95,7 +96,7 @@ export class DmaLogging {
     await run(this.#stop());
   }
 
-  /** As {@link stop}, blocking. */
+  /** The blocking form of {@link stop}. */
   stopSync(): void {
     runSync(this.#stop());
   }

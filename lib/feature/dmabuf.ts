@@ -46,7 +46,7 @@ export class Dmabuf extends Closable {
     return this.#fd.close();
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#fd.closeSync();
   }

@@ -45,8 +45,8 @@ const notBytes: readonly number[] = [
 ];
 
 /**
- * A device's features (VFIO_DEVICE_FEATURE): any by its index and bytes, and the known ones by name.
- * What the kernel, or the device's driver, lacks is `ERR_VFIO_UNSUPPORTED`.
+ * A device's features (VFIO_DEVICE_FEATURE): any by its index and bytes, and the known ones by
+ * name. What the kernel, or the device's driver, lacks is `ERR_VFIO_UNSUPPORTED`.
  */
 export class Features {
   readonly #calls: FeatureCalls;
@@ -85,7 +85,7 @@ export class Features {
     return await run(this.#probe(index, what));
   }
 
-  /** As {@link probe}, blocking. */
+  /** The blocking form of {@link probe}. */
   probeSync(index: number, what?: FeatureOperation): boolean {
     return runSync(this.#probe(index, what));
   }
@@ -102,7 +102,7 @@ export class Features {
     );
   }
 
-  /** As {@link get}, blocking. */
+  /** The blocking form of {@link get}. */
   getSync(index: number, length: number): Uint8Array {
     return runSync(this.#calls.bytesOf(plainFlags(index) | operation.get, room('length', length)));
   }
@@ -118,7 +118,7 @@ export class Features {
     return await run(this.#calls.bytesOf(plainFlags(index) | operation.set, checkBytes(bytes)));
   }
 
-  /** As {@link set}, blocking. */
+  /** The blocking form of {@link set}. */
   setSync(index: number, bytes: Uint8Array): Uint8Array {
     return runSync(this.#calls.bytesOf(plainFlags(index) | operation.set, checkBytes(bytes)));
   }
@@ -128,7 +128,7 @@ export class Features {
     return await run(this.#list());
   }
 
-  /** As {@link list}, blocking. */
+  /** The blocking form of {@link list}. */
   listSync(): FeatureInfo[] {
     return runSync(this.#list());
   }
@@ -144,7 +144,7 @@ export class Features {
     await run(this.#calls.bytesOf(feature.vfToken | operation.set, parseUuid('uuid', uuid)));
   }
 
-  /** As {@link setVfToken}, blocking. */
+  /** The blocking form of {@link setVfToken}. */
   setVfTokenSync(uuid: string): void {
     runSync(this.#calls.bytesOf(feature.vfToken | operation.set, parseUuid('uuid', uuid)));
   }
@@ -154,14 +154,15 @@ export class Features {
     await run(this.#calls.bytesOf(feature.busMaster | operation.set, switchOf(enabled)));
   }
 
-  /** As {@link setBusMaster}, blocking. */
+  /** The blocking form of {@link setBusMaster}. */
   setBusMasterSync(enabled: boolean): void {
     runSync(this.#calls.bytesOf(feature.busMaster | operation.set, switchOf(enabled)));
   }
 
   /**
-   * Exports ranges of a region as a dma-buf, for other devices' DMA: {@link Ioas.mapRegion} does that for
-   * devices of VFIO. A reset, low power, and memory decoding that goes off take it from whoever has it.
+   * Exports ranges of a region as a dma-buf, for other devices' DMA: {@link Ioas.mapRegion} does
+   * that for devices of VFIO. A reset, low power, and memory decoding that goes off take it from
+   * whoever has it.
    *
    * @param region - index of a BAR
    * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`
@@ -173,7 +174,7 @@ export class Features {
     return await run(Dmabuf.export(this.#calls, region, ranges));
   }
 
-  /** As {@link exportDmabuf}, blocking. */
+  /** The blocking form of {@link exportDmabuf}. */
   exportDmabufSync(
     region: number,
     ranges: readonly { offset: number | bigint; length: number | bigint }[],
@@ -182,14 +183,14 @@ export class Features {
   }
 
   /**
-   * The pending PCI error of an s390 function, `size` bytes of struct zpci_ccdf_err; undefined where
-   * none is pending.
+   * The pending PCI error of an s390 function, `size` bytes of struct zpci_ccdf_err; undefined
+   * where none is pending.
    */
   async zpciError(size: number): Promise<Uint8Array | undefined> {
     return await run(this.#zpciError(size));
   }
 
-  /** As {@link zpciError}, blocking. */
+  /** The blocking form of {@link zpciError}. */
   zpciErrorSync(size: number): Uint8Array | undefined {
     return runSync(this.#zpciError(size));
   }

@@ -10,7 +10,7 @@ import { findRegion, type RegionSpec } from '../region/find.ts';
 
 /** A write that the kernel makes whenever an eventfd is signalled. */
 export interface IoeventfdOptions {
-  /** As `device.region` takes it. */
+  /** What `device.region` takes. */
   region: RegionSpec;
   /** Bytes from the region's start. */
   offset: number;

@@ -13,9 +13,9 @@ export interface LowPowerEvents {
 }
 
 /**
- * Low power while nobody uses the device. What the kernel has to do with it, a read of a region or an
- * ioctl, wakes it for that time. Mapped regions do not: from the entry on, each access of one is `EIO`,
- * and no other device reaches its memory, until low power is left.
+ * Low power while nobody uses the device. What the kernel has to do with it, a read of a region or
+ * an ioctl, wakes it for that time. Mapped regions do not: from the entry on, each access of one is
+ * `EIO`, and no other device reaches its memory, until low power is left.
  */
 export class LowPower extends EventEmitter<LowPowerEvents> {
   readonly #calls: FeatureCalls;
@@ -49,7 +49,7 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
     await run(this.#enter(checkWakeup(options)));
   }
 
-  /** As {@link enter}, blocking. */
+  /** The blocking form of {@link enter}. */
   enterSync(options: { wakeup?: boolean | undefined } = {}): void {
     runSync(this.#enter(checkWakeup(options)));
   }
@@ -63,7 +63,7 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
     await run(this.#exit());
   }
 
-  /** As {@link exit}, blocking. */
+  /** The blocking form of {@link exit}. */
   exitSync(): void {
     runSync(this.#exit());
   }

@@ -36,7 +36,10 @@ const states: readonly MigrationState[] = [
   'pre-copy-p2p',
 ];
 
-/** States beyond `stop`, `running`, `stop-copy` and `resuming`, which every device has that migrates. */
+/**
+ * States beyond `stop`, `running`, `stop-copy` and `resuming`, which every device has that
+ * migrates.
+ */
 export interface MigrationSupport {
   /** `running-p2p`, and `pre-copy-p2p` where pre-copy is supported too. */
   p2p: boolean;
@@ -82,7 +85,7 @@ export class Migration {
     return await run(this.#support());
   }
 
-  /** As {@link support}, blocking. */
+  /** The blocking form of {@link support}. */
   supportSync(): MigrationSupport {
     return runSync(this.#support());
   }
@@ -96,7 +99,7 @@ export class Migration {
     return await run(this.#state());
   }
 
-  /** As {@link state}, blocking. */
+  /** The blocking form of {@link state}. */
   stateSync(): MigrationState {
     return runSync(this.#state());
   }
@@ -106,8 +109,8 @@ export class Migration {
    * that begins to move data, the answer is the stream of them. It ends with the state: close it.
    *
    * @throws TypeError for what is no state to go to
-   * @throws VfioError `EINVAL`: there is no way to it; `ERR_VFIO_UNSUPPORTED`; the driver's own, after
-   *   which `state()` tells where the device is, and `error` is left by a reset only
+   * @throws VfioError `EINVAL`: there is no way to it; `ERR_VFIO_UNSUPPORTED`; the driver's own,
+   *   after which `state()` tells where the device is, and `error` is left by a reset only
    */
   async setState(state: 'resuming'): Promise<MigrationSink>;
   /** Answers the stream of the device's state; the same one from one of these states to another. */
@@ -118,7 +121,7 @@ export class Migration {
     return await run(this.#setState(state));
   }
 
-  /** As {@link setState}, blocking; the streams flow as ever. */
+  /** The blocking form of {@link setState}; the streams flow as ever. */
   setStateSync(state: 'resuming'): MigrationSink;
   setStateSync(state: 'stop-copy' | 'pre-copy' | 'pre-copy-p2p'): MigrationSource;
   setStateSync(state: 'stop' | 'running' | 'running-p2p'): undefined;
@@ -135,7 +138,7 @@ export class Migration {
     return await run(this.#dataSize());
   }
 
-  /** As {@link dataSize}, blocking. */
+  /** The blocking form of {@link dataSize}. */
   dataSizeSync(): bigint {
     return runSync(this.#dataSize());
   }
@@ -143,13 +146,14 @@ export class Migration {
   /**
    * Has `precopyInfo()` tell when new initial data come up.
    *
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 7.1, for devices with pre-copy)
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 7.1, for devices with
+   *   pre-copy)
    */
   async enablePrecopyInfoV2(): Promise<void> {
     await run(this.#enablePrecopyInfoV2());
   }
 
-  /** As {@link enablePrecopyInfoV2}, blocking. */
+  /** The blocking form of {@link enablePrecopyInfoV2}. */
   enablePrecopyInfoV2Sync(): void {
     runSync(this.#enablePrecopyInfoV2());
   }

@@ -21,8 +21,9 @@ export interface PrecopyInfo {
 }
 
 /**
- * A device's state, flowing out. In a pre-copy state it has temporary ends, which `idle` tells: reading
- * goes on with the next change of state, or `more()`. Its end is reached in the state stop-copy.
+ * A device's state, flowing out. In a pre-copy state it has temporary ends, which `idle` tells:
+ * reading goes on with the next change of state, or `more()`. Its end is reached in the state
+ * stop-copy.
  */
 export interface MigrationSource extends Readable {
   /**
@@ -32,7 +33,7 @@ export interface MigrationSource extends Readable {
    */
   precopyInfo(): Promise<PrecopyInfo>;
 
-  /** As {@link precopyInfo}, blocking. */
+  /** The blocking form of {@link precopyInfo}. */
   precopyInfoSync(): PrecopyInfo;
 
   /** Looks whether there is more after a temporary end. */
@@ -44,7 +45,9 @@ export type MigrationSink = Writable;
 
 type Streams = ReturnType<typeof defineStreams>;
 
-/** Not before a device migrates: node:stream takes a tenth of the time of an import of the library. */
+/**
+ * Not before a device migrates: node:stream takes a tenth of the time of an import of the library.
+ */
 let streams: Streams | undefined;
 
 export function migrationSource(fd: OwnedFd, isPrecopy: () => boolean): MigrationSource {

@@ -40,11 +40,11 @@ export interface WaitOptions {
 const what = 'the channel';
 
 /**
- * One end of a unix socket (SOCK_SEQPACKET) whose messages carry descriptors: a message arrives as a
- * whole, with its descriptors, or not at all. Node's own sockets cannot do this.
+ * One end of a unix socket (SOCK_SEQPACKET) whose messages carry descriptors: a message arrives as
+ * a whole, with its descriptors, or not at all. Node's own sockets cannot do this.
  *
- * A peer may be hostile: what is too long, or has too many descriptors, is closed and thrown away, and
- * what a message says is the receiver's to check. Waiting keeps the event loop alive.
+ * A peer may be hostile: what is too long, or has too many descriptors, is closed and thrown away,
+ * and what a message says is the receiver's to check. Waiting keeps the event loop alive.
  */
 export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   readonly #socket: OwnedFd;
@@ -74,8 +74,8 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   }
 
   /**
-   * Two ends that are connected to each other: one to keep, one for a program that is started, which
-   * gets its `fd` by `stdio` and takes it with {@link fromFd}.
+   * Two ends that are connected to each other: one to keep, one for a program that is started,
+   * which gets its `fd` by `stdio` and takes it with {@link fromFd}.
    *
    * @throws TypeError, RangeError
    * @throws VfioError `EMFILE`
@@ -97,8 +97,8 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
    *
    * @param path - of the listener's socket: an absolute one of 107 bytes at most
    * @throws TypeError, RangeError
-   * @throws VfioError `ENOENT`, `EACCES`, `ECONNREFUSED` (nobody listens any more), `EAGAIN` (too many
-   *   wait to be accepted), `EPROTOTYPE` (a socket of another kind)
+   * @throws VfioError `ENOENT`, `EACCES`, `ECONNREFUSED` (nobody listens any more), `EAGAIN` (too
+   *   many wait to be accepted), `EPROTOTYPE` (a socket of another kind)
    */
   static connect(path: string, options: ChannelOptions = {}): FdChannel {
     const place = callerPlace();
@@ -113,7 +113,8 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   /**
    * Takes a socket that another program made, such as one that this one was started with.
    *
-   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
+   *   close
    * @throws TypeError, RangeError
    * @throws VfioError `EBADF`; `ENOTSOCK`; `EPROTOTYPE` for another kind of socket
    */
@@ -135,8 +136,8 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   }
 
   /**
-   * The socket's number, to hand to a program that is started. The FdChannel stays its owner: close it
-   * when the program has its own, or the end of that program will not be seen.
+   * The socket's number, to hand to a program that is started. The FdChannel stays its owner: close
+   * it when the program has its own, or the end of that program will not be seen.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -145,8 +146,8 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   }
 
   /**
-   * Who is at the other end: the process that connected, or that listens, or that made the pair. Its
-   * pid may be another process's by now; its uid and gid are what it had then.
+   * Who is at the other end: the process that connected, or that listens, or that made the pair.
+   * Its pid may be another process's by now; its uid and gid are what it had then.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -156,15 +157,15 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   }
 
   /**
-   * Sends a message with descriptors. They stay the caller's, who may close them when this resolves;
-   * the message has its own. Resolves when the message is in the peer's queue, which the peer may never
-   * read; waits while that queue is full.
+   * Sends a message with descriptors. They stay the caller's, who may close them when this
+   * resolves; the message has its own. Resolves when the message is in the peer's queue, which the
+   * peer may never read; waits while that queue is full.
    *
    * @param data - one byte at least
    * @param fds - numbers or FileDescriptors, 253 at most
    * @throws TypeError, RangeError
-   * @throws VfioError `EPIPE` or `ECONNRESET` (the peer is gone), `EMSGSIZE`, `ETOOMANYREFS` (too many
-   *   descriptors are in messages that nobody read), `EBADF`; `ERR_VFIO_CLOSED`
+   * @throws VfioError `EPIPE` or `ECONNRESET` (the peer is gone), `EMSGSIZE`, `ETOOMANYREFS` (too
+   *   many descriptors are in messages that nobody read), `EBADF`; `ERR_VFIO_CLOSED`
    */
   async send(
     data: Uint8Array,
@@ -213,7 +214,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     return this.#socket.close();
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#readiness.end(what);
     this.#socket.closeSync();

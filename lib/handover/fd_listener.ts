@@ -104,10 +104,11 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
   }
 
   /**
-   * Closes the socket and removes its file; who waits is rejected, and who was not accepted sees the
-   * end. Channels that were accepted stay. Closing twice is harmless.
+   * Closes the socket and removes its file; who waits is rejected, and who was not accepted sees
+   * the end. Channels that were accepted stay. Closing twice is harmless.
    *
-   * @throws VfioError of unlink, such as `EACCES`: the file is left, and the socket closed all the same
+   * @throws VfioError of unlink, such as `EACCES`: the file is left, and the socket closed all the
+   *   same
    */
   async close(): Promise<void> {
     try {
@@ -117,7 +118,7 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
     }
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     try {
       this.#end();

@@ -39,9 +39,9 @@ export interface SharedObjects {
 }
 
 /**
- * The object that another thread shared, with this thread as one more owner: the last that closes it
- * closes it in the kernel. A token can be used any number of times, in every thread of the process, while
- * somebody has the object open.
+ * The object that another thread shared, with this thread as one more owner: the last that closes
+ * it closes it in the kernel. A token can be used any number of times, in every thread of the
+ * process, while somebody has the object open.
  *
  * @throws TypeError for what is no token of this process
  * @throws VfioError `ERR_VFIO_CLOSED` where nobody has it open any more

@@ -13,8 +13,8 @@ import { parseSpec } from '../locate/resolve.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 
 /**
- * What another program has to be told of a bound device beside its descriptors, since the kernel does
- * not tell it. Plain data, for JSON.
+ * What another program has to be told of a bound device beside its descriptors, since the kernel
+ * does not tell it. Plain data, for JSON.
  */
 export interface DeviceDescription {
   /** Which device it is. */
@@ -70,10 +70,10 @@ export interface UnpackOptions extends RootOptions {
 }
 
 /**
- * Takes the device of a message that another program made with {@link packDevice}. The message may be
- * anything: the descriptors are proved to be what they are said to be, bound, and of the device of the
- * description. The FileDescriptors are closed where it succeeds; where it fails all of them are open,
- * unless it failed at closing one.
+ * Takes the device of a message that another program made with {@link packDevice}. The message may
+ * be anything: the descriptors are proved to be what they are said to be, bound, and of the device
+ * of the description. The FileDescriptors are closed where it succeeds; where it fails all of them
+ * are open, unless it failed at closing one.
  *
  * @param description - what the message says; of any type
  * @param fds - what came with it, the device's first
@@ -117,7 +117,9 @@ export function unpackDevice(
   }
 }
 
-/** The device has descriptors of its own; where one of the message's does not close, nobody gets it. */
+/**
+ * The device has descriptors of its own; where one of the message's does not close, nobody gets it.
+ */
 function closeAll(fds: readonly FileDescriptor[], device: VfioDevice): void {
   try {
     runSync(closingAll(fds));

@@ -24,7 +24,7 @@ export interface ChannelOptions {
   maxFds?: number | undefined;
 }
 
-/** As {@link ChannelOptions}, all known. */
+/** {@link ChannelOptions} with every default filled in. */
 export interface Limits {
   maxBytes: number;
   maxFds: number;
@@ -105,7 +105,9 @@ export function checkPath(path: unknown): asserts path is string {
 export class FdMessage extends Closable {
   /** Never empty. */
   readonly data: Uint8Array;
-  /** In the order of the sender. Nothing is known of them but that they are open: see `identify`. */
+  /**
+   * In the order of the sender. Nothing is known of them but that they are open: see `identify`.
+   */
   readonly fds: readonly FileDescriptor[];
 
   static {
@@ -130,7 +132,7 @@ export class FdMessage extends Closable {
     return run(closingAll(this.fds));
   }
 
-  /** As {@link close}, blocking. A stranger's descriptor may block as long as it likes. */
+  /** The blocking form of {@link close}. A stranger's descriptor may block as long as it likes. */
   closeSync(): void {
     runSync(closingAll(this.fds));
   }
@@ -138,6 +140,7 @@ export class FdMessage extends Closable {
 
 /** Closes what came with a message that nobody gets. */
 export function discard(fds: readonly NativeFd[]): void {
-  // What a stranger's file says to its closing is nobody's business, and may take as long as it likes.
+  // What a stranger's file says to its closing is nobody's business, and may take as long as it
+  // likes.
   for (const fd of fds) void binding().close(fd);
 }

@@ -12,7 +12,9 @@ export interface VmmDevices {
 }
 
 export interface VmmOptions {
-  /** The number that the first descriptor has in the VMM; 3 by default, behind its standard streams. */
+  /**
+   * The number that the first descriptor has in the VMM; 3 by default, behind its standard streams.
+   */
   firstFd?: number | undefined;
 }
 
@@ -56,8 +58,8 @@ export function qemuArguments(devices: VmmDevices, options: QemuOptions = {}): V
 }
 
 /**
- * The same for cloud-hypervisor: `--platform` and `--device`. Add what else `--platform` shall have,
- * which is given once, to the second argument.
+ * The same for cloud-hypervisor: `--platform` and `--device`. Add what else `--platform` shall
+ * have, which is given once, to the second argument.
  *
  * @throws as {@link qemuArguments}
  */

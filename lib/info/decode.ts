@@ -10,12 +10,15 @@ import {
 
 /** What the kernel says of a device (VFIO_DEVICE_GET_INFO and what follows from it). */
 export interface DeviceInfo {
-  /** `reset`, `pci`, `platform`, `amba`, `ccw`, `ap`, `fsl-mc`, `caps`, `cdx`; `0x…` for another bit. */
+  /**
+   * `reset`, `pci`, `platform`, `amba`, `ccw`, `ap`, `fsl-mc`, `caps`, `cdx`; `0x…` for another
+   * bit.
+   */
   flags: string[];
   capabilities: DeviceCapability[];
   /** In the order of their index; an index that the device does not have is not there. */
   regions: RegionInfo[];
-  /** As `regions`. */
+  /** The device's interrupts, each at its index as `regions` are. */
   irqs: IrqInfo[];
 }
 
@@ -52,7 +55,10 @@ export interface UnknownCapability extends RawCapability {
 /** What the kernel adds to a device's info (VFIO_DEVICE_INFO_CAP_*). */
 export type DeviceCapability =
   | UnknownCapability
-  /** Widths of PCIe atomic operations that the root complex completes: `comp32`, `comp64`, `comp128`. */
+  /**
+   * Widths of PCIe atomic operations that the root complex completes: `comp32`, `comp64`,
+   * `comp128`.
+   */
   | { kind: 'pci-atomic-comp'; flags: string[] };
 
 /** What the kernel adds to a region's info (VFIO_REGION_INFO_CAP_*). */
@@ -136,7 +142,7 @@ export function regionNames(device: readonly string[]): readonly string[] {
   return device.includes('pci') ? pciRegions : [];
 }
 
-/** As {@link regionNames}, of its interrupts. */
+/** The names of its interrupts, by index. */
 export function irqNames(device: readonly string[]): readonly string[] {
   if (device.includes('pci')) return pciIrqs;
   if (device.includes('ap')) return apIrqs;

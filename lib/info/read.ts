@@ -65,9 +65,9 @@ function viewOf(struct: Struct): DataView {
 }
 
 /**
- * The bare structs first, all in one native call. Each answers with the room that it wants in argsz:
- * those that want more are asked again, with that. Asking with more room at once is no shorter way:
- * mbochs answers EINVAL to an argsz that is larger than all it could fill.
+ * The bare structs first, all in one native call. Each answers with the room that it wants in
+ * argsz: those that want more are asked again, with that. Asking with more room at once is no
+ * shorter way: mbochs answers EINVAL to an argsz that is larger than all it could fill.
  */
 function readRegions(device: NativeFd, call: CallName, count: number): Struct[] {
   const request = 'VFIO_DEVICE_GET_REGION_INFO';

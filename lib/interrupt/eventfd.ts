@@ -6,8 +6,8 @@ import type { Cause } from '../core/reasons.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
 
 /**
- * An eventfd and its one owner. One that is dropped is closed without a word: it belongs to a device,
- * whose own descriptor warns.
+ * An eventfd and its one owner. One that is dropped is closed without a word: it belongs to a
+ * device, whose own descriptor warns.
  */
 export class Eventfd {
   #fd: NativeFd | undefined;

@@ -122,8 +122,8 @@ export class Interrupt {
 
   /**
    * Enables vectors from 0 on, one unless told otherwise, each with an eventfd of its own
-   * (VFIO_DEVICE_SET_IRQS). With `{ eventfds }` the vectors signal the caller's, and none of ours is
-   * returned.
+   * (VFIO_DEVICE_SET_IRQS). With `{ eventfds }` the vectors signal the caller's, and none of ours
+   * is returned.
    *
    * An `automasked` interrupt (INTx) masks itself when it happens, until {@link unmask}.
    *
@@ -131,16 +131,16 @@ export class Interrupt {
    * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the platform has not so many vectors;
    *   `available` says how many, and none was enabled. `EINVAL`: another of intx, msi, msix is
    *   enabled. `EBUSY` of intx: its line is another device's, too (reason `intx-line-taken`).
-   *   `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`: it is enabled, here or by another
-   *   thread that has the device. `ERR_VFIO_BUSY` (in `enableSync`, while another is being enabled or
-   *   disabled), `ERR_VFIO_CLOSED`
+   *   `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`: it is enabled, here or by
+   *   another thread that has the device. `ERR_VFIO_BUSY` (in `enableSync`, while another is being
+   *   enabled or disabled), `ERR_VFIO_CLOSED`
    */
   async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
     const wanted = this.#check(what);
     return run(this.#device.inTurn(() => this.#enable(wanted)));
   }
 
-  /** As {@link enable}, blocking. */
+  /** The blocking form of {@link enable}. */
   enableSync(what: number | EnableOptions = 1): readonly InterruptVector[] {
     const wanted = this.#check(what);
     return runSync(this.#device.inTurn(() => this.#enable(wanted)));
@@ -148,18 +148,18 @@ export class Interrupt {
 
   /**
    * Changes how many vectors are enabled. Those that stay are the same objects. Where the interrupt
-   * has the flag `noresize` (MSI, and MSI-X where the platform cannot do better) more vectors are had
-   * by switching all off and on again: `gap` then says that interrupts in between were lost.
+   * has the flag `noresize` (MSI, and MSI-X where the platform cannot do better) more vectors are
+   * had by switching all off and on again: `gap` then says that interrupts in between were lost.
    *
-   * @throws as {@link enable}; `ERR_VFIO_IRQ_DISABLED` where it is not enabled with vectors of ours.
-   *   Where growing fails after a gap, the interrupt is off.
+   * @throws as {@link enable}; `ERR_VFIO_IRQ_DISABLED` where it is not enabled with vectors of
+   *   ours. Where growing fails after a gap, the interrupt is off.
    */
   async resize(vectors: number): Promise<{ vectors: readonly InterruptVector[]; gap: boolean }> {
     const wanted = checkVectors(vectors, this.#irq);
     return run(this.#device.inTurn(() => this.#resize(wanted)));
   }
 
-  /** As {@link resize}, blocking. */
+  /** The blocking form of {@link resize}. */
   resizeSync(vectors: number): { vectors: readonly InterruptVector[]; gap: boolean } {
     const wanted = checkVectors(vectors, this.#irq);
     return runSync(this.#device.inTurn(() => this.#resize(wanted)));
@@ -167,8 +167,9 @@ export class Interrupt {
 
   /**
    * Disables the interrupt. When this is done the kernel signals none any more, and what it counted
-   * before has been told: no interrupt is delivered afterwards, and the iterators are over. Harmless
-   * where it is off. Where another thread enabled it, that one's vectors end when its event loop turns.
+   * before has been told: no interrupt is delivered afterwards, and the iterators are over.
+   * Harmless where it is off. Where another thread enabled it, that one's vectors end when its
+   * event loop turns.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -176,7 +177,7 @@ export class Interrupt {
     await run(this.#device.inTurn(() => this.#disable()));
   }
 
-  /** As {@link disable}, blocking. */
+  /** The blocking form of {@link disable}. */
   disableSync(): void {
     runSync(this.#device.inTurn(() => this.#disable()));
   }
@@ -184,15 +185,17 @@ export class Interrupt {
   /**
    * Masks a vector: it is held back until {@link unmask}.
    *
-   * @throws VfioError `ENOTTY` where the interrupt is not `maskable`, as MSI and MSI-X; `EINVAL` where
-   *   it is off (reason `irq-disabled`)
+   * @throws VfioError `ENOTTY` where the interrupt is not `maskable`, as MSI and MSI-X; `EINVAL`
+   *   where it is off (reason `irq-disabled`)
    */
   mask(vector = 0): void {
     this.#act(action.mask, checkVector(vector, this.#irq));
     this.#masked = true;
   }
 
-  /** Unmasks a vector, after {@link mask} or after an `automasked` interrupt. Throws as that does. */
+  /**
+   * Unmasks a vector, after {@link mask} or after an `automasked` interrupt. Throws as that does.
+   */
   unmask(vector = 0): void {
     this.#act(action.unmask, checkVector(vector, this.#irq));
     this.#masked = false;
@@ -229,9 +232,9 @@ export class Interrupt {
   }
 
   /**
-   * Enables vector 0 for the package itself: without a vector of ours, and keeping neither the event
-   * loop nor the device alive. False where the driver tells of the interrupt and does not know it, and
-   * where another owner of the device has it.
+   * Enables vector 0 for the package itself: without a vector of ours, and keeping neither the
+   * event loop nor the device alive. False where the driver tells of the interrupt and does not
+   * know it, and where another owner of the device has it.
    *
    * @internal
    */
@@ -289,8 +292,8 @@ export class Interrupt {
   }
 
   /**
-   * The kernel signals none any more: tells what is left and closes the eventfds. `cause` where the program
-   * did not want it.
+   * The kernel signals none any more: tells what is left and closes the eventfds. `cause` where the
+   * program did not want it.
    *
    * @internal
    */
@@ -348,7 +351,9 @@ export class Interrupt {
     this.end();
   }
 
-  /** What is tied here may be another's by now, or off: who has the device elsewhere can disable it. */
+  /**
+   * What is tied here may be another's by now, or off: who has the device elsewhere can disable it.
+   */
   #whose(): Owner {
     const ours = this.#eventfds.length > 0 ? owner.self : owner.nobody;
     if (this.#device.bound.fd.closed) return ours;
@@ -382,7 +387,7 @@ export class Interrupt {
     this.#checkAct(this.#lines.act(act, vector));
   }
 
-  /** Of a call that only an enabled interrupt takes. */
+  /** Throws what the kernel answered to a call that only an enabled interrupt takes. */
   #checkAct(answer: Answer): void {
     if (answer === EINVAL && !this.enabled) {
       throw disabledError(this.#device.bound.location, this.name);
@@ -521,7 +526,9 @@ export class Interrupt {
     this.#vectors = [...this.#vectors, ...this.#vectorsOver(kept.length, added)];
   }
 
-  /** The most vectors that can be enabled where so many cannot: by trying, since nothing says it. */
+  /**
+   * The most vectors that can be enabled where so many cannot: by trying, since nothing says it.
+   */
   *#findAvailable(lines: readonly VectorEventfd[]): Steps<number> {
     let [enough, tooMany] = [0, lines.length];
     while (tooMany - enough > 1) {

@@ -30,7 +30,10 @@ export class Interrupts implements DeviceInterrupts {
     this.#decode = decode;
   }
 
-  /** Shares with all who have the device in this process who has which interrupt: before any is used. */
+  /**
+   * Shares with all who have the device in this process who has which interrupt: before any is
+   * used.
+   */
   join(): void {
     const { bus, address } = this.bound.location.device;
     const told = this.#told === undefined ? 0 : this.#told.native;
@@ -120,8 +123,8 @@ export class Interrupts implements DeviceInterrupts {
   }
 
   /**
-   * Runs a task while no other enables or disables interrupts of the device. The blocking form cannot wait for
-   * that.
+   * Runs a task while no other enables or disables interrupts of the device. The blocking form
+   * cannot wait for that.
    *
    * @throws VfioError `ERR_VFIO_BUSY` of the blocking form
    */

@@ -14,22 +14,29 @@ export interface VectorEvents {
 type Listener = (this: InterruptVector, count: number) => void;
 
 /**
- * One vector of an enabled interrupt. Its interrupts are counted by an eventfd of its own; listening,
- * or iterating, has the event loop poll that. What happens faster than JavaScript runs is added up
- * and told as one count; nothing is queued, nothing is lost.
+ * One vector of an enabled interrupt. Its interrupts are counted by an eventfd of its own;
+ * listening, or iterating, has the event loop poll that. What happens faster than JavaScript runs
+ * is added up and told as one count; nothing is queued, nothing is lost.
  *
- * While nobody listens here the counts stay in the eventfd: for the first who does, or for the program
- * that `fd` was handed to.
+ * While nobody listens here the counts stay in the eventfd: for the first who does, or for the
+ * program that `fd` was handed to.
  */
 export class InterruptVector extends EventEmitter<VectorEvents> implements AsyncIterable<number> {
-  /** Whose vector it is, the {@link Interrupt}: this keeps the device open while somebody listens. */
+  /**
+   * Whose vector it is, the {@link Interrupt}: this keeps the device open while somebody listens.
+   */
   readonly interrupt: { readonly name: string; readonly index: number };
   /** Which of its vectors. */
   readonly index: number;
   readonly #event: Eventfd;
-  /** Made when the first is: with thousands of vectors every object that an event touches counts. */
+  /**
+   * Made when the first is: with thousands of vectors every object that an event touches counts.
+   */
   #iterators: Set<Counts> | undefined;
-  /** The listener, where there is one; undefined where that is to be looked up, or there are several. */
+  /**
+   * The listener, where there is one; undefined where that is to be looked up, or there are
+   * several.
+   */
   #only: Listener | undefined;
   #isLookedUp = false;
   #watched = false;
@@ -63,8 +70,9 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   }
 
   /**
-   * The eventfd's number, to hand to another program or to KVM. The vector stays its owner and closes
-   * it when the interrupt is disabled. Who listens here as well takes counts away from the other.
+   * The eventfd's number, to hand to another program or to KVM. The vector stays its owner and
+   * closes it when the interrupt is disabled. Who listens here as well takes counts away from the
+   * other.
    *
    * @throws VfioError `ERR_VFIO_CLOSED` when the interrupt is disabled
    */
@@ -198,7 +206,8 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
       if (this.#only !== undefined) this.#only(count);
       else this.emit('interrupt', count);
     } catch (error) {
-      // To `uncaughtException`, wherever this was called from; after what the handler left for later.
+      // To `uncaughtException`, wherever this was called from; after what the handler left for
+      // later.
       queueMicrotask(() => {
         throw error;
       });

@@ -13,16 +13,19 @@ import { AddressSource, type DmaFile, type Source } from './source.ts';
 /** What devices may do with what is mapped, and where they find it. */
 export interface MapOptions {
   /**
-   * Where devices reach it; without it the kernel chooses (for a container this package), and never 0.
+   * Where devices reach it; without it the kernel chooses (for a container this package), and never
+   * 0.
    */
   iova?: bigint | undefined;
   /** Whether devices may read it; true by default. */
   read?: boolean | undefined;
   /** Whether devices may write it; true by default. */
   write?: boolean | undefined;
-  /** Of a DmaBuffer or a region, the first byte to map; 0 by default. A multiple of the page size. */
+  /**
+   * The first byte to map of a DmaBuffer or a region, a multiple of the page size; 0 by default.
+   */
   offset?: number | undefined;
-  /** Of a DmaBuffer or a region, how many bytes to map; all that follow by default. */
+  /** How many bytes of a DmaBuffer or a region to map; all that follow by default. */
   length?: number | undefined;
 }
 
@@ -42,7 +45,8 @@ export function readMapOptions(options: MapOptions): {
 
 /**
  * What the devices attached to it can reach by DMA, and where: an {@link Ioas} of an iommufd, or a
- * {@link ContainerSpace}. What both have, so that a program need not know how its device was opened.
+ * {@link ContainerSpace}. What both have, so that a program need not know how its device was
+ * opened.
  */
 export abstract class AddressSpace extends Closable {
   readonly #maps: Maps;
@@ -65,23 +69,25 @@ export abstract class AddressSpace extends Closable {
 
   /**
    * Lets devices reach memory (IOMMU_IOAS_MAP, or IOMMU_IOAS_MAP_FILE where the kernel has it; of a
-   * container VFIO_IOMMU_MAP_DMA). The kernel pins the pages, which takes time in proportion to their number
-   * and counts against RLIMIT_MEMLOCK. Where no device is attached to an {@link Ioas} it pins nothing yet, and
-   * what it cannot pin shows when one is attached: attach first. Without `iova` the kernel chooses; in a
-   * container the lowest address is taken that nothing of this container's has.
+   * container VFIO_IOMMU_MAP_DMA). The kernel pins the pages, which takes time in proportion to
+   * their number and counts against RLIMIT_MEMLOCK. Where no device is attached to an {@link Ioas}
+   * it pins nothing yet, and what it cannot pin shows when one is attached: attach first. Without
+   * `iova` the kernel chooses; in a container the lowest address is taken that nothing of this
+   * container's has.
    *
-   * @param source - a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file, or, where an iommufd maps
-   *   files (Linux 6.13), of a DMA-BUF (6.19)
+   * @param source - a DmaBuffer; or a part of a memfd, of a shmem or hugetlbfs file, or, where an
+   *   iommufd maps files (Linux 6.13), of a DMA-BUF (6.19)
    * @throws TypeError, RangeError for arguments that cannot be right
-   * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the devices
-   *   may not reach; no device is open in the container), `ENOSPC` (no room, or too many maps), `EFAULT`
-   *   (memory that cannot be pinned), `ENOMEM` (RLIMIT_MEMLOCK), each with its reason; `ERR_VFIO_CLOSED`
+   * @throws VfioError `EEXIST` (something is mapped there), `EINVAL` (misaligned, or where the
+   *   devices may not reach; no device is open in the container), `ENOSPC` (no room, or too many
+   *   maps), `EFAULT` (memory that cannot be pinned), `ENOMEM` (RLIMIT_MEMLOCK), each with its
+   *   reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
     return this.#mapFrom(options, () => this.sourceOf(source, options));
   }
 
-  /** As {@link map}, blocking. */
+  /** The blocking form of {@link map}. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
     for (;;) {
       const plan = this.planOf(options, () => this.sourceOf(source, options));
@@ -94,9 +100,10 @@ export abstract class AddressSpace extends Closable {
   }
 
   /**
-   * Maps memory of this process by its address: of another addon, say, or a device's mapped registers, which in a
-   * container lets one device reach another. Nothing keeps that memory where it is, and devices write to whatever
-   * the kernel finds there when it pins: docs/unsafe.md says what the caller has to see to.
+   * Maps memory of this process by its address: of another addon, say, or a device's mapped
+   * registers, which in a container lets one device reach another. Nothing keeps that memory where
+   * it is, and devices write to whatever the kernel finds there when it pins: docs/unsafe.md says
+   * what the caller has to see to.
    *
    * @throws as {@link map}
    */
@@ -112,8 +119,9 @@ export abstract class AddressSpace extends Closable {
   }
 
   /**
-   * Unmaps all that lies wholly in a range (IOMMU_IOAS_UNMAP, VFIO_IOMMU_UNMAP_DMA). The kernel splits no
-   * mapping: a range that cuts one is refused, and one that has several is unmapped with the gaps between them.
+   * Unmaps all that lies wholly in a range (IOMMU_IOAS_UNMAP, VFIO_IOMMU_UNMAP_DMA). The kernel
+   * splits no mapping: a range that cuts one is refused, and one that has several is unmapped with
+   * the gaps between them.
    *
    * @returns how many bytes were mapped there
    * @throws TypeError, RangeError
@@ -123,7 +131,7 @@ export abstract class AddressSpace extends Closable {
     return await run(this.#maps.unmap(iova, length));
   }
 
-  /** As {@link unmap}, blocking. */
+  /** The blocking form of {@link unmap}. */
   unmapSync(iova: bigint, length: bigint): bigint {
     return runSync(this.#maps.unmap(iova, length));
   }
@@ -138,15 +146,15 @@ export abstract class AddressSpace extends Closable {
     return this.unmap(0n, lastIova);
   }
 
-  /** As {@link unmapAll}, blocking. */
+  /** The blocking form of {@link unmapAll}. */
   unmapAllSync(): bigint {
     return this.unmapSync(0n, lastIova);
   }
 
   /**
-   * Where memory can be mapped, ascending: what all attached devices can reach and none has reserved
-   * (IOMMU_IOAS_IOVA_RANGES, VFIO_IOMMU_GET_INFO). Attaching and detaching change it, and every group that joins
-   * a container or leaves it. Does not block.
+   * Where memory can be mapped, ascending: what all attached devices can reach and none has
+   * reserved (IOMMU_IOAS_IOVA_RANGES, VFIO_IOMMU_GET_INFO). Attaching and detaching change it, and
+   * every group that joins a container or leaves it. Does not block.
    *
    * @throws VfioError `EINVAL` where no device is open in the container; `ERR_VFIO_CLOSED`
    */
@@ -166,7 +174,7 @@ export abstract class AddressSpace extends Closable {
   /** Unmaps what this object mapped, and more as its class says. */
   abstract override close(): Promise<void>;
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   abstract override closeSync(): void;
 
   /** @internal */

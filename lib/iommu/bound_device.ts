@@ -7,7 +7,9 @@ import { explained, systemError, type VfioError } from '../core/errors.ts';
 export interface BoundDevice {
   /** Its id in the iommufd. */
   readonly devId: number;
-  /** The {@link Iommufd}; one that does not say so is taken to be bound to the one that is asked. */
+  /**
+   * The {@link Iommufd}; one that does not say so is taken to be bound to the one that is asked.
+   */
   readonly iommufd?: object | undefined;
   /** For errors. */
   readonly device?: { readonly address: string } | undefined;
@@ -44,7 +46,10 @@ function hasIdentity(iommufd: unknown): iommufd is { readonly identity: unknown 
   return typeof iommufd === 'object' && iommufd !== null && 'identity' in iommufd;
 }
 
-/** The kernel is not asked: it knows devices and address spaces by ids, which repeat in each iommufd. */
+/**
+ * The kernel is not asked: it knows devices and address spaces by ids, which repeat in each
+ * iommufd.
+ */
 export function otherIommufd(device: string, call: CallName): VfioError {
   const cause = { reason: 'other-iommufd', certainty: 'certain', facts: { device } } as const;
   return explained(systemError({ errno: ENOENT, ...call }), cause);

@@ -12,16 +12,16 @@ import { allocated, Memory } from './memory.ts';
 
 export interface DmaBufferOptions {
   /**
-   * Pages of this size, from those that the administrator set aside (vm.nr_hugepages): fewer entries
-   * for the IOMMU, faster to map. `'auto'` takes 2 MiB pages for 2 MiB and more where there are enough
-   * and this process may have them, which it proves by filling them at once (Linux 5.14), and ordinary
-   * ones otherwise. `false` by default. A cgroup's limit on the others shows when they are first needed,
-   * as SIGBUS: `populate` them.
+   * Pages of this size, from those that the administrator set aside (vm.nr_hugepages): fewer
+   * entries for the IOMMU, faster to map. `'auto'` takes 2 MiB pages for 2 MiB and more where there
+   * are enough and this process may have them, which it proves by filling them at once (Linux
+   * 5.14), and ordinary ones otherwise. `false` by default. A cgroup's limit on the others shows
+   * when they are first needed, as SIGBUS: `populate` them.
    */
   hugePages?: false | '2M' | '1G' | 'auto' | undefined;
   /**
-   * Whether to have the kernel find all pages now (Linux 5.14); otherwise it does when each is first
-   * needed.
+   * Whether to have the kernel find all pages now (Linux 5.14); otherwise it does when each is
+   * first needed.
    */
   populate?: boolean | undefined;
 }
@@ -38,7 +38,7 @@ const hugeSizes = {
 interface Kind {
   size: number;
   flags: number;
-  /** Of huge pages. */
+  /** The size of a huge page. */
   pageSize?: number;
   /** Only what was filled is known to be there. */
   mustPopulate?: true;
@@ -49,8 +49,8 @@ interface Kind {
  * for as long as anything needs it. `buffer` shows it to JavaScript, {@link Ioas.map} to devices.
  *
  * Disposing of it unmaps it from every address space and detaches its ArrayBuffers. The pages
- * themselves go only when no ArrayBuffer over them is left, also not one that `transfer()` made. One
- * that is dropped and not disposed of stays mapped where it is mapped.
+ * themselves go only when no ArrayBuffer over them is left, also not one that `transfer()` made.
+ * One that is dropped and not disposed of stays mapped where it is mapped.
  */
 export class DmaBuffer {
   readonly #memory: Memory;
@@ -77,14 +77,14 @@ export class DmaBuffer {
   /**
    * @param size - in bytes; made a multiple of the page size
    * @throws TypeError, RangeError
-   * @throws VfioError `ENOMEM` (reason `too-few-huge-pages`), `EFAULT` (reason `hugetlb-limit`); `ENODEV` or
-   *   `ENOSYS` where the kernel has no huge pages of this size
+   * @throws VfioError `ENOMEM` (reason `too-few-huge-pages`), `EFAULT` (reason `hugetlb-limit`);
+   *   `ENODEV` or `ENOSYS` where the kernel has no huge pages of this size
    */
   static async allocate(size: number, options: DmaBufferOptions = {}): Promise<DmaBuffer> {
     return await run(DmaBuffer.#allocate(size, options));
   }
 
-  /** As {@link allocate}, blocking. */
+  /** The blocking form of {@link allocate}. */
   static allocateSync(size: number, options: DmaBufferOptions = {}): DmaBuffer {
     return runSync(DmaBuffer.#allocate(size, options));
   }
@@ -120,8 +120,8 @@ export class DmaBuffer {
   /**
    * All of it. Detached by `dispose`: then its length is 0.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`; `ENOTSUP`, reason `no-external-buffers`, where the engine takes no
-   *   foreign memory (Electron)
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ENOTSUP`, reason `no-external-buffers`, where the engine
+   *   takes no foreign memory (Electron)
    * @throws RangeError on Node 20 above 4 GiB: use {@link window}
    */
   get buffer(): ArrayBuffer {
@@ -151,8 +151,9 @@ export class DmaBuffer {
 
   /**
    * A token by which another thread of this process gets the same memory: {@link fromShared}. Its
-   * ArrayBuffers there show the same bytes, without the order that a SharedArrayBuffer has by Atomics;
-   * disposing of it in one thread unmaps what that thread mapped, and takes nothing from the other.
+   * ArrayBuffers there show the same bytes, without the order that a SharedArrayBuffer has by
+   * Atomics; disposing of it in one thread unmaps what that thread mapped, and takes nothing from
+   * the other.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -183,7 +184,7 @@ export class DmaBuffer {
     this.#giveUp();
   }
 
-  /** As {@link dispose}, blocking. */
+  /** The blocking form of {@link dispose}. */
   disposeSync(): void {
     this.#disposed = true;
     for (const mapping of this.mappings) mapping.unmapSync();

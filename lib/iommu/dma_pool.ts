@@ -31,8 +31,8 @@ interface Chunk {
 const granule = 64n;
 
 /**
- * Hands out small pieces of DMA memory, mapped a chunk at a time: descriptors, completion words, what
- * is not worth a page and a system call of its own.
+ * Hands out small pieces of DMA memory, mapped a chunk at a time: descriptors, completion words,
+ * what is not worth a page and a system call of its own.
  */
 export class DmaPool extends Closable {
   readonly #ioas: AddressSpace;
@@ -61,8 +61,8 @@ export class DmaPool extends Closable {
   }
 
   /**
-   * A block of at least so many bytes, zeroed where it was never given back. Where the chunks there are
-   * have no room, another is mapped; a block lies in one chunk.
+   * A block of at least so many bytes, zeroed where it was never given back. Where the chunks there
+   * are have no room, another is mapped; a block lies in one chunk.
    *
    * @param size - `chunkSize` at most
    * @param alignment - a power of two of which its `iova` is a multiple, 4,096 at most
@@ -81,7 +81,7 @@ export class DmaPool extends Closable {
     }
   }
 
-  /** As {@link allocate}, blocking. */
+  /** The blocking form of {@link allocate}. */
   allocateSync(size: number, alignment: bigint = granule): DmaBlock {
     for (;;) {
       const block = this.#find(size, alignment);
@@ -119,7 +119,7 @@ export class DmaPool extends Closable {
     this.#chunks = [];
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#closed = true;
     for (const { buffer } of this.#chunks) buffer.disposeSync();

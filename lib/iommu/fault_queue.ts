@@ -37,7 +37,7 @@ export interface FaultOptions {
 
 const faultBytes = 40;
 const responseBytes = 8;
-/** As many as one read takes. */
+/** How many faults one read takes. */
 const most = 64;
 
 /**
@@ -102,7 +102,8 @@ export class FaultQueue extends Closable {
   }
 
   /**
-   * Resolves when `read()` has something; the event loop polls the queue, and is kept alive meanwhile.
+   * Resolves when `read()` has something; the event loop polls the queue, and is kept alive
+   * meanwhile.
    *
    * @throws TypeError; VfioError `ERR_VFIO_CLOSED`, also where it is closed meanwhile
    * @throws the signal's reason
@@ -112,8 +113,9 @@ export class FaultQueue extends Closable {
   }
 
   /**
-   * The faults, for `for await`: each time all that `read()` answers. The loop is over when the queue is
-   * closed; aborting throws the signal's reason into it. Of several loops each fault is in one.
+   * The faults, for `for await`: each time all that `read()` answers. The loop is over when the
+   * queue is closed; aborting throws the signal's reason into it. Of several loops each fault is in
+   * one.
    *
    * @throws TypeError
    */
@@ -143,7 +145,7 @@ export class FaultQueue extends Closable {
     return this.#fd.close();
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#readiness.end('the fault queue');
     this.#fd.closeSync();

@@ -26,7 +26,7 @@ export interface HwptOptions {
 /** enum iommufd_hwpt_alloc_flags */
 const allocFlags = { nestParent: 1, dirtyTracking: 2, faultId: 4 };
 
-/** As much as one call of the addon asks for. */
+/** How much one call of the addon asks for. */
 const mostWords = 2 ** 18;
 
 /** What of a page table to look at. */
@@ -199,14 +199,14 @@ export class Hwpt extends Closable {
   /**
    * Destroys the page table (IOMMU_DESTROY). Closing twice, or after the iommufd, is harmless.
    *
-   * @throws VfioError `EBUSY`, reason `still-attached`, while a device is attached to it; it stays open
-   *   then
+   * @throws VfioError `EBUSY`, reason `still-attached`, while a device is attached to it; it stays
+   *   open then
    */
   async close(): Promise<void> {
     await run(this.#close());
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     runSync(this.#close());
   }

@@ -100,8 +100,8 @@ export class Ioas extends AddressSpace {
   }
 
   /**
-   * A token by which another thread of this process becomes one more owner: {@link fromShared}. What is
-   * mapped is common to all; `mappings` has what was mapped through the object itself.
+   * A token by which another thread of this process becomes one more owner: {@link fromShared}.
+   * What is mapped is common to all; `mappings` has what was mapped through the object itself.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -136,46 +136,47 @@ export class Ioas extends AddressSpace {
   }
 
   /**
-   * Lets devices reach another device's memory: a BAR, or a part of it (Linux 6.19, not in a container). It may be of any
-   * device that is open, and is unmapped when that is closed. {@link PeerMapping} says what takes it away
-   * meanwhile and brings it back. `mappings` has it as well, each time that it is mapped.
+   * Lets devices reach another device's memory: a BAR, or a part of it (Linux 6.19, not in a
+   * container). It may be of any device that is open, and is unmapped when that is closed.
+   * {@link PeerMapping} says what takes it away meanwhile and brings it back. `mappings` has it as
+   * well, each time that it is mapped.
    *
    * @throws TypeError, RangeError
-   * @throws VfioError as {@link map}; `ERR_VFIO_UNSUPPORTED` on older kernels; `ERR_VFIO_NOT_MAPPABLE` for
-   *   what is no memory, such as I/O ports; `ENODEV`, reason `region-unreachable`, where the memory does
-   *   not answer now
+   * @throws VfioError as {@link map}; `ERR_VFIO_UNSUPPORTED` on older kernels;
+   *   `ERR_VFIO_NOT_MAPPABLE` for what is no memory, such as I/O ports; `ENODEV`, reason
+   *   `region-unreachable`, where the memory does not answer now
    */
   async mapRegion(region: Region, options: MapOptions = {}): Promise<PeerMapping> {
     return await run(this.#mapRegion(region, options));
   }
 
-  /** As {@link mapRegion}, blocking. */
+  /** The blocking form of {@link mapRegion}. */
   mapRegionSync(region: Region, options: MapOptions = {}): PeerMapping {
     return runSync(this.#mapRegion(region, options));
   }
 
   /**
-   * Maps what is mapped already, here or in another address space of the same iommufd, without pinning
-   * and counting its pages again (IOMMU_IOAS_COPY).
+   * Maps what is mapped already, here or in another address space of the same iommufd, without
+   * pinning and counting its pages again (IOMMU_IOAS_COPY).
    *
    * @param iova - where it is mapped
    * @throws TypeError, RangeError
-   * @throws VfioError as {@link map}; `ENOENT` where that is not mapped as a whole, `EPERM` to write
-   *   what was mapped to be read only
+   * @throws VfioError as {@link map}; `ENOENT` where that is not mapped as a whole, `EPERM` to
+   *   write what was mapped to be read only
    */
   async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
     return this.maps.map(this.planOf(options, () => this.#copySource(iova, length, options)));
   }
 
-  /** As {@link copy}, blocking. */
+  /** The blocking form of {@link copy}. */
   copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
     return this.maps.mapSync(this.planOf(options, () => this.#copySource(iova, length, options)));
   }
 
   /**
-   * Keeps ranges usable: the kernel maps by its own choice only there, and refuses a device that has
-   * reserved a part of them (IOMMU_IOAS_ALLOW_IOVAS). Replaces what was allowed before; no ranges
-   * allow all. Does not block.
+   * Keeps ranges usable: the kernel maps by its own choice only there, and refuses a device that
+   * has reserved a part of them (IOMMU_IOAS_ALLOW_IOVAS). Replaces what was allowed before; no
+   * ranges allow all. Does not block.
    *
    * @throws TypeError, RangeError
    * @throws VfioError `EADDRINUSE` where an attached device reaches less; `EINVAL` for ranges that
@@ -192,14 +193,15 @@ export class Ioas extends AddressSpace {
   }
 
   /**
-   * Where in the machine's memory something lies that is mapped (IOMMU_IOAS_NOIOMMU_GET_PA, Linux 7.3):
-   * of an address space of devices without an IOMMU, whose DMA takes these addresses. Does not block.
+   * Where in the machine's memory something lies that is mapped (IOMMU_IOAS_NOIOMMU_GET_PA, Linux
+   * 7.3): of an address space of devices without an IOMMU, whose DMA takes these addresses. Does
+   * not block.
    *
    * @param length - bytes that are wanted in one piece
    * @returns the address, and how many bytes from there lie in one piece, `length` at most
    * @throws TypeError, RangeError
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED` where the devices have an IOMMU, or the kernel is older;
-   *   `ENOENT` (not mapped), `EPERM` (without CAP_SYS_RAWIO); `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` where the devices have an IOMMU, or the kernel is
+   *   older; `ENOENT` (not mapped), `EPERM` (without CAP_SYS_RAWIO); `ERR_VFIO_CLOSED`
    */
   physicalAddress(iova: bigint, length: number): PhysicalExtent {
     const from = checkIova('iova', iova);
@@ -237,9 +239,9 @@ export class Ioas extends AddressSpace {
   }
 
   /**
-   * Makes a page table of the hardware for a device, filled with what is mapped here and kept so, to
-   * which the device and others that are alike can be attached (IOMMU_HWPT_ALLOC). Attaching to the
-   * address space makes one by itself: this is for dirty tracking, page faults and nesting.
+   * Makes a page table of the hardware for a device, filled with what is mapped here and kept so,
+   * to which the device and others that are alike can be attached (IOMMU_HWPT_ALLOC). Attaching to
+   * the address space makes one by itself: this is for dirty tracking, page faults and nesting.
    *
    * @throws TypeError, RangeError
    * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev, and with the reason
@@ -250,18 +252,18 @@ export class Ioas extends AddressSpace {
   }
 
   /**
-   * Destroys the address space and unmaps all that is in it (IOMMU_DESTROY); where it is shared, the
-   * last owner does, and the others unmap what they mapped. Closing twice, or after the iommufd, is
-   * harmless.
+   * Destroys the address space and unmaps all that is in it (IOMMU_DESTROY); where it is shared,
+   * the last owner does, and the others unmap what they mapped. Closing twice, or after the
+   * iommufd, is harmless.
    *
-   * @throws VfioError `EBUSY`, reason `still-attached`, while a device is attached to it, or a page table
-   *   of it open; it stays open then
+   * @throws VfioError `EBUSY`, reason `still-attached`, while a device is attached to it, or a page
+   *   table of it open; it stays open then
    */
   async close(): Promise<void> {
     await run(this.#close());
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     runSync(this.#close());
   }

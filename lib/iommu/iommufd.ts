@@ -62,10 +62,12 @@ export class Iommufd extends Closable {
   }
 
   /**
-   * Takes an iommufd that another program opened and passed on: checks that it is one. Use one Iommufd
-   * for all descriptors of the same iommufd: an address space of one is refused by devices of another.
+   * Takes an iommufd that another program opened and passed on: checks that it is one. Use one
+   * Iommufd for all descriptors of the same iommufd: an address space of one is refused by devices
+   * of another.
    *
-   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to close
+   * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
+   *   close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`; `EBADF`
    */
@@ -102,8 +104,8 @@ export class Iommufd extends Closable {
   }
 
   /**
-   * Another descriptor of the iommufd, to hand to another program. What is mapped stays until both are
-   * closed.
+   * Another descriptor of the iommufd, to hand to another program. What is mapped stays until both
+   * are closed.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`; `EMFILE`
    */
@@ -159,8 +161,8 @@ export class Iommufd extends Closable {
   }
 
   /**
-   * An address space of this iommufd that another program made, by its id. Closing it destroys it, for
-   * whoever has the iommufd; `mappings` has what is mapped through this object.
+   * An address space of this iommufd that another program made, by its id. Closing it destroys it,
+   * for whoever has the iommufd; `mappings` has what is mapped through this object.
    *
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT` where the id is not that of an address space; `ERR_VFIO_CLOSED`
@@ -173,7 +175,8 @@ export class Iommufd extends Closable {
   }
 
   /**
-   * Whether the kernel maps files by themselves (IOMMU_IOAS_MAP_FILE, Linux 6.13), which is asked once.
+   * Whether the kernel maps files by themselves (IOMMU_IOAS_MAP_FILE, Linux 6.13), which is asked
+   * once.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -184,9 +187,9 @@ export class Iommufd extends Closable {
   }
 
   /**
-   * Whom pinned pages are counted for (IOMMU_OPTION_RLIMIT_MODE): `user`, the default, together with
-   * all others of the user, or `process`. Can be set before the first device and address space, by who
-   * has CAP_SYS_RESOURCE.
+   * Whom pinned pages are counted for (IOMMU_OPTION_RLIMIT_MODE): `user`, the default, together
+   * with all others of the user, or `process`. Can be set before the first device and address
+   * space, by who has CAP_SYS_RESOURCE.
    *
    * @throws TypeError
    * @throws VfioError `EBUSY` (something is there already), `EPERM`; `ERR_VFIO_CLOSED`
@@ -204,8 +207,8 @@ export class Iommufd extends Closable {
 
   /**
    * Makes this process the one whose limit pays for all pages that are mapped, after it got the
-   * descriptor of another (IOMMU_IOAS_CHANGE_PROCESS, Linux 6.14). All maps have to be of files, which
-   * those of DmaBuffers are there.
+   * descriptor of another (IOMMU_IOAS_CHANGE_PROCESS, Linux 6.14). All maps have to be of files,
+   * which those of DmaBuffers are there.
    *
    * @throws VfioError `EINVAL` (other maps are there), `ENOTTY`, `ENOMEM`; `ERR_VFIO_CLOSED`
    */
@@ -243,7 +246,7 @@ export class Iommufd extends Closable {
     return this.#fd.close();
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#fd.closeSync();
   }

@@ -30,7 +30,8 @@ export class IovaAllocator {
   readonly #granule: bigint;
 
   /**
-   * @param ranges - where addresses may lie: `ioas.iovaRanges()`, read after the device was attached
+   * @param ranges - where addresses may lie: `ioas.iovaRanges()`, read after the device was
+   *   attached
    * @param granule - a power of two, of which every size is made a multiple
    * @throws TypeError, RangeError
    */

@@ -85,8 +85,8 @@ export class DmaMapping {
   }
 
   /**
-   * Unmaps it (IOMMU_IOAS_UNMAP): when this resolves no device reaches the memory. Harmless where it
-   * is unmapped already, or its address space is closed.
+   * Unmaps it (IOMMU_IOAS_UNMAP): when this resolves no device reaches the memory. Harmless where
+   * it is unmapped already, or its address space is closed.
    *
    * @throws VfioError `EBUSY`, `EDEADLK` (an mdev holds its pages)
    */
@@ -98,7 +98,7 @@ export class DmaMapping {
     return this.#unmapping;
   }
 
-  /** As {@link unmap}, blocking. */
+  /** The blocking form of {@link unmap}. */
   unmapSync(): void {
     if (this.#mapped) this.#space.unmapSync(this);
   }

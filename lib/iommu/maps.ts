@@ -43,7 +43,10 @@ export interface MappedSpace {
   gave?(iova: bigint): void;
 }
 
-/** What one object of an address space mapped, and is not unmapped yet: makes mappings and undoes them. */
+/**
+ * What one object of an address space mapped, and is not unmapped yet: makes mappings and undoes
+ * them.
+ */
 export class Maps {
   /** The iommufd's, or the container's. */
   readonly #fd: OwnedFd;
@@ -197,8 +200,8 @@ export class Maps {
   }
 
   /**
-   * ENOENT says that nothing lies wholly where it was, so it is unmapped already: by another thread or
-   * process that has the same iommufd, or with the address space while the call was on its way.
+   * ENOENT says that nothing lies wholly where it was, so it is unmapped already: by another thread
+   * or process that has the same iommufd, or with the address space while the call was on its way.
    */
   #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
     if (answer === ENOENT) this.#forget(mapping);
@@ -240,8 +243,8 @@ export class Maps {
 }
 
 /**
- * Makes the call that maps. From then on the addon has the memory, and keeps it while it is mapped: what
- * was made for this map alone can be given up here.
+ * Makes the call that maps. From then on the addon has the memory, and keeps it while it is mapped:
+ * what was made for this map alone can be given up here.
  */
 function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
   memory?.ref();

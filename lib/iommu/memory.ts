@@ -4,8 +4,8 @@ import { explained, VfioError } from '../core/errors.ts';
 import { hugePageCause } from '../diagnose/map_causes.ts';
 
 /**
- * Pages of the addon's, for as long as anybody here may want to map or show them: a buffer that was not
- * disposed of, a map that is being made. The addon counts besides who needs the pages there.
+ * Pages of the addon's, for as long as anybody here may want to map or show them: a buffer that was
+ * not disposed of, a map that is being made. The addon counts besides who needs the pages there.
  */
 export class Memory {
   #handle: NativeMemory | undefined;
@@ -40,7 +40,7 @@ export class Memory {
   }
 }
 
-/** Of a buffer that nobody disposed of: the pages go with the last ArrayBuffer and mapping. */
+/** Nobody disposed of the buffer: its pages go with the last ArrayBuffer and the last mapping. */
 const dropped = new FinalizationRegistry<NativeMemory>((handle) => {
   binding().memoryRelease(handle);
 });
@@ -54,7 +54,7 @@ const stepSize = 4096;
 /** What was asked for: sizes in bytes. */
 export interface Asked {
   size: number;
-  /** Of huge pages. */
+  /** The size of a huge page. */
   pageSize?: number | undefined;
 }
 

@@ -12,7 +12,9 @@ import { type MiscName, miscNumbers } from '../locate/sysfs.ts';
 export interface Identity {
   /** Who has these numbers in sysfs, for errors: an address, 'the iommufd'. */
   whose: string;
-  /** Unknown where sysfs does not show them: then it is a character device, and no more is proved. */
+  /**
+   * Unknown where sysfs does not show them: then it is a character device, and no more is proved.
+   */
   numbers: { major: number; minor: number } | undefined;
   /** The device's address, where it is a device's. */
   device?: string | undefined;
@@ -45,7 +47,10 @@ export function checkIdentity(fd: OwnedFd, { whose, numbers, device }: Identity)
   });
 }
 
-/** A node that no device has: its name among sysfs's miscellaneous ones, and below the root of nodes. */
+/**
+ * A node that no device has: its name among sysfs's miscellaneous ones, and below the root of
+ * nodes.
+ */
 export interface MiscNode {
   name: MiscName;
   below: string;

@@ -28,12 +28,12 @@ const fixedIova = 1;
  * A region's memory as devices reach it, their own transfers going from one to the other. Made by
  * {@link Ioas.mapRegion}.
  *
- * The kernel takes such a map away when the region's device is reset, has its memory decoding switched
- * off, or goes to D3hot or low power, and does not bring it back. What this library's own calls do, in
- * this thread, is made good by them: when the memory answers again, it is mapped again at the same
- * address before the call is done. Meanwhile, and where somebody else did it (another program or thread,
- * a write to the configuration space by its bytes), a transfer ends in a fault of the IOMMU, which the
- * kernel's log shows and nothing else: `remap()` mends that.
+ * The kernel takes such a map away when the region's device is reset, has its memory decoding
+ * switched off, or goes to D3hot or low power, and does not bring it back. What this library's own
+ * calls do, in this thread, is made good by them: when the memory answers again, it is mapped again
+ * at the same address before the call is done. Meanwhile, and where somebody else did it (another
+ * program or thread, a write to the configuration space by its bytes), a transfer ends in a fault
+ * of the IOMMU, which the kernel's log shows and nothing else: `remap()` mends that.
  */
 export class PeerMapping extends EventEmitter<PeerMappingEvents> {
   readonly #maps: Maps;
@@ -96,15 +96,18 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
     await this.#mutex.run(() => run(this.#remap()));
   }
 
-  /** As {@link remap}, blocking. @throws VfioError `ERR_VFIO_BUSY` while it is being mapped again */
+  /**
+   * The blocking form of {@link remap}. @throws VfioError `ERR_VFIO_BUSY` while it is being mapped
+   * again
+   */
   remapSync(): void {
     this.#requireNoTurn();
     runSync(this.#remap());
   }
 
   /**
-   * Unmaps it: when this resolves no device reaches the region. Harmless where it is unmapped already,
-   * or the address space or the region's device is closed.
+   * Unmaps it: when this resolves no device reaches the region. Harmless where it is unmapped
+   * already, or the address space or the region's device is closed.
    *
    * @throws VfioError `EBUSY`
    */
@@ -113,7 +116,10 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
     await this.#mutex.run(async () => this.#mapping?.unmap());
   }
 
-  /** As {@link unmap}, blocking. @throws VfioError `ERR_VFIO_BUSY` while it is being mapped again */
+  /**
+   * The blocking form of {@link unmap}. @throws VfioError `ERR_VFIO_BUSY` while it is being mapped
+   * again
+   */
   unmapSync(): void {
     this.#requireNoTurn();
     this.#ended = true;
@@ -147,7 +153,10 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
     await this.#mutex.run(() => run(this.#restore()));
   }
 
-  /** As {@link restore}, blocking; who is at it in a turn sees that there is more to do. @internal */
+  /**
+   * The blocking form of {@link restore}; who is at it in a turn sees that there is more to do.
+   * @internal
+   */
   restoreSync(): void {
     if (!this.#mutex.busy) runSync(this.#restore());
   }

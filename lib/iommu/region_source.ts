@@ -11,13 +11,16 @@ import type { RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
 import type { Source } from './source.ts';
 
-/** BARs have these indexes; the regions after them are the ROM, the configuration space and others. */
+/**
+ * BARs have these indexes; the regions after them are the ROM, the configuration space and others.
+ */
 const bars = 6;
 
 type MapAnswer = bigint | Answer;
 
 /**
- * A part of a device's memory. Each map exports it as a dma-buf of its own, which the iommufd keeps.
+ * A part of a device's memory. Each map exports it as a dma-buf of its own, which the iommufd
+ * keeps.
  */
 export class RegionSource implements Source {
   readonly what = 'region' as const;

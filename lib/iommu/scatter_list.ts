@@ -16,8 +16,8 @@ export interface ScatterOptions {
 }
 
 /**
- * The segments of a transfer for a device that takes a list of them: what follows on the one before is
- * joined with it, what is too long or crosses a boundary is cut. Makes no system call.
+ * The segments of a transfer for a device that takes a list of them: what follows on the one before
+ * is joined with it, what is too long or crosses a boundary is cut. Makes no system call.
  *
  * @throws TypeError, RangeError
  */

@@ -9,8 +9,8 @@ import { Memory } from './memory.ts';
 /** A part of a memfd, of a shmem or hugetlbfs file, or of a DMA-BUF. */
 export interface DmaFile {
   /**
-   * The descriptor's number, open for reading and writing. It stays yours, and may be closed once the
-   * map is made.
+   * The descriptor's number, open for reading and writing. It stays yours, and may be closed once
+   * the map is made.
    */
   fd: number;
   /** In bytes, a multiple of the page size. */
@@ -62,8 +62,8 @@ export function sourceOf(
 }
 
 /**
- * Makes a plan of a source. What was made for this map alone goes where it is not made after all, and not when
- * it is collected.
+ * Makes a plan of a source. What was made for this map alone goes where it is not made after all,
+ * and not when it is collected.
  */
 export function planned<Of extends Source, T>(source: Of, plan: (source: Of) => T): T {
   try {
@@ -93,8 +93,8 @@ function bufferSource(
   return new Kind(memory, buffer, BigInt(offset), BigInt(length));
 }
 
-// Classes, since a map is made of one each time: literals put together by spreading took longer than all
-// else together.
+// Classes, since a map is made of one each time: literals put together by spreading took longer
+// than all else together.
 
 /** Memory of ours, by its address. */
 class MemorySource implements Source {

@@ -4,8 +4,8 @@ import { EBUSY } from '../core/errno.ts';
 import { explained, systemError } from '../core/errors.ts';
 
 /**
- * Who uses an address space, or a page table, as far as this thread knows: the kernel does not destroy
- * it meanwhile, and does not say why.
+ * Who uses an address space, or a page table, as far as this thread knows: the kernel does not
+ * destroy it meanwhile, and does not say why.
  */
 export class Users {
   readonly #what: string;

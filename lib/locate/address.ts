@@ -39,7 +39,7 @@ function parseText(text: string): DeviceAddress {
   return { bus: 'pci', address: pci };
 }
 
-/** As sysfs spells an address on this bus; undefined for what is none. */
+/** Spells an address as sysfs does on this bus; undefined where it is none. */
 export function canonicalOn(bus: string, address: string): string | undefined {
   if (bus === 'pci') return canonicalPci(address);
   if (bus === 'mdev') return canonicalUuid(address);

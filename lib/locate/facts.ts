@@ -28,7 +28,7 @@ export interface DeviceFacts extends SysfsDevice {
 
 /** An entry of a device's folder that is there and could not be read. */
 export interface UnreadEntry {
-  /** As sysfs names it: `numa_node`, `driver`. */
+  /** The entry's name in sysfs: `numa_node`, `driver`. */
   name: string;
   /** The kernel's answer, such as `EACCES`. */
   code: string;
@@ -88,7 +88,9 @@ export function decodeFacts(
   return facts;
 }
 
-/** What `read` answers; where it throws that the entry cannot be read, undefined, and a note of it. */
+/**
+ * What `read` answers; where it throws that the entry cannot be read, undefined, and a note of it.
+ */
 export function noteUnread<T>(
   unread: UnreadEntry[],
   name: string,

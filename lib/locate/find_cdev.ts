@@ -33,7 +33,8 @@ export function locateDevice(spec: DeviceSpec, roots: Roots = systemRoots): Sysf
  *
  * @throws TypeError, RangeError for what cannot name a device
  * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`; where
- *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor `EBADF`
+ *   `spec` is a node, `ERR_VFIO_NODE_MISMATCH` and of stat `ENOENT`; where it is a descriptor
+ *   `EBADF`
  */
 export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocation {
   requirePlatform();
@@ -119,8 +120,8 @@ function noCdev({ address }: SysfsDevice, path: string): VfioError {
 }
 
 /**
- * The legacy group of the device that `spec` names: `/sys/class/vfio/<group>/dev` holds its numbers.
- * Its node, `/dev/vfio/<group>`, is not looked for.
+ * The legacy group of the device that `spec` names: `/sys/class/vfio/<group>/dev` holds its
+ * numbers. Its node, `/dev/vfio/<group>`, is not looked for.
  *
  * @throws TypeError, RangeError for what cannot name a device
  * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_GROUP`

@@ -39,7 +39,9 @@ type Mark = '' | '@' | '/' | '?';
 /** What the addon asks the kernel for what is no attribute. */
 const callOf = { '@': 'readlink', '/': 'open', '?': 'access' } as const;
 
-/** Where each entry stands among those of a folder: looked up for many folders, so without garbage. */
+/**
+ * Where each entry stands among those of a folder: looked up for many folders, so without garbage.
+ */
 class Places {
   readonly #places: Record<Mark, Map<string, number>>;
 
@@ -57,8 +59,8 @@ class Places {
 }
 
 /**
- * What was read of a folder. Each answers undefined where the entry is not there (any more), and throws
- * where it is and could not be read.
+ * What was read of a folder. Each answers undefined where the entry is not there (any more), and
+ * throws where it is and could not be read.
  */
 export class FolderContents implements FactSource {
   readonly #folder: string;

@@ -40,8 +40,9 @@ export type FdIdentity =
  * @param fd - the descriptor's number
  * @param options - where sysfs is, if elsewhere
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`; RangeError `ERR_OUT_OF_RANGE`
- * @throws VfioError `EBADF`, also for a descriptor that is only a path; `ERR_VFIO_NOT_VFIO` for what is none of these, for the cdev of a
- *   device that is gone, and for what cannot be told, where the message says what is not to be seen; `ERR_VFIO_UNSUPPORTED_PLATFORM`
+ * @throws VfioError `EBADF`, also for a descriptor that is only a path; `ERR_VFIO_NOT_VFIO` for
+ *   what is none of these, for the cdev of a device that is gone, and for what cannot be told,
+ *   where the message says what is not to be seen; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {}): FdIdentity {
   requireFdNumber('fd', fd);
@@ -71,7 +72,7 @@ function unseenOf(stat: BigIntStats, roots: Roots): string | undefined {
   return hidden && hiddenText(hidden);
 }
 
-/** Of a cdev: sysfs names it, and does not show its device. */
+/** Where sysfs names a cdev and does not show its device, that is what cannot be seen. */
 function unseenDevice(path: string, roots: Roots): string | undefined {
   const found = deviceAt(path, roots);
   return 'why' in found ? `${path} ${found.why}` : undefined;
@@ -120,12 +121,12 @@ function targetOf(fd: number): string | undefined {
   return readLinkText(`${ownDescriptors}/${fd}`);
 }
 
-/** Of struct vfio_device_info. */
+/** The size of struct vfio_device_info. */
 const infoBytes = 24;
 
 /**
- * Whether a cdev is bound, by whomever: until then the kernel refuses every other ioctl with EINVAL,
- * VFIO_DEVICE_GET_INFO among them.
+ * Whether a cdev is bound, by whomever: until then the kernel refuses every other ioctl with
+ * EINVAL, VFIO_DEVICE_GET_INFO among them.
  *
  * @throws VfioError of that ioctl: `EBADF` for a descriptor that is only a path, `EIO`
  */

@@ -43,19 +43,19 @@ export interface ListedDevice extends DeviceFacts {
 
 /**
  * Every device, on any bus, that has a VFIO driver or an IOMMU group, in the order of bus and
- * address. Opens no device. A device that comes or goes meanwhile is there as a whole or not at all.
- * The files are read on a thread of the addon's own.
+ * address. Opens no device. A device that comes or goes meanwhile is there as a whole or not at
+ * all. The files are read on a thread of the addon's own.
  *
  * @param options - where sysfs and the device nodes are, if elsewhere
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
- * @throws VfioError `ENOENT` where there is no sysfs, or something empty is mounted over it, and other errors of the kernel;
- *   `ERR_VFIO_UNSUPPORTED_PLATFORM`
+ * @throws VfioError `ENOENT` where there is no sysfs, or something empty is mounted over it, and
+ *   other errors of the kernel; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export async function listDevices(options: RootOptions = {}): Promise<ListedDevice[]> {
   return run(list(options));
 }
 
-/** As {@link listDevices}, blocking. */
+/** The blocking form of {@link listDevices}. */
 export function listDevicesSync(options: RootOptions = {}): ListedDevice[] {
   return runSync(list(options));
 }

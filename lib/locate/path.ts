@@ -11,7 +11,10 @@ export function isCdevName(name: string): boolean {
   return /^(?:noiommu-)?vfio\d+$/.test(name);
 }
 
-/** `vfio-dev` is the kernel's name for a device's folder of cdevs; `vfio` was that of the first drafts. */
+/**
+ * `vfio-dev` is the kernel's name for a device's folder of cdevs; `vfio` was that of the first
+ * drafts.
+ */
 export const cdevFolders = ['vfio-dev', 'vfio'] as const;
 
 /** The numbers in a cdev's `dev` file, `511:3`; undefined for another text. */
@@ -23,8 +26,8 @@ export function parseNumbers(text: string): { major: number; minor: number } | u
 const nodeBelowDev = /^\/(?:vfio\/devices\/(?:noiommu-)?vfio\d+|char\/\d+:\d+)$/;
 
 /**
- * Reads a path that names a device, without looking it up. It must lie below one of the roots; of the node
- * of a group the error says which devices are in it.
+ * Reads a path that names a device, without looking it up. It must lie below one of the roots; of
+ * the node of a group the error says which devices are in it.
  *
  * @throws TypeError `ERR_INVALID_ARG_VALUE`
  */

@@ -27,8 +27,8 @@ export interface Resolved extends DeviceAddress {
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`
  * @throws RangeError `ERR_OUT_OF_RANGE` for a number that no descriptor can have
  * @throws VfioError `ERR_VFIO_NO_DEVICE` where a path or a descriptor leads to no device on a bus,
- *   `ERR_VFIO_NODE_MISMATCH` where a node is no VFIO device's; of stat `ENOENT` and others, of fstat
- *   `EBADF`
+ *   `ERR_VFIO_NODE_MISMATCH` where a node is no VFIO device's; of stat `ENOENT` and others, of
+ *   fstat `EBADF`
  */
 export function resolveSpec(spec: DeviceSpec, roots: Roots): Resolved {
   const parsed = parseSpec(spec, roots);
@@ -73,7 +73,10 @@ function resolveNode(path: string, roots: Roots): Resolved {
   });
 }
 
-/** Whoever cannot look at sysfs does not know whose numbers these are, and so not that they are nobody's. */
+/**
+ * Whoever cannot look at sysfs does not know whose numbers these are, and so not that they are
+ * nobody's.
+ */
 function requireNumbersShown(what: string, stat: BigIntStats, roots: Roots): void {
   if (!stat.isCharacterDevice()) return;
   const hidden = hiddenNumbers(roots);
@@ -98,8 +101,8 @@ function resolveFolder(path: string, roots: Roots): DeviceAddress {
 }
 
 /**
- * The device to whose folder in sysfs `path` leads: the folder's name, on the bus it links to. Or why
- * it leads to none.
+ * The device to whose folder in sysfs `path` leads: the folder's name, on the bus it links to. Or
+ * why it leads to none.
  */
 export function deviceAt(path: string, { sysfsRoot }: Roots): DeviceAddress | { why: string } {
   const real = (at: string): string | undefined =>

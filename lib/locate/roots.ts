@@ -2,7 +2,9 @@ import { posix } from 'node:path';
 import { invalidType, invalidValue } from '../core/arguments.ts';
 import type { Roots } from '../core/location.ts';
 
-/** Where sysfs and the device nodes are: elsewhere in a container that mounts them so, and in tests. */
+/**
+ * Where sysfs and the device nodes are: elsewhere in a container that mounts them so, and in tests.
+ */
 export interface RootOptions {
   /** Where sysfs is mounted; `/sys`. */
   sysfsRoot?: string | undefined;

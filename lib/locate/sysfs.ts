@@ -18,10 +18,13 @@ export function readAttribute(path: string): string | undefined {
   return undefined;
 }
 
-/** Of the nodes that no device has: of iommufds, and of containers. */
+/** The names of the nodes for iommufds and for containers, which belong to no device. */
 export type MiscName = 'iommu' | 'vfio';
 
-/** Their numbers as sysfs writes them; undefined where the kernel has none, or sysfs does not show them. */
+/**
+ * Their numbers as sysfs writes them; undefined where the kernel has none, or sysfs does not show
+ * them.
+ */
 export function miscNumbers(name: MiscName, sysfsRoot: string): string | undefined {
   return readAttribute(`${sysfsRoot}/class/misc/${name}/dev`);
 }
@@ -56,7 +59,10 @@ export function undefinedIfMissing<T>(syscall: string, path: string, read: () =>
   }
 }
 
-/** Which call it was that failed: an attribute may be there and open, and answer an error to its reader. */
+/**
+ * Which call it was that failed: an attribute may be there and open, and answer an error to its
+ * reader.
+ */
 export function attributeCall(path: string): 'open' | 'read' {
   const native = binding();
   const fd = native.open(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
@@ -95,12 +101,15 @@ function hiddenSysfs({ sysfsRoot }: Roots): Hidden | undefined {
   return hiddenFolder(sysfsRoot || '/') ?? hiddenFolder(`${sysfsRoot}/bus`);
 }
 
-/** Whether sysfs hides its classes, in which each kind of device has its nodes, disks and interfaces. */
+/**
+ * Whether sysfs hides its classes, in which each kind of device has its nodes, disks and
+ * interfaces.
+ */
 export function hiddenClasses(roots: Roots): Hidden | undefined {
   return hiddenSysfs(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class`);
 }
 
-/** As {@link hiddenClasses}, of the nodes that no device has: every kernel has some. */
+/** Whether the class of nodes without a device is hidden, of which every kernel has some. */
 export function hiddenMisc(roots: Roots): Hidden | undefined {
   return hiddenClasses(roots) ?? hiddenFolder(`${roots.sysfsRoot}/class/misc`);
 }
@@ -123,7 +132,7 @@ export function hiddenDevice({ bus, address }: DeviceAddress, roots: Roots): Hid
   return undefined;
 }
 
-/** As {@link hiddenDevice}, of what tells which device has a node's numbers. */
+/** Whether that part of sysfs is hidden which tells whose a node's numbers are. */
 export function hiddenNumbers({ sysfsRoot }: Roots): Hidden | undefined {
   return hiddenFolder(sysfsRoot || '/') ?? hiddenFolder(`${sysfsRoot}/dev/char`);
 }

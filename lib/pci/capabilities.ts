@@ -166,7 +166,7 @@ export function fields16<Values>(view: DataView, at: number, table: FieldTable<V
   return decodeFields(view.getUint16(at, true), table);
 }
 
-/** As {@link fields16}, 32 bits. */
+/** Like {@link fields16}, for 32 bits. */
 export function fields32<Values>(view: DataView, at: number, table: FieldTable<Values>): Values {
   return decodeFields(view.getUint32(at, true), table);
 }

@@ -9,17 +9,18 @@ export interface PciConfig extends PciHeader {
   capabilities: PciCapability[];
   extendedCapabilities: PciExtendedCapability[];
   /**
-   * What is wrong with the bytes, in words: a device that does not answer, bytes that were not read,
-   * chains that leave them or meet themselves. Where it is not empty, capabilities may be missing above.
+   * What is wrong with the bytes, in words: a device that does not answer, bytes that were not
+   * read, chains that leave them or meet themselves. Where it is not empty, capabilities may be
+   * missing above.
    */
   problems: string[];
 }
 
 /**
  * Decodes a configuration space: that of an open device, or a `config` file of sysfs, of which only
- * root reads more than the first 64 bytes. A pure function: it opens nothing. Bytes that make no sense
- * are no error: what can be decoded is, the rest is named in `problems`, and so is what was not read. Of
- * all ones, as a device that is gone or asleep reads, `responds` is false.
+ * root reads more than the first 64 bytes. A pure function: it opens nothing. Bytes that make no
+ * sense are no error: what can be decoded is, the rest is named in `problems`, and so is what was
+ * not read. Of all ones, as a device that is gone or asleep reads, `responds` is false.
  *
  * @param space - its bytes: at least 64 of the 256, or 4,096, that there are
  * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE` for fewer than 64 bytes

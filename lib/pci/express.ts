@@ -180,7 +180,7 @@ export interface PciExpressRegisters {
   /** This and what follows: from version 2 of the capability on. */
   deviceCapability2?: PciExpressDeviceCapability2;
   deviceControl2?: PciExpressDeviceControl2;
-  /** Of a link likewise. */
+  /** The same fields of a link. */
   linkCapability2?: PciExpressLinkCapability2;
   linkControl2?: PciExpressLinkControl2;
   linkStatus2?: PciExpressLinkStatus2;
@@ -214,8 +214,8 @@ function isIntegrated(portType: number): boolean {
 }
 
 /**
- * Decodes the capability, from its header on: the registers that its version and type have, as far as
- * the bytes go.
+ * Decodes the capability, from its header on: the registers that its version and type have, as far
+ * as the bytes go.
  */
 export function decodeExpress(view: DataView): PciExpressRegisters {
   const u16 = <Values>(at: number, table: FieldTable<Values>): Values =>

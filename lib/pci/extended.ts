@@ -373,7 +373,9 @@ function decodeLatency(view: DataView): Decoded {
   };
 }
 
-/** Ten bits of a value, then three of its unit: 1, 32, … 32^5 nanoseconds; the others are reserved. */
+/**
+ * Ten bits of a value, then three of its unit: 1, 32, … 32^5 nanoseconds; the others are reserved.
+ */
 function nanoseconds(latency: number): number {
   const unit = (latency >> 10) & 7;
   return unit > 5 ? 0 : (latency & 0x3ff) * 32 ** unit;

@@ -53,8 +53,8 @@ export interface PciRom {
 /** What every function has. */
 export interface PciHeader {
   /**
-   * Whether the function answered. One that is gone or asleep reads as all ones: what else is said here
-   * of it is then not so.
+   * Whether the function answered. One that is gone or asleep reads as all ones: what else is said
+   * here of it is then not so.
    */
   responds: boolean;
   vendor: number;
@@ -73,9 +73,9 @@ export interface PciHeader {
   bist: number;
   /** Those that are not 0: an address, or a kind, was put there. */
   bars: PciBar[];
-  /** Of a device, header type 0. */
+  /** What a device has (header type 0). */
   subsystem: { vendor: number; device: number } | null;
-  /** Of a bridge, header type 1. */
+  /** What a bridge has (header type 1). */
   bridge: { primaryBus: number; secondaryBus: number; subordinateBus: number } | null;
   rom: PciRom | null;
   interruptLine: number;
@@ -86,8 +86,9 @@ export interface PciHeader {
 export const headerSize = 64;
 
 /**
- * Whether a header is that of a function which answers. Reserved bits of the status register are 0. The
- * ids say nothing: a virtual function has ones there, and VFIO shows them also of a device that is gone.
+ * Whether a header is that of a function which answers. Reserved bits of the status register are 0.
+ * The ids say nothing: a virtual function has ones there, and VFIO shows them also of a device that
+ * is gone.
  */
 export function responds(bytes: Uint8Array): boolean {
   const view = viewOf(bytes);

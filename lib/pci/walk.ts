@@ -1,7 +1,7 @@
 /** Where a capability stands in the configuration space, and how many bytes are its own. */
 export interface PlacedCapability {
   id: number;
-  /** Of an extended capability; 0 otherwise. */
+  /** The version of an extended capability; 0 otherwise. */
   version: number;
   offset: number;
   /** Up to where the next one starts, or the end of the space. */
@@ -47,8 +47,8 @@ export function standardChain(bytes: Uint8Array): Chain {
 
 /**
  * The chain of extended capabilities, from byte 256 on: `id` in the low 16 bits, then 4 of the
- * version, then 12 of the next one's offset (PCI Express Base Specification, 7.6.3). A device without
- * any has zeroes or ones there.
+ * version, then 12 of the next one's offset (PCI Express Base Specification, 7.6.3). A device
+ * without any has zeroes or ones there.
  */
 export function extendedChain(bytes: Uint8Array): Chain {
   if (bytes.length < conventionalSize + 4) return { capabilities: [] };

@@ -12,8 +12,9 @@ import type { RegionOwner } from './owner.ts';
 const [ETIMEDOUT, ECANCELED] = [-110, -125];
 
 /**
- * Why the addon refused an access of mapped memory, or what a fault is called: found out afterwards, off the
- * way of an access. Each method answers the error, or throws one that says more.
+ * Why the addon refused an access of mapped memory, or what a fault is called: found out
+ * afterwards, off the way of an access. Each method answers the error, or throws one that says
+ * more.
  */
 export class AccessErrors {
   readonly #area: MappedArea;

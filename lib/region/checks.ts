@@ -22,7 +22,7 @@ export function checkRange(offset: unknown, length: number, size: number, name =
     : invalidType(name, expected, offset);
 }
 
-/** As {@link checkRange}, for an access of a register: it is naturally aligned. */
+/** Like {@link checkRange}, for an access of a register: it is naturally aligned. */
 export function checkAccess(offset: unknown, width: Width, size: number, name = 'offset'): void {
   checkRange(offset, width, size, name);
   if ((offset as number) % width === 0) return;

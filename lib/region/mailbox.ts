@@ -47,7 +47,7 @@ export class Mailbox {
     this.#offset[0] = typeof offset === 'number' ? offset : NaN;
   }
 
-  /** As {@link aim}, at a place in a region of a device, whose start is in two halves. */
+  /** Like {@link aim}, for a place in a region of a device, whose start is in two halves. */
   aimAt(device: NativeFd, high: number, low: number, offset: number): void {
     this.#words[HANDLE] = device;
     this.#words[START_HIGH] = high;
@@ -56,8 +56,9 @@ export class Mailbox {
   }
 
   /**
-   * Where the next row of accesses goes, and what it writes. False where it cannot go by mail: it is too
-   * long, or something else than it should be, which the call that takes arguments finds out.
+   * Where the next row of accesses goes, and what it writes. False where it cannot go by mail: it
+   * is too long, or something else than it should be, which the call that takes arguments finds
+   * out.
    */
   aimRows(mapping: NativeMapping, offsets: unknown, values: unknown): offsets is Uint32Array {
     if (!isUint32Array(offsets) || !isUint32Array(values)) return false;
@@ -108,7 +109,7 @@ export function fits(value: unknown, most: number): boolean {
   return typeof value === 'number' && value >>> 0 === value && value <= most;
 }
 
-/** As {@link fits}, 64 bits. */
+/** Like {@link fits}, for 64 bits. */
 export function fits64(value: unknown): boolean {
   return typeof value === 'bigint' && BigInt.asUintN(64, value) === value;
 }

@@ -45,12 +45,13 @@ const slice = 10;
  *
  * Offsets count from where the mapping starts, in the region at {@link offset}. Each access is one
  * instruction of exactly its width, made when it is called and in the order of the calls. A write
- * comes after every earlier store to memory, so what was put into DMA memory is there when a doorbell
- * rings; a load of memory after a read comes after it. Values are little-endian, as in all of PCI.
+ * comes after every earlier store to memory, so what was put into DMA memory is there when a
+ * doorbell rings; a load of memory after a read comes after it. Values are little-endian, as in all
+ * of PCI.
  *
- * Every access checks that the mapping is open, the offset lies in it and is a multiple of the width.
- * A device that does not answer (memory decoding is off, it sleeps, it was pulled out) is `EIO`, or
- * reads as all ones: the bus says which.
+ * Every access checks that the mapping is open, the offset lies in it and is a multiple of the
+ * width. A device that does not answer (memory decoding is off, it sleeps, it was pulled out) is
+ * `EIO`, or reads as all ones: the bus says which.
  */
 export class MappedRegion extends Closable {
   readonly #native: Binding = binding();
@@ -107,9 +108,9 @@ export class MappedRegion extends Closable {
   }
 
   /**
-   * A token by which another thread of this process maps the same part: {@link fromShared}. The device
-   * stays bound until the last mapping of it is closed. What {@link fromShared} answered shares no
-   * further: share it where its device is open.
+   * A token by which another thread of this process maps the same part: {@link fromShared}. The
+   * device stays bound until the last mapping of it is closed. What {@link fromShared} answered
+   * shares no further: share it where its device is open.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
@@ -137,7 +138,7 @@ export class MappedRegion extends Closable {
     return box.value;
   }
 
-  /** As {@link read8}, two bytes. */
+  /** Reads two bytes, like {@link read8}. */
   read16(offset: number): number {
     const box = this.#box;
     box.aim(this.#mapping, offset);
@@ -146,7 +147,7 @@ export class MappedRegion extends Closable {
     return box.value;
   }
 
-  /** As {@link read8}, four bytes. */
+  /** Reads four bytes, like {@link read8}. */
   read32(offset: number): number {
     const box = this.#box;
     box.aim(this.#mapping, offset);
@@ -155,7 +156,7 @@ export class MappedRegion extends Closable {
     return box.value;
   }
 
-  /** As {@link read8}, eight bytes in one access. Not every device takes such. */
+  /** Reads eight bytes, like {@link read8}, in one access. Not every device takes such. */
   read64(offset: number): bigint {
     const box = this.#box;
     box.aim(this.#mapping, offset);
@@ -164,7 +165,7 @@ export class MappedRegion extends Closable {
     return box.value64;
   }
 
-  /** As {@link read8}, eight bytes in two accesses of four, the low half first. */
+  /** Reads eight bytes, like {@link read8}, in two accesses of four, the low half first. */
   read64LoHi(offset: number): bigint {
     checkAccess(offset, 8, this.#area.size);
     const low = this.read32(offset);
@@ -172,10 +173,11 @@ export class MappedRegion extends Closable {
   }
 
   /**
-   * Writes one byte. This and the others take what fits their width, without a sign (`value >>> 0`).
+   * Writes one byte. This and the others take what fits their width, without a sign
+   * (`value >>> 0`).
    *
-   * @throws TypeError, RangeError for an offset outside, not aligned, in the MSI-X table or in a region
-   *   that cannot be written, and for a value that does not fit
+   * @throws TypeError, RangeError for an offset outside, not aligned, in the MSI-X table or in a
+   *   region that cannot be written, and for a value that does not fit
    * @throws VfioError `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
    */
   write8(offset: number, value: number): void {
@@ -187,7 +189,7 @@ export class MappedRegion extends Closable {
     if (box.status !== done) throw this.#errors.write('write8', offset, 1, value, box.status);
   }
 
-  /** As {@link write8}, two bytes. */
+  /** Writes two bytes, like {@link write8}. */
   write16(offset: number, value: number): void {
     if (!fits(value, 0xffff)) throw this.#errors.write('write16', offset, 2, value, refused);
     const box = this.#box;
@@ -197,7 +199,7 @@ export class MappedRegion extends Closable {
     if (box.status !== done) throw this.#errors.write('write16', offset, 2, value, box.status);
   }
 
-  /** As {@link write8}, four bytes. */
+  /** Writes four bytes, like {@link write8}. */
   write32(offset: number, value: number): void {
     if (!fits(value, 0xffffffff)) throw this.#errors.write('write32', offset, 4, value, refused);
     const box = this.#box;
@@ -207,7 +209,7 @@ export class MappedRegion extends Closable {
     if (box.status !== done) throw this.#errors.write('write32', offset, 4, value, box.status);
   }
 
-  /** As {@link write8}, eight bytes in one access. */
+  /** Writes eight bytes, like {@link write8}, in one access. */
   write64(offset: number, value: bigint): void {
     if (!fits64(value)) throw this.#errors.write('write64', offset, 8, value, refused);
     const box = this.#box;
@@ -218,8 +220,8 @@ export class MappedRegion extends Closable {
   }
 
   /**
-   * Everything before, of memory and of devices, comes before everything after. Reads and writes of a
-   * device order themselves; this is for memory that a device and this program both write.
+   * Everything before, of memory and of devices, comes before everything after. Reads and writes of
+   * a device order themselves; this is for memory that a device and this program both write.
    */
   barrier(): void {
     this.#native.barrier();
@@ -238,7 +240,7 @@ export class MappedRegion extends Closable {
   }
 
   /**
-   * As {@link readBlock}, writing.
+   * Writes as {@link readBlock} reads.
    *
    * @throws as {@link write8}; after `EIO` a part may be written
    */
@@ -268,7 +270,7 @@ export class MappedRegion extends Closable {
   }
 
   /**
-   * As {@link readBatch32}, writing.
+   * Writes as {@link readBatch32} reads.
    *
    * @throws as {@link write8}, before the first access; after `EIO` a part may be written
    */
@@ -283,12 +285,14 @@ export class MappedRegion extends Closable {
   }
 
   /**
-   * Reads a register of 32 bits until `(register & mask) === value`, on a thread of the addon's own,
-   * some ten thousand times a second.
+   * Reads a register of 32 bits until `(register & mask) === value`, on a thread of the addon's
+   * own, some ten thousand times a second.
    *
    * @returns what was read last, all of it
-   * @throws TypeError, RangeError as {@link read8} does, and for a value that has bits outside `mask`
-   * @throws VfioError `ERR_VFIO_TIMEOUT`; `EIO`; `ERR_VFIO_CLOSED`, also where it is closed meanwhile
+   * @throws TypeError, RangeError as {@link read8} does, and for a value that has bits outside
+   *   `mask`
+   * @throws VfioError `ERR_VFIO_TIMEOUT`; `EIO`; `ERR_VFIO_CLOSED`, also where it is closed
+   *   meanwhile
    * @throws the signal's reason
    */
   async poll32(
@@ -313,7 +317,9 @@ export class MappedRegion extends Closable {
     }
   }
 
-  /** As {@link poll32}, blocking: reads as often as it can, and nothing else runs meanwhile. */
+  /**
+   * The blocking form of {@link poll32}: reads as often as it can, and nothing else runs meanwhile.
+   */
   poll32Sync(offset: number, mask: number, value: number, options: PollSyncOptions = {}): number {
     requireObject('options', options);
     const { timeout = defaultTimeout } = options;
@@ -348,11 +354,12 @@ export class MappedRegion extends Closable {
   /**
    * The mapped bytes as an ArrayBuffer, without any of what this class promises: a fault ends the
    * process, and engines read and write such memory in widths, at times and as often as they like,
-   * also to print it. docs/unsafe.md has the whole list. Closing detaches the buffer; the memory stays
-   * mapped, and the device in use, until the garbage collector takes it.
+   * also to print it. docs/unsafe.md has the whole list. Closing detaches the buffer; the memory
+   * stays mapped, and the device in use, until the garbage collector takes it.
    *
    * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` where a part must not be written (the MSI-X table);
-   *   `ENOTSUP`, reason `no-external-buffers`, where the engine takes no memory from outside; `ERR_VFIO_CLOSED`
+   *   `ENOTSUP`, reason `no-external-buffers`, where the engine takes no memory from outside;
+   *   `ERR_VFIO_CLOSED`
    */
   unsafeArrayBuffer(): ArrayBuffer {
     this.#errors.requireOpen();
@@ -364,15 +371,15 @@ export class MappedRegion extends Closable {
    * Unmaps. Ends the polls that are under way. Closing twice, or after the device, which closes its
    * mappings, is harmless.
    *
-   * @throws VfioError where the kernel does not unmap (`ENOMEM`), which keeps the device in use; closing
-   *   once more, this or the device, tries again
+   * @throws VfioError where the kernel does not unmap (`ENOMEM`), which keeps the device in use;
+   *   closing once more, this or the device, tries again
    */
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     const mapping = this.#take();
     if (mapping === closedMapping) return;
@@ -444,8 +451,8 @@ function checkBits(name: string, bits: unknown, within: number): void {
 }
 
 /**
- * Unmaps what nobody can reach any more. Without a warning: the device keeps its mappings, so it was
- * dropped as well, and the warning is its own.
+ * Unmaps what nobody can reach any more. Without a warning: the device keeps its mappings, so it
+ * was dropped as well, and the warning is its own.
  */
 const dropped = new FinalizationRegistry<NativeMapping>((mapping) => {
   warnIfFailed(binding().unmap(mapping), { syscall: 'munmap' });

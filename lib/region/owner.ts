@@ -39,7 +39,10 @@ export interface RegionOwner extends Pick<DeviceNode, 'fd' | 'location'> {
   config: RegionInfo | undefined;
 }
 
-/** A map of its memory for other devices, a {@link PeerMapping}: it emits `error` where mapping again fails. */
+/**
+ * A map of its memory for other devices, a {@link PeerMapping}: it emits `error` where mapping
+ * again fails.
+ */
 export interface PeerMap extends EventEmitter {
   /** Whether it is not unmapped yet. */
   readonly mapped: boolean;
@@ -47,7 +50,7 @@ export interface PeerMap extends EventEmitter {
   revoke(): void;
   /** Maps it again where it was revoked; it stays so where the memory does not answer. */
   restore(): Promise<void>;
-  /** As {@link restore}, blocking. */
+  /** The blocking form of {@link restore}. */
   restoreSync(): void;
   unmap(): Promise<void>;
   /** Its device is closed. */
@@ -91,7 +94,7 @@ export class PeerMaps implements HasClose {
     yield* this.#restore();
   }
 
-  /** As {@link unblock}, for whoever cannot wait: the mappings tell of what fails. */
+  /** Like {@link unblock}, for whoever cannot wait: the mappings tell of what fails. */
   unblockLater(obstacle: Obstacle): void {
     this.#obstacles.delete(obstacle);
     for (const each of this.#all) {
@@ -106,7 +109,7 @@ export class PeerMaps implements HasClose {
     await Promise.all([...this.#all].map((each) => each.unmap()));
   }
 
-  /** As {@link close}, blocking. */
+  /** The blocking form of {@link close}. */
   closeSync(): void {
     for (const each of this.#all) each.endSync();
   }

@@ -16,13 +16,13 @@ import { placeOf, readBytes, type RegionPlace, wordError, writeBytesSync } from 
  * descriptor). Slower than a mapping, and it reaches every region: I/O ports, the configuration
  * space, the ROM.
  *
- * Regions are little-endian. The kernel makes of a transfer naturally aligned accesses of 8, 4, 2 and
- * 1 bytes, so an access by {@link read32} reaches the device as one of that width; one of 8 bytes
- * may be two of 4, on kernels before 6.14 and in I/O ports and ROMs. Each call is made here and now
- * and keeps the event loop: a long transfer does so for as long as the device takes.
+ * Regions are little-endian. The kernel makes of a transfer naturally aligned accesses of 8, 4, 2
+ * and 1 bytes, so an access by {@link read32} reaches the device as one of that width; one of 8
+ * bytes may be two of 4, on kernels before 6.14 and in I/O ports and ROMs. Each call is made here
+ * and now and keeps the event loop: a long transfer does so for as long as the device takes.
  *
- * What the kernel shows is not always the bare device: it filters the configuration space, and hides
- * the MSI-X table, which reads as ones and swallows what is written. All ones are also what a
+ * What the kernel shows is not always the bare device: it filters the configuration space, and
+ * hides the MSI-X table, which reads as ones and swallows what is written. All ones are also what a
  * device answers that is gone.
  */
 export class Region {
@@ -75,7 +75,7 @@ export class Region {
     return this.#info.flags;
   }
 
-  /** As in `device.info.regions`. */
+  /** What `device.info.regions` has of it. */
   get capabilities(): readonly RegionCapability[] {
     return this.#info.capabilities;
   }
@@ -86,8 +86,8 @@ export class Region {
    * @param target - how many, or the array to fill
    * @returns the array: a new one, or the one given
    * @throws TypeError, RangeError for what does not lie in the region
-   * @throws VfioError `EIO` (memory decoding is off, or the device is in a low-power state), `EFAULT`,
-   *   `EINVAL` and others of the kernel; `ERR_VFIO_SHORT_TRANSFER`; `ERR_VFIO_CLOSED`
+   * @throws VfioError `EIO` (memory decoding is off, or the device is in a low-power state),
+   *   `EFAULT`, `EINVAL` and others of the kernel; `ERR_VFIO_SHORT_TRANSFER`; `ERR_VFIO_CLOSED`
    */
   read(offset: number, target: number | Uint8Array): Uint8Array {
     if (util.types.isUint8Array(target)) {
@@ -126,7 +126,7 @@ export class Region {
     return this.#box.value;
   }
 
-  /** As {@link read8}, two bytes. */
+  /** Reads two bytes, like {@link read8}. */
   read16(offset: number): number {
     checkAccess(offset, 2, this.#info.size);
     this.#aim(offset);
@@ -135,7 +135,7 @@ export class Region {
     return this.#box.value;
   }
 
-  /** As {@link read8}, four bytes. */
+  /** Reads four bytes, like {@link read8}. */
   read32(offset: number): number {
     checkAccess(offset, 4, this.#info.size);
     this.#aim(offset);
@@ -144,7 +144,7 @@ export class Region {
     return this.#box.value;
   }
 
-  /** As {@link read8}, eight bytes. */
+  /** Reads eight bytes, like {@link read8}. */
   read64(offset: number): bigint {
     checkAccess(offset, 8, this.#info.size);
     this.#aim(offset);
@@ -154,7 +154,8 @@ export class Region {
   }
 
   /**
-   * Writes one byte. This and the others take what fits their width, without a sign (`value >>> 0`).
+   * Writes one byte. This and the others take what fits their width, without a sign
+   * (`value >>> 0`).
    *
    * @throws as {@link read}
    */
@@ -167,7 +168,7 @@ export class Region {
     this.#check('pwrite', offset, 1);
   }
 
-  /** As {@link write8}, two bytes. */
+  /** Writes two bytes, like {@link write8}. */
   write16(offset: number, value: number): void {
     checkAccess(offset, 2, this.#info.size);
     checkValue(value, 2);
@@ -177,7 +178,7 @@ export class Region {
     this.#check('pwrite', offset, 2);
   }
 
-  /** As {@link write8}, four bytes. */
+  /** Writes four bytes, like {@link write8}. */
   write32(offset: number, value: number): void {
     checkAccess(offset, 4, this.#info.size);
     checkValue(value, 4);
@@ -187,7 +188,7 @@ export class Region {
     this.#check('pwrite', offset, 4);
   }
 
-  /** As {@link write8}, eight bytes. */
+  /** Writes eight bytes, like {@link write8}. */
   write64(offset: number, value: bigint): void {
     checkAccess(offset, 8, this.#info.size);
     checkValue(value, 8);
@@ -204,12 +205,12 @@ export class Region {
 
   /**
    * Maps a part of the region, all of it by default. Only what the kernel lets be mapped: where it
-   * lists areas ({@link capabilities}), a part of one of them; the pages of the MSI-X table only where
-   * it says so. Does not block.
+   * lists areas ({@link capabilities}), a part of one of them; the pages of the MSI-X table only
+   * where it says so. Does not block.
    *
    * @throws TypeError, RangeError for what does not lie in the region
-   * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` with the reason; `EINVAL`, `ENOMEM`, `EBUSY` and others of
-   *   mmap; `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_NOT_MAPPABLE` with the reason; `EINVAL`, `ENOMEM`, `EBUSY` and
+   *   others of mmap; `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
    */
   map(options: RegionMapOptions = {}): MappedRegion {
     requireObject('options', options);

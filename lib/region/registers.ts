@@ -14,7 +14,9 @@ export interface RegisterSpec {
   readonly width?: 8 | 16 | 32 | 64;
   /** `rw` without this. */
   readonly access?: RegisterAccess;
-  /** Parts of a register of 32 bits or fewer, each by the mask of its bits, which are neighbours. */
+  /**
+   * Parts of a register of 32 bits or fewer, each by the mask of its bits, which are neighbours.
+   */
   readonly fields?: Readonly<Record<string, number>>;
 }
 

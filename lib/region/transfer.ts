@@ -39,14 +39,14 @@ export function readBytes(place: RegionPlace, offset: number, bytes: Uint8Array)
   return bytes;
 }
 
-/** As {@link readBytes}, writing. */
+/** Writes as {@link readBytes} reads. */
 export function writeBytesSync(place: RegionPlace, offset: number, bytes: Uint8Array): void {
   const { owner, high, low } = place;
   const count = binding().pwriteSync(owner.fd.native, high, low, offset, bytes);
   if (count !== bytes.length) throw failure(place, 'pwrite', offset, bytes.length, count);
 }
 
-/** As {@link writeBytesSync}, for writes that the kernel waits in. */
+/** Like {@link writeBytesSync}, for writes that the kernel waits in. */
 export function* writeBytes(place: RegionPlace, offset: number, bytes: Uint8Array): Steps<void> {
   const { owner, high, low } = place;
   const count = yield* call('pwrite', owner.fd.native, high, low, offset, bytes);

@@ -36,8 +36,8 @@ export class DeviceState {
   }
 
   /**
-   * A reset failed, and may have gone part of the way: before all else the kernel takes away where other
-   * devices reach the memory.
+   * A reset failed, and may have gone part of the way: before all else the kernel takes away where
+   * other devices reach the memory.
    */
   *restorePeers(): Steps<void> {
     yield* this.#peers.reset();
@@ -45,8 +45,8 @@ export class DeviceState {
 
   /**
    * What the device has before a reset. Calling the answer establishes it again: the bits of the
-   * Command register, of which bus mastering is one, the interrupts that are enabled, and where other
-   * devices reach its memory.
+   * Command register, of which bus mastering is one, the interrupts that are enabled, and where
+   * other devices reach its memory.
    */
   remember(): () => Steps<void> {
     const config = this.#config();

@@ -22,7 +22,9 @@ export interface AffectedDevice {
 
 /** What a hot reset would do. */
 export interface HotResetPlan {
-  /** All that shares the bus or slot, the device itself among them. Empty where there is no reset. */
+  /**
+   * All that shares the bus or slot, the device itself among them. Empty where there is no reset.
+   */
   devices: AffectedDevice[];
   possible: boolean;
   /** Why it is not possible. */
@@ -108,8 +110,8 @@ function* reset(device: DeviceState, plan: HotResetPlan, ours: DeviceState[]): S
 }
 
 /**
- * A device of our group that has no driver is in the way all the same. One that is open has its driver until
- * it is closed, also where sysfs shows none any more.
+ * A device of our group that has no driver is in the way all the same. One that is open has its
+ * driver until it is closed, also where sysfs shows none any more.
  */
 function isWithVfio(device: DeviceState, address: string): boolean {
   return peerOf(device, address) !== undefined || driverOf(address) !== null;
@@ -195,8 +197,8 @@ const VFIO_PCI_DEVID_OWNED = 0;
 const VFIO_PCI_DEVID_NOT_OWNED = 0xffffffff;
 
 /**
- * struct vfio_pci_hot_reset_info. Of a device that was opened by its cdev it has the ids of devices in
- * the iommufd; of one that was opened by its group, their groups.
+ * struct vfio_pci_hot_reset_info. Of a device that was opened by its cdev it has the ids of devices
+ * in the iommufd; of one that was opened by its group, their groups.
  */
 export function decodeHotResetInfo(
   words: Uint32Array,

@@ -66,8 +66,8 @@ const attempts = 20;
 const milliseconds = 10;
 
 /**
- * Makes a call again while a lock of the kernel's is held by somebody else (EAGAIN, EBUSY), until it
- * is clear that it will not be free, or the time is up.
+ * Makes a call again while a lock of the kernel's is held by somebody else (EAGAIN, EBUSY), until
+ * it is clear that it will not be free, or the time is up.
  */
 export function* withRetries<T>(call: () => Steps<T>, isHopeless: () => boolean): Steps<T> {
   for (let left = attempts; ; left--) {

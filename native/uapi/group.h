@@ -8,15 +8,15 @@
 // the addon's devices know nothing.
 namespace uapi {
 
-// Of a container. Requests of groups, containers and devices share numbers: the descriptor decides.
+// Requests of a container. Groups, containers and devices share numbers: the descriptor decides.
 inline constexpr unsigned long kVfioGetApiVersion = 0x3b64;
 inline constexpr unsigned long kVfioCheckExtension = 0x3b65;
 inline constexpr unsigned long kVfioSetIommu = 0x3b66;
-// Of a group.
+// Requests of a group.
 inline constexpr unsigned long kVfioGroupGetStatus = 0x3b67;
 inline constexpr unsigned long kVfioGroupSetContainer = 0x3b68;
 inline constexpr unsigned long kVfioGroupGetDeviceFd = 0x3b6a;
-// Of a container with an IOMMU.
+// Requests of a container with an IOMMU.
 inline constexpr unsigned long kVfioIommuGetInfo = 0x3b70;
 inline constexpr unsigned long kVfioIommuMapDma = 0x3b71;
 inline constexpr unsigned long kVfioIommuUnmapDma = 0x3b72;

@@ -4,7 +4,9 @@ import { readdirSync } from 'node:fs';
 /** A part of the tests that runs by itself, beside others. */
 export interface Lane {
   name: string;
-  /** The program and its arguments; a lane of tests writes its results to that file of the folder. */
+  /**
+   * The program and its arguments; a lane of tests writes its results to that file of the folder.
+   */
   command: (folder: string, file: string) => string[];
   /** It has no tests of mocha: its exit status alone says how it went. */
   isCheck?: boolean;

@@ -30,7 +30,10 @@ const grace = 5_000;
 const running = new Set<ChildProcess>();
 let isEnding = false;
 
-/** Where the VM dies, as QEMU 7.2 does now and then by a crash of its own, the lane is run once more. */
+/**
+ * Where the VM dies, as QEMU 7.2 does now and then by a crash of its own, the lane is run once
+ * more.
+ */
 export async function runLane(lane: Lane, folder: string): Promise<Outcome> {
   const first = await runOnce(lane, folder);
   if (first.status !== labFailed) return first;
@@ -74,7 +77,10 @@ async function ended(child: ChildProcess, printed: Buffer[]): Promise<number | n
   }
 }
 
-/** Ends all lanes that run, and has no other begin: by SIGTERM, with which the lab stops its VM, and then by force. */
+/**
+ * Ends all lanes that run, and has no other begin: by SIGTERM, with which the lab stops its VM, and
+ * then by force.
+ */
 export async function endLanes(): Promise<void> {
   isEnding = true;
   const children = [...running];

@@ -13,8 +13,8 @@ export interface Schedule {
 }
 
 /**
- * Runs all lanes, the earlier ones first. A lane that fails stops no other, but those that come after it: they
- * would test what was there before. Answers in the order of the lanes.
+ * Runs all lanes, the earlier ones first. A lane that fails stops no other, but those that come
+ * after it: they would test what was there before. Answers in the order of the lanes.
  */
 export async function runAll({ lanes, slots, run, onEnd }: Schedule): Promise<Outcome[]> {
   const outcomes = new Map<string, Outcome>();

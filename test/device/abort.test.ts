@@ -11,7 +11,8 @@ describe('an open that is aborted', () => {
     using iommufd = Iommufd.open();
     const fds = libraryFds();
     const check = async (): Promise<void> => {
-      // The eventfds of the requests that it would have told of, too: libuv lets go of them in a turn.
+      // The eventfds of the requests that it would have told of, too: libuv lets go of them in a
+      // turn.
       await turn();
       assertNoMore(libraryFds(), fds);
       VfioDevice.openSync(spec).closeSync();

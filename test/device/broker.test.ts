@@ -75,8 +75,8 @@ describeLab('the example of a broker', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
   }
 
   /**
-   * Takes the device, once it is free: a broker that was opening it for a client that is gone opens it to
-   * the end first, and closes it.
+   * Takes the device, once it is free: a broker that was opening it for a client that is gone opens
+   * it to the end first, and closes it.
    */
   async function take(): Promise<[FdChannel, UnpackedDevice]> {
     for (const deadline = performance.now() + 30_000; ;) {

@@ -25,8 +25,8 @@ import { reach, reached } from '../support/reach.ts';
 import { root } from '../support/root.ts';
 import { memoryToGo, Strangers } from '../support/strangers.ts';
 
-// Kernels before 6.13, and containers, map by address, and pin when a device comes: whoever made the map
-// has ended, others have memory where theirs was, and only then is a device attached.
+// Kernels before 6.13, and containers, map by address, and pin when a device comes: whoever made
+// the map has ended, others have memory where theirs was, and only then is a device attached.
 
 const { iova, size } = reached;
 const elsewhere = 0x60_0000n;

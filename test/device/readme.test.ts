@@ -54,7 +54,8 @@ describeDevice('the README’s program that', (spec) => {
     await using _held = await VfioDevice.open(spec);
     const holder = `bound already, by process ${process.pid} `;
     let said = run(explains);
-    // Its search for who holds the device has 250 ms, which a busy machine may need for other things.
+    // Its search for who holds the device has 250 ms, which a busy machine may need for other
+    // things.
     for (let again = 0; again < searches && !said.err.includes(holder); again++)
       said = run(explains);
     const { out, err } = said;

@@ -105,8 +105,8 @@ describeLab('a hot reset of several devices', ['nvme-sriov', 'edu-port'], (lab) 
     }
     const error = await failure(() => pf.hotReset(), 'ERR_VFIO_HOT_RESET');
     assert.match(error.message, /hit devices that are not this program/);
-    // By its cdev, the kernel resets virtual functions with nothing else: they are in the way also when
-    // open. Of a group it asks no more than that it is ours.
+    // By its cdev, the kernel resets virtual functions with nothing else: they are in the way also
+    // when open. Of a group it asks no more than that it is ours.
     const [first = ''] = addresses;
     const vfToken = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
     await pf.feature.setVfToken(vfToken);

@@ -54,7 +54,10 @@ describeLab('virtual functions', ['nvme-sriov'], (lab) => {
     }
   }
 
-  /** Starts the physical function, which brings the others online: each gets two queues and an interrupt. */
+  /**
+   * Starts the physical function, which brings the others online: each gets two queues and an
+   * interrupt.
+   */
   async function startPhysical(
     device: VfioDevice,
     space: AddressSpace,
@@ -114,8 +117,8 @@ describeLab('virtual functions', ['nvme-sriov'], (lab) => {
     }));
 
   it('keep their physical function to who has the token, while one is open', function () {
-    // On 6.12 they are gone when closing it resets it, until they are made again: then closing one takes a
-    // minute, in which the kernel waits for it to answer.
+    // On 6.12 they are gone when closing it resets it, until they are made again: then closing one
+    // takes a minute, in which the kernel waits for it to answer.
     if (major < 7) skip(this, 'Linux 7');
     return make(async (pf, [first = ''], { options }) => {
       const withToken = { ...options, vfToken: token };

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { CHECKOUT, lab, skipUnlessPrepared } from './vm.ts';
 
-// `npm run test:lab` runs them on 6.12, which has no regions for other devices, maps addresses only, and
-// checks no tokens.
+// `npm run test:lab` runs them on 6.12, which has no regions for other devices, maps addresses
+// only, and checks no tokens.
 
 describe('the device tests', () => {
   it('pass on Linux 7.3', async function () {

@@ -4,7 +4,8 @@ import { describe, it } from 'mocha';
 import { labVmm } from '../../lab/vmm.ts';
 import { CHECKOUT, lab } from './vm.ts';
 
-// Debian 12's QEMU takes no device by its descriptor; that of Debian 13 runs in the guest from the cache.
+// Debian 12's QEMU takes no device by its descriptor; that of Debian 13 runs in the guest from the
+// cache.
 
 describe('a VMM in the lab', () => {
   it('is handed devices by their descriptors, and gives them back', async () => {

@@ -60,7 +60,10 @@ const machines: Machine[] = [
   },
 ];
 
-/** Nothing tells them from accesses of other memory, so none off the stack may be of strings or vectors. */
+/**
+ * Nothing tells them from accesses of other memory, so none off the stack may be of strings or
+ * vectors.
+ */
 function accessesOfX64(code: readonly string[], kind: Kind): readonly string[] {
   const offStack = code.filter(
     (line) => /\((?!%r[sb]p)/.test(line) && !/^(?:lea|nop|call|jmp)/.test(line),

@@ -48,7 +48,10 @@ let registry: Promise<NodeJS.ProcessEnv> | undefined;
 
 const installed = new Map<ManagerName, Promise<Project>>();
 
-/** A project in a folder of its own, with the tarball installed, on a machine that can compile nothing. */
+/**
+ * A project in a folder of its own, with the tarball installed, on a machine that can compile
+ * nothing.
+ */
 export class Project {
   readonly folder: string;
   readonly env: NodeJS.ProcessEnv;
@@ -76,7 +79,9 @@ export class Project {
     return project;
   }
 
-  /** As a clone of the project is set up: from its lockfile, with scripts. Answers what was printed. */
+  /**
+   * As a clone of the project is set up: from its lockfile, with scripts. Answers what was printed.
+   */
   reinstall(): Promise<string> {
     return this.output('node', tool(this.#manager.program), ...this.#manager.reinstall);
   }
@@ -116,15 +121,16 @@ export class Project {
 }
 
 /**
- * A PATH of `node` and `sh` alone, and an empty home, so no cache and no store. The registry is the one
- * that this machine's npm is configured for.
+ * A PATH of `node` and `sh` alone, and an empty home, so no cache and no store. The registry is the
+ * one that this machine's npm is configured for.
  */
 async function bareEnvironment(line: NodeLine): Promise<NodeJS.ProcessEnv> {
   const bin = newFolder('bin');
   symlinkSync(node(line), join(bin, 'node'));
   symlinkSync('/bin/sh', join(bin, 'sh'));
   const home = newFolder('home');
-  // Those of npm tell what the `npm run` that started this is configured for, XDG's where the caches are.
+  // Those of npm tell what the `npm run` that started this is configured for, XDG's where the
+  // caches are.
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(npm_|pnpm_|XDG_|NODE_OPTIONS|VFIO_)/i.test(name),
   );

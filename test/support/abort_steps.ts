@@ -22,8 +22,8 @@ export interface AbortedOpen {
 }
 
 /**
- * Opens again and again, aborting before, in and after the first call into the addon, the second, and
- * so on until an open is done before it comes to that call. Tells which calls that were.
+ * Opens again and again, aborting before, in and after the first call into the addon, the second,
+ * and so on until an open is done before it comes to that call. Tells which calls that were.
  */
 export async function abortAtEachStep(aborted: AbortedOpen): Promise<string[]> {
   const steps: string[] = [];

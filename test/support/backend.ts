@@ -36,7 +36,9 @@ export function openHost(): TestHost {
   };
 }
 
-/** Has a device with few address lines reached: a container takes the lowest addresses by itself. */
+/**
+ * Has a device with few address lines reached: a container takes the lowest addresses by itself.
+ */
 export function confine(space: AddressSpace, last: bigint): void {
   if ('allowIovas' in space) (space as Ioas).allowIovas([{ start: 0n, last }]);
 }

@@ -3,8 +3,8 @@ import { buildSync } from 'esbuild';
 import { root } from './root.ts';
 
 /**
- * Compiles a TypeScript file once; each call of what it returns is a worker that runs it. Where there
- * are hundreds, loading TypeScript in each would be most of their work.
+ * Compiles a TypeScript file once; each call of what it returns is a worker that runs it. Where
+ * there are hundreds, loading TypeScript in each would be most of their work.
  */
 export function compiledWorker(file: URL): () => Worker {
   const { outputFiles } = buildSync({

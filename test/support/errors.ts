@@ -13,8 +13,9 @@ export async function vfioFailure(run: () => unknown, code: string): Promise<Vfi
 export const searches = 50;
 
 /**
- * As {@link vfioFailure}, of a refusal whose search for the processes that hold the device came to its end.
- * It is given 250 ms; on a busy machine, where these are not enough, the refusal is asked for again.
+ * As {@link vfioFailure}, of a refusal whose search for the processes that hold the device came to
+ * its end. It is given 250 ms; on a busy machine, where these are not enough, the refusal is asked
+ * for again.
  */
 export async function searchedFailure(run: () => unknown, code: string): Promise<VfioError> {
   const isWhole = ({ facts }: VfioError): boolean =>

@@ -1,5 +1,5 @@
-// Run in a worker by test/unit/eventfd.test.ts: has eventfds polled, some of them signalled for ever,
-// until it is terminated.
+// Run in a worker by test/unit/eventfd.test.ts: has eventfds polled, some of them signalled for
+// ever, until it is terminated.
 
 import { parentPort } from 'node:worker_threads';
 import { binding, type NativeFd } from '../../lib/core/binding.ts';

@@ -7,8 +7,8 @@ import { root } from './root.ts';
 import { tree } from './tree.ts';
 
 /**
- * These cannot answer that JavaScript does not run: they touch no JavaScript, or are what tells of a
- * failure. node-addon-api ends the process where one of them fails.
+ * These cannot answer that JavaScript does not run: they touch no JavaScript, or are what tells of
+ * a failure. node-addon-api ends the process where one of them fails.
  */
 const neverFail = [
   'napi_close_callback_scope',
@@ -30,7 +30,10 @@ const neverFail = [
   'napi_set_instance_data',
 ];
 
-/** These fail in Node for as long as the environment ends; the others for a want of something, if ever. */
+/**
+ * These fail in Node for as long as the environment ends; the others for a want of something, if
+ * ever.
+ */
 const failWhileEnding = [
   'napi_create_arraybuffer',
   'napi_create_external_arraybuffer',
@@ -59,8 +62,8 @@ export function whyNotLinked(): string | undefined {
 }
 
 /**
- * The path of an addon of the same object files whose calls of Node-API napi_failures.c makes fail: any,
- * or only those that fail while the environment ends.
+ * The path of an addon of the same object files whose calls of Node-API napi_failures.c makes fail:
+ * any, or only those that fail while the environment ends.
  */
 export function linkFailingAddon(which: 'any' | 'ending'): string {
   const folder = tree({});

@@ -35,8 +35,8 @@ function openNull(): Promise<number> {
 }
 
 /**
- * What the kernel says to ioctls on a PCI device with a BAR, a configuration space, an interrupt and
- * every feature, and on an iommufd.
+ * What the kernel says to ioctls on a PCI device with a BAR, a configuration space, an interrupt
+ * and every feature, and on an iommufd.
  */
 export const fakeIoctls: Partial<Binding> = {
   bind: () => later(7),

@@ -11,7 +11,9 @@ export const fakeAddress = '0000:3b:00.0';
 /** `vfio7`'s place below the root of nodes. */
 export const fakeNode = 'vfio/devices/vfio7';
 
-/** A sysfs in which the cdev of one PCI device has the numbers of /dev/null, and a /dev without it. */
+/**
+ * A sysfs in which the cdev of one PCI device has the numbers of /dev/null, and a /dev without it.
+ */
 export function fakeVfio(numbers = '1:3'): Roots {
   const device = `devices/pci0000:3a/${fakeAddress}`;
   const root = tree({

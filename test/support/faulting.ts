@@ -1,5 +1,5 @@
-// Run as a child, or in a worker, by test/unit/faults.test.ts: maps a file, takes its pages away, and
-// does what argv names.
+// Run as a child, or in a worker, by test/unit/faults.test.ts: maps a file, takes its pages away,
+// and does what argv names.
 
 import { execFileSync } from 'node:child_process';
 import { truncateSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// Run in a worker by test/device/shared_interrupt.test.ts: does with the interrupts of a shared device
-// what it is told, and answers what came of it.
+// Run in a worker by test/device/shared_interrupt.test.ts: does with the interrupts of a shared
+// device what it is told, and answers what came of it.
 import { parentPort, workerData } from 'node:worker_threads';
 import { fromShared, type SharedToken, type VfioError } from '../../lib/index.ts';
 

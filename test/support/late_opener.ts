@@ -1,5 +1,5 @@
-// Run as a child by test/device/late_node.test.ts, as another user: opens the device that argv names
-// and prints how it went.
+// Run as a child by test/device/late_node.test.ts, as another user: opens the device that argv
+// names and prints how it went.
 import { Iommufd, openCdev, VfioDevice } from '../../lib/index.ts';
 import { parseAddress } from '../../lib/locate/address.ts';
 

@@ -1,5 +1,5 @@
-// Run as a worker or a child process by test/device/ending.test.ts: opens the device that it is told
-// and ends, or is ended, in the middle of it.
+// Run as a worker or a child process by test/device/ending.test.ts: opens the device that it is
+// told and ends, or is ended, in the middle of it.
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';

@@ -26,7 +26,8 @@ function accesses(name: string): Record<string, Parameter[]> {
 
 /**
  * Every public function and method with its parameters. What is missing here, or is here and not in
- * the library, fails a test: a new method needs a line, and with it is tried with every bad argument.
+ * the library, fails a test: a new method needs a line, and with it is tried with every bad
+ * argument.
  */
 export const table: Record<string, Parameter[]> = {
   cloudHypervisorArguments: [handover.vmmDevices, handover.vmm],

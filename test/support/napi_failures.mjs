@@ -1,6 +1,6 @@
-// Started by test/unit/napi_failures.test.ts, plain JavaScript so that its workers start soon: does a
-// round of what the addon can do for each place at which Node-API fails, in workers that end after some
-// rounds. Arguments: the addon's path, and how many calls fail from that place on.
+// Started by test/unit/napi_failures.test.ts, plain JavaScript so that its workers start soon: does
+// a round of what the addon can do for each place at which Node-API fails, in workers that end
+// after some rounds. Arguments: the addon's path, and how many calls fail from that place on.
 import { once } from 'node:events';
 import { readFileSync, readdirSync, readlinkSync, writeSync } from 'node:fs';
 import process from 'node:process';
@@ -19,13 +19,19 @@ function attempt(call) {
   }
 }
 
-/** Whether it was settling itself that failed, or fails by now as all does: nobody waits then in earnest. */
+/**
+ * Whether it was settling itself that failed, or fails by now as all does: nobody waits then in
+ * earnest.
+ */
 function cannotSettle() {
   const { NAPI_FAILED, NAPI_FAIL_COUNT } = process.env;
   return NAPI_FAILED === 'napi_resolve_deferred' || (NAPI_FAILED !== '' && NAPI_FAIL_COUNT !== '1');
 }
 
-/** What a promise settles with. One that never settles would have the program of a user wait for ever. */
+/**
+ * What a promise settles with. One that never settles would have the program of a user wait for
+ * ever.
+ */
 async function settled(promise) {
   if (!(promise instanceof Promise)) return promise;
   let value = 'waiting';
@@ -38,7 +44,10 @@ async function settled(promise) {
   return value;
 }
 
-/** Calls functions of an addon that was loaded anew; where loading failed half way, some are not there. */
+/**
+ * Calls functions of an addon that was loaded anew; where loading failed half way, some are not
+ * there.
+ */
 function load(path) {
   const addon = { exports: {} };
   let error;
@@ -154,8 +163,9 @@ async function runRounds({ path, first, failing }) {
   }
   const isOver = process.env.NAPI_FAILED === '';
   process.env.NAPI_FAILED = '';
-  // What ends with the worker meets failures as well: as many as the rounds, since a second one at the
-  // same place, of the reference that an error needs, is none that Node has, and node-addon-api aborts.
+  // What ends with the worker meets failures as well: as many as the rounds, since a second one at
+  // the same place, of the reference that an error needs, is none that Node has, and node-addon-api
+  // aborts.
   const call = load(path);
   void call('poll32', call('map', call('open', '/dev/zero', 2), 0, 0, 0, 4096, 0, 0), 0, 1, 1, 50);
   call('eventfdWatch', call('eventfdOpen'), () => undefined);

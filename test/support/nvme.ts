@@ -20,7 +20,10 @@ export interface AdminCommand {
   cdw11?: number;
 }
 
-/** The admin queue of an NVMe controller whose DMA goes to an address space: test/device/sriov.test.ts. */
+/**
+ * The admin queue of an NVMe controller whose DMA goes to an address space:
+ * test/device/sriov.test.ts.
+ */
 export class NvmeAdmin implements Disposable {
   readonly #bar: MappedRegion;
   readonly #buffer: DmaBuffer;

@@ -36,8 +36,8 @@ export function vfioMaps(): string[] {
 }
 
 /**
- * Nothing is there that was not there before. What earlier tests dropped may be collected meanwhile, so that
- * there may be less.
+ * Nothing is there that was not there before. What earlier tests dropped may be collected
+ * meanwhile, so that there may be less.
  */
 export function assertNoMore(now: readonly string[], before: readonly string[]): void {
   const more = [...now];

@@ -1,5 +1,5 @@
-// Run as a child by test/unit/hostile_node.test.ts: puts one thing after another in the place of the
-// node that argv names, until its stdin ends.
+// Run as a child by test/unit/hostile_node.test.ts: puts one thing after another in the place of
+// the node that argv names, until its stdin ends.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';

@@ -11,8 +11,8 @@ export const reached: { iova: bigint; size: number; bytes: number } = {
 const scratchIova = 0x50_0000n;
 
 /**
- * Attaches QEMU's edu, has it read the first bytes that are mapped at `reached.iova`, and write to the
- * second page there. Answers what it read: zeros where it reached nothing.
+ * Attaches QEMU's edu, has it read the first bytes that are mapped at `reached.iova`, and write to
+ * the second page there. Answers what it read: zeros where it reached nothing.
  */
 export async function reach(device: VfioDevice, ioas: AddressSpace): Promise<number[]> {
   const { iova, bytes: length } = reached;

@@ -1,6 +1,7 @@
-// Run as a child by test/device/pages.test.ts, with a channel as its descriptor 3: takes the device that
-// comes by it, says so, and when it is told to has the device reach what is mapped; answers what it read, or
-// the code of what refused it. With the argument "copy" it copies the map before to an address space of its own.
+// Run as a child by test/device/pages.test.ts, with a channel as its descriptor 3: takes the device
+// that comes by it, says so, and when it is told to has the device reach what is mapped; answers
+// what it read, or the code of what refused it. With the argument "copy" it copies the map before
+// to an address space of its own.
 import { FdChannel, unpackDevice, VfioError, type Ioas, type VfioDevice } from '../../lib/index.ts';
 import { reach, reached } from './reach.ts';
 

@@ -1,6 +1,6 @@
-// Mocha's `spec`, which also writes what happens, while it happens, to the file of --reporter-option
-// output=FILE, for the summary of `npm test`: a line of JSON for each event. So a run that is cut short
-// has told what it knew until then.
+// Mocha's `spec`, which also writes what happens, while it happens, to the file of
+// --reporter-option output=FILE, for the summary of `npm test`: a line of JSON for each event. So a
+// run that is cut short has told what it knew until then.
 import Mocha from 'mocha';
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { stripVTControlCharacters } from 'node:util';

@@ -26,8 +26,8 @@ export function put(root: string, files: Record<string, Entry>): void {
 }
 
 /**
- * For mocha's --require. In parallel mode a process loads this module once and runs many files: a hook that is
- * registered as it loads would be a hook of the first of them only.
+ * For mocha's --require. In parallel mode a process loads this module once and runs many files: a
+ * hook that is registered as it loads would be a hook of the first of them only.
  */
 export const mochaHooks = {
   afterEach(): void {

@@ -1,5 +1,6 @@
-// Loaded by mocha before any test (--require): a test's failure tells all errors that it brings with it.
-// In parallel mode errors come to the reporter as copies of what is enumerable, so that it is too late there.
+// Loaded by mocha before any test (--require): a test's failure tells all errors that it brings
+// with it. In parallel mode errors come to the reporter as copies of what is enumerable, so that it
+// is too late there.
 import Mocha from 'mocha';
 import { inspect, types } from 'node:util';
 

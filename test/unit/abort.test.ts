@@ -100,7 +100,8 @@ describe('an open that is aborted', () => {
             putNode(roots, fakeNode, '/dev/null');
           },
         });
-        // Twice in vain, before and after the watch is there; each time the node by its numbers too.
+        // Twice in vain, before and after the watch is there; each time the node by its numbers
+        // too.
         const inVain = [...lookup, 'open', 'open'];
         const watched = steps.slice(inVain.length + 1, steps.indexOf('listFolder', inVain.length));
         assert.deepEqual(new Set(watched), new Set(['watchFolder']));

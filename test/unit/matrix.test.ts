@@ -56,7 +56,10 @@ function offered(): Found[] {
   return [...functions, ...methods];
 }
 
-/** Those of the library's classes: what a handle inherits from Node or the language is not looked at. */
+/**
+ * Those of the library's classes: what a handle inherits from Node or the language is not looked
+ * at.
+ */
 function prototypesOf(handle: object): object[] {
   const prototypes: object[] = [];
   for (let at: unknown = Object.getPrototypeOf(handle); ; at = Object.getPrototypeOf(at)) {

@@ -13,7 +13,8 @@ import { withBinding } from '../support/fake_binding.ts';
 import { put } from '../support/kernel_bytes.ts';
 import { tree } from '../support/tree.ts';
 
-// What no IOMMU of the lab does: the arguments that the kernel would get, and what is made of its answers.
+// What no IOMMU of the lab does: the arguments that the kernel would get, and what is made of its
+// answers.
 
 const device = { devId: 5 };
 

@@ -4,7 +4,9 @@ import { describe, it } from 'mocha';
 import { decodePciConfig, type PciConfig } from '../../lib/index.ts';
 import { put } from '../support/kernel_bytes.ts';
 
-/** A capability as the specifications lay it out: its length, and what of it says how long it is. */
+/**
+ * A capability as the specifications lay it out: its length, and what of it says how long it is.
+ */
 interface Legal {
   what: string;
   id: number;

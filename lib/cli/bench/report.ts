@@ -38,7 +38,7 @@ export interface OpenReport {
   fleets: MeasuredFleet[];
 }
 
-/** As programs get it: nanoseconds. */
+/** What programs get, in nanoseconds. */
 export function openJson({ measured, fleets, ...rest }: OpenReport): string {
   const results = measured.map(({ device, backend, form, rounds }) => ({
     device,

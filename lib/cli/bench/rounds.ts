@@ -44,8 +44,8 @@ export async function interleave<Result>(
 }
 
 /**
- * Makes so many rounds, each in a turn of the event loop of its own: until a turn ends, the engine keeps
- * all that was referred to weakly, which devices are.
+ * Makes so many rounds, each in a turn of the event loop of its own: until a turn ends, the engine
+ * keeps all that was referred to weakly, which devices are.
  */
 export async function repeat<Result>(
   count: number,

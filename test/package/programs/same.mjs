@@ -1,4 +1,5 @@
-// Are the classes of `import` and `require` the same? Says as JSON which there are, and which differ.
+// Are the classes of `import` and `require` the same? Says as JSON which there are, and which
+// differ.
 import { createRequire } from 'node:module';
 import * as imported from 'vfio';
 
