@@ -36,7 +36,7 @@ export type { EnableOptions } from './interrupt/set_irqs.ts';
 export type { Interrupt } from './interrupt/interrupt.ts';
 export type { InterruptVector, VectorEvents } from './interrupt/vector.ts';
 export type { Display, Plane, PlaneSource } from './feature/display.ts';
-export type { DmaLogging, LoggedPages, LoggedRange } from './feature/dma_logging.ts';
+export type { DmaLogging, LoggedRange } from './feature/dma_logging.ts';
 export type { Dmabuf } from './feature/dmabuf.ts';
 export type { FeatureInfo, FeatureOperation, Features } from './feature/features.ts';
 export type { IoeventfdOptions } from './feature/ioeventfd.ts';

@@ -2,44 +2,13 @@ import { checkUnsigned, invalidType, outOfRange, requireObject } from '../core/a
 import { defineInspect } from '../core/inspect_handle.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { feature, type FeatureCalls, noData, operation } from './call.ts';
+import { DirtyPages } from './dirty_pages.ts';
 
 /** A range of I/O virtual addresses. */
 export interface LoggedRange {
   iova: number | bigint;
   /** Bytes. */
   length: number | bigint;
-}
-
-/** Which pages of a range a device wrote to. */
-export class LoggedPages {
-  readonly iova: bigint;
-  /** Bytes of a page. */
-  readonly pageSize: bigint;
-  /** Bit n % 64 of element n / 64 stands for the page at `iova + n * pageSize`. */
-  readonly bitmap: BigUint64Array;
-
-  static {
-    defineInspect(this, 'LoggedPages', ({ iova, pageSize, bitmap }) => {
-      return { iova, pageSize, pages: bitmap.length * 64 };
-    });
-  }
-
-  /** @internal */
-  constructor(iova: bigint, pageSize: bigint, bitmap: BigUint64Array) {
-    this.iova = iova;
-    this.pageSize = pageSize;
-    this.bitmap = bitmap;
-  }
-
-  /** The addresses of the pages that were written to. */
-  *[Symbol.iterator](): Generator<bigint, void, undefined> {
-    for (const [at, word] of this.bitmap.entries()) {
-      for (let bit = 0n; word >> bit !== 0n; bit++) {
-        if (((word >> bit) & 1n) === 0n) continue;
-        yield this.iova + (BigInt(at) * 64n + bit) * this.pageSize;
-      }
-    }
-  }
 }
 
 /** The pages that a device writes to by DMA, told by the device itself. */
@@ -82,12 +51,12 @@ export class DmaLogging {
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is
    *   logged
    */
-  async report(options: LoggedRange & { pageSize: number }): Promise<LoggedPages> {
+  async report(options: LoggedRange & { pageSize: number }): Promise<DirtyPages> {
     return await run(this.#report(options));
   }
 
   /** The blocking form of {@link report}. */
-  reportSync(options: LoggedRange & { pageSize: number }): LoggedPages {
+  reportSync(options: LoggedRange & { pageSize: number }): DirtyPages {
     return runSync(this.#report(options));
   }
 
@@ -117,14 +86,15 @@ export class DmaLogging {
     return this.#calls.check(answer, feature.dmaLoggingStart);
   }
 
-  *#report(options: LoggedRange & { pageSize: number }): Steps<LoggedPages> {
+  *#report(options: LoggedRange & { pageSize: number }): Steps<DirtyPages> {
     requireObject('options', options);
     const size = checkPageSize(options.pageSize);
     const [iova, length] = checkRange(options);
     if (length / size > 1n << 32n) throw outOfRange('length', '2^32 pages at most', length);
     const longs = BigUint64Array.from([iova, length, size]);
     const answer = yield* call('dmaLoggingReport', this.#calls.native, longs);
-    return new LoggedPages(iova, size, this.#calls.bytes(answer, feature.dmaLoggingReport));
+    const bitmap = this.#calls.bytes(answer, feature.dmaLoggingReport);
+    return new DirtyPages(iova, length, size, bitmap);
   }
 
   *#stop(): Steps<void> {

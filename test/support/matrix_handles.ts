@@ -11,7 +11,6 @@ export interface Handles {
   ContainerSpace: api.ContainerSpace;
   DirtyPages: api.DirtyPages;
   Display: api.Display;
-  LoggedPages: api.LoggedPages;
   DmaBuffer: api.DmaBuffer;
   DmaLogging: api.DmaLogging;
   DmaMapping: api.DmaMapping;
@@ -50,7 +49,6 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const device = await api.VfioDevice.open(fakeAddress, { ...roots, iommufd });
     const { feature } = device;
     const { migration } = feature;
-    const range = { iova: 0n, length: 4096n, pageSize: 4096 };
     const region = device.region('bar0');
     const interrupt = device.interrupt(0);
     const [vector] = await interrupt.enable();
@@ -69,7 +67,6 @@ export function openHandles(roots: Roots): Promise<Handles> {
       ContainerSpace: container.createIoas(),
       DirtyPages: await hwpt.readDirty({ iova: mapping.iova, length: 4096n }),
       Display: feature.display,
-      LoggedPages: await feature.dmaLogging.report(range),
       DmaBuffer: buffer,
       DmaLogging: feature.dmaLogging,
       DmaMapping: mapping,

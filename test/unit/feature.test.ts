@@ -8,7 +8,7 @@ import { parseUuid } from '../../lib/core/arguments.ts';
 import { binding, type Binding, type NativeFd } from '../../lib/core/binding.ts';
 import { featureNames } from '../../lib/feature/call.ts';
 import { decodePlane } from '../../lib/feature/display.ts';
-import { LoggedPages } from '../../lib/feature/dma_logging.ts';
+import { DirtyPages } from '../../lib/feature/dirty_pages.ts';
 import { Features } from '../../lib/feature/features.ts';
 import { PeerMaps } from '../../lib/region/owner.ts';
 import { failure } from '../support/errors.ts';
@@ -148,7 +148,7 @@ describe('migration data over a fake kernel', () => {
 describe('decoders of features', () => {
   it('name the dirty pages', () => {
     const bitmap = BigUint64Array.of(1n | (1n << 63n), 2n);
-    const dirty = new LoggedPages(0x10000n, 4096n, bitmap);
+    const dirty = new DirtyPages(0x10000n, 4096n * 128n, 4096n, bitmap);
     assert.deepEqual([...dirty], [0x10000n, 0x10000n + 63n * 4096n, 0x10000n + 65n * 4096n]);
   });
 
