@@ -71,7 +71,7 @@ function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): 
   }
   const override = readAttribute(`${sysfsPath}/driver_override`);
   const driverOverride = override === '(null)' || override === '' ? null : (override ?? null);
-  const uses = driver === null ? {} : deviceUses({ address, sysfsPath }, classCode, { sysfsRoot });
+  const uses = driver === null ? {} : deviceUses({ address, sysfsPath }, { sysfsRoot });
   const facts = { bus, address, driver, driverOverride, ...uses };
   return { reason: 'not-bound', certainty: 'certain', facts };
 }

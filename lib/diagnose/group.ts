@@ -62,7 +62,7 @@ function memberOf(
     address,
     driver,
     verdict: isFree ? 'ok' : 'host-driver',
-    ...(!isFree && deviceUses({ address, sysfsPath: folder }, classCode, { sysfsRoot })),
+    ...(!isFree && deviceUses({ address, sysfsPath: folder }, { sysfsRoot })),
     ...(isBridge(classCode) && { bridge: true }),
     cdevs: cdevs ?? [],
     folder,

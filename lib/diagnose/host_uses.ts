@@ -12,13 +12,6 @@ import {
 
 const kinds = ['block', 'net', 'drm'] as const;
 
-/** By the base class of a PCI device: what its driver makes of it. */
-const kindOfClass: Readonly<Record<string, HostUse['kind']>> = {
-  '0x01': 'block',
-  '0x02': 'net',
-  '0x03': 'drm',
-};
-
 /** What is told of a device that has a driver of the host. */
 export interface DeviceUses {
   uses?: HostUse[];
@@ -27,24 +20,19 @@ export interface DeviceUses {
 
 /**
  * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes;
- * what a device of its PCI class has, where none is shown; interfaces of another network namespace;
- * and whether a disk is mounted, where that is hidden.
+ * interfaces of another network namespace; and whether a disk is mounted, where that is hidden.
  */
 export function deviceUses(
   { address, sysfsPath }: Pick<SysfsDevice, 'address' | 'sysfsPath'>,
-  classCode: string | undefined,
   roots: Pick<Roots, 'sysfsRoot'>,
 ): DeviceUses {
   if (hiddenFolder(`${roots.sysfsRoot}/class`)) return { unseen: [...kinds] };
   const uses = hostUses(address, roots);
-  const has = (kind: HostUse['kind']): boolean => uses.some((use) => use.kind === kind);
-  const kindOfDevice = kindOfClass[classCode?.slice(0, 4) ?? ''];
-  const isUnseen = {
-    block: has('block') && linesOf(mounts).length === 0,
-    net: hasHiddenInterface(sysfsPath),
-    drm: false,
-  };
-  const unseen = kinds.filter((kind) => isUnseen[kind] || (kind === kindOfDevice && !has(kind)));
+  const hasDisk = uses.some(({ kind }) => kind === 'block');
+  const unseen: HostUse['kind'][] = [
+    ...(hasDisk && linesOf(mounts).length === 0 ? (['block'] as const) : []),
+    ...(hasHiddenInterface(sysfsPath) ? (['net'] as const) : []),
+  ];
   return { ...(uses.length > 0 && { uses }), ...(unseen.length > 0 && { unseen }) };
 }
 

@@ -356,19 +356,6 @@ describe('a reason where sysfs hides its classes', () => {
       /^no disks or network interfaces or displays of 0000:3b:00\.0 are to be seen from here/,
     );
   });
-
-  it('is an interface of another network namespace, which shows here as little', async () => {
-    const driver = { [`${pci}/driver`]: { pointsTo: '../../drivers/e1000e' } };
-    const group = { [`${pci}/iommu_group`]: { pointsTo: '../../../../kernel/iommu_groups/7' } };
-    const roots = sysfs({ ...group, ...driver, [`${pci}/class`]: '0x020000\n' });
-    const find = (): unknown => findCdev(fakeAddress, roots);
-    const { facts, hint = '' } = await reasonOf(find, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
-    assert.deepEqual((facts as VfioFacts['not-bound']).unseen, ['net']);
-    assert.match(
-      hint,
-      /^no network interfaces of 0000:3b:00\.0 are to be seen from here; see on the host/,
-    );
-  });
 });
 
 describe('the reason of a refused bind', () => {
