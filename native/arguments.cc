@@ -68,6 +68,12 @@ std::optional<std::vector<std::string>> StringsArgument(const Napi::CallbackInfo
   return strings;
 }
 
+std::optional<uint32_t> HandleArgument(const Napi::CallbackInfo& info, size_t index) {
+  const auto handle = Uint32Argument(info, index);
+  if (!handle || !AddonOf(info.Env()).fds.Find(*handle)) return std::nullopt;
+  return handle;
+}
+
 std::optional<int> FdArgument(const Napi::CallbackInfo& info, size_t index) {
   const auto handle = Uint32Argument(info, index);
   const Fd* fd = handle ? AddonOf(info.Env()).fds.Find(*handle) : nullptr;

@@ -32,6 +32,8 @@ std::shared_ptr<Named> NamedArgument(const Napi::CallbackInfo& info, size_t inde
   return handle ? table.Share(*handle) : nullptr;
 }
 
+// A handle that names a descriptor, for who needs the handle itself.
+std::optional<uint32_t> HandleArgument(const Napi::CallbackInfo& info, size_t index);
 // The descriptor that a handle names: its number, for a call made here and now.
 std::optional<int> FdArgument(const Napi::CallbackInfo& info, size_t index);
 // The same, for a call made later on another thread.

@@ -51,13 +51,12 @@ std::optional<Answer> EventfdWrite(const Napi::CallbackInfo& info) {
 
 // eventfdWatch(handle, callback)
 std::optional<Answer> EventfdWatch(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
-  std::shared_ptr<Fd> fd = NamedArgument(info, 0, AddonOf(info.Env()).fds);
-  if (!fd || !info[1].IsFunction()) return {};
+  const auto handle = HandleArgument(info, 0);
+  if (!handle || !info[1].IsFunction()) return {};
   Polls* polls = Polls::Of(info.Env());
   if (polls == nullptr) return {};
   const auto callback = info[1].As<Napi::Function>();
-  return polls->Add(*handle, std::move(fd), UV_READABLE, TellCount, callback);
+  return polls->Add(*handle, UV_READABLE, TellCount, callback);
 }
 
 // eventfdUnwatch(handle) -> 1, or 0 where it was not watched

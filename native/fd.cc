@@ -90,13 +90,6 @@ std::optional<Answer> FdNumber(const Napi::CallbackInfo& info) {
   return lease->number();
 }
 
-// A handle that is known.
-std::optional<uint32_t> HandleArgument(const Napi::CallbackInfo& info, size_t index) {
-  const auto handle = Uint32Argument(info, index);
-  if (!handle || !AddonOf(info.Env()).fds.Find(*handle)) return std::nullopt;
-  return handle;
-}
-
 std::shared_ptr<Fd> Forget(Napi::Env env, uint32_t handle) {
   Addon& addon = AddonOf(env);
   // First: libuv must not poll a number that the kernel gives to somebody else.

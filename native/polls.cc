@@ -31,11 +31,13 @@ Polls* Polls::Of(Napi::Env env) {
   return polls;
 }
 
-int Polls::Add(uint32_t handle, std::shared_ptr<Fd> fd, int events, Tell tell,
-               Napi::Function callback) {
+int Polls::Add(uint32_t handle, int events, Tell tell, Napi::Function callback) {
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return -ECANCELED;
   if (polls_.contains(handle)) return -EEXIST;
+  // Found here, so that closing the handle finds the poll: libuv must not poll what is closed.
+  std::shared_ptr<Fd> fd = AddonOf(env_).fds.Share(handle);
+  if (!fd) return -EBADF;
   std::unique_ptr<Poll> poll(
       new Poll{this, handle, std::move(fd), tell, Napi::Persistent(callback)});
   if (poll->callback.IsEmpty()) return -ECANCELED;
@@ -144,10 +146,9 @@ double TellEvents(int, int events) { return events; }
 // fdPoll(handle, events, callback): has the loop call back when the descriptor is readable (1) or
 // writable (2), and keep alive until then. The first callback stays; 0 ends it, as closing does.
 std::optional<Answer> FdPoll(const Napi::CallbackInfo& info) {
-  const auto handle = Uint32Argument(info, 0);
+  const auto handle = HandleArgument(info, 0);
   const auto events = Uint32Argument(info, 1);
-  std::shared_ptr<Fd> fd = NamedArgument(info, 0, AddonOf(info.Env()).fds);
-  if (!fd || !events || *events > 3 || !info[2].IsFunction()) return {};
+  if (!handle || !events || *events > 3 || !info[2].IsFunction()) return {};
   Polls* polls = Polls::Of(info.Env());
   if (polls == nullptr) return {};
   if (*events == 0) return polls->Remove(*handle);
@@ -155,7 +156,7 @@ std::optional<Answer> FdPoll(const Napi::CallbackInfo& info) {
   const int wanted = static_cast<int>(*events);
   if (polls->Change(*handle, wanted)) return 0;
   const auto callback = info[2].As<Napi::Function>();
-  return polls->Add(*handle, std::move(fd), wanted, TellEvents, callback);
+  return polls->Add(*handle, wanted, TellEvents, callback);
 }
 
 }  // namespace

@@ -23,9 +23,9 @@ class Polls {
   // any other -errno is told, and the descriptor polled no more.
   using Tell = double (*)(int fd, int events);
 
-  // 0 or -errno. `events`, of uv_poll_event, are what is waited for; the callback gets what `tell`
-  // answers.
-  int Add(uint32_t handle, std::shared_ptr<Fd> fd, int events, Tell tell, Napi::Function callback);
+  // Polls the descriptor that the handle names: 0 or -errno. `events`, of uv_poll_event, are what
+  // is waited for; the callback gets what `tell` answers.
+  int Add(uint32_t handle, int events, Tell tell, Napi::Function callback);
   // Waits for other events from now on. False where the descriptor is not polled.
   bool Change(uint32_t handle, int events);
   // False where the descriptor is not polled. When it returns, it may be closed.

@@ -94,16 +94,24 @@ async function mapAndAccess(call) {
   await settled(call('close', file, undefined));
 }
 
+/** What the loop polls is found by the handle that it was given, whichever call failed. */
+function mustBePolled(call, event, answer) {
+  if (answer === 0 && call('eventfdRef', event, true) === 0)
+    throw new Error('what is polled is not found by its handle');
+}
+
 /** The callback has to come where watching succeeded and nothing failed since. */
 async function interrupt(call) {
   const event = call('eventfdOpen');
-  const told = new Promise((done) => call('eventfdWatch', event, done));
-  call('eventfdRef', event, true);
+  const told = new Promise((done) => {
+    mustBePolled(call, event, call('eventfdWatch', event, done));
+  });
   call('eventfdWrite', event, 1);
   await Promise.race([told, new Promise((done) => setTimeout(done, 20))]);
   call('eventfdUnwatch', event);
   call('eventfdRead', event);
-  call('fdPoll', event, 1, () => undefined);
+  const polled = call('fdPoll', event, 1, () => undefined);
+  mustBePolled(call, event, polled);
   const copy = call('fdTake', call('fdOffer', event));
   call('closeSync', copy, undefined);
   const other = call('eventfdOpen');
