@@ -98,7 +98,7 @@ std::shared_ptr<Fd> Forget(Napi::Env env, uint32_t handle) {
 }
 
 // close(handle, next or undefined): forgets the handles at once; closes the one, then the other
-// whatever came of the first, and answers the first -errno
+// whatever came of the first. -(errno + 4096 * errno of the other): those of the kernel are below.
 Call Close(const Napi::CallbackInfo& info) {
   const bool has_next = !info[1].IsUndefined();
   const auto handle = HandleArgument(info, 0);
@@ -109,7 +109,7 @@ Call Close(const Napi::CallbackInfo& info) {
   return [fd = std::move(fd), next = std::move(next)] {
     const int result = fd->Close();
     const int after = next ? next->Close() : 0;
-    return result != 0 ? result : after;
+    return result + 4096 * after;
   };
 }
 

@@ -6,6 +6,7 @@ import type { Backend, NodeLocation, Roots, SysfsDevice } from '../core/location
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { closing, inOrder, runSync } from '../core/steps.ts';
 import { attachCause } from '../diagnose/map_causes.ts';
 import type { RawDeviceInfo } from '../info/read.ts';
 import { otherIommufd } from '../iommu/bound_device.ts';
@@ -159,11 +160,7 @@ export class BoundCdev implements OpenedDevice {
   }
 
   closeSync(): void {
-    try {
-      this.fd.closeSync();
-    } finally {
-      this.#ownIommufd?.closeSync();
-    }
+    runSync(inOrder(closing(this.fd), closing(this.#ownIommufd)));
   }
 }
 

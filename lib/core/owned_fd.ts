@@ -5,10 +5,14 @@ import type { CallerPlace } from './caller.ts';
 import { closedError } from './errors.ts';
 import type { NodeLocation, Roots } from './location.ts';
 import type { Cause } from './reasons.ts';
+import { closing, doAll, inOrder, run } from './steps.ts';
 import { processWarning, warnIfFailed } from './warnings.ts';
 
 /** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
 const openFlags = fs.constants.O_RDWR | fs.constants.O_NONBLOCK;
+
+/** The addon closes two in one call, and answers -(errno + 4096 * errno of the second). */
+const secondErrno = 4096;
 
 /**
  * A descriptor and its one owner. Closing waits for the calls that are in the kernel with it, and
@@ -107,11 +111,7 @@ export class OwnedFd {
   /** Closes this, then `next`: with one change of threads for both, where neither is closed yet. */
   async closeBefore(next: OwnedFd): Promise<void> {
     if (this.#closed ?? next.#closed) {
-      try {
-        await this.close();
-      } finally {
-        await next.close();
-      }
+      await run(inOrder(closing(this), closing(next)));
     } else {
       this.#closed = next.#closed = this.#close(next);
       await this.#closed;
@@ -130,7 +130,11 @@ export class OwnedFd {
     const fd = this.#take();
     if (fd === undefined) return;
     const answer = await binding().close(fd, next === undefined ? undefined : next.#take());
-    check(answer, { syscall: 'close', path: this.path });
+    const second = Math.trunc((answer ?? 0) / secondErrno);
+    doAll([
+      () => check(answer && answer % secondErrno, { syscall: 'close', path: this.path }),
+      () => check(second, { syscall: 'close', path: next?.path }),
+    ]);
   }
 
   #take(): NativeFd | undefined {

@@ -16,7 +16,7 @@ import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted, untilAborted, writable } from '../core/readiness.ts';
-import { Mutex } from '../core/steps.ts';
+import { allDone, closingAll, Mutex, run } from '../core/steps.ts';
 import {
   type ChannelOptions,
   checkPath,
@@ -253,7 +253,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const copies: OwnedFd[] = [];
-    try {
+    const send = async (): Promise<void> => {
       for (const number of numbers) copies.push(OwnedFd.duplicate(number, what, 'to be sent'));
       const bytes = data.slice();
       const own = Int32Array.from(copies, ({ number }) => number);
@@ -262,9 +262,10 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
         while (!sendTo(this.#socket, bytes, own)) await this.#readiness.wait(writable, signal);
       });
       await untilAborted(sent, signal);
-    } finally {
-      await Promise.all(copies.map((copy) => copy.close()));
-    }
+    };
+    const sending = send();
+    const close = (): Promise<void> => run(closingAll(copies));
+    await allDone([sending, sending.then(close, close)]);
   }
 }
 

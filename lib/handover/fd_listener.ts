@@ -9,6 +9,7 @@ import { EAGAIN } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted } from '../core/readiness.ts';
+import { allDone, doAll } from '../core/steps.ts';
 import { undefinedIfMissing } from '../locate/sysfs.ts';
 import { FdChannel, signalOf, type WaitOptions } from './fd_channel.ts';
 import { type ChannelOptions, checkPath, type Limits, limitsOf } from './socket.ts';
@@ -111,20 +112,22 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
    *   same
    */
   async close(): Promise<void> {
-    try {
+    const ended = new Promise<void>((done) => {
       this.#end();
-    } finally {
-      await this.#socket.close();
-    }
+      done();
+    });
+    await allDone([ended, this.#socket.close()]);
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
-    try {
+    const end = (): void => {
       this.#end();
-    } finally {
+    };
+    const close = (): void => {
       this.#socket.closeSync();
-    }
+    };
+    doAll([end, close]);
   }
 
   /** Closed from here while it waited: that is an end, and no failure. */

@@ -6,7 +6,7 @@ import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { allDone, call, doAll, run, runSync, type Steps } from '../core/steps.ts';
 import type { DmaMapping } from './mapping.ts';
 import { allocated, Memory } from './memory.ts';
 
@@ -180,14 +180,17 @@ export class DmaBuffer {
    */
   async dispose(): Promise<void> {
     this.#disposed = true;
-    for (const mapping of this.mappings) await mapping.unmap();
+    await allDone(this.mappings.map((mapping) => mapping.unmap()));
     this.#giveUp();
   }
 
   /** The blocking form of {@link dispose}. */
   disposeSync(): void {
     this.#disposed = true;
-    for (const mapping of this.mappings) mapping.unmapSync();
+    const unmaps = this.mappings.map((mapping) => () => {
+      mapping.unmapSync();
+    });
+    doAll(unmaps);
     this.#giveUp();
   }
 

@@ -3,7 +3,7 @@ import { Closable } from '../core/closable.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
-import { closeAndThrow, closeSyncAndThrow } from '../core/steps.ts';
+import { allDone, closeAndThrow, closeSyncAndThrow, doAll } from '../core/steps.ts';
 import { AddressSpace } from './address_space.ts';
 import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
 import { IovaAllocator } from './iova_allocator.ts';
@@ -115,14 +115,17 @@ export class DmaPool extends Closable {
   /** Disposes of all chunks, and with them of all blocks. Harmless where it is closed. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const { buffer } of this.#chunks) await buffer.dispose();
+    await allDone(this.#chunks.map(({ buffer }) => buffer.dispose()));
     this.#chunks = [];
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
     this.#closed = true;
-    for (const { buffer } of this.#chunks) buffer.disposeSync();
+    const disposals = this.#chunks.map(({ buffer }) => () => {
+      buffer.disposeSync();
+    });
+    doAll(disposals);
     this.#chunks = [];
   }
 

@@ -1,7 +1,16 @@
 import type { EventEmitter } from 'node:events';
 import { messageOf } from '../core/errors.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
-import { type HasClose, closingAll, either, run, runSync, type Steps } from '../core/steps.ts';
+import {
+  allDone,
+  closingAll,
+  doAll,
+  either,
+  type HasClose,
+  run,
+  runSync,
+  type Steps,
+} from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import type { RegionInfo } from '../info/decode.ts';
 
@@ -106,12 +115,15 @@ export class PeerMaps implements HasClose {
 
   /** The device is closed. */
   async close(): Promise<void> {
-    await Promise.all([...this.#all].map((each) => each.unmap()));
+    await allDone([...this.#all].map((each) => each.unmap()));
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
-    for (const each of this.#all) each.endSync();
+    const ends = [...this.#all].map((each) => () => {
+      each.endSync();
+    });
+    doAll(ends);
   }
 
   #revoke(): void {

@@ -1,15 +1,23 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { GroupDevice } from '../../lib/backend/group_device.ts';
 import { binding, type NativeFd } from '../../lib/core/binding.ts';
 import { check } from '../../lib/core/call.ts';
+import { fs } from '../../lib/core/builtins.ts';
 import { VfioError } from '../../lib/core/errors.ts';
+import { OwnedFd } from '../../lib/core/owned_fd.ts';
 import { FdMessage } from '../../lib/handover/socket.ts';
+import { DmaBuffer, DmaPool, FdListener, Iommufd } from '../../lib/index.ts';
+import { Ioas } from '../../lib/iommu/ioas.ts';
+import { type PeerMap, PeerMaps } from '../../lib/region/owner.ts';
+import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
+import { tree } from '../support/tree.ts';
 
-const { EIO } = constants.errno;
+const { EDEADLK, EIO } = constants.errno;
 
 /** The kernel frees a descriptor also where it answers an error to its closing. */
 function failingFirst<Result>(close: (fd: NativeFd) => Result, failed: Result) {
@@ -52,6 +60,25 @@ for (const [form, fakes] of Object.entries(forms)) {
       assertNoMore(libraryFds(), before);
     });
 
+    it('removes the file of a listener and tells both errors', async () => {
+      const before = libraryFds();
+      const listener = FdListener.listen(join(tree({}), 'socket'));
+      const gone = new VfioError({ code: 'EACCES', message: 'unlink' });
+      const { unlinkSync } = fs;
+      fs.unlinkSync = () => {
+        throw gone;
+      };
+      try {
+        await withBinding(fakes(), async () => {
+          const told = await bothErrors(() => listener[name]());
+          assert.deepEqual([told[0], isEio(told[1])], [gone, true]);
+        });
+      } finally {
+        fs.unlinkSync = unlinkSync;
+      }
+      assertNoMore(libraryFds(), before);
+    });
+
     it('leaves the group of a device all the same, and closes what it owns', async () => {
       const did: string[] = [];
       const broken = new VfioError({ code: 'EIO', message: 'broken' });
@@ -70,6 +97,85 @@ for (const [form, fakes] of Object.entries(forms)) {
       assert.deepEqual(did, ['device', 'group', 'container']);
     });
   });
+}
+
+const unmaps = {
+  close: (unmap: () => number | bigint) => ({ ioasUnmap: () => Promise.resolve(unmap()) }),
+  closeSync: (unmap: () => number | bigint) => ({ ioasUnmapSync: unmap }),
+};
+
+for (const [form, fakesOf] of Object.entries(unmaps)) {
+  const name = form as keyof typeof unmaps;
+
+  describe(`${name}() where a map does not go`, () => {
+    /** An address space that maps everything; the first unmap is refused. */
+    async function withSpace(body: (ioas: Ioas) => Promise<void>): Promise<void> {
+      const fd = OwnedFd.open('/dev/null', 'the fake iommufd');
+      let calls = 0;
+      let iova = 0n;
+      const fakes = {
+        ioasMapMemorySync: () => (iova += 4096n),
+        ...fakesOf(() => (calls++ === 0 ? -EDEADLK : 4096n)),
+      };
+      await withBinding(fakes, () => body(Ioas.adopt(Iommufd.adopt(fd).parent, 1)));
+      fd.closeSync();
+    }
+
+    it('unmaps the other maps of a buffer', () =>
+      withSpace(async (ioas) => {
+        const buffer = DmaBuffer.allocateSync(4096);
+        const [first, second] = [ioas.mapSync(buffer), ioas.mapSync(buffer)];
+        const dispose = name === 'close' ? 'dispose' : 'disposeSync';
+        await failure(() => buffer[dispose](), 'EDEADLK');
+        assert.deepEqual([first.mapped, second.mapped], [true, false]);
+        await buffer[dispose]();
+        assert.equal(first.mapped, false);
+      }));
+
+    it('disposes of the other chunks of a pool', () =>
+      withSpace(async (ioas) => {
+        const pool = new DmaPool(ioas, { chunkSize: 4096 });
+        const blocks = [pool.allocateSync(4096), pool.allocateSync(4096)];
+        await failure(() => pool[name](), 'EDEADLK');
+        assert.deepEqual(
+          blocks.map(({ bytes }) => bytes.length),
+          [4096, 0],
+        );
+        await pool[name]();
+        assert.deepEqual(ioas.mappings, []);
+      }));
+
+    it('unmaps the other regions that devices reach of one', async () => {
+      const did: string[] = [];
+      const broken = new Error('broken');
+      const map = (what: string): PeerMap => {
+        const end = (): void => {
+          did.push(what);
+          if (what === 'first') throw broken;
+        };
+        const unmap = (): Promise<void> => Promise.resolve().then(end);
+        return { mapped: true, endSync: end, unmap } as unknown as PeerMap;
+      };
+      const peers = new PeerMaps();
+      peers.add(map('first'));
+      peers.add(map('second'));
+      await assert.rejects(
+        Promise.resolve().then(() => peers[name]()),
+        broken,
+      );
+      assert.deepEqual(did, ['first', 'second']);
+    });
+  });
+}
+
+async function bothErrors(call: () => unknown): Promise<unknown[]> {
+  try {
+    await call();
+  } catch (error) {
+    assert.ok(error instanceof AggregateError, String(error));
+    return error.errors;
+  }
+  assert.fail('it did not fail');
 }
 
 /** Of what closing takes, and no more. */

@@ -80,6 +80,24 @@ const errorOf = `
       assert.deepEqual(result, [true, false]);
     });
 
+    it('is told of each of two descriptors that are closed in one call, by its name', () => {
+      const result = resultOf(`
+        import { OwnedFd } from ${moduleAt('lib/core/owned_fd.ts')};
+        const open = (path: string) => OwnedFd.open(path, 'a file');
+        const [full, alsoFull, zero] = ['/dev/full', '/dev/../dev/full', '/dev/zero'];
+        process.env.NO_CLOSE = full;
+        const told = [];
+        for (const [first, second] of [[full, zero], [zero, full], [full, alsoFull]]) {
+          await open(first).closeBefore(open(second)).catch((error) => {
+            told.push((error.errors ?? [error]).map(({ code, path }) => [code, path].join()));
+          });
+        }
+        console.log(JSON.stringify(told));
+      `);
+      const [full, alsoFull] = ['EIO,/dev/full', 'EIO,/dev/../dev/full'];
+      assert.deepEqual(result, [[full], [full], [full, alsoFull]]);
+    });
+
     it('is a warning, and ends no program, where closing what was dropped fails', () => {
       const { stdout, stderr } = runWithFailingLibc(`
         import { once } from 'node:events';
