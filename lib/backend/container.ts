@@ -150,6 +150,7 @@ export class Container extends Closable {
       });
     }
     const answer = yield* call('containerSetIommu', native, type);
+    if (answer === EINVAL && this.#hasIommu()) return;
     check(answer, { ...this.#call('VFIO_SET_IOMMU'), device: location.device.address });
   }
 

@@ -395,7 +395,9 @@ describeLab('a device of a group that threads share', ['edu'], ({ edu }) => {
   }
 });
 
-describeLab('a container of which another owner has a device open', ['edu'], ({ edu }) => {
+describeLab('a container of which another owner has a device open', ['edu', 'nvme0'], (lab) => {
+  const { edu, nvme0 } = lab;
+
   it('keeps what is mapped when the last device of one owner is closed', async () => {
     await using container = Container.open();
     const device = await VfioDevice.open(edu, { container, backend: 'group' });
@@ -417,6 +419,26 @@ describeLab('a container of which another owner has a device open', ['edu'], ({ 
     await failure(() => space.iovaRanges(), 'EINVAL');
     await again.unmap();
     assert.equal(again.mapped, false);
+  });
+
+  it('takes further devices of the owner that has none in it', async () => {
+    await using container = Container.open();
+    const device = await VfioDevice.open(edu, { container, backend: 'group' });
+    await using second = fromShared(device.share());
+    await device.close();
+    await using buffer = await DmaBuffer.allocate(page);
+    for (const open of [
+      () => VfioDevice.open(nvme0, { container }),
+      () => Promise.resolve(VfioDevice.openSync(nvme0, { container })),
+    ]) {
+      await using other = await open();
+      await using mapping = await other.createIoas().map(buffer);
+      new Uint8Array(buffer.buffer).set([1, 2, 3]);
+      const dma = new Edu(second);
+      await dma.load(mapping.iova, 16);
+      await dma.store(mapping.iova + 64n, 16);
+      assert.deepEqual([...new Uint8Array(buffer.buffer, 64, 3)], [1, 2, 3]);
+    }
   });
 });
 

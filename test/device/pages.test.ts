@@ -10,6 +10,7 @@ import {
   Container,
   DmaBuffer,
   FdChannel,
+  fromShared,
   Iommufd,
   packDevice,
   unpackDevice,
@@ -17,6 +18,7 @@ import {
   type AddressSpace,
   type FileDescriptor,
   type Ioas,
+  type SharedToken,
 } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
@@ -385,6 +387,46 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
       await device.close();
       await mtty.close();
       await container.close();
+    });
+  }
+
+  // The worker had the device first, and mapped; this thread has it, too, and drives it afterwards.
+  for (const [title, closing, found] of [
+    ['are unmapped when the thread that mapped them disposes of them', 'dispose', 'nothing'],
+    ['stay when the thread that mapped them ends', 'end', 'the pages'],
+  ] as const) {
+    it(`of a container whose last device of that thread is closed ${title}`, async () => {
+      const { bus, address } = lab.edu;
+      const program = `
+        const { parentPort, workerData } = require('node:worker_threads');
+        const told = () => new Promise((done) => parentPort.once('message', done));
+        (async () => {
+          const { Container, DmaBuffer, VfioDevice } = await import(${library});
+          const container = Container.open();
+          const device = await VfioDevice.open(workerData, { backend: 'group', container });
+          const shared = container.createIoas();
+          ${mapOwn('shared')}
+          parentPort.postMessage(device.share());
+          await told();
+          await device.close();
+          if (${closing === 'dispose'}) await buffer.dispose();
+          parentPort.postMessage('closed');
+          await told();
+        })().catch((error) => setImmediate(() => { throw error; }));`;
+      const worker = new Worker(program, { eval: true, workerData: { bus, address } });
+      try {
+        const [token] = (await once(worker, 'message')) as [SharedToken<'group-device'>];
+        await using device = fromShared(token);
+        const closed = once(worker, 'message');
+        worker.postMessage('close');
+        await closed;
+        if (closing === 'end') await end(worker);
+        await using strangers = await Strangers.settle();
+        assert.deepEqual(await reach(device, device.createIoas()), bytesOf(found));
+        strangers.check();
+      } finally {
+        await worker.terminate();
+      }
     });
   }
 
