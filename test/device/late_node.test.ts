@@ -42,11 +42,16 @@ describeDevice('a node that gets its rights late', (spec) => {
 
   it('is opened when it is made anew, and then gets its mode', async () => {
     rmSync(cdev.path);
-    const answer = await openAsUser(spec, {}, async () => {
-      putNode(cdev, 0o600);
-      await delay(200);
-      chmodSync(cdev.path, 0o666);
-    });
+    const answer = await openAsUser(
+      spec,
+      {},
+      () => {
+        putNode(cdev, 0o600);
+      },
+      () => {
+        chmodSync(cdev.path, 0o666);
+      },
+    );
     assert.equal(answer, `opened ${cdev.path}`);
   });
 
@@ -95,11 +100,14 @@ function putNode({ path, major, minor }: CdevLocation, mode: number): void {
   execFileSync('mknod', ['-m', mode.toString(8), path, 'c', String(major), String(minor)]);
 }
 
-/** What an ordinary user gets who opens the device; `then` runs 200 ms after the open began. */
+/**
+ * What an ordinary user gets who opens the device; the first of `changes` is made once the open waits, each
+ * other one once it was in vain that it tried again.
+ */
 async function openAsUser(
   { bus, address }: TestDevice,
   { timeout = 30_000, bind = false }: { timeout?: number; bind?: boolean },
-  then?: () => void | Promise<void>,
+  ...changes: (() => void | Promise<void>)[]
 ): Promise<string> {
   const file = new URL('../../programs/late_opener.js', import.meta.url).pathname;
   const args = [file, bus, address, String(timeout), bind ? 'bind' : ''];
@@ -108,13 +116,11 @@ async function openAsUser(
     gid: nobody,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const lines: string[] = [];
+  const answers: string[] = [];
   for await (const line of createInterface(child.stdout)) {
-    lines.push(line);
-    if (line !== 'opening') continue;
-    await delay(200);
-    await then?.();
+    if (line === 'waiting') await changes.shift()?.();
+    else answers.push(line);
   }
-  assert.equal(lines.length, 2, lines.join());
-  return lines[1] ?? '';
+  assert.deepEqual([answers.length, changes.length], [1, 0], answers.join());
+  return answers[0] ?? '';
 }

@@ -1,13 +1,16 @@
 // Run as a child by test/device/late_node.test.ts, as another user: opens the device that argv
-// names and prints how it went.
+// names and prints each time that it waits, and how it went.
+import { binding, replaceBinding } from '../../lib/core/binding.ts';
 import { Iommufd, openCdev, VfioDevice } from '../../lib/index.ts';
 import { parseAddress } from '../../lib/locate/address.ts';
+import { tellingOfWaits } from './waiting.ts';
 
 const [bus = '', address = '', timeout = '0', bind] = process.argv.slice(2);
 const spec = parseAddress({ bus, address });
 const options = { timeout: Number(timeout) };
 
-process.stdout.write('opening\n');
+const telling = tellingOfWaits(() => process.stdout.write('waiting\n'));
+replaceBinding({ ...binding(), ...telling });
 try {
   if (bind === 'bind') {
     const iommufd = Iommufd.open();

@@ -3,9 +3,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Roots } from '../../lib/core/location.ts';
 import { openCdev } from '../../lib/index.ts';
+import { whileWaiting } from './waiting.ts';
 
 const { address, roots } = workerData as { address: string; roots: Roots };
 
-void openCdev(address, { ...roots, timeout: 600_000 });
-
-setTimeout(() => parentPort?.postMessage('waiting'), 100);
+await whileWaiting(
+  () => openCdev(address, { ...roots, timeout: 600_000 }),
+  () => parentPort?.postMessage('waiting'),
+);

@@ -24,6 +24,7 @@ import { failure, vfioFailure } from '../support/errors.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 import { tsWorker } from '../support/ts_worker.ts';
+import { whileWaiting } from '../support/waiting.ts';
 
 const bytes = (...numbers: number[]): Uint8Array => Uint8Array.from(numbers);
 
@@ -175,21 +176,21 @@ describe('FdChannel', () => {
   });
 
   it('tells who waits that it was closed here; a loop just ends', async () => {
-    const receiving = failure(() => b.receive(), 'ERR_VFIO_CLOSED');
-    await delay(1);
-    await b.close();
-    await receiving;
+    await whileWaiting(
+      () => failure(() => b.receive(), 'ERR_VFIO_CLOSED'),
+      () => b.close(),
+    );
     await failure(() => b.send(bytes(1)), 'ERR_VFIO_CLOSED');
     await failure(() => b.receive(), 'ERR_VFIO_CLOSED');
     await failure(() => b.fd, 'ERR_VFIO_CLOSED');
     const [c, d] = FdChannel.pair();
-    const looping = (async () => {
+    const loop = async (): Promise<void> => {
       for await (const message of c) assert.fail(`${message.data.length}`);
-    })();
-    await delay(1);
-    c.closeSync();
-    c.closeSync();
-    await looping;
+    };
+    await whileWaiting(loop, () => {
+      c.closeSync();
+      c.closeSync();
+    });
     for await (const message of c) assert.fail(`${message.data.length}`);
     d.closeSync();
   });
@@ -287,10 +288,12 @@ describe('FdChannel', () => {
 
     it('is not kept from its other work by one that is silent', async () => {
       const abort = new AbortController();
-      const receiving = b.receive({ signal: abort.signal });
-      await delay(5);
-      abort.abort();
-      await assert.rejects(receiving, { name: 'AbortError' });
+      await whileWaiting(
+        () => assert.rejects(b.receive({ signal: abort.signal }), { name: 'AbortError' }),
+        () => {
+          abort.abort();
+        },
+      );
     });
 
     it('closes what nobody took when the channel is closed', async () => {
@@ -432,14 +435,13 @@ describe('FdListener', () => {
 
   it('ends: who waits is told, a loop is over, those not accepted see the end', async () => {
     const listener = FdListener.listen(path);
-    const waiting = listener.accept();
-    const looping = (async () => {
+    const loop = async (): Promise<void> => {
       for await (const channel of listener) assert.fail(channel.constructor.name);
-    })();
-    await delay(1);
-    const closed = failure(() => waiting, 'ERR_VFIO_CLOSED');
-    await listener.close();
-    await Promise.all([closed, looping]);
+    };
+    await whileWaiting(
+      () => Promise.all([failure(() => listener.accept(), 'ERR_VFIO_CLOSED'), loop()]),
+      () => listener.close(),
+    );
     await failure(() => listener.accept(), 'ERR_VFIO_CLOSED');
     await failure(() => FdChannel.connect(path), 'ENOENT');
 

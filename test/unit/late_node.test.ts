@@ -23,15 +23,14 @@ import {
   putNode,
 } from '../support/fake_vfio.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
+import { whileWaiting } from '../support/waiting.ts';
 
 const wait = 60_000;
 
 /** Runs `change` while an open waits; it must end long before its time is up. */
 async function opensAfter(roots: Roots, change: () => void): Promise<string> {
-  const timer = setTimeout(change, 50);
   const start = performance.now();
-  const cdev = await openCdev(address, { ...roots, timeout: wait });
-  clearTimeout(timer);
+  const cdev = await whileWaiting(() => openCdev(address, { ...roots, timeout: wait }), change);
   assert.ok(performance.now() - start < wait / 2);
   await cdev.close();
   return cdev.path;
@@ -99,10 +98,12 @@ describe('a node that comes late', () => {
   it('is opened when its path was given', async () => {
     const roots = fakeVfio();
     const spec = `${roots.devRoot}/${fakeNode}`;
-    setTimeout(() => {
-      putNode(roots, fakeNode, '/dev/null');
-    }, 50);
-    const cdev = await openCdev(spec, { ...roots, timeout: wait });
+    const cdev = await whileWaiting(
+      () => openCdev(spec, { ...roots, timeout: wait }),
+      () => {
+        putNode(roots, fakeNode, '/dev/null');
+      },
+    );
     await cdev.close();
   });
 
@@ -249,10 +250,13 @@ describe('the end of the wait', () => {
 
   it('comes when the device goes away meanwhile', async () => {
     const roots = fakeVfio();
-    setTimeout(() => {
-      rmSync(roots.sysfsRoot, { recursive: true });
-      putFile(roots, 'anything');
-    }, 20);
-    await failure(() => openCdev(address, { ...roots, timeout: wait }), 'ERR_VFIO_NO_DEVICE');
+    const options = { ...roots, timeout: wait };
+    await whileWaiting(
+      () => failure(() => openCdev(address, options), 'ERR_VFIO_NO_DEVICE'),
+      () => {
+        rmSync(roots.sysfsRoot, { recursive: true });
+        putFile(roots, 'anything');
+      },
+    );
   });
 });

@@ -20,6 +20,7 @@ import {
 } from '../support/fake_vfio.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { tsWorker } from '../support/ts_worker.ts';
+import { whileWaiting } from '../support/waiting.ts';
 
 const wait = 60_000;
 
@@ -38,11 +39,12 @@ describe('an abort', () => {
     for (const start of open) {
       const abort = new AbortController();
       const options = { ...roots, timeout: wait, signal: abort.signal };
-      const opening = start(options);
-      setTimeout(() => {
-        abort.abort(reason);
-      }, 20);
-      await assert.rejects(opening, reason);
+      await whileWaiting(
+        () => assert.rejects(start(options), reason),
+        () => {
+          abort.abort(reason);
+        },
+      );
       await assert.rejects(start(options), reason);
     }
     assertNoMore(libraryFds(), fds);

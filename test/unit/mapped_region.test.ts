@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { binding, type Binding } from '../../lib/core/binding.ts';
+import { binding, type Binding, replaceBinding } from '../../lib/core/binding.ts';
 import type { MappedRegion } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -20,6 +20,37 @@ function mappedFile(): FileRegion & { mapped: MappedRegion } {
     file.owner.fd.closeSync();
   };
   return { ...file, mapped, [Symbol.dispose]: close };
+}
+
+/** The slices of polls that wait: each is a call of the addon. */
+class Slices {
+  #begun = (): void => undefined;
+
+  /** A mapping whose slices are told. */
+  mappedFile(): ReturnType<typeof mappedFile> {
+    const native = binding();
+    const poll32: Binding['poll32'] = (...args) => {
+      this.#begun();
+      return native.poll32(...args);
+    };
+    const restore = replaceBinding({ ...native, poll32 });
+    try {
+      return mappedFile();
+    } finally {
+      restore();
+    }
+  }
+
+  /** Resolves when so many more have begun. */
+  next(count: number): Promise<void> {
+    let begun = 0;
+    return new Promise((resolve) => {
+      this.#begun = () => {
+        begun++;
+        if (begun === count) resolve();
+      };
+    });
+  }
 }
 
 /** Takes the pages from under a mapping: every access of them raises SIGBUS. */
@@ -155,14 +186,14 @@ describe('MappedRegion', () => {
   });
 
   it('waits for a value, blocking and not', async () => {
-    using file = mappedFile();
+    const slices = new Slices();
+    using file = slices.mappedFile();
     const { mapped } = file;
     assert.equal(mapped.poll32Sync(4, 0xff, 4), 0x07060504);
     assert.equal(await mapped.poll32(4, 0xff00, 0x0500), 0x07060504);
     const waiting = mapped.poll32(4, 0x80000000, 0x80000000, { timeout: 60_000 });
-    setTimeout(() => {
-      mapped.write32(4, 0xff000001);
-    }, 30);
+    await slices.next(2);
+    mapped.write32(4, 0xff000001);
     assert.equal(await waiting, 0xff000001);
     const error = await failure(() => mapped.poll32(4, 2, 2, { timeout: 25 }), 'ERR_VFIO_TIMEOUT');
     assert.match(error.message, /bits 0x2 of bar0\+0x4 of 0000:3b:00.0 were not 0x2 within 25 ms/);
@@ -171,7 +202,8 @@ describe('MappedRegion', () => {
   });
 
   it('ends polls where the signal says so, and where it is closed', async () => {
-    const file = mappedFile();
+    const slices = new Slices();
+    const file = slices.mappedFile();
     const { mapped } = file;
     const never = { timeout: 2 ** 31 - 1 };
     const reason = new Error('enough');
@@ -179,10 +211,10 @@ describe('MappedRegion', () => {
     await assert.rejects(aborted, reason);
     const controller = new AbortController();
     const waiting = mapped.poll32(4, 1, 1, { ...never, signal: controller.signal });
-    setTimeout(() => {
-      controller.abort(reason);
-    }, 5);
-    await assert.rejects(waiting, reason);
+    const rejected = assert.rejects(waiting, reason);
+    await slices.next(2);
+    controller.abort(reason);
+    await rejected;
     const many = Array.from({ length: 8 }, () =>
       failure(() => mapped.poll32(4, 1, 1, never), 'ERR_VFIO_CLOSED'),
     );
