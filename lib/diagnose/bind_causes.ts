@@ -1,7 +1,6 @@
 import { basename } from 'node:path';
 import type { VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
-import type { Hidden } from '../core/messages.ts';
 import type { Cause, Certainty, GroupMember, Holding } from '../core/reasons.ts';
 import type { Steps } from '../core/steps.ts';
 import { readAttribute, readLinkText } from '../locate/sysfs.ts';
@@ -20,17 +19,23 @@ export function* bindCause({ code }: VfioError, subject: Subject): Steps<Suspici
   if (code === 'EACCES') return { cause: tokenCause(node.device) };
   if (code === 'EINVAL') return heldByCdev({ numbers: [`${node.major}:${node.minor}`] });
   if (code !== 'EBUSY' && code !== 'EPERM') return undefined;
-  const group = yield* groupOf(node.device, roots.sysfsRoot);
-  if (group === undefined) return undefined;
-  if ('path' in group) return hiddenMembers(group);
-  return code === 'EBUSY'
-    ? heldByGroup(group.group, roots.sysfsRoot)
-    : refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module: 'iommufd' });
+  return yield* byGroup(node.device, roots.sysfsRoot, (group) =>
+    code === 'EBUSY'
+      ? heldByGroup(group.group, roots.sysfsRoot)
+      : refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module: 'iommufd' }),
+  );
 }
 
-/** Which devices are in the group, on which all that follows depends, is not to be seen. */
-function hiddenMembers(hidden: Hidden): Suspicion | undefined {
-  const cause = sysfsAbsent(hidden);
+/** What `causeOf` says of the device's group, where it can be seen which devices are in it. */
+function* byGroup(
+  device: SysfsDevice,
+  sysfsRoot: string,
+  causeOf: (group: IommuGroup) => Suspicion | undefined,
+): Steps<Suspicion | undefined> {
+  const group = yield* groupOf(device, sysfsRoot);
+  if (group === undefined) return undefined;
+  if (!('path' in group)) return causeOf(group);
+  const cause = sysfsAbsent(group);
   return cause && { cause };
 }
 
@@ -166,12 +171,12 @@ export function* groupCause(error: VfioError, subject: Subject): Steps<Suspicion
   if (code === 'EACCES') return { cause: tokenCause(node.device) };
   if (code !== 'EPERM' && code !== 'EBUSY' && code !== 'ERR_VFIO_GROUP_NOT_VIABLE')
     return undefined;
-  const group = yield* groupOf(node.device, roots.sysfsRoot);
-  if (group === undefined) return undefined;
-  if ('path' in group) return hiddenMembers(group);
-  if (code === 'ERR_VFIO_GROUP_NOT_VIABLE') return notViable(group);
   const module = request === 'VFIO_SET_IOMMU' ? 'vfio_iommu_type1' : 'iommufd';
-  return refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module });
+  return yield* byGroup(node.device, roots.sysfsRoot, (group) =>
+    code === 'ERR_VFIO_GROUP_NOT_VIABLE'
+      ? notViable(group)
+      : refusedGroup(group, node.device, { sysfsRoot: roots.sysfsRoot, module }),
+  );
 }
 
 /** Opening `/dev/vfio/<group>` answers EBUSY where the group is open, or a cdev of it bound. */
@@ -183,10 +188,10 @@ export function* groupNodeCause(path: string, { roots }: Subject): Steps<Suspici
   const members = yield* membersIn(folder, sysfsRoot);
   const isPartial = members === undefined || members.length === 0;
   const numbers = numbersOf(members ?? []);
-  const byGroup = heldByGroup(Number(group), sysfsRoot);
+  const holder = heldByGroup(Number(group), sysfsRoot);
   // A kernel without cdevs has no numbers of them.
-  if (numbers.length === 0 && !isPartial) return byGroup;
-  return { ...byGroup, otherwise: heldByCdev({ numbers, isPartial }) };
+  if (numbers.length === 0 && !isPartial) return holder;
+  return { ...holder, otherwise: heldByCdev({ numbers, isPartial }) };
 }
 
 /** EPERM of a node for devices without an IOMMU. */

@@ -101,8 +101,8 @@ function putNode({ path, major, minor }: CdevLocation, mode: number): void {
 }
 
 /**
- * What an ordinary user gets who opens the device; the first of `changes` is made once the open waits, each
- * other one once it was in vain that it tried again.
+ * What an ordinary user gets who opens the device; the first of `changes` is made once the open
+ * waits, each other one once it waits again.
  */
 async function openAsUser(
   { bus, address }: TestDevice,

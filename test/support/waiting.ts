@@ -2,8 +2,8 @@ import { type Binding, binding } from '../../lib/core/binding.ts';
 import { withBinding } from './fake_binding.ts';
 
 /**
- * A function of the addon that tells each time that the event loop begins to poll a descriptor: only then
- * does who asked for a node, a message or a peer wait for it.
+ * A function of the addon that tells each time that the event loop begins to poll a descriptor:
+ * only then does who asked for a node, a message or a peer wait for it.
  */
 export function tellingOfWaits(tell: () => void): Pick<Binding, 'fdPoll'> {
   const { fdPoll } = binding();

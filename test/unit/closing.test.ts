@@ -173,7 +173,7 @@ async function bothErrors(call: () => unknown): Promise<unknown[]> {
     await call();
   } catch (error) {
     assert.ok(error instanceof AggregateError, String(error));
-    return error.errors;
+    return error.errors as unknown[];
   }
   assert.fail('it did not fail');
 }

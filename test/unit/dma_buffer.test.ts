@@ -32,7 +32,7 @@ function run(body: string): string {
       for (let at = 0; at < rounds && mapped() !== until; at++) { globalThis.gc(); await setTimeout(5); }
     };
     const collectAll = () => collect(3000, 0);
-    // Where it has to stay. One collection and a turn is what takes it away: all after them are to spare.
+    // Where it has to stay: one collection and a turn would take it away, the others are to spare.
     const collectSome = () => collect(20, 0);
     ${body}
   `;

@@ -42,7 +42,7 @@ describe('a guest that hangs', () => {
         /lost its timer, and the guest hung/,
       )
       .then(() => (failed = true));
-    // It looks each millisecond. Where a busy machine keeps it from that, `failed` is false all the same.
+    // It looks each millisecond; where a busy machine keeps it from that, it has not failed either.
     const looks = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
     await looks();
     appendFileSync(log, `a line\n${told}${told.slice(0, 50)}`);
