@@ -112,20 +112,22 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
    *   same
    */
   async close(): Promise<void> {
+    const socket = this.#socket;
     const ended = new Promise<void>((done) => {
       this.#end();
       done();
     });
-    await allDone([ended, this.#socket.close()]);
+    await allDone([ended, socket.close()]);
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
+    const socket = this.#socket;
     const end = (): void => {
       this.#end();
     };
     const close = (): void => {
-      this.#socket.closeSync();
+      socket.closeSync();
     };
     doAll([end, close]);
   }
