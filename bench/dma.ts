@@ -4,6 +4,7 @@
 //   npm run bench:dma     in the lab, its edu and edu-port
 import { writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
+import { median, quantile } from '../lib/cli/bench/rounds.ts';
 import { DmaBuffer } from '../lib/iommu/dma_buffer.ts';
 import { Iommufd } from '../lib/iommu/iommufd.ts';
 import { VfioDevice } from '../lib/device/device.ts';
@@ -64,17 +65,11 @@ async function compare(
     }
   }
   baseline.end();
-  const c = median(times['c']);
+  const c = median(times['c'] ?? []);
   for (const name of Object.keys(ways)) {
-    rows.push([`${titles[kind]}, ${name}`, microseconds(c), ratio(median(times[name]), c)]);
+    rows.push([`${titles[kind]}, ${name}`, microseconds(c), ratio(median(times[name] ?? []), c)]);
   }
 }
-
-function quantile(numbers: number[] = [], part = 0.5): number {
-  return numbers.sort((a, b) => a - b)[Math.floor(numbers.length * part)] ?? NaN;
-}
-
-const median = (numbers: number[] | undefined): number => quantile(numbers);
 
 const page = DmaBuffer.allocateSync(4096, { populate: true });
 // Until the engine has optimised everything, as bench/open.ts does.

@@ -8,7 +8,7 @@
 import { readFile } from 'node:fs/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
-import { interleave, quantile, repeat, type Way } from '../lib/cli/bench/rounds.ts';
+import { interleave, median, repeat, type Way } from '../lib/cli/bench/rounds.ts';
 import { closeDevices, type DeviceAddress, Iommufd, openDevices } from '../lib/index.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices } from '../test/support/devices.ts';
@@ -34,11 +34,8 @@ async function fleetRound(specs: readonly DeviceAddress[], concurrency = 64): Pr
   return { open: Number(middle - start), close: Number(end - middle) };
 }
 
-function median(rounds: readonly Fleet[], of: keyof Fleet): number {
-  return quantile(
-    rounds.map((round) => round[of]),
-    0.5,
-  );
+function medianOf(rounds: readonly Fleet[], of: keyof Fleet): number {
+  return median(rounds.map((round) => round[of]));
 }
 
 interface FleetWays {
@@ -68,7 +65,7 @@ function waysOf(specs: readonly DeviceAddress[]): FleetWays {
 function fleetTable(measured: readonly FleetWays[]): Table {
   const rows = measured.map(({ count, c, ours }) => {
     const cells = (['open', 'close'] as const).flatMap((of) => {
-      const [theirs, mine] = [median(c.rounds, of), median(ours.rounds, of)];
+      const [theirs, mine] = [medianOf(c.rounds, of), medianOf(ours.rounds, of)];
       return [milliseconds(theirs), milliseconds(mine), ratio(mine, theirs)];
     });
     return [String(count), ...cells];
@@ -84,7 +81,7 @@ function growthTable(measured: readonly FleetWays[], serial: readonly Fleet[]): 
     (['open', 'close'] as const).map((of) => {
       const [mine, theirs] = [ours, c].map((way, at) => {
         const single = at === 0 ? one?.ours : one?.c;
-        return ratio(median(way.rounds, of), median(single?.rounds ?? [], of));
+        return ratio(medianOf(way.rounds, of), medianOf(single?.rounds ?? [], of));
       });
       return [`${of}, ${count} ÷ 1`, mine ?? '', theirs ?? ''];
     }),
@@ -92,7 +89,7 @@ function growthTable(measured: readonly FleetWays[], serial: readonly Fleet[]): 
   const eight = measured.find(({ count }) => count === 8);
   if (eight) {
     const both = (rounds: readonly Fleet[]): number =>
-      median(rounds, 'open') + median(rounds, 'close');
+      medianOf(rounds, 'open') + medianOf(rounds, 'close');
     rows.push(['8 one after another ÷ at once', ratio(both(serial), both(eight.ours.rounds)), '']);
   }
   return { name: 'fleet-growth', header: ['', 'here', 'C'], rows };
@@ -141,8 +138,7 @@ async function loopTable(specs: readonly DeviceAddress[], turns: number): Promis
       (reads[name] ??= []).push(await readsDuring(bodies[name]));
     }
   }
-  const middle = (of: Record<string, number[]>, name: string): number =>
-    quantile(of[name] ?? [], 0.5);
+  const middle = (of: Record<string, number[]>, name: string): number => median(of[name] ?? []);
   const rows = names.map((name) => [
     name,
     milliseconds(middle(gaps, name)),

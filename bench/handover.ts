@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { median } from '../lib/cli/bench/rounds.ts';
 import { FdChannel, packDevice, unpackDevice, VfioDevice } from '../lib/index.ts';
 import { devices, type TestDevice } from '../test/support/devices.ts';
 import { openFds } from '../test/support/proc.ts';
@@ -87,10 +88,6 @@ async function timeDirect(spec: TestDevice): Promise<{ open: number; close: numb
   const opened = performance.now();
   await device.close();
   return { open: opened - begin, close: performance.now() - opened };
-}
-
-function median(times: number[]): number {
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? NaN;
 }
 
 const ms = (time: number): string => `${time.toFixed(time < 10 ? 2 : 0)} ms`;

@@ -8,6 +8,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { median, quantile } from '../lib/cli/bench/rounds.ts';
 import { binding, type NativeFd } from '../lib/core/binding.ts';
 import { Eventfd } from '../lib/interrupt/eventfd.ts';
 import { InterruptVector } from '../lib/interrupt/vector.ts';
@@ -107,13 +108,6 @@ async function costOfEvent(count: number, events: number): Promise<number> {
   const cost = Number(process.hrtime.bigint() - begin) / events;
   for (const { vector } of all) vector.end();
   return cost;
-}
-
-const median = (values: number[]): number => quantile(values, 0.5);
-
-function quantile(values: number[], at: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length * at)] ?? NaN;
 }
 
 const us = (nanoseconds: number): string => (nanoseconds / 1000).toFixed(2);

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
-import { quantile } from '../lib/cli/bench/rounds.ts';
+import { median } from '../lib/cli/bench/rounds.ts';
 import { listDevices, listDevicesSync } from '../lib/index.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../test/support/sysfs.ts';
 import { BaselineRounds } from './baseline.ts';
@@ -71,8 +71,8 @@ async function compare(count: number, rounds: number): Promise<string[]> {
   baseline.end();
   if (count === 1000) delays = await delaysTable(sysfsRoot, rounds);
   rmSync(sysfsRoot, { recursive: true });
-  const c = quantile(times.c, 0.5);
-  const ratios = [times.sync, times.async].map((all) => ratio(quantile(all, 0.5), c));
+  const c = median(times.c);
+  const ratios = [times.sync, times.async].map((all) => ratio(median(all), c));
   return [count.toLocaleString('en'), ms(c), ...ratios];
 }
 

@@ -3,6 +3,7 @@
 //
 //   npm run bench:mmio [-- <path of another node> …]
 import { execFileSync } from 'node:child_process';
+import { median } from '../lib/cli/bench/rounds.ts';
 import { root } from '../test/support/root.ts';
 import { positionals, ratio, showTables } from './table.ts';
 
@@ -36,10 +37,6 @@ const names = Object.keys(cases) as Case[];
 function measure(node: string, name: string): number {
   const program = path('build-test/bench/mmio_case.js');
   return Number(execFileSync(node, ['--expose-gc', program, name], { encoding: 'utf8' }));
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
 interface Column {

@@ -6,6 +6,7 @@
 //   node build-test/bench/region.js <device> [turns]    a device of the lab by name, or by address
 
 import { spawnSync } from 'node:child_process';
+import { median } from '../lib/cli/bench/rounds.ts';
 import { bindNode } from '../lib/backend/cdev_open.ts';
 import { cdevs, openNodeOf } from '../lib/backend/late_node.ts';
 import { binding } from '../lib/core/binding.ts';
@@ -52,10 +53,6 @@ function theirs(): Times {
   const program = new URL('build-baseline/region', root).pathname;
   const { stdout } = spawnSync(program, [locateDevice(spec).sysfsPath], { input: `${count}\n` });
   return JSON.parse(stdout.toString()) as Times;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
 const times = { c: [] as Times[], node: [] as Times[] };

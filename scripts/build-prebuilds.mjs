@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { hashOfSources, isBuilt } from './native-sources.mjs';
 import { buildAddon, copySources } from './node-gyp.mjs';
+import { runOrExit } from './run.mjs';
 
 /** The names of GNU's tools for the architectures of Node; Debian's packages are called alike. */
 const machines = { x64: 'x86-64-linux-gnu', arm64: 'aarch64-linux-gnu' };
@@ -32,7 +33,7 @@ for (const target of wanted) {
   const built = target === process.arch ? buildHere() : buildAcross(target, prefix);
   const place = `prebuilds/linux-${target}/vfio.glibc.node`;
   mkdirSync(`prebuilds/linux-${target}`, { recursive: true });
-  run(`${prefix}strip`, ['--strip-all', '-o', place, built]);
+  runOrExit(`${prefix}strip`, ['--strip-all', '-o', place, built]);
 }
 
 /** Of the names of the compiler and its kin. */
@@ -45,7 +46,7 @@ function hasCompiler(prefix) {
 }
 
 function buildHere() {
-  run(process.execPath, ['scripts/build-native.mjs']);
+  runOrExit(process.execPath, ['scripts/build-native.mjs']);
   return 'build/Release/vfio.node';
 }
 
@@ -63,12 +64,6 @@ function buildAcross(target, prefix) {
   if (status !== 0) process.exit(status);
   writeFileSync(stamp, sources);
   return addon;
-}
-
-function run(command, args) {
-  const { status, error } = spawnSync(command, args, { stdio: 'inherit' });
-  if (error) throw error;
-  if (status !== 0) process.exit(status ?? 1);
 }
 
 function fail(message) {

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { problemsOfBinaries } from './package-binaries.mjs';
 import { problemsOfFiles } from './package-files.mjs';
 import { packedSizes, problemsOfSize } from './package-size.mjs';
+import { statusOf } from './run.mjs';
 import { unpack } from './unpack.mjs';
 
 const { values } = parseArgs({ options: { out: { type: 'string' } } });
@@ -73,11 +74,6 @@ function timed(what, work) {
   return result;
 }
 
-function run(command, args, env = {}) {
-  const { status, error } = spawnSync(command, args, {
-    stdio: 'inherit',
-    env: { ...process.env, ...env },
-  });
-  if (error) throw error;
-  if (status !== 0) throw new Error(`${[command, ...args].join(' ')} failed`);
+function run(command, args, env) {
+  if (statusOf(command, args, env) !== 0) throw new Error(`${[command, ...args].join(' ')} failed`);
 }

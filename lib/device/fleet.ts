@@ -1,9 +1,9 @@
 import { requirePlatform } from '../addon.ts';
 import {
+  checkInteger,
   checkSignal,
   checkTimeout,
   invalidType,
-  outOfRange,
   requireBoolean,
 } from '../core/arguments.ts';
 import { callerPlace, type CallerPlace } from '../core/caller.ts';
@@ -186,19 +186,12 @@ function check(specs: readonly DeviceSpec[], options: OpenDevicesOptions): void 
   checkSignal(signal);
   if (timeout !== undefined) checkTimeout(timeout);
   requireBoolean('settle', settle);
-  if (concurrency !== undefined) checkConcurrency(concurrency);
+  if (concurrency !== undefined) checkInteger('concurrency', concurrency, 1, mostAtOnce);
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw invalidType('onProgress', 'a function', onProgress);
   }
   // A mistake in the last of them must not be found with the others open.
   for (const spec of specs) parseSpec(spec, roots);
-}
-
-function checkConcurrency(value: unknown): void {
-  const expected = `an integer >= 1 and <= ${mostAtOnce}`;
-  if (typeof value !== 'number') throw invalidType('concurrency', expected, value);
-  if (Number.isInteger(value) && value >= 1 && value <= mostAtOnce) return;
-  throw outOfRange('concurrency', expected, value);
 }
 
 function requireArray(name: string, expected: string, value: unknown): void {

@@ -1,4 +1,4 @@
-import { checkUnsigned, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import { checkId, checkUnsigned, invalidType, requireObject } from '../core/arguments.ts';
 import type { NativeFd } from '../core/binding.ts';
 import { Closable } from '../core/closable.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -26,7 +26,7 @@ export class Dmabuf extends Closable {
 
   /** @internal */
   static *export(calls: FeatureCalls, region: unknown, ranges: unknown): Steps<Dmabuf> {
-    const index = checkRegion(region);
+    const index = checkId('region', region);
     const longs = BigUint64Array.from(checkRanges(ranges));
     const answer = yield* call('exportDmabuf', calls.native, index, longs);
     return Dmabuf.adopt(calls.check(answer, feature.dmaBuf) as NativeFd);
@@ -50,13 +50,6 @@ export class Dmabuf extends Closable {
   closeSync(): void {
     this.#fd.closeSync();
   }
-}
-
-function checkRegion(region: unknown): number {
-  const expected = 'the index of a region';
-  if (typeof region !== 'number') throw invalidType('region', expected, region);
-  if (Number.isInteger(region) && region >= 0 && region < 2 ** 32) return region;
-  throw outOfRange('region', expected, region);
 }
 
 function checkRanges(ranges: unknown): bigint[] {

@@ -1,4 +1,5 @@
 import {
+  checkInteger,
   invalidType,
   invalidValue,
   outOfRange,
@@ -229,10 +230,7 @@ function switchOf(enabled: unknown): Uint8Array {
 }
 
 function checkIndex(index: unknown): number {
-  const expected = 'the index of a feature, from 0 to 65535';
-  if (typeof index !== 'number') throw invalidType('index', expected, index);
-  if (Number.isInteger(index) && index >= 0 && index <= 0xffff) return index;
-  throw outOfRange('index', expected, index);
+  return checkInteger('index', index, 0, 0xffff, 'the index of a feature, from 0 to 65535');
 }
 
 function probeFlags(index: unknown, what: unknown): number {
@@ -254,9 +252,7 @@ const mostBytes = 0xffff;
 
 function room(name: string, length: unknown): Uint8Array {
   const expected = `a number of bytes from 0 to ${mostBytes}`;
-  if (typeof length !== 'number') throw invalidType(name, expected, length);
-  if (Number.isInteger(length) && length >= 0 && length <= mostBytes) return new Uint8Array(length);
-  throw outOfRange(name, expected, length);
+  return new Uint8Array(checkInteger(name, length, 0, mostBytes, expected));
 }
 
 function checkBytes(bytes: unknown): Uint8Array {

@@ -1,10 +1,15 @@
-import { checkUnsigned, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
+import {
+  checkFdNumber,
+  checkUnsigned,
+  invalidValue,
+  outOfRange,
+  requireObject,
+} from '../core/arguments.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
 import type { DeviceInfo } from '../info/decode.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
-import { checkEventfd } from '../interrupt/set_irqs.ts';
 import { checkRange } from '../region/checks.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
 
@@ -35,7 +40,9 @@ export function* setIoeventfd(
   checkRange(offset, width, found.size);
   const longs = BigUint64Array.of(found.offset + BigInt(offset), checkValue(value, width));
   const event =
-    eventfd === null ? undefined : Eventfd.duplicate(checkEventfd(eventfd), 'the eventfd');
+    eventfd === null
+      ? undefined
+      : Eventfd.duplicate(checkFdNumber('eventfd', eventfd), 'the eventfd');
   try {
     const handle = event?.native ?? 0;
     const answer = yield* call('ioeventfd', bound.fd.native, width, longs, handle);

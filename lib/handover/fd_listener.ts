@@ -1,5 +1,5 @@
 import { requirePlatform } from '../addon.ts';
-import { checkWhole, requireObject } from '../core/arguments.ts';
+import { checkInteger, requireObject } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
@@ -61,8 +61,8 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
     requireObject('options', options);
     const limits = limitsOf(options);
     const { mode = 0o600, backlog = 128 } = options;
-    checkWhole('mode', mode, 0, 0o777);
-    checkWhole('backlog', backlog, 1, 65_535);
+    checkInteger('mode', mode, 0, 0o777);
+    checkInteger('backlog', backlog, 1, 65_535);
     requirePlatform();
     const fd = check(binding().socketListen(path, mode, backlog), { syscall: 'bind', path });
     const socket = OwnedFd.adopt(fd as NativeFd, what, path).openedAt(place);

@@ -1,4 +1,4 @@
-import { checkWhole, invalidType, invalidValue } from '../core/arguments.ts';
+import { checkInteger, invalidType, invalidValue } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { Closable } from '../core/closable.ts';
@@ -36,8 +36,8 @@ const mostBytes = 1 << 20;
 
 /** @throws TypeError, RangeError */
 export function limitsOf({ maxBytes = 65_536, maxFds = 16 }: ChannelOptions): Limits {
-  checkWhole('maxBytes', maxBytes, 1, mostBytes);
-  checkWhole('maxFds', maxFds, 0, mostFds);
+  checkInteger('maxBytes', maxBytes, 1, mostBytes);
+  checkInteger('maxFds', maxFds, 0, mostFds);
   return { maxBytes, maxFds };
 }
 

@@ -1,4 +1,4 @@
-import { checkWhole, invalidType, invalidValue, requireObject } from '../core/arguments.ts';
+import { checkInteger, invalidType, invalidValue, requireObject } from '../core/arguments.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { VfioCdev } from '../device/cdev.ts';
 import { VfioDevice } from '../device/device.ts';
@@ -80,7 +80,7 @@ function prepare(devices: VmmDevices, options: VmmOptions): { fds: number[]; num
   const { cdev, iommufd } = devices;
   const { firstFd = 3 } = options;
   if (!Iommufd.isIommufd(iommufd)) throw invalidType('devices.iommufd', 'an Iommufd', iommufd);
-  checkWhole('firstFd', firstFd, 3, 1023);
+  checkInteger('firstFd', firstFd, 3, 1023);
   const cdevs: readonly unknown[] = Array.isArray(cdev) ? cdev : [cdev];
   if (cdevs.length === 0) throw invalidType('devices.cdev', 'a VfioCdev, or several', cdev);
   const unbound = cdevs.map(unboundCdev);

@@ -3,6 +3,7 @@ import { check } from '../core/call.ts';
 import { EAGAIN } from '../core/errno.ts';
 import { closedError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
+import { doAll } from '../core/steps.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
 
 /**
@@ -81,3 +82,46 @@ export class Eventfd {
 const dropped = new FinalizationRegistry<NativeFd>((fd) => {
   warnIfFailedSync(binding().closeSync(fd), { syscall: 'close' });
 });
+
+/** What a vector signals: nothing where it gets no eventfd. */
+export type VectorEventfd = Eventfd | undefined;
+
+/** One for each vector from 0 on: so many new ones, or duplicates of the caller's. */
+export function openEventfds(
+  interrupt: string,
+  wanted: number | readonly (number | null)[],
+): VectorEventfd[] {
+  if (typeof wanted === 'number') return makeEventfds(interrupt, 0, wanted);
+  return allOrNone(wanted.length, (at) => {
+    const number = wanted[at] ?? null;
+    return number === null ? undefined : duplicateEventfd(number);
+  });
+}
+
+/** New ones for the vectors from `start` on. */
+export function makeEventfds(interrupt: string, start: number, count: number): Eventfd[] {
+  return allOrNone(count, (at) => Eventfd.open(`the eventfd of ${interrupt} ${start + at}`));
+}
+
+export function duplicateEventfd(number: number): Eventfd {
+  return Eventfd.duplicate(number, `the eventfd ${number}`);
+}
+
+/** Closes all, whatever comes of one; then throws what failed. */
+export function closeEventfds(eventfds: readonly VectorEventfd[]): void {
+  const closings = eventfds.map((eventfd) => () => {
+    eventfd?.close();
+  });
+  doAll(closings);
+}
+
+function allOrNone<T extends VectorEventfd>(count: number, make: (at: number) => T): T[] {
+  const made: T[] = [];
+  try {
+    while (made.length < count) made.push(make(made.length));
+  } catch (error) {
+    closeEventfds(made);
+    throw error;
+  }
+  return made;
+}

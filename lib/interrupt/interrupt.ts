@@ -1,18 +1,24 @@
-import { invalidType } from '../core/arguments.ts';
+import { checkFdNumber, invalidType } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
 import { ECANCELED, EINVAL, ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
-import { doAll, run, runSync, type Steps } from '../core/steps.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
-import { Eventfd } from './eventfd.ts';
+import {
+  closeEventfds,
+  duplicateEventfd,
+  type Eventfd,
+  makeEventfds,
+  openEventfds,
+  type VectorEventfd,
+} from './eventfd.ts';
 import {
   action,
   type Action,
   type Attempt,
-  checkEventfd,
   checkEventfds,
   checkVector,
   checkVectors,
@@ -25,7 +31,6 @@ import {
   type Owner,
   refused,
   tooFew,
-  type VectorEventfd,
 } from './set_irqs.ts';
 import { InterruptVector } from './vector.ts';
 
@@ -208,9 +213,10 @@ export class Interrupt {
    * @throws VfioError `EBUSY` where one is registered already; `ENOTTY`, `EINVAL` as {@link mask}
    */
   resample(eventfd: number | null): void {
-    const line = eventfd === null ? undefined : this.#duplicate(checkEventfd(eventfd));
+    const lines = this.#lines;
+    const line = eventfd === null ? undefined : duplicateEventfd(checkFdNumber('eventfd', eventfd));
     try {
-      this.#checkAct(runSync(this.#lines.setEventfds(action.unmask, 0, [line])));
+      this.#checkAct(runSync(lines.setEventfds(action.unmask, 0, [line])));
     } catch (error) {
       line?.close();
       throw error;
@@ -242,7 +248,7 @@ export class Interrupt {
     if (!this.#lines.claim()) return false;
     const lines: Eventfd[] = [];
     try {
-      lines.push(...this.#make(0, 1));
+      lines.push(...makeEventfds(this.name, 0, 1));
       const answer = runSync(this.#lines.setEventfds(action.trigger, 0, lines));
       if (answer === ENOTTY || answer === EINVAL) {
         this.#giveUp(lines);
@@ -299,7 +305,7 @@ export class Interrupt {
    */
   end(cause?: Cause): void {
     for (const vector of this.#vectors) vector.end(cause);
-    close(this.#eventfds);
+    closeEventfds(this.#eventfds);
     this.#resample?.close();
     this.#resample = undefined;
     this.#eventfds = [];
@@ -312,10 +318,10 @@ export class Interrupt {
     this.#claim();
     const lines: VectorEventfd[] = [];
     try {
-      lines.push(...this.#open(wanted));
+      lines.push(...openEventfds(this.name, wanted));
       const answer = yield* this.#lines.setEventfds(action.trigger, 0, lines);
       if (isTooFew(answer)) {
-        const available = answer > 0 ? answer : yield* this.#findAvailable(lines);
+        const available = answer > 0 ? answer : yield* this.#lines.findAvailable(lines);
         throw tooFew(this.#attempt(lines), answer, available);
       }
       return this.#enabledBy(answer, wanted, lines);
@@ -337,7 +343,7 @@ export class Interrupt {
         : yield* this.#addEventfds(kept.length, added);
       this.#grow(answer, gap, kept, added);
     } catch (error) {
-      close(added);
+      closeEventfds(added);
       this.notice();
       throw error;
     }
@@ -379,7 +385,7 @@ export class Interrupt {
 
   /** It was claimed, and is not to be enabled. */
   #giveUp(lines: readonly VectorEventfd[]): void {
-    close(lines);
+    closeEventfds(lines);
     this.#lines.unclaim();
   }
 
@@ -402,37 +408,6 @@ export class Interrupt {
       return checkEventfds(what.eventfds, this.#irq);
     }
     throw invalidType('vectors', 'a number of vectors or { eventfds }', what);
-  }
-
-  #open(wanted: number | readonly (number | null)[]): VectorEventfd[] {
-    if (typeof wanted === 'number') return this.#make(0, wanted);
-    const lines: VectorEventfd[] = [];
-    try {
-      for (const eventfd of wanted) {
-        lines.push(eventfd === null ? undefined : this.#duplicate(eventfd));
-      }
-    } catch (error) {
-      close(lines);
-      throw error;
-    }
-    return lines;
-  }
-
-  #make(start: number, count: number): Eventfd[] {
-    const lines: Eventfd[] = [];
-    try {
-      while (lines.length < count) {
-        lines.push(Eventfd.open(`the eventfd of ${this.name} ${start + lines.length}`));
-      }
-    } catch (error) {
-      close(lines);
-      throw error;
-    }
-    return lines;
-  }
-
-  #duplicate(eventfd: number): Eventfd {
-    return Eventfd.duplicate(eventfd, `the eventfd ${eventfd}`);
   }
 
   #attempt(lines: readonly VectorEventfd[]): Attempt {
@@ -492,7 +467,7 @@ export class Interrupt {
     const kept = this.#eventfds.slice(0, wanted);
     return {
       kept,
-      added: this.#make(kept.length, wanted - kept.length),
+      added: makeEventfds(this.name, kept.length, wanted - kept.length),
       dropped: this.#eventfds.slice(wanted),
     };
   }
@@ -525,28 +500,4 @@ export class Interrupt {
     this.#eventfds = [...kept, ...added];
     this.#vectors = [...this.#vectors, ...this.#vectorsOver(kept.length, added)];
   }
-
-  /**
-   * The most vectors that can be enabled where so many cannot: by trying, since nothing says it.
-   */
-  *#findAvailable(lines: readonly VectorEventfd[]): Steps<number> {
-    let [enough, tooMany] = [0, lines.length];
-    while (tooMany - enough > 1) {
-      const middle = Math.floor((enough + tooMany) / 2);
-      const answer = yield* this.#lines.setEventfds(action.trigger, 0, lines.slice(0, middle));
-      if (answer === 0) yield* this.#lines.disable();
-      if (answer === 0) enough = middle;
-      else if (isTooFew(answer)) tooMany = middle;
-      else this.#lines.check(answer);
-    }
-    return enough;
-  }
-}
-
-function close(lines: readonly VectorEventfd[]): void {
-  doAll(
-    lines.map((line) => () => {
-      line?.close();
-    }),
-  );
 }

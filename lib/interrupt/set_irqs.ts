@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange } from '../core/arguments.ts';
+import { checkFdNumber, checkInteger, invalidType, invalidValue } from '../core/arguments.ts';
 import { type Answer, binding } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { EBUSY, ECANCELED, EINVAL, ENOSPC } from '../core/errno.ts';
@@ -8,7 +8,7 @@ import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
 import { intxCause } from '../diagnose/device_causes.ts';
 import type { IrqInfo } from '../info/decode.ts';
-import type { Eventfd } from './eventfd.ts';
+import type { VectorEventfd } from './eventfd.ts';
 
 /** VFIO_IRQ_SET_ACTION_* of linux/vfio.h. */
 export const action = { mask: 8, unmask: 16, trigger: 32 } as const;
@@ -19,9 +19,6 @@ export type Action = (typeof action)[keyof typeof action];
 export const owner = { nobody: 0, self: 1, another: 2 } as const;
 
 export type Owner = (typeof owner)[keyof typeof owner];
-
-/** What stands in the place of a vector that gets no eventfd. */
-export type VectorEventfd = Eventfd | undefined;
 
 /**
  * VFIO_DEVICE_SET_IRQS on one index of a device. Tying and freeing lines waits for interrupts in
@@ -71,6 +68,22 @@ export class IrqLines {
   *disable(): Steps<void> {
     const { native } = this.#device.fd;
     this.check(yield* call('setIrqs', native, action.trigger, this.#index, 0, 0));
+  }
+
+  /**
+   * The most vectors that can be enabled where so many cannot: by trying, since nothing says it.
+   */
+  *findAvailable(lines: readonly VectorEventfd[]): Steps<number> {
+    let [enough, tooMany] = [0, lines.length];
+    while (tooMany - enough > 1) {
+      const middle = Math.floor((enough + tooMany) / 2);
+      const answer = yield* this.setEventfds(action.trigger, 0, lines.slice(0, middle));
+      if (answer === 0) yield* this.disable();
+      if (answer === 0) enough = middle;
+      else if (isTooFew(answer)) tooMany = middle;
+      else this.check(answer);
+    }
+    return enough;
   }
 
   /** Masks, unmasks or triggers one vector. */
@@ -181,17 +194,13 @@ export interface EnableOptions {
 /** @throws TypeError, RangeError for a number of vectors that the device does not have */
 export function checkVectors(vectors: unknown, { name, count }: IrqInfo): number {
   const expected = `an integer from 1 to ${count}, the vectors of ${name}`;
-  if (typeof vectors !== 'number') throw invalidType('vectors', expected, vectors);
-  if (Number.isInteger(vectors) && vectors >= 1 && vectors <= count) return vectors;
-  throw outOfRange('vectors', expected, vectors);
+  return checkInteger('vectors', vectors, 1, count, expected);
 }
 
 /** @throws TypeError, RangeError */
 export function checkVector(vector: unknown, { name, count }: IrqInfo): number {
   const expected = `an integer from 0 to ${count - 1}, a vector of ${name}`;
-  if (typeof vector !== 'number') throw invalidType('vector', expected, vector);
-  if (Number.isInteger(vector) && vector >= 0 && vector < count) return vector;
-  throw outOfRange('vector', expected, vector);
+  return checkInteger('vector', vector, 0, count - 1, expected);
 }
 
 /** @throws TypeError, RangeError */
@@ -199,16 +208,8 @@ export function checkEventfds(eventfds: unknown, irq: IrqInfo): readonly (number
   const expected = 'an array of descriptor numbers and nulls';
   if (!Array.isArray(eventfds)) throw invalidType('eventfds', expected, eventfds);
   checkVectors(eventfds.length, irq);
-  for (const eventfd of eventfds) if (eventfd !== null) checkEventfd(eventfd);
+  for (const eventfd of eventfds) if (eventfd !== null) checkFdNumber('eventfd', eventfd);
   return eventfds as (number | null)[];
-}
-
-/** @throws TypeError, RangeError */
-export function checkEventfd(eventfd: unknown): number {
-  const expected = 'the number of an open eventfd';
-  if (typeof eventfd !== 'number') throw invalidType('eventfd', expected, eventfd);
-  if (Number.isInteger(eventfd) && eventfd >= 0 && eventfd < 2 ** 31) return eventfd;
-  throw outOfRange('eventfd', expected, eventfd);
 }
 
 /** @throws TypeError, RangeError */

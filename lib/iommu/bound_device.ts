@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../core/arguments.ts';
+import { checkId, invalidType } from '../core/arguments.ts';
 import type { CallName } from '../core/call.ts';
 import { ENOENT } from '../core/errno.ts';
 import { explained, systemError, type VfioError } from '../core/errors.ts';
@@ -26,19 +26,12 @@ export function devIdOf(device: unknown, identity: string, call: CallName): numb
     throw invalidType('device', 'a VfioDevice, or { devId }', device);
   }
   const { devId, iommufd, device: facts } = device as Record<keyof BoundDevice, unknown>;
-  const id = checkDevId('device.devId', devId);
+  const id = checkId('device.devId', devId);
   if (iommufd === undefined) return id;
   if (!hasIdentity(iommufd)) throw invalidType('device.iommufd', 'an Iommufd', iommufd);
   if (iommufd.identity === identity) return id;
   const address = (facts as BoundDevice['device'])?.address;
   throw otherIommufd(address ?? `device ${id}`, call);
-}
-
-/** @throws TypeError, RangeError */
-export function checkDevId(name: string, devId: unknown): number {
-  if (typeof devId !== 'number') throw invalidType(name, 'a number', devId);
-  if (Number.isInteger(devId) && devId >= 0 && devId < 2 ** 32) return devId;
-  throw outOfRange(name, 'an integer from 0 to 2 ** 32 - 1', devId);
 }
 
 /** Iommufd's own file knows this one. */

@@ -1,4 +1,4 @@
-import { checkSignal, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import { checkId, checkSignal, invalidType, requireObject } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
@@ -206,10 +206,7 @@ function decodeFault(view: DataView, at: number): IoPageFault {
 /** A struct iommu_hwpt_page_response. */
 function encodeResponse(cookie: number, mapped: boolean): Uint8Array {
   if (typeof mapped !== 'boolean') throw invalidType('mapped', 'a boolean', mapped);
-  if (typeof cookie !== 'number') throw invalidType('cookie', 'a number', cookie);
-  if (!(Number.isInteger(cookie) && cookie >= 0 && cookie < 2 ** 32)) {
-    throw outOfRange('cookie', 'one of a fault', cookie);
-  }
+  checkId('cookie', cookie);
   const bytes = new Uint8Array(responseBytes);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, cookie, littleEndian);

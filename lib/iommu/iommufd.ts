@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
+import { checkId, invalidType, invalidValue, requireObject } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
@@ -168,7 +168,7 @@ export class Iommufd extends Closable {
    * @throws VfioError `ENOENT` where the id is not that of an address space; `ERR_VFIO_CLOSED`
    */
   openIoas(id: number): Ioas {
-    const ioas = Ioas.adopt(this.parent, checkIoasId(id));
+    const ioas = Ioas.adopt(this.parent, checkId('id', id, 1));
     // Nothing else asks for an address space and changes nothing.
     ioas.iovaRanges();
     return ioas;
@@ -259,13 +259,6 @@ export class Iommufd extends Closable {
   #call(request: string): CallName {
     return { syscall: 'ioctl', request, path: this.#fd.path };
   }
-}
-
-function checkIoasId(id: unknown): number {
-  const expected = 'an integer from 1 to 2 ** 32 - 1';
-  if (typeof id !== 'number') throw invalidType('id', expected, id);
-  if (Number.isInteger(id) && id >= 1 && id < 2 ** 32) return id;
-  throw outOfRange('id', expected, id);
 }
 
 function notIommufd(fd: number): VfioError {

@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../core/arguments.ts';
+import { checkFdNumber, invalidType, outOfRange } from '../core/arguments.ts';
 import { type Answer, type Binding, binding, type NativeFd } from '../core/binding.ts';
 import { check, isOfDescriptors } from '../core/call.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
@@ -45,11 +45,8 @@ export function sourceOf(
   if (typeof given !== 'object' || given === null || !('fd' in given)) {
     throw invalidType('source', 'a DmaBuffer, or { fd, offset, length }', given);
   }
-  const { fd, offset, length } = given as Partial<DmaFile>;
-  if (typeof fd !== 'number') throw invalidType('source.fd', 'a number', fd);
-  if (!(Number.isInteger(fd) && fd >= 0 && fd < 2 ** 31)) {
-    throw outOfRange('source.fd', 'a descriptor', fd);
-  }
+  const { offset, length } = given as Partial<DmaFile>;
+  const fd = checkFdNumber('source.fd', given.fd);
   const start = BigInt(checkOffset('source.offset', offset));
   const bytes = BigInt(checkLength('source.length', length));
   if (byFile()) return new FileSource(fd, start, bytes);

@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import { requirePlatform } from '../addon.ts';
-import { requireFdNumber, requireObject } from '../core/arguments.ts';
+import { checkFdNumber, requireObject } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
@@ -45,7 +45,7 @@ export type FdIdentity =
  *   where the message says what is not to be seen; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export function identify(fd: number, options: Pick<RootOptions, 'sysfsRoot'> = {}): FdIdentity {
-  requireFdNumber('fd', fd);
+  checkFdNumber('fd', fd);
   requireObject('options', options);
   const roots = rootsOf({ sysfsRoot: options.sysfsRoot });
   requirePlatform();

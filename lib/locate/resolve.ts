@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import { basename } from 'node:path';
-import { requireFdNumber } from '../core/arguments.ts';
+import { checkFdNumber } from '../core/arguments.ts';
 import { fs } from '../core/builtins.ts';
 import { systemError, VfioError } from '../core/errors.ts';
 import type { DeviceAddress, DeviceSpec, Roots } from '../core/location.ts';
@@ -46,7 +46,7 @@ export function resolveSpec(spec: DeviceSpec, roots: Roots): Resolved {
 export function parseSpec(spec: DeviceSpec, roots: Roots): ParsedPath | { fd: number } {
   if (typeof spec === 'string' && spec.startsWith('/')) return parsePath(spec, roots);
   if (typeof spec !== 'number') return parseAddress(spec);
-  requireFdNumber('device', spec);
+  checkFdNumber('device', spec);
   return { fd: spec };
 }
 

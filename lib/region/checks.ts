@@ -1,4 +1,4 @@
-import { invalidType, outOfRange } from '../core/arguments.ts';
+import { checkInteger, invalidType, outOfRange } from '../core/arguments.ts';
 
 /** The widths of accesses, in bytes. */
 export type Width = 1 | 2 | 4 | 8;
@@ -36,9 +36,7 @@ export function checkAccess(offset: unknown, width: Width, size: number, name = 
  */
 export function checkLength(name: string, length: unknown, least: number, size: number): void {
   const expected = `a whole number of bytes from ${least} to ${size}`;
-  if (typeof length !== 'number') throw invalidType(name, expected, length);
-  if (Number.isInteger(length) && length >= least && length <= size) return;
-  throw outOfRange(name, expected, length);
+  checkInteger(name, length, least, size, expected);
 }
 
 /** A value that a register of `width` bytes can hold, as {@link Region} and others take it. */

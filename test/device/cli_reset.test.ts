@@ -1,22 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { it } from 'mocha';
-import { commands } from '../../lib/cli/commands.ts';
-import { run } from '../../lib/cli/run.ts';
 import { VfioDevice } from '../../lib/index.ts';
+import { vfio as runCli } from '../support/cli.ts';
 import { describeLab } from '../support/devices.ts';
 import { root } from '../support/root.ts';
 
 async function vfio(...args: string[]): Promise<{ status: number; out: string[]; err: string[] }> {
-  const out: string[] = [];
-  const err: string[] = [];
-  const status = await run(args, commands, {
-    print: (text) => void out.push(text),
-    note: (text) => void err.push(text),
-    colour: false,
-  });
-  return { status, out, err };
+  const { status, out, err } = await runCli(args);
+  return { status, out: lines(out), err: lines(err) };
 }
+
+const lines = (text: string): string[] => text.split('\n').slice(0, -1);
 
 describeLab('vfio reset', ['nvme0', 'edu', 'edu-port'], (lab) => {
   const nvme = lab.nvme0.address;

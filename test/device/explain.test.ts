@@ -31,16 +31,10 @@ import {
 } from '../../lib/index.ts';
 import { systemRoots } from '../../lib/locate/roots.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
-import { failure, searchedFailure, vfioFailure } from '../support/errors.ts';
+import { explainedFailure, failure, searchedFailure } from '../support/errors.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
 import { hasModule } from '../support/hotplug.ts';
 import { skip } from '../support/skip.ts';
-
-async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
-  const error = await vfioFailure(run, code);
-  assert.ok(error.reason, error.stack);
-  return error;
-}
 
 /** A process that has opened the device, until it is killed. */
 async function holder({ bus, address }: TestDevice): Promise<ChildProcess> {
@@ -61,7 +55,7 @@ describeLab('the reason why a device is held', ['edu'], ({ edu }) => {
     assert.equal(second.path, device.path);
     await using cdev = await openCdev(edu);
     assert.equal((await searchedFailure(() => cdev.bind(), 'EINVAL')).certainty, 'certain');
-    const blocking = await reasonOf(() => VfioDevice.openSync(edu), 'EINVAL');
+    const blocking = await explainedFailure(() => VfioDevice.openSync(edu), 'EINVAL');
     assert.deepEqual(blocking.facts, { holders: [], hidden: 0, searched: false });
   });
 
@@ -114,7 +108,10 @@ describeLab('the reason why a device is held', ['edu'], ({ edu }) => {
   it('is a VfioDevice that was made of the cdev', async () => {
     await using cdev = await openCdev(edu);
     await using _device = await cdev.bind();
-    assert.equal((await reasonOf(() => cdev.fd, 'ERR_VFIO_ALREADY_BOUND')).reason, 'already-bound');
+    assert.equal(
+      (await explainedFailure(() => cdev.fd, 'ERR_VFIO_ALREADY_BOUND')).reason,
+      'already-bound',
+    );
   });
 });
 
@@ -124,11 +121,11 @@ describeLab('the reason why a node does not open', ['edu'], ({ edu }) => {
     const kept = `${path}-kept`;
     renameSync(path, kept);
     try {
-      const absent = await reasonOf(() => openCdevSync(edu), 'ENOENT');
+      const absent = await explainedFailure(() => openCdevSync(edu), 'ENOENT');
       assert.deepEqual(absent.facts, { path, numbers: `${major}:${minor}` });
       const unknown = minor + 1000;
       execFileSync('mknod', [path, 'c', String(major), String(unknown)]);
-      const stale = await reasonOf(() => openCdevSync(edu), 'ENXIO');
+      const stale = await explainedFailure(() => openCdevSync(edu), 'ENXIO');
       const expected = `${major}:${minor}`;
       assert.deepEqual([stale.reason, stale.facts], ['stale-node', { path, expected, found: `${major}:${unknown}` }]); // prettier-ignore
     } finally {
@@ -156,7 +153,7 @@ describeLab('the reason why a node does not open', ['edu'], ({ edu }) => {
       mkdirSync(join(folder, 'closed'));
       writeFileSync(join(folder, 'closed/devices.deny'), `c ${major}:${minor} rwm`);
       writeFileSync(join(folder, 'closed/cgroup.procs'), String(process.pid));
-      const { reason, facts } = await reasonOf(() => openCdevSync(edu), 'EPERM');
+      const { reason, facts } = await explainedFailure(() => openCdevSync(edu), 'EPERM');
       assert.deepEqual([reason, facts], ['device-cgroup', { path, numbers: `${major}:${minor}` }]);
     } finally {
       leaveCgroup(folder);
@@ -190,7 +187,7 @@ describeLab('the reason why a group is refused', ['edu'], () => {
     if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
     bindTo(smbus, 'vfio-pci');
     execFileSync('modprobe', ['ahci']);
-    const error = await reasonOf(() => VfioDevice.open(smbus), 'EPERM');
+    const error = await explainedFailure(() => VfioDevice.open(smbus), 'EPERM');
     assert.deepEqual([error.reason, error.certainty], ['group-not-viable', 'certain']);
     const { members } = error.facts as VfioFacts['group-not-viable'];
     const blocking = members.filter(({ verdict }) => verdict === 'host-driver');
@@ -200,7 +197,7 @@ describeLab('the reason why a group is refused', ['edu'], () => {
 
   it('is mended by the hint', async function () {
     if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
-    const { hint = '' } = await reasonOf(() => VfioDevice.open(smbus), 'EPERM');
+    const { hint = '' } = await explainedFailure(() => VfioDevice.open(smbus), 'EPERM');
     const command = /sudo sh -c '(.*)'/.exec(hint)?.[1] ?? '';
     execFileSync('sh', ['-c', command]);
     await (await VfioDevice.open(smbus)).close();
@@ -213,7 +210,7 @@ describeLab('the reason why a group is refused', ['edu'], () => {
     const error = await searchedFailure(() => VfioDevice.open(sata), 'EPERM');
     assert.equal(error.reason, 'group-owned');
     assert.equal((error.facts as VfioFacts['group-owned']).holders[0]?.pid, process.pid);
-    const blocking = await reasonOf(() => VfioDevice.openSync(sata), 'EPERM');
+    const blocking = await explainedFailure(() => VfioDevice.openSync(sata), 'EPERM');
     assert.equal(blocking.certainty, 'likely');
     await using iommufd = Iommufd.open();
     await _first.close();
@@ -230,7 +227,7 @@ function bindTo(address: string, driver: string): void {
 describeLab('the reason why there is no cdev', ['edu'], () => {
   it('is a device without an IOMMU group', async () => {
     const device = { bus: 'platform', address: 'serial8250' };
-    const error = await reasonOf(() => findCdev(device), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    const error = await explainedFailure(() => findCdev(device), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
     assert.equal(error.reason, 'no-iommu-group');
     assert.ok(Number((error.facts as VfioFacts['no-iommu-group']).iommus) > 0);
   });
@@ -239,13 +236,13 @@ describeLab('the reason why there is no cdev', ['edu'], () => {
     const isModule = existsSync('/sys/module/iommufd/initstate');
     if (!isModule) skip(this, 'a kernel with iommufd as a module');
     // This kernel has loaded it: only its sysfs and its nodes are another's.
-    const error = await reasonOf(() => Iommufd.open(fakeVfio()), 'ENOENT');
+    const error = await explainedFailure(() => Iommufd.open(fakeVfio()), 'ENOENT');
     assert.deepEqual([error.reason, error.certainty], ['iommufd-not-loaded', 'certain']);
   });
 
   it('is a driver of the host', async () => {
     const run = (): unknown => findCdev('0000:00:01.0');
-    const error = await reasonOf(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    const error = await explainedFailure(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
     assert.equal(error.reason, 'not-bound');
     assert.equal((error.facts as VfioFacts['not-bound']).driver, 'virtio-pci');
   });

@@ -13,7 +13,7 @@ import {
   VfioError,
 } from '../../lib/index.ts';
 import { describeDevice } from '../support/devices.ts';
-import { failure, vfioFailure } from '../support/errors.ts';
+import { explainedFailure, failure, vfioFailure } from '../support/errors.ts';
 import { root } from '../support/root.ts';
 
 const page = 4096;
@@ -22,8 +22,7 @@ const windowStart = 0xfee00000n;
 
 /** The error, which has this reason. */
 async function refusal(run: () => unknown, code: string, reason: string): Promise<VfioError> {
-  const error = await failure(run, code);
-  assert.ok(error instanceof VfioError);
+  const error = await explainedFailure(run, code);
   assert.deepEqual([error.reason, error.message.split(':')[0]], [reason, code], error.stack);
   return error;
 }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
@@ -22,7 +21,7 @@ import {
 } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
-import { vfioFds } from '../support/proc.ts';
+import { dmaMemories, vfioFds } from '../support/proc.ts';
 import { reach, reached } from '../support/reach.ts';
 import { root } from '../support/root.ts';
 import { memoryToGo, Strangers } from '../support/strangers.ts';
@@ -52,9 +51,6 @@ interface Left {
 }
 
 /** Memory of ours that is there. */
-function memories(): number {
-  return readFileSync('/proc/self/maps', 'utf8').split('memfd:vfio-dma').length - 1;
-}
 
 async function ownBuffer(): Promise<DmaBuffer> {
   const buffer = await DmaBuffer.allocate(size);
@@ -150,12 +146,12 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
 
   beforeEach(async () => {
     await memoryToGo();
-    before = { fds: vfioFds(), memories: memories() };
+    before = { fds: vfioFds(), memories: dmaMemories() };
   });
 
   afterEach(async () => {
     await memoryToGo();
-    assert.deepEqual({ fds: vfioFds(), memories: memories() }, before);
+    assert.deepEqual({ fds: vfioFds(), memories: dmaMemories() }, before);
     await (await VfioDevice.open(lab.edu, { timeout: 0 })).close();
   });
 
@@ -300,7 +296,7 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
   it('go with their map, and with their address space', async () => {
     const { ioas, close } = await open();
     const [first, second, third] = [await ownBuffer(), await ownBuffer(), await ownBuffer()];
-    const left = (): number => memories() - before.memories;
+    const left = (): number => dmaMemories() - before.memories;
     await ioas.map(first, { iova });
     await ioas.copy(iova, size, { iova: elsewhere });
     await first.dispose();
@@ -438,7 +434,7 @@ describeLab('pages that a device may reach later', ['edu', 'mtty'], (lab) => {
     await device.close();
     await buffer.dispose();
     await memoryToGo();
-    assert.equal(memories(), before.memories);
+    assert.equal(dmaMemories(), before.memories);
     await container.close();
   });
 });

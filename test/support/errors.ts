@@ -2,10 +2,18 @@ import assert from 'node:assert/strict';
 import { VfioError } from '../../lib/core/errors.ts';
 import type { Holding } from '../../lib/core/reasons.ts';
 
-/** As {@link failure}, of the library's own kind. */
+/** Like {@link failure}, of the library's own kind. */
 export async function vfioFailure(run: () => unknown, code: string): Promise<VfioError> {
   const error = await failure(run, code);
   assert.ok(error instanceof VfioError);
+  return error;
+}
+
+/** The same, of an error that has a reason, and a hint that says where to read about it. */
+export async function explainedFailure(run: () => unknown, code: string): Promise<VfioError> {
+  const error = await vfioFailure(run, code);
+  assert.ok(error.reason, error.stack);
+  assert.match(error.hint ?? '', new RegExp(`\\(docs/errors\\.md#${error.reason}\\)$`));
   return error;
 }
 
@@ -13,7 +21,7 @@ export async function vfioFailure(run: () => unknown, code: string): Promise<Vfi
 export const searches = 50;
 
 /**
- * As {@link vfioFailure}, of a refusal whose search for the processes that hold the device came to
+ * Like {@link vfioFailure}, of a refusal whose search for the processes that hold the device came to
  * its end. It is given 250 ms; on a busy machine, where these are not enough, the refusal is asked
  * for again.
  */

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { binding, type Binding } from '../../lib/core/binding.ts';
 import { put } from './kernel_bytes.ts';
+import { openNull } from './null_fd.ts';
 
 const bytesOf = (room: Uint32Array): Uint8Array =>
   new Uint8Array(room.buffer, room.byteOffset, room.byteLength);
@@ -30,8 +31,8 @@ async function later<T>(answer: T): Promise<T> {
 }
 
 /** What stands in for a descriptor that the kernel makes. */
-function openNull(): Promise<number> {
-  return later(binding().open('/dev/null', constants.O_RDWR) ?? -1);
+function openLater(): Promise<number> {
+  return later(openNull());
 }
 
 /**
@@ -91,6 +92,6 @@ export const fakeIoctls: Partial<Binding> = {
   hwptGetDirtyBitmap: () => later(BigUint64Array.of(1n)),
   faultQueueAlloc: () => binding().open('/dev/null', constants.O_RDWR),
   dmaLoggingReport: () => later(BigUint64Array.of(5n)),
-  exportDmabuf: openNull,
-  setMigrationState: openNull,
+  exportDmabuf: openLater,
+  setMigrationState: openLater,
 };

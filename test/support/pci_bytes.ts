@@ -36,6 +36,7 @@ export function pciSpace(
   return bytes;
 }
 
-function align(size: number): number {
+/** Capabilities begin at multiples of four. */
+export function align(size: number): number {
   return Math.ceil(size / 4) * 4;
 }

@@ -35,6 +35,11 @@ export function vfioMaps(): string[] {
     .filter((line) => /vfio|iommu|memfd/.test(line) && !line.endsWith('vfio.node'));
 }
 
+/** How many DMA buffers this process has mapped. */
+export function dmaMemories(): number {
+  return readFileSync('/proc/self/maps', 'utf8').split('memfd:vfio-dma').length - 1;
+}
+
 /**
  * Nothing is there that was not there before. What earlier tests dropped may be collected
  * meanwhile, so that there may be less.

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { GroupDevice } from '../../lib/backend/group_device.ts';
 import { binding, type NativeFd } from '../../lib/core/binding.ts';
-import { check } from '../../lib/core/call.ts';
 import { fs } from '../../lib/core/builtins.ts';
 import { VfioError } from '../../lib/core/errors.ts';
 import { OwnedFd } from '../../lib/core/owned_fd.ts';
@@ -14,6 +13,7 @@ import { Ioas } from '../../lib/iommu/ioas.ts';
 import { type PeerMap, PeerMaps } from '../../lib/region/owner.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { openNull } from '../support/null_fd.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { tree } from '../support/tree.ts';
 
@@ -27,10 +27,6 @@ function failingFirst<Result>(close: (fd: NativeFd) => Result, failed: Result) {
     calls++;
     return calls === 1 ? failed : result;
   };
-}
-
-function openNull(): NativeFd {
-  return check(binding().open('/dev/null', 0), { syscall: 'open' }) as NativeFd;
 }
 
 const forms = {

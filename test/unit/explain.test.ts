@@ -13,20 +13,12 @@ import { run } from '../../lib/core/steps.ts';
 import { explain } from '../../lib/diagnose/explain.ts';
 import { findHolders } from '../../lib/diagnose/holders.ts';
 import { findCdev, Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
-import { vfioFailure } from '../support/errors.ts';
+import { explainedFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeNode, fakeVfio, putFile, putNode } from '../support/fake_vfio.ts';
 import { type Entry, put, tree } from '../support/tree.ts';
 
 const { EACCES, EBUSY, EINVAL, EPERM } = constants.errno;
-
-/** What an error says of its reason. */
-async function reasonOf(run: () => unknown, code: string): Promise<VfioError> {
-  const error = await vfioFailure(run, code);
-  assert.ok(error.reason, error.stack);
-  assert.match(error.hint ?? '', new RegExp(`\\(docs/errors\\.md#${error.reason}\\)$`));
-  return error;
-}
 
 const pci = 'sys/bus/pci/devices/0000:3b:00.0';
 
@@ -46,7 +38,10 @@ describe('the reason of a failed lookup', () => {
   it('is a driver that is none of VFIO’s, with the command that changes it', async () => {
     const driver = { [`${pci}/driver`]: { pointsTo: '../../drivers/nvme' } };
     const roots = sysfs({ ...group, ...driver, [`${pci}/driver_override`]: '(null)\n' });
-    const error = await reasonOf(() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    const error = await explainedFailure(
+      () => findCdev(fakeAddress, roots),
+      'ERR_VFIO_NOT_BOUND_TO_VFIO',
+    );
     assert.deepEqual([error.reason, error.certainty], ['not-bound', 'certain']);
     const facts = { bus: 'pci', address: fakeAddress, driver: 'nvme', driverOverride: null };
     assert.deepEqual(error.facts, facts);
@@ -55,28 +50,34 @@ describe('the reason of a failed lookup', () => {
 
   it('is no driver, and no command to unbind it', async () => {
     const run = (): unknown => findCdev(fakeAddress, sysfs(group));
-    const error = await reasonOf(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    const error = await explainedFailure(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
     assert.equal(error.reason, 'not-bound');
     assert.doesNotMatch(error.hint ?? '', /unbind/);
   });
 
   it('is the IOMMU that the kernel does not use', async () => {
     const run = (): unknown => findCdev(fakeAddress, sysfs({}));
-    const error = await reasonOf(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    const error = await explainedFailure(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
     assert.deepEqual(error.facts, { driver: null, iommus: 0 });
     assert.match(error.hint ?? '', /intel_iommu=on/);
   });
 
   it('is an IOMMU that the device is not behind', async () => {
     const roots = sysfs({ 'sys/class/iommu/dmar0/x': '' });
-    const error = await reasonOf(() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    const error = await explainedFailure(
+      () => findCdev(fakeAddress, roots),
+      'ERR_VFIO_NOT_BOUND_TO_VFIO',
+    );
     assert.deepEqual([error.reason, error.facts], ['no-iommu-group', { driver: null, iommus: 1 }]);
   });
 
   it('is a kernel without cdevs, or without them for a device without an IOMMU', async () => {
     for (const name of ['DMA', 'vfio-noiommu']) {
       const files = { [`${pci}/vfio-dev/vfio0/uevent`]: '', [`${pci}/iommu_group/name`]: name };
-      const error = await reasonOf(() => findCdev(fakeAddress, sysfs(files)), 'ERR_VFIO_NO_CDEV');
+      const error = await explainedFailure(
+        () => findCdev(fakeAddress, sysfs(files)),
+        'ERR_VFIO_NO_CDEV',
+      );
       assert.equal(error.reason, 'no-cdev');
       assert.equal((error.facts as VfioFacts['no-cdev']).noiommu, name === 'vfio-noiommu');
     }
@@ -84,7 +85,7 @@ describe('the reason of a failed lookup', () => {
 
   it('is a driver that is being taken from the device', async () => {
     const uevent = { [`${pci}/uevent`]: 'DRIVER=vfio-pci\nPCI_CLASS=20000\n' };
-    const error = await reasonOf(
+    const error = await explainedFailure(
       () => findCdev(fakeAddress, sysfs({ ...group, ...uevent })),
       'ERR_VFIO_NOT_BOUND_TO_VFIO',
     );
@@ -94,7 +95,10 @@ describe('the reason of a failed lookup', () => {
   });
 
   it('is a device that is not there', async () => {
-    const error = await reasonOf(() => findCdev('3c:00.0', sysfs({})), 'ERR_VFIO_NO_DEVICE');
+    const error = await explainedFailure(
+      () => findCdev('3c:00.0', sysfs({})),
+      'ERR_VFIO_NO_DEVICE',
+    );
     assert.deepEqual([error.reason, error.facts], ['no-device', { bus: 'pci', address: '0000:3c:00.0' }]); // prettier-ignore
   });
 });
@@ -108,7 +112,7 @@ describe('what a hint takes from the host', () => {
 
   async function notBound(files: Record<string, Entry>): Promise<VfioError> {
     const roots = sysfs({ ...group, ...driver, ...files });
-    return reasonOf(() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    return explainedFailure(() => findCdev(fakeAddress, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
   }
 
   it('is said: a disk, an interface that is down, a display', async () => {
@@ -215,7 +219,7 @@ describe('the reason of a node that does not open', () => {
   it('is its absence in a namespace of which the kernel has the device', async () => {
     const roots = fakeVfio();
     put(roots.sysfsRoot, { 'class/vfio-dev/vfio7/dev': '1:3\n' });
-    const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'ENOENT');
+    const error = await explainedFailure(() => openCdevSync(fakeAddress, roots), 'ENOENT');
     const path = `${roots.devRoot}/${fakeNode}`;
     assert.deepEqual([error.reason, error.facts], ['node-absent', { path, numbers: '1:3' }]);
     assert.match(error.message, /the kernel has it as 1:3, but there is no node here$/);
@@ -225,7 +229,7 @@ describe('the reason of a node that does not open', () => {
   it('is a name that the kernel has for no cdev', async () => {
     const roots = fakeVfio();
     const path = `${roots.devRoot}/vfio/devices/vfio99`;
-    const error = await reasonOf(() => openCdevSync(path, roots), 'ENOENT');
+    const error = await explainedFailure(() => openCdevSync(path, roots), 'ENOENT');
     assert.deepEqual([error.reason, error.facts], ['no-such-cdev', { path }]);
     assert.match(error.message, /the kernel has no vfio99: its device was unbound/);
   });
@@ -234,7 +238,7 @@ describe('the reason of a node that does not open', () => {
     const roots = fakeVfio();
     putNode(roots, fakeNode, '/dev/zero');
     const open = openCdev(fakeAddress, { ...roots, timeout: 0 });
-    const error = await reasonOf(() => open, 'ERR_VFIO_NODE_MISMATCH');
+    const error = await explainedFailure(() => open, 'ERR_VFIO_NODE_MISMATCH');
     const path = `${roots.devRoot}/${fakeNode}`;
     assert.deepEqual(error.facts, { path, expected: '1:3', found: '1:5' });
   });
@@ -243,7 +247,7 @@ describe('the reason of a node that does not open', () => {
     const roots = fakeVfio();
     putFile(roots, fakeNode);
     const run = (): unknown => openCdevSync(fakeAddress, roots);
-    const { facts } = await reasonOf(run, 'ERR_VFIO_NODE_MISMATCH');
+    const { facts } = await explainedFailure(run, 'ERR_VFIO_NODE_MISMATCH');
     assert.equal((facts as VfioFacts['stale-node']).found, null);
   });
 
@@ -256,7 +260,7 @@ describe('the reason of a node that does not open', () => {
       },
     };
     await withBinding(going, async () => {
-      const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'ENODEV');
+      const error = await explainedFailure(() => openCdevSync(fakeAddress, roots), 'ENODEV');
       assert.deepEqual([error.reason, error.facts], ['gone', { bus: 'pci', address: fakeAddress }]);
     });
   });
@@ -265,7 +269,7 @@ describe('the reason of a node that does not open', () => {
     const roots = fakeVfio();
     putNode(roots, fakeNode, '/dev/null');
     await withBinding({ open: () => -EPERM }, async () => {
-      const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'EPERM');
+      const error = await explainedFailure(() => openCdevSync(fakeAddress, roots), 'EPERM');
       assert.deepEqual([error.reason, error.certainty], ['device-cgroup', 'likely']);
     });
   });
@@ -276,7 +280,7 @@ describe('the reason of a node that does not open', () => {
     const path = `${roots.devRoot}/${fakeNode}`;
     chmodSync(path, 0o666);
     await withBinding({ open: () => -EACCES }, async () => {
-      const error = await reasonOf(() => openCdevSync(fakeAddress, roots), 'EACCES');
+      const error = await explainedFailure(() => openCdevSync(fakeAddress, roots), 'EACCES');
       assert.deepEqual([error.reason, error.certainty], ['denied-by-policy', 'likely']);
       assert.equal((error.facts as VfioFacts['denied-by-policy']).mode, '0666');
     });
@@ -298,7 +302,7 @@ describe('the reason of a node that does not open', () => {
       findEntries: () => new Promise<number>(() => undefined),
     };
     await withBinding(fakes, async () => {
-      const error = await reasonOf(
+      const error = await explainedFailure(
         () => VfioDevice.open(fakeAddress, { ...roots, backend: 'group', timeout: 0 }),
         'EBUSY',
       );
@@ -309,13 +313,13 @@ describe('the reason of a node that does not open', () => {
   it('is iommufd, absent from the namespace or from the kernel', async () => {
     const roots = fakeVfio();
     const open = (): unknown => Iommufd.open(roots);
-    const missing = await reasonOf(open, 'ENOENT');
+    const missing = await explainedFailure(open, 'ENOENT');
     assert.ok(missing.reason === 'iommufd-absent' || missing.reason === 'iommufd-not-loaded');
     const modules = `/lib/modules/${release()}/modules.dep`;
     const unread = existsSync(modules) ? undefined : modules;
     assert.equal((missing.facts as VfioFacts['iommufd-absent']).unread, unread);
     put(roots.sysfsRoot, { 'class/misc/iommu/dev': '10:122\n' });
-    const absent = await reasonOf(open, 'ENOENT');
+    const absent = await explainedFailure(open, 'ENOENT');
     assert.deepEqual(absent.facts, { path: `${roots.devRoot}/iommu`, numbers: '10:122' });
   });
 });
@@ -349,7 +353,7 @@ describe('a reason where sysfs hides its classes', () => {
     const roots = sysfs({ ...group, ...driver });
     rmSync(`${roots.sysfsRoot}/class`, { recursive: true });
     const find = (): unknown => findCdev(fakeAddress, roots);
-    const { facts, hint = '' } = await reasonOf(find, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+    const { facts, hint = '' } = await explainedFailure(find, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
     assert.deepEqual((facts as VfioFacts['not-bound']).unseen, ['block', 'net', 'drm']);
     assert.match(
       hint,
@@ -367,7 +371,7 @@ describe('the reason of a refused bind', () => {
     put(roots.sysfsRoot, files);
     const fakes = { bind: () => Promise.resolve(-errno), bindSync: () => -errno };
     return withBinding(fakes, () =>
-      reasonOf(
+      explainedFailure(
         () =>
           sync ? VfioDevice.openSync(fakeAddress, roots) : VfioDevice.open(fakeAddress, roots),
         code,

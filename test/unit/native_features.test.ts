@@ -5,12 +5,9 @@ import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
 import { binding, type Binding, type NativeFd } from '../../lib/core/binding.ts';
 import { unknownIoctl } from '../support/emulation.ts';
+import { openNull } from '../support/null_fd.ts';
 
 const { EBADF } = os.errno;
-
-function openNull(): NativeFd {
-  return binding().open('/dev/null', constants.O_RDWR) as NativeFd;
-}
 
 const longs = (...numbers: number[]): BigUint64Array => BigUint64Array.from(numbers, BigInt);
 

@@ -1,20 +1,15 @@
 import assert from 'node:assert/strict';
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
-import { binding, type Binding, type NativeFd, type NativeMemory } from '../../lib/core/binding.ts';
+import { binding, type Binding, type NativeMemory } from '../../lib/core/binding.ts';
 import { unknownIoctl } from '../support/emulation.ts';
+import { openNull } from '../support/null_fd.ts';
 import { tree } from '../support/tree.ts';
 
 const { EACCES, EBADF } = os.errno;
 const page = 4096n;
-
-function openNull(): NativeFd {
-  const fd = binding().open('/dev/null', constants.O_RDWR);
-  assert.ok(fd !== undefined && fd > 0);
-  return fd as NativeFd;
-}
 
 function allocate(size: bigint): NativeMemory {
   const memory = binding().memoryAllocateSync(size, 0, 0);

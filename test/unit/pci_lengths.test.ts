@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { decodePciConfig, type PciConfig } from '../../lib/index.ts';
 import { put } from '../support/kernel_bytes.ts';
+import { align } from '../support/pci_bytes.ts';
 
 /**
  * A capability as the specifications lay it out: its length, and what of it says how long it is.
@@ -90,10 +91,6 @@ function spaceOf(kind: 'standard' | 'extended', places: Place[], random: Uint8Ar
 function registers(config: PciConfig, kind: 'standard' | 'extended'): object[] {
   const all = kind === 'standard' ? config.capabilities : config.extendedCapabilities;
   return all.map((one) => ({ ...one, bytes: undefined }));
-}
-
-function align(length: number): number {
-  return Math.ceil(length / 4) * 4;
 }
 
 const random = fc.uint8Array({ minLength: 64, maxLength: 64 });

@@ -87,8 +87,12 @@ export function quantile(values: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN;
 }
 
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
 export function summary(values: readonly number[]): Summary {
-  return { median: quantile(values, 0.5), p99: quantile(values, 0.99), min: quantile(values, 0) };
+  return { median: median(values), p99: quantile(values, 0.99), min: quantile(values, 0) };
 }
 
 /** The rows of every report: each step, and sums of them. */
