@@ -14,7 +14,7 @@ import { Interruption } from './interruption.ts';
 import { jobScript } from './job.ts';
 import type { Kernel } from './kernel/kernel.ts';
 import type { Options } from './options.ts';
-import { watchForStall } from './stall.ts';
+import { Heartbeats, watchForStall } from './stall.ts';
 import { attachTerminal, terminalOfCaller } from './terminal.ts';
 import { Vm } from './vm.ts';
 
@@ -56,6 +56,7 @@ async function bootAndRun(cache: string, kernel: Kernel, options: Options): Prom
   const channels = channelNames(terminal !== undefined, terminal?.separateStderr ?? true);
   const interruption = new Interruption(options.deadlineSeconds);
   const over = new AbortController();
+  const heartbeats = new Heartbeats();
   const vm = new Vm({ ...options, kernel, channels, consoleLog, results });
   let detach = (): void => undefined;
   const command = { isStarted: false };
@@ -66,11 +67,12 @@ async function bootAndRun(cache: string, kernel: Kernel, options: Options): Prom
   try {
     vm.channel('job').end(job);
     const ended = vm.exited.then(() => {
-      throw new LabError(`the VM ended before the command did\n${vm.output}`.trimEnd());
+      throw new LabError(`the VM ended before the command did${vm.signal}\n${vm.output}`.trimEnd());
     });
-    const stalled = watchForStall(consoleLog, over.signal);
+    const hangs = [watchForStall(consoleLog, over.signal), heartbeats.watch(over.signal)];
     const { happened } = interruption;
-    return await Promise.race([commandEnded(vm, mark, attach), ended, stalled, happened]);
+    const done = commandEnded(vm, mark, { started: attach, alive: (cpu) => { heartbeats.heard(cpu); } });
+    return await Promise.race([done, ended, ...hangs, happened]);
   } catch (error) {
     detach();
     if (!(error instanceof LabError)) throw error;
@@ -103,14 +105,14 @@ function attachPipes(vm: Vm): () => void {
 /**
  * Passes the output on; resolves when the guest has told the exit status and all output is here.
  */
-async function commandEnded(vm: Vm, mark: string, started: () => void): Promise<number> {
+async function commandEnded(vm: Vm, mark: string, told: Told): Promise<number> {
   const targets = { stdout: process.stdout, tty: process.stdout, stderr: process.stderr } as const;
   const outputs: Promise<void>[] = [];
   for (const [name, target] of Object.entries(targets)) {
     const socket = vm.find(name as keyof typeof targets);
     if (socket) outputs.push(passOn(socket, mark, target));
   }
-  const status = await exitStatus(vm.channel('status'), started);
+  const status = await exitStatus(vm.channel('status'), told);
   await Promise.all(outputs);
   return status;
 }
@@ -123,13 +125,20 @@ async function passOn(from: Socket, mark: string, to: NodeJS.WritableStream): Pr
   if (!marked.complete) await new Promise(() => undefined);
 }
 
-/** The guest's lines are "start", "exit STATUS" or "fail MESSAGE". */
-async function exitStatus(from: Socket, started: () => void): Promise<number> {
+/** What the guest tells before the command ends. */
+interface Told {
+  started: () => void;
+  alive: (processor: string) => void;
+}
+
+/** The guest's lines are "start", "alive PROCESSOR", "exit STATUS" or "fail MESSAGE". */
+async function exitStatus(from: Socket, { started, alive }: Told): Promise<number> {
   for await (const line of createInterface({ input: from })) {
     const [word, ...rest] = line.split(' ');
     if (word === 'exit') return Number(rest[0]);
     if (word === 'fail') throw new LabError(`the guest could not start: ${rest.join(' ')}`);
-    started();
+    if (word === 'start') started();
+    if (word === 'alive') alive(rest.join(' '));
   }
   return new Promise(() => undefined);
 }

@@ -3,10 +3,12 @@ import { setTimeout } from 'node:timers/promises';
 import { consoleText } from './console-log.ts';
 import { LabError } from './failure.ts';
 
+/** A guest that hangs: QEMU 7.2 loses an interrupt of its processors' timers once in a great while. */
+const HUNG = 'and the guest hung; the VM was stopped';
+
 /**
  * What Linux prints when an emulated processor gets no more interrupts of its timer, and those of
- * devices no more either: QEMU 7.2 comes to that once in a great while, and then the guest waits
- * for ever.
+ * devices no more either: the guest waits for ever.
  */
 const STALL = /rcu_\w+ kthread timer wakeup didn't happen/g;
 /**
@@ -28,7 +30,34 @@ export async function watchForStall(
     await setTimeout(lookMilliseconds, undefined, { signal });
     const told = (await consoleText(consoleLog)).match(STALL) ?? [];
     if (told.length < TOLD) continue;
-    const message = 'an emulated processor lost its timer, and the guest hung; the VM was stopped';
-    throw new LabError(message);
+    throw new LabError(`an emulated processor lost its timer, ${HUNG}`);
+  }
+}
+
+/** How often nothing may be heard of a processor, one look after the other. */
+const SILENT_LOOKS = 60;
+
+/**
+ * The processors of a guest, of which each tells again and again that it lives. Where all are idle
+ * Linux does not see that one of them lost its timer, and prints nothing.
+ */
+export class Heartbeats {
+  /** How many looks ago each was heard. */
+  readonly #silent = new Map<string, number>();
+
+  heard(processor: string): void {
+    this.#silent.set(processor, 0);
+  }
+
+  /** Throws when a processor is heard no more, or when the signal comes. */
+  async watch(signal: AbortSignal, lookMilliseconds = 2000): Promise<never> {
+    for (;;) {
+      await setTimeout(lookMilliseconds, undefined, { signal });
+      for (const [processor, looks] of this.#silent) {
+        if (looks === SILENT_LOOKS)
+          throw new LabError(`the emulated processor ${processor} does nothing any more, ${HUNG}`);
+        this.#silent.set(processor, looks + 1);
+      }
+    }
   }
 }

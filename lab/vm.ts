@@ -47,6 +47,12 @@ export class Vm {
     return this.#qemu.exitCode !== null || this.#qemu.signalCode !== null;
   }
 
+  /** `, by SIGSEGV` where a signal ended it. */
+  get signal(): string {
+    const { signalCode } = this.#qemu;
+    return signalCode === null ? '' : `, by ${signalCode}`;
+  }
+
   /** What QEMU itself printed: complaints about its command line or the host. */
   get output(): string {
     return this.#output.trim();

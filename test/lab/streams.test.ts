@@ -94,6 +94,13 @@ describe('the lab ends', () => {
     assert.match(stderr, /lost its timer, and the guest hung/);
   });
 
+  it('when one of its processors does nothing any more, and its kernel says nothing', async () => {
+    const program = 'pkill -STOP -P 1 -f "^sh -c while echo .alive.* 1$" && sleep 1000';
+    const { stderr, status } = await lab(['sh', '-c', program]);
+    assert.equal(status, 125, stderr);
+    assert.match(stderr, /processor 1 does nothing any more, and the guest hung/);
+  });
+
   it('when its kernel panics, and shows how', async () => {
     const { stderr, status } = await lab(['sh', '-c', 'echo c >/proc/sysrq-trigger']);
     assert.equal(status, 125);

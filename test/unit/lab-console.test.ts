@@ -3,7 +3,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { consoleTail, lastLines } from '../../lab/console-log.ts';
-import { watchForStall } from '../../lab/stall.ts';
+import { Heartbeats, watchForStall } from '../../lab/stall.ts';
 import { tree } from '../support/tree.ts';
 
 const lines = (count: number): string[] => Array.from({ length: count }, (_, at) => `line ${at}`);
@@ -52,10 +52,22 @@ describe('a guest that hangs', () => {
     await watching;
   });
 
+  it('is told by the processor that is heard no more', async () => {
+    const beats = new Heartbeats();
+    const living = setInterval(() => {
+      beats.heard('0');
+    }, 1);
+    beats.heard('1');
+    await assert.rejects(beats.watch(new AbortController().signal, 5), /processor 1 does nothing/);
+    clearInterval(living);
+  });
+
   it('is not looked for when the command has ended', async () => {
     const over = new AbortController();
     const watching = watchForStall('/nowhere/console.log', over.signal);
+    const listening = new Heartbeats().watch(over.signal);
     over.abort();
     await assert.rejects(watching, { name: 'AbortError' });
+    await assert.rejects(listening, { name: 'AbortError' });
   });
 });
