@@ -71,7 +71,12 @@ async function bootAndRun(cache: string, kernel: Kernel, options: Options): Prom
     });
     const hangs = [watchForStall(consoleLog, over.signal), heartbeats.watch(over.signal)];
     const { happened } = interruption;
-    const done = commandEnded(vm, mark, { started: attach, alive: (cpu) => { heartbeats.heard(cpu); } });
+    const done = commandEnded(vm, mark, {
+      started: attach,
+      alive: (cpu) => {
+        heartbeats.heard(cpu);
+      },
+    });
     return await Promise.race([done, ended, ...hangs, happened]);
   } catch (error) {
     detach();
