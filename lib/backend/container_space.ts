@@ -6,10 +6,11 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { IovaExtent } from '../core/reasons.ts';
-import { run, runSync, type Steps } from '../core/steps.ts';
+import { either, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian, requireBytes, walkCapabilities } from '../core/structs.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
 import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
+import type { DmaMapping } from '../iommu/mapping.ts';
 import type { MapPlan } from '../iommu/maps.ts';
 import { planned, type Source, sourceOf } from '../iommu/source.ts';
 import type { UsedIovas } from './used_iovas.ts';
@@ -119,13 +120,34 @@ export class ContainerSpace extends AddressSpace {
     });
   }
 
+  /** @internal */
+  protected override mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
+    return run(this.#mapWhereFree(plan));
+  }
+
+  /** @internal */
+  protected override mapPlannedSync(plan: () => MapPlan): DmaMapping {
+    return runSync(this.#mapWhereFree(plan));
+  }
+
   /**
-   * Another thread has something at the address that was chosen: it is left alone from now on.
-   * @internal
+   * Another thread or process may have something at the address that was chosen: it is left alone from then
+   * on, and another is chosen.
    */
-  protected override avoid({ chosen, iova, source: { length } }: MapPlan, error: unknown): void {
-    if (!chosen || !(error instanceof VfioError) || error.code !== 'EEXIST') throw error;
-    this.#parent.usedIovas.take({ iova, length });
+  *#mapWhereFree(makePlan: () => MapPlan): Steps<DmaMapping> {
+    for (;;) {
+      const plan = makePlan();
+      try {
+        return yield* either(
+          () => this.maps.map(plan),
+          () => this.maps.mapSync(plan),
+        );
+      } catch (error) {
+        const isTaken = error instanceof VfioError && error.code === 'EEXIST';
+        if (!plan.chosen || !isTaken) throw error;
+        this.#parent.usedIovas.take({ iova: plan.iova, length: plan.source.length });
+      }
+    }
   }
 
   /** Memory of ours, or memory by its address. @internal */

@@ -84,19 +84,12 @@ export abstract class AddressSpace extends Closable {
    *   reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.#mapFrom(options, () => this.sourceOf(source, options));
+    return this.mapPlanned(() => this.planOf(options, () => this.sourceOf(source, options)));
   }
 
   /** The blocking form of {@link map}. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    for (;;) {
-      const plan = this.planOf(options, () => this.sourceOf(source, options));
-      try {
-        return this.#maps.mapSync(plan);
-      } catch (error) {
-        this.avoid(plan, error);
-      }
-    }
+    return this.mapPlannedSync(() => this.planOf(options, () => this.sourceOf(source, options)));
   }
 
   /**
@@ -115,7 +108,7 @@ export abstract class AddressSpace extends Closable {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
     checkEnd('address', start, source.length);
-    return this.#mapFrom(options, () => source);
+    return this.mapPlanned(() => this.planOf(options, () => source));
   }
 
   /**
@@ -188,9 +181,14 @@ export abstract class AddressSpace extends Closable {
   /** All options are checked before the source may make anything. @internal */
   protected abstract planOf(options: MapOptions, makeSource: () => Source): MapPlan;
 
-  /** A map failed: throws the error, unless another address is to be tried. @internal */
-  protected avoid(_plan: MapPlan, error: unknown): void {
-    throw error;
+  /** @internal */
+  protected mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
+    return this.#maps.map(plan());
+  }
+
+  /** @internal */
+  protected mapPlannedSync(plan: () => MapPlan): DmaMapping {
+    return this.#maps.mapSync(plan());
   }
 
   /** @internal */
@@ -215,15 +213,4 @@ export abstract class AddressSpace extends Closable {
   abstract bounds(): Bounds;
   /** @internal */
   abstract readonly pins: boolean;
-
-  async #mapFrom(options: MapOptions, makeSource: () => Source): Promise<DmaMapping> {
-    for (;;) {
-      const plan = this.planOf(options, makeSource);
-      try {
-        return await this.#maps.map(plan);
-      } catch (error) {
-        this.avoid(plan, error);
-      }
-    }
-  }
 }

@@ -320,8 +320,8 @@ export const table: Record<string, Parameter[]> = {
 
 /** What an address space says to AddressSpace and to its maps. */
 const ofSpaces = [
-  ...['avoid', 'bounds', 'mapSource', 'mapSourceSync', 'maps', 'planOf', 'requireOpen'],
-  ...['sourceOf', 'unmapRange', 'unmapRangeSync'],
+  ...['bounds', 'mapPlanned', 'mapPlannedSync', 'mapSource', 'mapSourceSync', 'maps', 'planOf'],
+  ...['requireOpen', 'sourceOf', 'unmapRange', 'unmapRangeSync'],
 ];
 
 /** Not in the public types, though JavaScript could call them. */
