@@ -50,7 +50,7 @@ describeLab('vfio features', ['edu', 'mtty'], (lab) => {
     assert.ok(out.some((line) => /^1 +migration +5\.18 +get$/.test(line.trim())));
     const json = await vfio('features', lab.edu.address, '--json');
     await using device = await VfioDevice.open(lab.edu);
-    assert.deepEqual(JSON.parse(json.out.join()), await device.feature.list());
+    assert.deepEqual(JSON.parse(json.out.join('\n')), await device.feature.list());
   });
 });
 
