@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { consoleText } from './console-log.ts';
 import { LabError } from './failure.ts';
 
-/** A guest that hangs: QEMU 7.2 loses an interrupt of its processors' timers once in a great while. */
+/** QEMU 7.2 loses an interrupt of a processor's timer once in a great while. */
 const HUNG = 'and the guest hung; the VM was stopped';
 
 /**
