@@ -118,15 +118,30 @@ export function* inOrder(...tasks: readonly Steps<void>[]): Steps<void> {
   throwAll(errors);
 }
 
+/** Does something with all at once, whatever comes of one; then throws what failed. */
+export function withAll<T>(
+  all: readonly T[],
+  start: (one: T) => Promise<void>,
+  block: (one: T) => void,
+): Steps<void> {
+  return either(
+    () => allDone(all.map(start)),
+    () => {
+      const tasks = all.map((one) => () => {
+        block(one);
+      });
+      doAll(tasks);
+    },
+  );
+}
+
 /** Closes all at once, whatever comes of one; then throws what failed. */
 export function closingAll(open: readonly HasClose[]): Steps<void> {
-  return either(
-    () => allDone(open.map((one) => one.close())),
-    () => {
-      const closings = open.map((one) => () => {
-        one.closeSync();
-      });
-      doAll(closings);
+  return withAll(
+    open,
+    (one) => one.close(),
+    (one) => {
+      one.closeSync();
     },
   );
 }

@@ -6,7 +6,7 @@ import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { allDone, call, doAll, run, runSync, type Steps } from '../core/steps.ts';
+import { call, run, runSync, type Steps, withAll } from '../core/steps.ts';
 import type { DmaMapping } from './mapping.ts';
 import { allocated, Memory } from './memory.ts';
 
@@ -179,18 +179,23 @@ export class DmaBuffer {
    * @throws VfioError what {@link DmaMapping.unmap} throws
    */
   async dispose(): Promise<void> {
-    this.#disposed = true;
-    await allDone(this.mappings.map((mapping) => mapping.unmap()));
-    this.#giveUp();
+    await run(this.#dispose());
   }
 
   /** The blocking form of {@link dispose}. */
   disposeSync(): void {
+    runSync(this.#dispose());
+  }
+
+  *#dispose(): Steps<void> {
     this.#disposed = true;
-    const unmaps = this.mappings.map((mapping) => () => {
-      mapping.unmapSync();
-    });
-    doAll(unmaps);
+    yield* withAll(
+      this.mappings,
+      (mapping) => mapping.unmap(),
+      (mapping) => {
+        mapping.unmapSync();
+      },
+    );
     this.#giveUp();
   }
 

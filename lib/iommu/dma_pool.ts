@@ -3,7 +3,14 @@ import { Closable } from '../core/closable.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
-import { allDone, closeAndThrow, closeSyncAndThrow, doAll } from '../core/steps.ts';
+import {
+  closeAndThrow,
+  closeSyncAndThrow,
+  run,
+  runSync,
+  type Steps,
+  withAll,
+} from '../core/steps.ts';
 import { AddressSpace } from './address_space.ts';
 import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
 import { IovaAllocator } from './iova_allocator.ts';
@@ -114,18 +121,23 @@ export class DmaPool extends Closable {
 
   /** Disposes of all chunks, and with them of all blocks. Harmless where it is closed. */
   async close(): Promise<void> {
-    this.#closed = true;
-    await allDone(this.#chunks.map(({ buffer }) => buffer.dispose()));
-    this.#chunks = [];
+    await run(this.#close());
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
+    runSync(this.#close());
+  }
+
+  *#close(): Steps<void> {
     this.#closed = true;
-    const disposals = this.#chunks.map(({ buffer }) => () => {
-      buffer.disposeSync();
-    });
-    doAll(disposals);
+    yield* withAll(
+      this.#chunks,
+      ({ buffer }) => buffer.dispose(),
+      ({ buffer }) => {
+        buffer.disposeSync();
+      },
+    );
     this.#chunks = [];
   }
 

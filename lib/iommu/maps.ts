@@ -5,7 +5,7 @@ import { explained, VfioError } from '../core/errors.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
-import { allDone, doAll, either, type Steps } from '../core/steps.ts';
+import { either, type Steps, withAll } from '../core/steps.ts';
 import { type Bounds, mapCause, unmapCause } from '../diagnose/map_causes.ts';
 import { DmaMapping, type Unmapper } from './mapping.ts';
 import type { Source } from './source.ts';
@@ -83,13 +83,11 @@ export class Maps {
 
   /** Others go on with it: only what was mapped here goes, all of it also where one does not. */
   leave(fd: NativeFd): Steps<void> {
-    return either(
-      () => allDone(this.all.map((mapping) => this.#unmapOf(fd, mapping))),
-      () => {
-        const unmaps = this.all.map((mapping) => () => {
-          this.#unmapOfSync(fd, mapping);
-        });
-        doAll(unmaps);
+    return withAll(
+      this.all,
+      (mapping) => this.#unmapOf(fd, mapping),
+      (mapping) => {
+        this.#unmapOfSync(fd, mapping);
       },
     );
   }

@@ -2,14 +2,13 @@ import type { EventEmitter } from 'node:events';
 import { messageOf } from '../core/errors.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import {
-  allDone,
   closingAll,
-  doAll,
   either,
   type HasClose,
   run,
   runSync,
   type Steps,
+  withAll,
 } from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import type { RegionInfo } from '../info/decode.ts';
@@ -115,15 +114,22 @@ export class PeerMaps implements HasClose {
 
   /** The device is closed. */
   async close(): Promise<void> {
-    await allDone([...this.#all].map((each) => each.unmap()));
+    await run(this.#close());
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
-    const ends = [...this.#all].map((each) => () => {
-      each.endSync();
-    });
-    doAll(ends);
+    runSync(this.#close());
+  }
+
+  #close(): Steps<void> {
+    return withAll(
+      [...this.#all],
+      (each) => each.unmap(),
+      (each) => {
+        each.endSync();
+      },
+    );
   }
 
   #revoke(): void {
