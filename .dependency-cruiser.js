@@ -12,6 +12,7 @@ const layers = [
   ['reset'],
   ['device'],
   ['handover'],
+  ['host'],
 ];
 
 /** addon.ts is a part of core that stands where the build finds it. */
