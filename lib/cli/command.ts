@@ -3,8 +3,14 @@ import type { OpenDeviceOptions, VfioDevice } from '../index.ts';
 
 type OptionConfig = NonNullable<ParseArgsConfig['options']>[string];
 
-/** What a command's options are, for parsing and for `--help` alike. */
-export type Options = Record<string, OptionConfig & { description: string }>;
+/** What a command's options are, for parsing, `--help`, completion and the manual alike. */
+export type Options = Record<string, OptionConfig & { description: string; values?: Values }>;
+
+/** What an option's value can be, where that is known: one of these words, or a file's name. */
+export type Values = readonly string[] | 'file';
+
+/** Which devices an argument can name: those with a VFIO driver, with an IOMMU group, with VFs. */
+export type DeviceKind = 'bound' | 'all' | 'physical-functions';
 
 /** What was typed, already checked against the command's table entry. */
 export interface Invocation {
@@ -12,6 +18,8 @@ export interface Invocation {
   flags: Record<string, boolean>;
   /** The options that take a value, where they were given. */
   values: Record<string, string>;
+  /** The table that the command is in. */
+  commands: readonly Command[];
   out: Output;
 }
 
@@ -36,6 +44,8 @@ export interface Command {
   summary: string;
   /** The positional arguments, all required; of a last one that ends with `…` there may be more. */
   positionals: string[];
+  /** Which devices completion offers for its arguments; `bound` if absent. */
+  devices?: DeviceKind;
   options: Options;
   /** What `--help` says after the options. */
   details: string;
@@ -66,7 +76,11 @@ const backends = ['auto', 'cdev', 'group', 'compat', 'noiommu'] as const;
 
 /** The option of every command that opens a device. */
 export const backendOption: Options = {
-  backend: { type: 'string', description: `How to open it: ${backends.join(', ')}; see below` },
+  backend: {
+    type: 'string',
+    description: `How to open it: ${backends.join(', ')}; see below`,
+    values: backends,
+  },
 };
 
 /** What `--help` says of it. */

@@ -2,21 +2,34 @@ import type { Command } from './command.ts';
 
 /** `vfio --help` */
 export function overview(commands: readonly Command[]): string {
-  const list = commands.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`);
   return [
     'Usage: vfio <command> [arguments] [options]',
     '',
     'Commands:',
-    ...list,
+    ...listOf(commands),
     '',
     'Options:',
-    '  --help     Say this, or what a command does: vfio <command> --help',
+    '  --help     Say this, or what a command does: vfio <command> --help, vfio help <command>',
     '  --version  Print the version',
     '',
     'Exit status: 0 done, also where the reader of the output went away; 1 failed, or the output found no',
     'room: the reason is on standard error; 2 the command line makes no sense; 3 (info) another holds the',
     'device, and only what sysfs says was printed.',
   ].join('\n');
+}
+
+/** `vfio bench`: what is said of commands whose names have a first word in common. */
+export function familyHelp(word: string, family: readonly Command[]): string {
+  return [
+    `Usage: vfio ${word} <command> [arguments] [options]`,
+    '',
+    'Commands:',
+    ...listOf(family),
+  ].join('\n');
+}
+
+function listOf(commands: readonly Command[]): string[] {
+  return commands.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`);
 }
 
 /** `vfio <command> --help` */

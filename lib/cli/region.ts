@@ -16,6 +16,7 @@ const options: Options = {
   width: {
     type: 'string',
     description: 'Bits of the access: 8, 16, 32 (if nothing is said) or 64',
+    values: ['8', '16', '32', '64'],
   },
   ...backendOption,
 };

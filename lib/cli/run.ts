@@ -1,8 +1,9 @@
 import { createRequire } from 'node:module';
-import { parseArgs } from 'node:util';
 import { printable } from '../index.ts';
 import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
-import { commandHelp, overview } from './help.ts';
+import { commandHelp, familyHelp, overview } from './help.ts';
+import { asksForHelp, parse } from './parse.ts';
+import { didYouMean } from './suggest.ts';
 import { hintOf, printableLines } from './text.ts';
 
 /** Runs one command line, without the program's name. Returns the exit status. */
@@ -24,24 +25,24 @@ function safe(out: Output): Output {
 }
 
 async function runOne(argv: string[], commands: readonly Command[], out: Output): Promise<number> {
-  const [name] = argv;
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+  const [name, ...more] = argv;
+  if (name === undefined || name === '--help' || name === '-h') {
     out.print(overview(commands));
     return name === undefined ? exitStatus.usage : exitStatus.ok;
   }
+  if (name === 'help') return tellHelp(more, commands, out);
   if (name === '--version') {
     out.print(packageVersion());
     return exitStatus.ok;
   }
   const command = commands.find((entry) => begins(argv, entry.name));
-  if (command === undefined)
-    return refuse(out, `vfio: there is no command '${printable(name)}'`, 'vfio');
+  if (command === undefined) return tellUnknown(argv, commands, out);
   const rest = argv.slice(wordsOf(command.name).length);
-  if (rest.includes('--help') || rest.includes('-h')) {
+  if (asksForHelp(command, rest)) {
     out.print(commandHelp(command));
     return exitStatus.ok;
   }
-  return runCommand(command, rest, out);
+  return runCommand(command, rest, commands, out);
 }
 
 function begins(argv: readonly string[], name: string): boolean {
@@ -52,10 +53,58 @@ function wordsOf(name: string): string[] {
   return name.split(' ');
 }
 
-async function runCommand(command: Command, argv: string[], out: Output): Promise<number> {
+/** `vfio help`, `vfio help <command>` */
+function tellHelp(argv: string[], commands: readonly Command[], out: Output): number {
+  const words = argv.filter((word) => !isHelp(word));
+  const command = commands.find(({ name }) => name === words.join(' '));
+  if (words.length > 0 && command === undefined)
+    return tellUnknown([...words, '--help'], commands, out);
+  out.print(command === undefined ? overview(commands) : commandHelp(command));
+  return exitStatus.ok;
+}
+
+/** What begins with no command's name: perhaps with the first word of several's. */
+function tellUnknown(argv: string[], commands: readonly Command[], out: Output): number {
+  const [first = '', second] = argv;
+  const family = commands.filter(({ name }) => name.startsWith(`${first} `));
+  if (family.length > 0 && (second === undefined || isHelp(second))) {
+    out.print(familyHelp(first, family));
+    return second === undefined ? exitStatus.usage : exitStatus.ok;
+  }
+  const isOption = first.startsWith('-') && first !== '-';
+  if (isOption) {
+    const after = commands.some(({ options }) => first.slice(2) in options)
+      ? ': options stand after the command'
+      : didYouMean(first, ['--help', '--version']);
+    return refuse(out, `vfio: there is no option '${printable(first)}' here${after}`, 'vfio');
+  }
+  const typed = family.length > 0 ? `${first} ${second ?? ''}` : first;
+  const names = (family.length > 0 ? family : commands).map(({ name }) => name);
+  const meant = didYouMean(
+    typed,
+    family.length > 0 ? names : [...names, ...firstWords(names), 'help'],
+  );
+  const helpOf = family.length > 0 ? `vfio ${first}` : 'vfio';
+  return refuse(out, `vfio: there is no command '${printable(typed)}'${meant}`, helpOf);
+}
+
+function firstWords(names: readonly string[]): string[] {
+  return names.flatMap((name) => wordsOf(name).slice(0, 1));
+}
+
+function isHelp(word: string): boolean {
+  return word === '--help' || word === '-h';
+}
+
+async function runCommand(
+  command: Command,
+  argv: string[],
+  commands: readonly Command[],
+  out: Output,
+): Promise<number> {
   let invocation: Invocation;
   try {
-    invocation = parse(command, argv, out);
+    invocation = parse(command, argv, commands, out);
   } catch (error) {
     return refuse(out, `vfio ${command.name}: ${messageOf(error)}`, `vfio ${command.name}`);
   }
@@ -70,26 +119,6 @@ async function runCommand(command: Command, argv: string[], out: Output): Promis
     if (hint !== undefined) out.note(`hint: ${hint}`);
     return exitStatus.failed;
   }
-}
-
-function parse(command: Command, argv: string[], out: Output): Invocation {
-  const { values, positionals } = parseArgs({
-    args: argv,
-    options: command.options,
-    allowPositionals: true,
-  });
-  const { length } = command.positionals;
-  const mayBeMore = command.positionals.at(-1)?.endsWith('…') ?? false;
-  if (positionals.length < length || (positionals.length > length && !mayBeMore)) {
-    if (length === 0) throw new Error(`takes no arguments, got ${positionals.length}`);
-    const wanted = command.positionals.map((part) => `<${part}>`).join(' ');
-    throw new Error(`expected ${wanted}, got ${positionals.length} arguments`);
-  }
-  const flags = Object.fromEntries(
-    Object.keys(command.options).map((option) => [option, values[option] === true]),
-  );
-  const strings = Object.entries(values).filter(([, value]) => typeof value === 'string');
-  return { positionals, flags, values: Object.fromEntries(strings) as Record<string, string>, out };
 }
 
 function refuse(out: Output, message: string, helpOf: string): number {

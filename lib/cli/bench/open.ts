@@ -26,11 +26,19 @@ export const benchOpen: Command = {
   summary: 'Time opening and closing devices, step by step, by every way that the kernel has',
   positionals: ['device…'],
   options: {
-    backend: { type: 'string', description: 'Only this: cdev, group or compat' },
+    backend: {
+      type: 'string',
+      description: 'Only this: cdev, group, compat or noiommu; auto: all but noiommu',
+      values: ['auto', ...backends, 'noiommu'],
+    },
     concurrency: { type: 'string', description: 'Open all devices too, so many at once' },
     rounds: { type: 'string', description: 'How often, with each way (30)' },
     json: { type: 'boolean', description: 'Print JSON; nanoseconds' },
-    svg: { type: 'string', description: 'Write a picture of the times to this file' },
+    svg: {
+      type: 'string',
+      description: 'Write a picture of the times to this file',
+      values: 'file',
+    },
   },
   details: `<device> is named as for vfio info. Every round opens and closes it, which resets it twice where it
 can be reset: 0.2 s and more. Nobody else may have it meanwhile.
@@ -38,6 +46,7 @@ can be reset: 0.2 s and more. Nobody else may have it meanwhile.
   cdev    the device cdev, bound to an iommufd and attached to an address space
   group   the IOMMU group in a type1 container
   compat  the group with /dev/iommu as its container
+  noiommu a device without an IOMMU: its DMA reaches all memory, so only where it is asked for
 
   lookup  the device's node, in sysfs           info     what the kernel says of it
   open    that, and the iommufd or container    attach   an address space, attached
@@ -115,10 +124,10 @@ function svgOf({ machine, rounds, measured }: OpenReport): string {
 }
 
 function backendsOf(text: string | undefined): readonly Backend[] {
-  if (text === undefined) return backends;
-  const one = backends.find((backend) => backend === text);
-  if (one === undefined) throw usageError('--backend', 'cdev, group or compat', text);
-  return [one];
+  if (text === undefined || text === 'auto') return backends;
+  const one = ([...backends, 'noiommu'] as const).find((backend) => backend === text);
+  if (one !== undefined) return [one];
+  throw usageError('--backend', 'auto, cdev, group, compat or noiommu', text);
 }
 
 function whole(option: string, text: string, most: number): number {

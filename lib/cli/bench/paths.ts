@@ -10,16 +10,17 @@ import {
   VfioError,
 } from '../../index.ts';
 
-/** The ways that a kernel may have to a device. */
+/** The ways that a kernel may have to a device behind an IOMMU. */
 export const backends = ['cdev', 'group', 'compat'] as const;
 
-export type Backend = (typeof backends)[number];
+export type Backend = (typeof backends)[number] | 'noiommu';
 
 /** What each is made of. */
 export const backendText: Readonly<Record<Backend, string>> = {
   cdev: 'device cdev, iommufd',
   group: 'group, type1 container',
   compat: 'group, iommufd as its container',
+  noiommu: 'group, container without an IOMMU',
 };
 
 export const forms = ['sync', 'async'] as const;
