@@ -1,6 +1,7 @@
 import { benchOpen } from './bench/open.ts';
 import { build } from './build.ts';
 import type { Command } from './command.ts';
+import { completion } from './completion.ts';
 import { config } from './config.ts';
 import { features } from './features.ts';
 import { info } from './info.ts';
@@ -19,4 +20,5 @@ export const commands: readonly Command[] = [
   reset,
   benchOpen,
   build,
+  completion,
 ];

@@ -49,7 +49,7 @@ function requireKnown({ options }: Command, argv: string[]): void {
   const known = [...Object.keys(options), 'help'].map((name) => `--${name}`);
   for (const { name, rawName } of optionsIn(options, argv)) {
     if (name in options) continue;
-    throw new TypeError(`has no option '${rawName}'${didYouMean(rawName, known)}`);
+    throw new TypeError(`there is no option '${rawName}'${didYouMean(rawName, known)}`);
   }
 }
 
