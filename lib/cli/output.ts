@@ -1,17 +1,17 @@
 import { fstatSync, writeFileSync } from 'node:fs';
 import { exitStatus, type Output } from './command.ts';
 
-type Stream = NodeJS.WriteStream & { fd: number };
-
 /** One of the process's own streams. What becomes of what was written is told by {@link end}. */
 class Sink {
-  readonly #stream: Stream;
+  readonly #stream: NodeJS.WriteStream;
+  readonly #fd: number;
   readonly #isFile: boolean;
   #error: NodeJS.ErrnoException | undefined;
 
-  constructor(stream: Stream) {
+  constructor(stream: NodeJS.WriteStream, fd: number) {
     this.#stream = stream;
-    this.#isFile = isFile(stream);
+    this.#fd = fd;
+    this.#isFile = !stream.isTTY && !isPipe(fd);
     // Each write is told of its own error; an event that nobody hears would end the process.
     stream.on('error', () => undefined);
   }
@@ -20,7 +20,7 @@ class Sink {
     if (this.#error !== undefined) return;
     try {
       // Where a file takes only a part, Node's stream would lose the rest without a word.
-      if (this.#isFile) writeFileSync(this.#stream.fd, text);
+      if (this.#isFile) writeFileSync(this.#fd, text);
       else this.#stream.write(text, this.#written);
     } catch (error) {
       this.#error = error as NodeJS.ErrnoException;
@@ -47,9 +47,10 @@ class Sink {
   };
 }
 
-function isFile({ fd, isTTY }: Stream): boolean {
+/** Of all else, such as a folder, Node's stream drops what is written. */
+function isPipe(fd: number): boolean {
   const stat = fstatSync(fd);
-  return stat.isFile() || (stat.isCharacterDevice() && !isTTY);
+  return stat.isFIFO() || stat.isSocket();
 }
 
 /** Back to the line's begin, and nothing on it. */
@@ -62,7 +63,7 @@ const emptyLine = '\r\u001b[K';
  */
 export async function withProcessOutput(body: (out: Output) => Promise<number>): Promise<number> {
   const { stdout, stderr } = process;
-  const [results, remarks] = [new Sink(stdout), new Sink(stderr)];
+  const [results, remarks] = [new Sink(stdout, 1), new Sink(stderr, 2)];
   const noColour = (process.env['NO_COLOR'] ?? '') !== '';
   const status = await body({
     print: (text) => {

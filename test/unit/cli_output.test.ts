@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, it } from 'mocha';
+import { after, before, describe, it } from 'mocha';
+import { build } from 'esbuild';
+import { commands } from '../../lib/cli/commands.ts';
+import { runOf, runsAnywhere } from '../support/command_runs.ts';
+import { assertEndings, bash, commandLine, type Ended, noReader } from '../support/endings.ts';
 import { root } from '../support/root.ts';
 
 const quoted = (path: string): string => `'${fileURLToPath(new URL(path, root))}'`;
@@ -14,24 +17,7 @@ const writer = `${node} ${quoted('test/support/cli_writer.ts')}`;
 /** More than a pipe holds, 64 KiB. */
 const sizes = [1024, 1 << 20];
 
-interface Ran {
-  status: number | null;
-  out: string;
-  err: string;
-}
-
-/** Runs a line of bash; `$status` is the status of the first command of a pipe. */
-function bash(line: string): Ran {
-  const script = `${line}; exit \${PIPESTATUS[0]}`;
-  const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 24 } as const;
-  const { status, stdout, stderr } = spawnSync('bash', ['-c', script], options);
-  return { status, out: stdout, err: stderr };
-}
-
-/** Descriptor 3 becomes a pipe that nobody reads any more. */
-const noReader = 'd=$(mktemp -d); mkfifo $d/p; exec 4<>$d/p; exec 3>$d/p; exec 4>&-; rm -r $d;';
-
-const quiet: Ran = { status: 0, out: '', err: '' };
+const quiet: Ended = { status: 0, out: '', err: '' };
 
 describe('the output of vfio', () => {
   for (const size of sizes) {
@@ -86,5 +72,49 @@ describe('the output of vfio', () => {
     assert.deepEqual(refused, { ...quiet, status: 2 });
     const gone = bash(`${noReader} ${vfio} frobnicate 2>&3`);
     assert.deepEqual(gone, { ...quiet, status: 2 });
+  });
+});
+
+describe('the output of every command', () => {
+  const addon = { VFIO_ADDON_PATH: fileURLToPath(new URL('build/Release/vfio.node', root)) };
+  let folder: string;
+  let main: string;
+
+  // Compiled once: loading TypeScript takes longer than a command does.
+  before(async () => {
+    const parent = fileURLToPath(new URL('build-test', root));
+    mkdirSync(parent, { recursive: true });
+    folder = mkdtempSync(join(parent, 'cli-'));
+    main = join(folder, 'main.js');
+    await build({
+      ...{ entryPoints: [fileURLToPath(new URL('lib/cli/main.ts', root))], outdir: folder },
+      ...{ bundle: true, platform: 'node', format: 'esm', target: 'node20.19' },
+    });
+  });
+  after(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  for (const command of commands) {
+    it(`ends without a stack, whatever becomes of its streams: vfio ${command.name}`, () => {
+      const { args, env } = runOf(runsAnywhere, command);
+      const line = (...more: readonly string[]): string =>
+        commandLine(main, command.name, { args: more, env: { ...addon, ...env } });
+      const { out, err } = assertEndings(line(...args));
+      assert.ok(out !== '' || err !== '', 'it says something');
+      const help = assertEndings(line('--help'), [['out']]);
+      assert.deepEqual([help.status, help.err], [0, '']);
+      const misuse = assertEndings(line('--frobnicate'), [['err']]);
+      assert.deepEqual([misuse.status, misuse.out], [2, '']);
+    });
+  }
+
+  it('is so where a folder is its output, or its input is closed', () => {
+    const help = commandLine(main, 'list', { args: ['--help'], env: addon });
+    const folderAsOutput = bash(`${help} 1</tmp`);
+    assert.equal(folderAsOutput.status, 1);
+    assert.match(folderAsOutput.err, /^vfio: the output was not written: E[A-Z]+: .*\n$/);
+    const closed = bash(`${help} <&-`);
+    assert.deepEqual([closed.status, closed.err], [0, '']);
   });
 });

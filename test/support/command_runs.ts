@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import type { Command } from '../../lib/cli/command.ts';
+
+/** What follows a command's name in a run of it, and what it finds in its environment. */
+export interface CommandRun {
+  args: readonly string[];
+  env?: Readonly<Record<string, string>>;
+}
+
+/** A device that is nowhere. */
+const nowhere = 'ffff:ff:1f.7';
+
+/**
+ * Every command's run on any machine, which opens nothing, changes nothing and ends by itself. A
+ * new command has its line here.
+ */
+export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
+  info: { args: [nowhere] },
+  list: { args: ['--all'] },
+  config: { args: [nowhere] },
+  read: { args: [nowhere, 'bar0', '0'] },
+  write: { args: [nowhere, 'bar0', '0', '0'] },
+  features: { args: [nowhere] },
+  reset: { args: [nowhere] },
+  'bench open': { args: [nowhere] },
+  // Without a compiler it says what it needs.
+  build: { args: [], env: { PATH: '/nowhere' } },
+  completion: { args: ['bash'] },
+};
+
+/**
+ * Every command's run on a device of the lab, `edu`. A new command that takes a device has its
+ * line here.
+ */
+export function runsOnDevice(device: string): Readonly<Record<string, CommandRun>> {
+  return {
+    info: { args: [device] },
+    list: { args: ['--json'] },
+    config: { args: [device] },
+    read: { args: [device, 'bar0', '0'] },
+    write: { args: [device, 'config', '0', '0x5555', '--width', '16'] },
+    features: { args: [device, '--json'] },
+    reset: { args: [device, '--dry-run'] },
+    'bench open': { args: [device, '--rounds', '1'] },
+    build: { args: [], env: { PATH: '/nowhere' } },
+    completion: { args: ['bash'] },
+  };
+}
+
+/** The run of a command, which must have one. */
+export function runOf(runs: Readonly<Record<string, CommandRun>>, { name }: Command): CommandRun {
+  const run = runs[name];
+  assert.ok(run, `say in test/support/command_runs.ts how vfio ${name} is run`);
+  return run;
+}
