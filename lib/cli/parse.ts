@@ -48,7 +48,7 @@ function optionsIn(
 function requireKnown({ options }: Command, argv: string[]): void {
   const known = [...Object.keys(options), 'help'].map((name) => `--${name}`);
   for (const { name, rawName } of optionsIn(options, argv)) {
-    if (name in options) continue;
+    if (Object.hasOwn(options, name)) continue;
     throw new TypeError(`there is no option '${rawName}'${didYouMean(rawName, known)}`);
   }
 }

@@ -71,20 +71,19 @@ function tellUnknown(argv: string[], commands: readonly Command[], out: Output):
     out.print(familyHelp(first, family));
     return second === undefined ? exitStatus.usage : exitStatus.ok;
   }
-  const isOption = first.startsWith('-') && first !== '-';
-  if (isOption) {
-    const after = commands.some(({ options }) => first.slice(2) in options)
+  if (/^--?\w/.test(first)) {
+    const after = commands.some(({ options }) => Object.hasOwn(options, first.slice(2)))
       ? ': options stand after the command'
       : didYouMean(first, ['--help', '--version']);
     return refuse(out, `vfio: there is no option '${printable(first)}' here${after}`, 'vfio');
   }
-  const typed = family.length > 0 ? `${first} ${second ?? ''}` : first;
-  const names = (family.length > 0 ? family : commands).map(({ name }) => name);
-  const meant = didYouMean(
-    typed,
-    family.length > 0 ? names : [...names, ...firstWords(names), 'help'],
-  );
-  const helpOf = family.length > 0 ? `vfio ${first}` : 'vfio';
+  const isFamily = family.length > 0;
+  const names = (isFamily ? family : commands).map(({ name }) => name);
+  const isWhole = names.includes(first);
+  const whole = argv.filter((word) => !isHelp(word)).join(' ');
+  const typed = isFamily ? `${first} ${second ?? ''}` : isWhole ? whole : first;
+  const meant = didYouMean(typed, isFamily ? names : [...names, ...firstWords(names), 'help']);
+  const helpOf = isFamily ? `vfio ${first}` : 'vfio';
   return refuse(out, `vfio: there is no command '${printable(typed)}'${meant}`, helpOf);
 }
 

@@ -77,12 +77,35 @@ describe('vfio', () => {
   });
 
   const misuse: [string[], RegExp][] = [
-    [['frobnicate'], /there is no command 'frobnicate'/],
+    [['frobnicate'], /there is no command 'frobnicate'$/m],
+    [['lsit'], /^vfio: there is no command 'lsit'; did you mean 'list'\?$/m],
+    [['LIST'], /there is no command 'LIST'; did you mean 'list'\?$/m],
+    [['bensh'], /there is no command 'bensh'; did you mean 'bench'\?$/m],
+    [['hepl', 'info'], /there is no command 'hepl'; did you mean 'help'\?$/m],
+    [['bench', 'opne'], /there is no command 'bench opne'; did you mean 'bench open'\?$/m],
+    [['help', 'inof'], /there is no command 'inof'; did you mean 'info'\?$/m],
+    [['help', 'info', 'more'], /there is no command 'info more'/],
+    [['--jason'], /there is no option '--jason' here$/m],
+    [['--verison'], /there is no option '--verison' here; did you mean '--version'\?$/m],
+    [['--json', 'list'], /there is no option '--json' here: options stand after the command$/m],
+    [['--'], /there is no command '--'$/m],
     [['info'], /expected <device>, got 0 arguments/],
     [['info', 'a', 'b'], /expected <device>, got 2 arguments/],
     [['list', 'extra'], /vfio list: takes no arguments, got 1$/m],
     [['build', 'extra', 'more'], /vfio build: takes no arguments, got 2$/m],
-    [['info', '--jason', '3b:00.0'], /--jason/],
+    [
+      ['info', '--jason', '3b:00.0'],
+      /vfio info: there is no option '--jason'; did you mean '--json'/,
+    ],
+    [['info', '3b:00.0', '-j'], /vfio info: there is no option '-j'$/m],
+    // An option of another command.
+    [['list', '--backend', 'cdev'], /vfio list: there is no option '--backend'$/m],
+    [['build', '--json'], /vfio build: there is no option '--json'$/m],
+    // What stands after -- is an argument.
+    [['info', '--', '--help'], /must be a device address.*'--help'/],
+    [['list', '--', '--json'], /vfio list: takes no arguments, got 1$/m],
+    [['info', '--backend'], /vfio info: Option '--backend <value>' argument missing$/m],
+    [['list', '--json=yes'], /vfio list: Option '--json' does not take an argument$/m],
     [['info', '3b:00'], /must be a device address.*'3b:00'/],
     [['config', '3b:00'], /must be a device address.*'3b:00'/],
     [['read', '3b:00.0', 'bar0'], /expected <device> <region> <offset>, got 2 arguments/],
@@ -92,17 +115,6 @@ describe('vfio', () => {
       /--width must be 8, 16, 32 or 64, not '24'/,
     ],
     [['write', '3b:00.0', 'bar0', '0', 'one'], /value must be a number .* not 'one'/],
-    ...[
-      ['info', '3b:00.0'],
-      ['config', '3b:00.0'],
-      ['read', '3b:00.0', 'bar0', '0'],
-      ['write', '3b:00.0', 'bar0', '0', '0'],
-      ['features', '3b:00.0'],
-      ['reset', '3b:00.0'],
-    ].map((argv): [string[], RegExp] => [
-      [...argv, '--backend', 'vhost'],
-      /--backend must be auto, cdev, group, compat or noiommu, not 'vhost'/,
-    ]),
     [
       ['info', '3b:00.0', '--no-open', '--backend', 'group'],
       /--backend must be absent with --no-open/,
@@ -122,12 +134,29 @@ describe('vfio', () => {
     });
   }
 
-  it('says of every command that opens a device how it can be told to', async () => {
-    const opening = commands.filter(({ positionals }) => positionals.length > 0);
-    assert.equal(opening.length, 7);
-    for (const { name } of opening) {
-      assert.match((await vfio([...name.split(' '), '--help'])).out, /^ {2}--backend +\S/m, name);
+  it('says what a command does where help is asked for in any way', async () => {
+    for (const { name } of commands) {
+      const words = name.split(' ');
+      const { status, out } = await vfio([...words, '--help']);
+      assert.equal(status, 0);
+      assert.match(out, new RegExp(`^Usage: vfio ${name}\\b`));
+      for (const argv of [
+        ['help', ...words],
+        [...words, '-h'],
+        ['help', ...words, '--help'],
+      ]) {
+        assert.deepEqual(await vfio(argv), { status: 0, out, err: '' }, argv.join(' '));
+      }
     }
+    assert.equal((await vfio(['help'])).out, (await vfio(['--help'])).out);
+  });
+
+  it('lists the commands that have a first word in common', async () => {
+    const { status, out } = await vfio(['bench', '--help']);
+    assert.equal(status, 0);
+    assert.match(out, /^Usage: vfio bench <command>.*\n\nCommands:\n {2}bench open {2}Time /);
+    assert.deepEqual(await vfio(['bench']), { status: 2, out, err: '' });
+    assert.deepEqual(await vfio(['help', 'bench']), { status: 0, out, err: '' });
   });
 
   it('has no terminal obey what others named', async () => {
