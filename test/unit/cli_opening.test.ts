@@ -21,7 +21,7 @@ function anyDevice(): string | undefined {
 }
 
 describe('every command that opens a device', () => {
-  const { open, openSync } = VfioDevice;
+  const own = Object.getOwnPropertyDescriptors(VfioDevice);
   const backends = ['auto', 'cdev', 'group', 'compat', 'noiommu'];
   /** How devices were to be opened since the last command began. */
   let asked: unknown[] = [];
@@ -36,7 +36,7 @@ describe('every command that opens a device', () => {
     Object.assign(VfioDevice, { open: refuse, openSync: refuse });
   });
   after(() => {
-    Object.assign(VfioDevice, { open, openSync });
+    Object.defineProperties(VfioDevice, { open: own.open, openSync: own.openSync });
   });
 
   /** Whether a command opens a device, as its run shows. */

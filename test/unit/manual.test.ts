@@ -29,7 +29,7 @@ function ran(program: string, args: string[]): Ran | undefined {
 }
 
 /** A page without what makes letters bold or underlined. */
-const plain = (text: string): string => text.replace(/.\u0008/gu, '').replace(/\s+/g, ' ');
+const plain = (text: string): string => text.replace(/.[\b]/gu, '').replace(/\s+/g, ' ');
 
 describe('the manual page', () => {
   it('is what the table of commands makes: npm run man:accept', () => {
