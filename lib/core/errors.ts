@@ -67,8 +67,14 @@ export type VfioErrorCode =
   /** The register map says that the register is only to be read, or only to be written. */
   | 'ERR_VFIO_READ_ONLY'
   | 'ERR_VFIO_WRITE_ONLY'
-  /** A register did not get the value that was waited for. */
+  /** A register did not get the value that was waited for, or the kernel did not answer in time. */
   | 'ERR_VFIO_TIMEOUT'
+  /** The device cannot be taken from its driver: the host, or a program, needs it. */
+  | 'ERR_VFIO_IN_USE'
+  /** The device is not with the driver that it was to have. */
+  | 'ERR_VFIO_DRIVER_NOT_BOUND'
+  /** The process that makes a call which can wait for ever did not start, or ended. */
+  | 'ERR_VFIO_NO_HELPER'
   /** Not Linux. */
   | 'ERR_VFIO_UNSUPPORTED_PLATFORM'
   /** Not Node: Bun, Deno. */

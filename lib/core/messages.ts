@@ -263,6 +263,40 @@ const words: WordsOf = {
     why: `${region} of ${device} does not answer: memory decoding is off, or the device sleeps or is closed`,
     hint: 'pci.setMemory(true), pci.setPowerState("D0") or feature.lowPower.exit() first, then map it',
   }),
+  'needed-by-host': ({ devices }) => ({
+    why: devices
+      .map(({ address, needs }) => `${address}: ${needs.map(({ text }) => text).join('; ')}`)
+      .join('. '),
+    hint: devices.some(({ needs }) => needs.some(({ never }) => never))
+      ? 'leave the bridge to the host: what is behind it can be taken without it'
+      : 'end that use first; who knows that the host can do without takes it by { force: true }, --force on the command line',
+  }),
+  'kernel-waits': (facts) => ({
+    why: `it waits until ${facts.address ?? 'the device'} is let go${byWhom(facts)}`,
+    hint: `${letGo(facts)}; the kernel goes on by itself then, and no second write helps`,
+  }),
+  'driver-not-bound': ({ address, wanted, driver }) => ({
+    why: `sysfs says that ${address} ${driver === null ? 'has no driver' : `is with ${driver}`}${wanted === null ? '' : `, not with ${wanted}`}`,
+    hint: `the kernel's log may say why: sudo journalctl -k -g ${address}`,
+  }),
+  'no-such-driver': ({ bus, driver, release }) => ({
+    why: `Linux ${release} has no driver ${driver} for the bus ${bus}, and no module of that name was loaded`,
+    hint: `ls /sys/bus/${bus}/drivers shows those that are loaded; modinfo ${driver} whether there is a module`,
+  }),
+  'no-driver-override': ({ bus, address, driver }) => ({
+    why:
+      bus === 'mdev'
+        ? `${address} is a mediated device, and has its VFIO driver (${driver ?? 'none now'}) from the moment that it is made`
+        : `devices of the bus ${bus} have no driver_override`,
+    hint:
+      bus === 'mdev'
+        ? 'open it as it is; its parent keeps the driver of the host'
+        : `only a driver of the bus ${bus} itself can give it to VFIO`,
+  }),
+  'binding-elsewhere': ({ address, pid }) => ({
+    why: `${pid === null ? 'another program' : `process ${pid}`} binds or unbinds ${address}, or waits in the kernel for whoever has it open`,
+    hint: `wait until it is done: ${pid === null ? 'sudo lsof +D /run/vfio' : `ps -fp ${pid}`}`,
+  }),
 };
 
 const vgaWindows = '0x3b0-0x3bb, 0x3c0-0x3df and 0xa0000-0xbffff';

@@ -158,6 +158,45 @@ export interface VfioFacts {
   'other-iommufd': { device: string };
   /** A region's memory does not answer, so the kernel lets no device reach it. */
   'region-unreachable': { device: string; region: string };
+  /** The host, or a program, needs devices that were to be taken from their drivers. */
+  'needed-by-host': { devices: NeededDevice[] };
+  /**
+   * The kernel still waits in a write to sysfs. `address`: the device whose driver it is about.
+   * `timeout`: in milliseconds. The holders: who has the device open, and is waited for.
+   */
+  'kernel-waits': Holding & { path: string; address: string | null; timeout: number };
+  /** The driver that was asked for is not the device's. */
+  'driver-not-bound': { address: string; wanted: string | null; driver: string | null };
+  /** The kernel has no such driver, nor a module of its name. */
+  'no-such-driver': { bus: string; driver: string; release: string };
+  /** Devices of this bus are not bound by `driver_override`. */
+  'no-driver-override': { bus: string; address: string; driver: string | null };
+  /** Another program binds or unbinds the device now. `pid`: as it says itself. */
+  'binding-elsewhere': { address: string; path: string; pid: number | null };
+}
+
+/** A device that the host or a program needs. */
+export interface NeededDevice {
+  bus: string;
+  address: string;
+  needs: HostNeed[];
+}
+
+/** What a device is needed for. */
+export interface HostNeed {
+  /**
+   * `disk`: it is mounted, swapped to or a part of another; `network`: the way to the network or to
+   * this terminal, or a part of a bridge or a bond; `display`: where the machine shows its start;
+   * `bridge`: others are behind it; `functions`: virtual functions that go with its driver; `user`:
+   * a program has it open.
+   */
+  kind: 'disk' | 'network' | 'display' | 'bridge' | 'functions' | 'user';
+  /** What it is called: `nvme0n1p1`, `eth0`; the device's address where it is the device itself. */
+  name: string;
+  /** In words: `nvme0n1p1 is mounted at /`. */
+  text: string;
+  /** Whether nobody can insist on taking it nevertheless. */
+  never?: true;
 }
 
 /** A range of I/O virtual addresses. */

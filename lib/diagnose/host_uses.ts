@@ -18,19 +18,22 @@ export interface DeviceUses {
   unseen?: HostUse['kind'][];
 }
 
+/** Where sysfs is, and procfs, which tells what is mounted: `/proc`. */
+export type UseRoots = Pick<Roots, 'sysfsRoot'> & { procRoot?: string };
+
 /**
  * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes;
  * interfaces of another network namespace; and whether a disk is mounted, where that is hidden.
  */
 export function deviceUses(
   { address, sysfsPath }: Pick<SysfsDevice, 'address' | 'sysfsPath'>,
-  roots: Pick<Roots, 'sysfsRoot'>,
+  roots: UseRoots,
 ): DeviceUses {
   if (hiddenFolder(`${roots.sysfsRoot}/class`)) return { unseen: [...kinds] };
   const uses = hostUses(address, roots);
   const hasDisk = uses.some(({ kind }) => kind === 'block');
   const unseen: HostUse['kind'][] = [
-    ...(hasDisk && linesOf(mounts).length === 0 ? (['block'] as const) : []),
+    ...(hasDisk && linesOf(mountsIn(roots)).length === 0 ? (['block'] as const) : []),
     ...(hasHiddenInterface(sysfsPath) ? (['net'] as const) : []),
   ];
   return { ...(uses.length > 0 && { uses }), ...(unseen.length > 0 && { unseen }) };
@@ -68,7 +71,8 @@ function linksOf(path: string): number {
  * a link in its class that leads through the device's folder, or a disk to which such a one is a
  * way.
  */
-function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): HostUse[] {
+function hostUses(address: string, roots: UseRoots): HostUse[] {
+  const { sysfsRoot } = roots;
   return kinds.flatMap((kind) => {
     const folder = `${sysfsRoot}/class/${kind}`;
     const all = listNames(folder) ?? [];
@@ -76,7 +80,7 @@ function hostUses(address: string, { sysfsRoot }: Pick<Roots, 'sysfsRoot'>): Hos
     return (kind === 'block' ? throughMultipath(through, all) : through)
       .filter((name) => kind !== 'drm' || /^card\d+$/.test(name))
       .sort()
-      .map((name): HostUse => ({ kind, name, now: useOf(kind, name, `${folder}/${name}`) }));
+      .map((name): HostUse => ({ kind, name, now: useOf(kind, name, roots) }));
   });
 }
 
@@ -98,14 +102,17 @@ function leadsThrough(link: string, address: string): boolean {
   return readLinkText(link)?.split('/').includes(address) === true;
 }
 
-function useOf(kind: HostUse['kind'], name: string, folder: string): string | null {
+function useOf(kind: HostUse['kind'], name: string, roots: UseRoots): string | null {
+  const folder = `${roots.sysfsRoot}/class/${kind}/${name}`;
   if (kind === 'net') return isUp(folder) ? 'up' : null;
   if (kind === 'drm') return null;
-  const place = mountOf(name, readAttribute(`${folder}/dev`) ?? '');
+  const place = mountOf(name, readAttribute(`${folder}/dev`) ?? '', roots);
   if (place !== undefined) return `mounted at ${place}`;
   const [holder] = listNames(`${folder}/holders`) ?? [];
   if (holder !== undefined) return `used by ${holder}`;
-  return isSwap(name) ? 'swapped to' : null;
+  if (isSwap(name, roots)) return 'swapped to';
+  const loop = loopOver(name, roots);
+  return loop === undefined ? null : `used by ${loop}`;
 }
 
 const IFF_UP = 1;
@@ -120,14 +127,16 @@ function isUp(folder: string): boolean {
   return (Number(readAttribute(`${folder}/flags`) ?? 0) & IFF_UP) !== 0;
 }
 
-const mounts = '/proc/self/mountinfo';
+function mountsIn({ procRoot = '/proc' }: UseRoots): string {
+  return `${procRoot}/self/mountinfo`;
+}
 
 /**
  * Where a file system on a block device is mounted, in this mount namespace: by its numbers, or by
  * its name where the file system has numbers of its own.
  */
-function mountOf(name: string, numbers: string): string | undefined {
-  for (const line of linesOf(mounts)) {
+function mountOf(name: string, numbers: string, roots: UseRoots): string | undefined {
+  for (const line of linesOf(mountsIn(roots))) {
     const [mount = '', source = ''] = line.split(' - ');
     const [, , device, , place] = mount.split(' ');
     if (device === numbers || source.split(' ')[1] === `/dev/${name}`) return place;
@@ -135,12 +144,21 @@ function mountOf(name: string, numbers: string): string | undefined {
   return undefined;
 }
 
-function isSwap(name: string): boolean {
-  return linesOf('/proc/swaps').some((line) => line.startsWith(`/dev/${name} `));
+function isSwap(name: string, { procRoot = '/proc' }: UseRoots): boolean {
+  return linesOf(`${procRoot}/swaps`).some((line) => line.startsWith(`/dev/${name} `));
+}
+
+/** A loop device is no holder of the disk that it is set up over. */
+function loopOver(name: string, { sysfsRoot }: UseRoots): string | undefined {
+  const folder = `${sysfsRoot}/class/block`;
+  const loops = (listNames(folder) ?? []).filter((each) => /^loop\d+$/.test(each));
+  return loops.find(
+    (loop) => readAttribute(`${folder}/${loop}/loop/backing_file`) === `/dev/${name}`,
+  );
 }
 
 /** The lines of a file that is longer than what the addon reads at once. */
-function linesOf(path: string): string[] {
+export function linesOf(path: string): string[] {
   const text = undefinedIfMissing('open', path, () => fs.readFileSync(path, 'utf8'));
   return text?.split('\n').filter((line) => line !== '') ?? [];
 }

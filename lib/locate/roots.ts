@@ -22,10 +22,11 @@ export const systemRoots: Roots = { sysfsRoot: '/sys', devRoot: '/dev' };
 export function rootsOf(options: RootOptions): Roots {
   const { sysfsRoot = systemRoots.sysfsRoot, devRoot = systemRoots.devRoot } = options;
   if (sysfsRoot === systemRoots.sysfsRoot && devRoot === systemRoots.devRoot) return systemRoots;
-  return { sysfsRoot: folder('sysfsRoot', sysfsRoot), devRoot: folder('devRoot', devRoot) };
+  return { sysfsRoot: folderOf('sysfsRoot', sysfsRoot), devRoot: folderOf('devRoot', devRoot) };
 }
 
-function folder(name: string, path: unknown): string {
+/** A folder that an option names, without a slash at the end. @throws TypeError */
+export function folderOf(name: string, path: unknown): string {
   const expected = 'the absolute path of a folder';
   if (typeof path !== 'string') throw invalidType(name, expected, path);
   if (!path.startsWith('/') || path.includes('\0')) throw invalidValue(name, expected, path);

@@ -1,0 +1,38 @@
+import type { SysfsDevice } from '../core/location.ts';
+import type { Holding } from '../core/reasons.ts';
+import { either, type Steps } from '../core/steps.ts';
+import { findHolders, notSearched } from '../diagnose/holders.ts';
+import { cdevFolders, isCdevName } from '../locate/path.ts';
+import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+
+/** So many milliseconds are given to looking at all processes. */
+const mostMilliseconds = 1_000;
+
+/**
+ * The processes that have one of these nodes open, which {@link nodesOf} answered. The blocking
+ * form looks for none, and says so (`searched`).
+ */
+export function* whoHolds(numbers: string[]): Steps<Holding> {
+  if (numbers.length === 0) return { holders: [], hidden: 0, searched: true };
+  const search = { numbers, targets: [] };
+  return yield* either(
+    () => findHolders(search, undefined, performance.now() + mostMilliseconds),
+    () => notSearched,
+  );
+}
+
+/**
+ * `major:minor` of the nodes by which a VFIO device is opened, its cdev's and its legacy group's.
+ * Once its driver is being taken away the cdev's are not to be seen any more: ask before.
+ */
+export function nodesOf({ sysfsPath }: SysfsDevice, sysfsRoot: string): string[] {
+  const cdevs = cdevFolders.flatMap((folder) =>
+    (listNames(`${sysfsPath}/${folder}`) ?? [])
+      .filter(isCdevName)
+      .map((name) => readAttribute(`${sysfsPath}/${folder}/${name}/dev`)),
+  );
+  const group = readLinkName(`${sysfsPath}/iommu_group`);
+  const groups = group === undefined ? [] : [group, `noiommu-${group}`];
+  const ofGroup = groups.map((name) => readAttribute(`${sysfsRoot}/class/vfio/${name}/dev`));
+  return [...cdevs, ...ofGroup].filter((each) => each !== undefined);
+}
