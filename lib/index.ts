@@ -97,6 +97,23 @@ export { fromShared, type SharedObjects } from './handover/from_shared.ts';
 export type { SharedToken, SharedTokens } from './core/shared_token.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
+export {
+  describeSriov,
+  describeSriovSync,
+  type PhysicalFunction,
+  type VirtualFunction,
+} from './host/sriov.ts';
+export {
+  planVfs,
+  planVfsSync,
+  setVfs,
+  setVfsSync,
+  type SetVfsOptions,
+  type VfsChange,
+  type VfsPlan,
+  type VfsStep,
+} from './host/set_vfs.ts';
+export type { HostRootOptions } from './host/host_roots.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
 export type { HotResetOwnership } from './reset/hot_reset.ts';
 export type { GroupLocation } from './core/location.ts';
@@ -106,9 +123,11 @@ export type {
   GroupMember,
   Holder,
   Holding,
+  HostNeed,
   HostUse,
   IovaBounds,
   IovaExtent,
+  NeededDevice,
   Ownership,
   ReservedOverlap,
   VfioFacts,

@@ -263,6 +263,31 @@ const words: WordsOf = {
     why: `${region} of ${device} does not answer: memory decoding is off, or the device sleeps or is closed`,
     hint: 'pci.setMemory(true), pci.setPowerState("D0") or feature.lowPower.exit() first, then map it',
   }),
+  'no-sriov': ({ bus, address, physicalFunction }) => ({
+    why:
+      physicalFunction === null
+        ? bus === 'pci'
+          ? 'the device has no SR-IOV, or the kernel no CONFIG_PCI_IOV'
+          : `only devices of the bus pci have SR-IOV, and it is on the bus ${bus}`
+        : `it is a virtual function of ${physicalFunction}`,
+    hint:
+      physicalFunction === null
+        ? `ls -d /sys/bus/pci/devices/*/sriov_totalvfs shows those that have it; some cards want it enabled in their own firmware (lspci -vs ${address})`
+        : `name the physical function: ${physicalFunction}`,
+  }),
+  'vfs-in-use': ({ physicalFunction, devices, unseen }) => ({
+    why: [
+      ...devices.map(
+        ({ address, needs }) => `${address}: ${needs.map(({ text }) => text).join('; ')}`,
+      ),
+      ...unseen.map((text) => `not to be seen: ${text}`),
+    ].join('. '),
+    hint:
+      devices.length > 0
+        ? 'end that use first: all virtual functions are removed before others are made, also those that would be there again'
+        : `look as root, on the host itself; whoever knows that nobody has any: echo 0 | sudo tee /sys/bus/pci/devices/${physicalFunction}/sriov_numvfs`,
+  }),
+  'vfs-refused': (facts) => vfsRefused(facts),
   'needed-by-host': ({ devices }) => ({
     why: devices
       .map(({ address, needs }) => `${address}: ${needs.map(({ text }) => text).join('; ')}`)
@@ -298,6 +323,54 @@ const words: WordsOf = {
     hint: `wait until it is done: ${pid === null ? 'sudo lsof +D /run/vfio' : `ps -fp ${pid}`}`,
   }),
 };
+
+/** What `sriov_numvfs_store` of drivers/pci/iov.c and the drivers' sriov_configure answer. */
+function vfsRefused({
+  address,
+  driver,
+  enableSriov,
+  count,
+  code,
+}: VfioFacts['vfs-refused']): Words {
+  const log = `sudo journalctl -k -g ${address}`;
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+    return {
+      why: 'this process may not write that file of sysfs',
+      hint: 'be root on the host; containers have sysfs read-only as a rule',
+    };
+  }
+  if (code === 'ENOENT' && driver === null) {
+    return {
+      why: `${address} has no driver, and the kernel makes virtual functions only through one`,
+      hint: `bind it to its own driver, to vfio-pci (with enable_sriov=1) or to pci-pf-stub first`,
+    };
+  }
+  if (code === 'ENOENT' && driver === 'vfio-pci') {
+    return {
+      why:
+        enableSriov === false
+          ? 'vfio-pci makes virtual functions only where its parameter enable_sriov is Y, and it is N'
+          : 'vfio-pci makes virtual functions only where its parameter enable_sriov is Y',
+      hint: 'echo Y | sudo tee /sys/module/vfio_pci/parameters/enable_sriov; or bind the physical function to its own driver',
+    };
+  }
+  if (code === 'ENOENT') {
+    return {
+      why: `the driver ${driver ?? ''} makes no virtual functions by sysfs`,
+      hint: `bind the device to another driver, such as pci-pf-stub; some drivers have a parameter instead: modinfo ${driver ?? ''}`,
+    };
+  }
+  if (code === 'EBUSY' || (code === 'EINVAL' && driver === 'vfio-pci')) {
+    return {
+      why: 'another program changes its virtual functions at the same time',
+      hint: `see how many there are now, and try again: vfio sriov ${address}`,
+    };
+  }
+  return {
+    why: `${driver === null ? 'the kernel' : `the driver ${driver}`} does not make ${count} of them`,
+    hint: `the kernel's log says why, such as a lack of bus numbers or of room for their memory (pci=realloc on the kernel's command line may help): ${log}`,
+  };
+}
 
 const vgaWindows = '0x3b0-0x3bb, 0x3c0-0x3df and 0xa0000-0xbffff';
 

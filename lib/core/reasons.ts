@@ -158,6 +158,24 @@ export interface VfioFacts {
   'other-iommufd': { device: string };
   /** A region's memory does not answer, so the kernel lets no device reach it. */
   'region-unreachable': { device: string; region: string };
+  /** The device has no virtual functions. `physicalFunction`: the one whose it is one, if any. */
+  'no-sriov': { bus: string; address: string; physicalFunction: string | null };
+  /**
+   * Virtual functions were to be removed that the host or a program has, or whose physical function
+   * a program has. `unseen`: what could not be looked at, in sentences.
+   */
+  'vfs-in-use': { physicalFunction: string; devices: NeededDevice[]; unseen: string[] };
+  /**
+   * The kernel does not give a physical function another number of virtual ones. `enableSriov`:
+   * vfio-pci's parameter; null where that is not to be seen. `count`: how many it was to have.
+   */
+  'vfs-refused': {
+    address: string;
+    driver: string | null;
+    enableSriov: boolean | null;
+    count: number;
+    code: string;
+  };
   /** The host, or a program, needs devices that were to be taken from their drivers. */
   'needed-by-host': { devices: NeededDevice[] };
   /**

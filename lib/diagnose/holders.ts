@@ -1,7 +1,7 @@
-import { binding } from '../core/binding.ts';
 import { checkList } from '../core/call.ts';
 import { EACCES, EPERM } from '../core/errno.ts';
 import type { Holder, Holding } from '../core/reasons.ts';
+import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { listNames, readAttribute } from '../locate/sysfs.ts';
 
 /** What the descriptors of a holder lead to. */
@@ -37,25 +37,36 @@ export async function findHolders(
   own: number | undefined,
   deadline: number,
 ): Promise<Holding> {
-  const holding: Holding = { holders: [], hidden: 0, searched: false };
+  const holding: Holding = { ...notSearched, holders: [] };
   let ring: NodeJS.Timeout | undefined;
   const alarm = new Promise<void>((resolve) => {
     ring = setTimeout(resolve, deadline - performance.now());
   });
   try {
-    await Promise.race([look(search, own, deadline, holding), alarm]);
+    await Promise.race([run(look(search, own, deadline, holding)), alarm]);
   } finally {
     clearTimeout(ring);
   }
   return { ...holding, holders: [...holding.holders] };
 }
 
-async function look(
+/** The blocking form of {@link findHolders}. */
+export function findHoldersSync(
+  search: Search,
+  own: number | undefined,
+  deadline: number,
+): Holding {
+  const holding: Holding = { ...notSearched, holders: [] };
+  runSync(look(search, own, deadline, holding));
+  return holding;
+}
+
+function* look(
   search: Search,
   own: number | undefined,
   deadline: number,
   holding: Holding,
-): Promise<void> {
+): Steps<void> {
   const numbers = Uint32Array.from(search.numbers.flatMap((text) => text.split(':').map(Number)));
   const pids = (listNames('/proc') ?? []).map(Number).filter(Number.isInteger);
   // Every namespace has its first process: who does not see that one does not see others'
@@ -65,7 +76,7 @@ async function look(
     if (performance.now() > deadline) return;
     const some = pids.slice(start, start + processesAtOnce);
     const folders = some.map((pid) => `/proc/${pid}/fd`);
-    const answer = await binding().findEntries(folders, numbers, search.targets);
+    const answer = yield* call('findEntries', folders, numbers, search.targets);
     const found = checkList(answer, { syscall: 'findEntries' });
     for (const [at, names] of found.entries()) note(holding, some[at] ?? 0, names, own);
   }

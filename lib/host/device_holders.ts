@@ -1,23 +1,21 @@
 import type { SysfsDevice } from '../core/location.ts';
 import type { Holding } from '../core/reasons.ts';
 import { either, type Steps } from '../core/steps.ts';
-import { findHolders, notSearched } from '../diagnose/holders.ts';
+import { findHolders, findHoldersSync } from '../diagnose/holders.ts';
 import { cdevFolders, isCdevName } from '../locate/path.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 
 /** So many milliseconds are given to looking at all processes. */
 const mostMilliseconds = 1_000;
 
-/**
- * The processes that have one of these nodes open, which {@link nodesOf} answered. The blocking
- * form looks for none, and says so (`searched`).
- */
+/** The processes that have one of these nodes open, which {@link nodesOf} answered. */
 export function* whoHolds(numbers: string[]): Steps<Holding> {
   if (numbers.length === 0) return { holders: [], hidden: 0, searched: true };
   const search = { numbers, targets: [] };
+  const deadline = performance.now() + mostMilliseconds;
   return yield* either(
-    () => findHolders(search, undefined, performance.now() + mostMilliseconds),
-    () => notSearched,
+    () => findHolders(search, undefined, deadline),
+    () => findHoldersSync(search, undefined, deadline),
   );
 }
 
