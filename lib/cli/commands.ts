@@ -8,6 +8,7 @@ import { info } from './info.ts';
 import { list } from './list.ts';
 import { read, write } from './region.ts';
 import { reset } from './reset.ts';
+import { sriov } from './sriov.ts';
 
 /** Every command of `vfio`. */
 export const commands: readonly Command[] = [
@@ -18,6 +19,7 @@ export const commands: readonly Command[] = [
   write,
   features,
   reset,
+  sriov,
   benchOpen,
   build,
   completion,

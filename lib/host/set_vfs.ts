@@ -38,8 +38,7 @@ export interface VfsPlan {
 }
 
 /** What was done. */
-export interface VfsChange {
-  steps: VfsStep[];
+export interface VfsChange extends VfsPlan {
   after: PhysicalFunction;
 }
 
@@ -186,7 +185,7 @@ function* change(pf: DeviceSpec, count: number, options: SetVfsOptions): Steps<V
     if (!canUndo(error)) throw error;
     return yield* undoAndThrow(error, undo(done, task));
   }
-  return { steps: task.plan.steps, after: yield* readSriov(task.device, task.roots) };
+  return { ...task.plan, after: yield* readSriov(task.device, task.roots) };
 }
 
 function* write(step: VfsStep, { device, roots, timeout, count }: Task): Steps<void> {

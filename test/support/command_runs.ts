@@ -22,6 +22,7 @@ export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   write: { args: [nowhere, 'bar0', '0', '0'] },
   features: { args: [nowhere] },
   reset: { args: [nowhere] },
+  sriov: { args: [nowhere] },
   'bench open': { args: [nowhere] },
   // Without a compiler it says what it needs.
   build: { args: [], env: { PATH: '/nowhere' } },
@@ -41,6 +42,8 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
     write: { args: [device, 'config', '0', '0x5555', '--width', '16'] },
     features: { args: [device, '--json'] },
     reset: { args: [device, '--dry-run'] },
+    // A device without virtual functions is told so.
+    sriov: { args: [device, '--vfs', '1', '--dry-run'] },
     'bench open': { args: [device, '--rounds', '1'] },
     build: { args: [], env: { PATH: '/nowhere' } },
     completion: { args: ['bash'] },

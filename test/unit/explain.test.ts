@@ -571,6 +571,13 @@ describe('every reason', () => {
     'other-container': { device: 'a' },
     'other-iommufd': { device: 'a' },
     'region-unreachable': { device: 'a', region: 'bar0' },
+    'no-sriov': { bus: 'pci', address: 'a', physicalFunction: 'b' },
+    'vfs-in-use': {
+      physicalFunction: 'a',
+      devices: [{ bus: 'pci', address: 'b', needs: [{ kind: 'disk', name: 'c', text: 'c is d' }] }],
+      unseen: ['e'],
+    },
+    'vfs-refused': { address: 'a', driver: 'nvme', enableSriov: false, count: 4, code: 'ENOMEM' },
   };
   const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 
