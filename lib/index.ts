@@ -97,6 +97,15 @@ export { fromShared, type SharedObjects } from './handover/from_shared.ts';
 export type { SharedToken, SharedTokens } from './core/shared_token.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
+export {
+  bindDriver,
+  bindDriverSync,
+  restoreDriver,
+  restoreDriverSync,
+} from './host/bind_driver.ts';
+export type { BindDriverOptions, RestoreDriverOptions } from './host/bind_options.ts';
+export type { DriverChange, DriverReport, DriverState, DriverStep } from './host/driver_report.ts';
+export type { HostRootOptions } from './host/host_roots.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
 export type { HotResetOwnership } from './reset/hot_reset.ts';
 export type { GroupLocation } from './core/location.ts';
@@ -106,9 +115,11 @@ export type {
   GroupMember,
   Holder,
   Holding,
+  HostNeed,
   HostUse,
   IovaBounds,
   IovaExtent,
+  NeededDevice,
   Ownership,
   ReservedOverlap,
   VfioFacts,
