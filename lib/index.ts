@@ -113,6 +113,14 @@ export {
   type VfsPlan,
   type VfsStep,
 } from './host/set_vfs.ts';
+export {
+  bindDriver,
+  bindDriverSync,
+  restoreDriver,
+  restoreDriverSync,
+} from './host/bind_driver.ts';
+export type { BindDriverOptions, RestoreDriverOptions } from './host/bind_options.ts';
+export type { DriverChange, DriverReport, DriverState, DriverStep } from './host/driver_report.ts';
 export type { HostRootOptions } from './host/host_roots.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
 export type { HotResetOwnership } from './reset/hot_reset.ts';

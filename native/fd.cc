@@ -1,6 +1,7 @@
 #include "fd.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +68,14 @@ std::optional<Answer> Hold(const Napi::CallbackInfo& info) {
   return 0;
 }
 
+// flock(descriptor's number): 0 where it is locked now, for as long as a process has this open file;
+// -EWOULDBLOCK where another has the lock
+std::optional<Answer> Flock(const Napi::CallbackInfo& info) {
+  const auto number = Uint32Argument(info, 0);
+  if (!number) return {};
+  return flock(static_cast<int>(*number), LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
+}
+
 // fstat(handle, Uint32Array [mode, major, minor])
 std::optional<Answer> Fstat(const Napi::CallbackInfo& info) {
   const auto fd = FdArgument(info, 0);
@@ -119,6 +128,7 @@ void ExportFd(Napi::Env env, Napi::Object exports) {
   ExportShortCall<Open>(env, exports, "open");
   ExportShortCall<Take>(env, exports, "take");
   ExportShortCall<Hold>(env, exports, "hold");
+  ExportShortCall<Flock>(env, exports, "flock");
   ExportShortCall<Fstat>(env, exports, "fstat");
   ExportShortCall<FdNumber>(env, exports, "fdNumber");
   ExportSlowCall<Close, WithoutThread::kBlock>(env, exports, "close");

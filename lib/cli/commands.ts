@@ -1,4 +1,5 @@
 import { benchOpen } from './bench/open.ts';
+import { bind, unbind } from './bind.ts';
 import { build } from './build.ts';
 import type { Command } from './command.ts';
 import { completion } from './completion.ts';
@@ -19,6 +20,8 @@ export const commands: readonly Command[] = [
   write,
   features,
   reset,
+  bind,
+  unbind,
   sriov,
   benchOpen,
   build,

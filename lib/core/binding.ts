@@ -78,6 +78,11 @@ export type Binding = {
   open: (path: string, flags: number) => Answer;
   /** Fills `[st_mode, major(st_rdev), minor(st_rdev)]`. */
   fstat: (fd: NativeFd, out: Uint32Array) => Answer;
+  /**
+   * Locks a file for whoever has its open file, also processes that inherit it; answers at once,
+   * -EAGAIN where another has the lock. `number` is one of Node's descriptors.
+   */
+  flock: (number: number) => Answer;
   /** The descriptor's number; -EBADF when closed. */
   fdNumber: (fd: NativeFd) => Answer;
   /** Fills `bytes` of `room` with the kernel's struct, and its capabilities where they fit. */

@@ -389,7 +389,7 @@ const extent = ({ iova, length }: IovaExtent): string =>
   bounds({ start: iova, last: iova + length - 1n });
 
 /** VFIO's driver for a bus whose devices are bound by `driver_override`. */
-const vfioDrivers: Record<string, string> = {
+export const vfioDrivers: Readonly<Record<string, string>> = {
   pci: 'vfio-pci',
   platform: 'vfio-platform',
   'fsl-mc': 'vfio-fsl-mc',

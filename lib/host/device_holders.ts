@@ -23,7 +23,9 @@ export function* whoHolds(numbers: string[]): Steps<Holding> {
  * `major:minor` of the nodes by which a VFIO device is opened, its cdev's and its legacy group's.
  * Once its driver is being taken away the cdev's are not to be seen any more: ask before.
  */
-export function nodesOf({ sysfsPath }: SysfsDevice, sysfsRoot: string): string[] {
+export function nodesOf(device: SysfsDevice, sysfsRoot: string): string[] {
+  const { sysfsPath } = device;
+  if (!isVfio(device)) return [];
   const cdevs = cdevFolders.flatMap((folder) =>
     (listNames(`${sysfsPath}/${folder}`) ?? [])
       .filter(isCdevName)
@@ -33,4 +35,9 @@ export function nodesOf({ sysfsPath }: SysfsDevice, sysfsRoot: string): string[]
   const groups = group === undefined ? [] : [group, `noiommu-${group}`];
   const ofGroup = groups.map((name) => readAttribute(`${sysfsRoot}/class/vfio/${name}/dev`));
   return [...cdevs, ...ofGroup].filter((each) => each !== undefined);
+}
+
+/** Every driver of VFIO makes this folder, on kernels without cdevs as well. */
+export function isVfio({ sysfsPath }: SysfsDevice): boolean {
+  return cdevFolders.some((name) => listNames(`${sysfsPath}/${name}`) !== undefined);
 }

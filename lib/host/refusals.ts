@@ -154,7 +154,7 @@ function codeOf(error: unknown, path: string): string | undefined {
   return code === 'EBUSY' ? code : `answers ${code}`;
 }
 
-function userNeeds({ address }: SysfsDevice, { holders, hidden, searched }: Holding): Found {
+export function userNeeds({ address }: SysfsDevice, { holders, hidden, searched }: Holding): Found {
   const needs = holders.map(({ pid, command }): HostNeed => ({
     kind: 'user',
     name: address,

@@ -22,6 +22,8 @@ export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   write: { args: [nowhere, 'bar0', '0', '0'] },
   features: { args: [nowhere] },
   reset: { args: [nowhere] },
+  bind: { args: [nowhere, '--dry-run'] },
+  unbind: { args: [nowhere, '--dry-run'] },
   sriov: { args: [nowhere] },
   'bench open': { args: [nowhere] },
   // Without a compiler it says what it needs.
@@ -42,6 +44,8 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
     write: { args: [device, 'config', '0', '0x5555', '--width', '16'] },
     features: { args: [device, '--json'] },
     reset: { args: [device, '--dry-run'] },
+    bind: { args: [device, '--dry-run'] },
+    unbind: { args: [device, '--dry-run'] },
     // A device without virtual functions is told so.
     sriov: { args: [device, '--vfs', '1', '--dry-run'] },
     'bench open': { args: [device, '--rounds', '1'] },

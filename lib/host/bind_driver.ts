@@ -1,0 +1,231 @@
+import { invalidValue } from '../core/arguments.ts';
+import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
+import { vfioDrivers } from '../core/messages.ts';
+import type { HostNeed } from '../core/reasons.ts';
+import { run, runSync, type Steps } from '../core/steps.ts';
+import { readAttribute } from '../locate/sysfs.ts';
+import {
+  type BindDriverOptions,
+  type Plan,
+  planOf,
+  type RestoreDriverOptions,
+} from './bind_options.ts';
+import { chosenDevices } from './chosen_devices.ts';
+import { isVfio, nodesOf, whoHolds } from './device_holders.ts';
+import { type Change, changeDrivers, driverKey, isCurrent, loadDrivers } from './driver_change.ts';
+import { vfioDriverFor } from './driver_choice.ts';
+import { noGroupError } from './driver_move.ts';
+import { type DriverRecord, readRecord } from './driver_record.ts';
+import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
+import { rulePath, ruleOf } from './persistence.ts';
+import { hostNeeds, neededError, userNeeds } from './refusals.ts';
+
+/**
+ * Gives devices to VFIO's driver, or to another, by `driver_override`: all of them, or none. What
+ * each had before is remembered until the next start of the machine, and {@link restoreDriver}
+ * gives it back, also where this program was killed in the middle. Takes root.
+ *
+ * @param devices - one device, or several
+ * @throws TypeError, RangeError for arguments that cannot be right
+ * @throws VfioError `ERR_VFIO_IN_USE` where the host or a program needs a device (reason
+ *   `needed-by-host`); `ERR_VFIO_DRIVER_NOT_BOUND`, `ERR_VFIO_TIMEOUT`, `ERR_VFIO_NO_DEVICE`,
+ *   `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_BUSY`, `ERR_VFIO_NO_HELPER`, `ERR_VFIO_BAD_MESSAGE`; and of
+ *   the kernel `EACCES` and others
+ */
+export async function bindDriver(
+  devices: DeviceSpec | readonly DeviceSpec[],
+  options: BindDriverOptions = {},
+): Promise<DriverReport> {
+  return run(bind(devices, options));
+}
+
+/**
+ * The blocking form of {@link bindDriver}, which does not look for the processes that have a device
+ * open.
+ */
+export function bindDriverSync(
+  devices: DeviceSpec | readonly DeviceSpec[],
+  options: BindDriverOptions = {},
+): DriverReport {
+  return runSync(bind(devices, options));
+}
+
+/**
+ * Gives devices back to the drivers that they had before {@link bindDriver}; a VFIO device of which
+ * nothing is remembered to whichever driver of the host takes it. Takes root.
+ *
+ * @param devices - one device, or several
+ * @throws TypeError, RangeError, VfioError as {@link bindDriver} does
+ */
+export async function restoreDriver(
+  devices: DeviceSpec | readonly DeviceSpec[],
+  options: RestoreDriverOptions = {},
+): Promise<DriverReport> {
+  return run(restore(devices, options));
+}
+
+/**
+ * The blocking form of {@link restoreDriver}, which does not look for the processes that have a
+ * device open.
+ */
+export function restoreDriverSync(
+  devices: DeviceSpec | readonly DeviceSpec[],
+  options: RestoreDriverOptions = {},
+): DriverReport {
+  return runSync(restore(devices, options));
+}
+
+function* bind(
+  specs: DeviceSpec | readonly DeviceSpec[],
+  options: BindDriverOptions,
+): Steps<DriverReport> {
+  const plan = planOf(specs, options);
+  const { devices, leftOut, notes } = yield* chosenDevices(plan);
+  const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
+  const wanted = devices.map((device) => ({ device, driver: driverFor(device, plan) }));
+  return yield* changeDrivers(devices, plan, report, function* () {
+    yield* refuseNeeded(wanted, plan, report);
+    const needed = wanted.map(({ device: { bus }, driver }) => ({ bus, driver }));
+    const names = yield* loadDrivers(needed, plan, report);
+    return wanted.map(({ device, driver }): Change => {
+      const name = names.get(driverKey(device.bus, driver)) ?? driver;
+      return changeTo(device, name, plan);
+    });
+  });
+}
+
+function driverFor(device: SysfsDevice, plan: Plan): string {
+  const driver = plan.driver ?? vfioDriverFor(device, plan.roots);
+  if (driver !== undefined) return driver;
+  throw invalidValue('driver', `given for the bus ${device.bus}, which has no VFIO driver`, driver);
+}
+
+interface Wanted {
+  device: SysfsDevice;
+  driver: string;
+}
+
+/** What is there already is taken from nobody. */
+function isWith({ device, driver }: Wanted): boolean {
+  const now = stateOf(device).driver;
+  return now !== null && now.replaceAll('-', '_') === driver.replaceAll('-', '_');
+}
+
+function* refuseNeeded(
+  wanted: readonly Wanted[],
+  { roots, force }: Plan,
+  report: DriverReport,
+): Steps<void> {
+  const found: { device: SysfsDevice; needs: HostNeed[] }[] = [];
+  for (const each of wanted) {
+    if (isWith(each)) continue;
+    const { device } = each;
+    const { needs, unseen } = yield* hostNeeds(device, roots);
+    found.push({ device, needs });
+    report.notes.push(...unseen.map((what) => `not looked at: ${what}`));
+  }
+  const error = neededError(found, force);
+  if (error) throw error;
+  noteForced(found, report);
+  for (const each of wanted) {
+    const isToVfio = Object.values(vfioDrivers).includes(each.driver);
+    const without = isToVfio && !isWith(each) ? noGroupError(each.device, roots) : undefined;
+    if (without) throw without;
+  }
+}
+
+function noteForced(
+  found: readonly { device: SysfsDevice; needs: HostNeed[] }[],
+  report: DriverReport,
+): void {
+  for (const { device, needs } of found) {
+    for (const { text } of needs) report.notes.push(`taken by force, ${device.address}: ${text}`);
+  }
+}
+
+function changeTo(device: SysfsDevice, driver: string, plan: Plan): Change {
+  const before = stateOf(device);
+  const rule = plan.persist ? { rule: ruleOf(device, driver, plan.roots) } : {};
+  if (before.driver === driver) return { device, before, to: undefined, ...rule };
+  // What was there first is what to go back to, also where an attempt before this was killed.
+  const remember = isCurrent(device, plan, before) ? {} : { remember: { target: driver } };
+  return { device, before, to: { driver, driverOverride: driver }, ...remember, ...rule };
+}
+
+function* restore(
+  specs: DeviceSpec | readonly DeviceSpec[],
+  options: RestoreDriverOptions,
+): Steps<DriverReport> {
+  const plan = planOf(specs, options);
+  const { devices, leftOut, notes } = yield* chosenDevices(plan);
+  const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
+  return yield* changeDrivers(devices, plan, report, function* () {
+    const changes = devices.map((device) => changeBack(device, plan, report));
+    yield* refuseHeld(changes, plan, report);
+    const needed = changes.flatMap(({ device: { bus }, to, before }) =>
+      to?.driver != null && to.driver !== before.driver ? [{ bus, driver: to.driver }] : [],
+    );
+    yield* loadDrivers(needed, plan, report);
+    return changes;
+  });
+}
+
+function changeBack(device: SysfsDevice, plan: Plan, report: DriverReport): Change {
+  const before = stateOf(device);
+  const record = readRecord(device, plan.roots);
+  const to = destinationOf(device, before, record, report);
+  return { device, before, to, forget: true, ...ruleToRemove(device, plan, report) };
+}
+
+function destinationOf(
+  device: SysfsDevice,
+  now: DriverState,
+  record: DriverRecord | undefined,
+  report: DriverReport,
+): Change['to'] {
+  const { address } = device;
+  if (record && (now.driver === null || now.driver === record.target)) {
+    const { driver, driverOverride } = record;
+    return { driver, driverOverride };
+  }
+  if (record && now.driver === record.driver) {
+    const isSame = now.driverOverride === record.driverOverride;
+    return isSame ? undefined : { driver: record.driver, driverOverride: record.driverOverride };
+  }
+  if (isVfio(device)) {
+    const note = `nothing is remembered of ${address}: the kernel looks for a driver of the host`;
+    report.notes.push(note);
+    return { driver: undefined, driverOverride: null };
+  }
+  report.notes.push(`${address} is ${stateText(now)}, and nothing is remembered of it`);
+  return undefined;
+}
+
+function ruleToRemove(device: SysfsDevice, plan: Plan, report: DriverReport): Pick<Change, 'rule'> {
+  const path = rulePath(device, plan.roots);
+  const isThere = readAttribute(path) !== undefined;
+  if (plan.persist) return isThere ? { rule: { path, text: null } } : {};
+  if (isThere)
+    report.notes.push(
+      `${path} stands: ${device.address} is given away again at the next start (vfio unbind --persist removes it)`,
+    );
+  return {};
+}
+
+/** Taking a device from its VFIO driver waits for whoever has it open. */
+function* refuseHeld(
+  changes: readonly Change[],
+  { roots, force }: Plan,
+  report: DriverReport,
+): Steps<void> {
+  const found: { device: SysfsDevice; needs: HostNeed[] }[] = [];
+  for (const { device, before, to } of changes) {
+    if (to === undefined || before.driver === null || to.driver === before.driver) continue;
+    const users = userNeeds(device, yield* whoHolds(nodesOf(device, roots.sysfsRoot)));
+    found.push({ device, needs: users.needs });
+    report.notes.push(...users.unseen.map((what) => `not looked at: ${what}`));
+  }
+  const error = neededError(found, force);
+  if (error) throw error;
+  noteForced(found, report);
+}

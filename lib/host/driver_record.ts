@@ -1,0 +1,77 @@
+import { VfioError } from '../core/errors.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import { readAttribute } from '../locate/sysfs.ts';
+import type { DriverState } from './driver_report.ts';
+import type { HostRoots } from './host_roots.ts';
+import { removeFile, writeWhole } from './sysfs_write.ts';
+
+/** What a device had before it was given to another driver. */
+export interface DriverRecord extends DriverState {
+  /** The driver that it was given to. */
+  target: string;
+}
+
+/** The same with what tells that it is of this device and this start of the machine. */
+interface Stored extends DriverRecord {
+  version: 1;
+  /** The device's vendor and id, as sysfs has them: another may be plugged in at the same place. */
+  ids: string;
+  boot: string;
+}
+
+function recordPath({ bus, address }: SysfsDevice, { runRoot }: HostRoots): string {
+  return `${runRoot}/bind/${bus}-${address}.json`;
+}
+
+function idsOf({ sysfsPath }: SysfsDevice): string {
+  const read = (name: string): string => readAttribute(`${sysfsPath}/${name}`) ?? '';
+  return [read('vendor'), read('device'), read('modalias')].join(' ');
+}
+
+function bootOf({ procRoot }: HostRoots): string {
+  return readAttribute(`${procRoot}/sys/kernel/random/boot_id`) ?? '';
+}
+
+/**
+ * What is remembered of a device; undefined where nothing is, or only what was before another start
+ * of the machine or of another device at the same place.
+ */
+export function readRecord(device: SysfsDevice, roots: HostRoots): DriverRecord | undefined {
+  const path = recordPath(device, roots);
+  const text = readAttribute(path);
+  if (text === undefined) return undefined;
+  const stored = parse(text);
+  if (stored === undefined) {
+    const message = `${path} is not what vfio bind writes there: give the device its driver by hand, and remove the file`;
+    throw new VfioError({ code: 'ERR_VFIO_BAD_MESSAGE', message, path, device: device.address });
+  }
+  if (stored.boot !== bootOf(roots) || stored.ids !== idsOf(device)) return undefined;
+  const { driver, driverOverride, target } = stored;
+  return { driver, driverOverride, target };
+}
+
+function parse(text: string): Stored | undefined {
+  let value: Partial<Record<keyof Stored, unknown>> | null;
+  try {
+    value = JSON.parse(text) as typeof value;
+  } catch {
+    return undefined;
+  }
+  const isNameOrNull = (name: unknown): boolean => name === null || typeof name === 'string';
+  const isRecord =
+    value?.version === 1 &&
+    isNameOrNull(value.driver) &&
+    isNameOrNull(value.driverOverride) &&
+    [value.target, value.ids, value.boot].every((each) => typeof each === 'string');
+  return isRecord ? (value as Stored) : undefined;
+}
+
+/** Remembers, before anything is changed; whoever is killed after that leaves what to go by. */
+export function writeRecord(device: SysfsDevice, record: DriverRecord, roots: HostRoots): void {
+  const stored: Stored = { version: 1, ...record, ids: idsOf(device), boot: bootOf(roots) };
+  writeWhole(recordPath(device, roots), `${JSON.stringify(stored)}\n`);
+}
+
+export function removeRecord(device: SysfsDevice, roots: HostRoots): void {
+  removeFile(recordPath(device, roots));
+}

@@ -1,0 +1,58 @@
+import type { SysfsDevice } from '../core/location.ts';
+import { readAttribute, readLinkName } from '../locate/sysfs.ts';
+
+/** What binds a device: its driver, and the name that its `driver_override` has. */
+export interface DriverState {
+  driver: string | null;
+  driverOverride: string | null;
+}
+
+/** A device, and with which driver it was and is. */
+export interface DriverChange {
+  bus: string;
+  address: string;
+  before: DriverState;
+  /**
+   * As sysfs says when all is done; of a dry run, what it would be. There `driver` is undefined
+   * where the kernel would choose it.
+   */
+  after: { driver: string | null | undefined; driverOverride: string | null };
+  changed: boolean;
+}
+
+/** What was done, or would be, in its order. */
+export type DriverStep =
+  /** A module was loaded. */
+  | { kind: 'modprobe'; module: string }
+  /** A text was written to a file of sysfs, which stands until the next start. */
+  | { kind: 'write'; path: string; text: string }
+  /** A file was written, which stays. */
+  | { kind: 'file'; path: string; text: string }
+  /** A file was removed. */
+  | { kind: 'remove'; path: string };
+
+/** What became of devices that were given to a driver, or given back. */
+export interface DriverReport {
+  /** Nothing was changed: all of it says what would be. */
+  dryRun: boolean;
+  devices: DriverChange[];
+  /** Devices of the IOMMU group that stay as they are, which the kernel does not mind. */
+  leftOut: { bus: string; address: string; driver: string | null; why: string }[];
+  steps: DriverStep[];
+  /** What else is to be known, in sentences: what could not be looked at, what was forced. */
+  notes: string[];
+}
+
+/** What sysfs says now. */
+export function stateOf({ sysfsPath }: SysfsDevice): DriverState {
+  const override = readAttribute(`${sysfsPath}/driver_override`);
+  return {
+    driver: readLinkName(`${sysfsPath}/driver`) ?? null,
+    driverOverride: override === '(null)' || override === '' ? null : (override ?? null),
+  };
+}
+
+/** For messages: `with nvme`, `without a driver`. */
+export function stateText({ driver }: DriverState): string {
+  return driver === null ? 'without a driver' : `with ${driver}`;
+}
