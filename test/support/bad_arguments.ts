@@ -201,6 +201,13 @@ function isPlain(value: unknown): boolean {
 }
 
 export const roots: Parameter = located({ sysfsRoot, devRoot });
+const hostRoots = {
+  ...{ sysfsRoot, devRoot, procRoot: root('procRoot'), runRoot: root('runRoot') },
+  ...{ etcRoot: root('etcRoot'), modulesRoot: root('modulesRoot') },
+};
+export const host: Parameter = located(hostRoots);
+export const vfCount: Parameter = required(whole('count', 0, 0xffff));
+export const setVfs: Parameter = located({ ...hostRoots, timeout, probe: boolean('probe') });
 export const onlySysfs: Parameter = located({ sysfsRoot });
 export const onlyDev: Parameter = located({ devRoot });
 export const counts: Parameter = options({ signal });
