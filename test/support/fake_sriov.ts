@@ -18,6 +18,8 @@ export interface FakeSriov {
   setDriver(driver: string | null): void;
   /** Lets the kernel answer an error to a text that is written to sriov_numvfs. */
   refuse(text: string, error: { errno: number; code: string }): void;
+  /** Lets the kernel answer no write to sriov_numvfs. */
+  wait(): void;
   /** What was written to the physical function's files, in its order. */
   written(): string[];
 }
@@ -51,6 +53,8 @@ const fail = (errno, code) => {
   throw Object.assign(new Error(code), { errno, code, syscall: 'write' });
 };
 function setCount(count, text) {
+  // As long as the test lasts.
+  while (fs.existsSync(root + '/waits')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
   const refused = JSON.parse(fs.readFileSync(root + '/refused', 'utf8'))[text];
   if (refused) fail(refused.errno, refused.code);
   const before = Number(fs.readFileSync(folder + 'sriov_numvfs', 'utf8'));
@@ -111,6 +115,9 @@ export function fakeSriov(numVfs: number, total = 4): FakeSriov {
     refuse: (text, error) => {
       const refused = JSON.parse(readFileSync(join(root, 'refused'), 'utf8')) as object;
       writeFileSync(join(root, 'refused'), JSON.stringify({ ...refused, [text]: error }));
+    },
+    wait: () => {
+      writeFileSync(join(root, 'waits'), '');
     },
     written: () => readFileSync(join(root, 'written'), 'utf8').split('\n').slice(0, -1),
   };

@@ -167,6 +167,20 @@ for (const [name, set] of forms) {
       assert.equal(machine.read('sriov_numvfs'), '0');
     });
 
+    it('says that the kernel waits, and writes nothing more', async () => {
+      const machine = fakeSriov(4);
+      machine.wait();
+      const error = await explainedFailure(
+        () => set(machine, 2, { timeout: 500 }),
+        'ERR_VFIO_TIMEOUT',
+      );
+      assert.equal(error.reason, 'kernel-waits');
+      assert.deepEqual(
+        machine.written().filter((line) => line !== 'sriov_numvfs=0'),
+        [],
+      );
+    });
+
     it('removes none while one is in use, nor while that cannot be seen', async () => {
       const machine = fakeSriov(2);
       putInterface(machine, 1, 'up');
