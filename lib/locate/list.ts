@@ -16,6 +16,7 @@ import {
 import { type FolderContents, readFolders } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
+import { listNames } from './sysfs.ts';
 
 /** A device's VFIO cdev, as sysfs says it is: the node is not opened, nor looked for. */
 export interface ListedCdev {
@@ -89,19 +90,21 @@ function cdevIn(folder: FolderContents): string | undefined {
 function* findDevices(sysfsRoot: string): Steps<SysfsDevice[]> {
   const root = `${sysfsRoot}/bus`;
   const [buses] = yield* readFolders([root], String, ['./'], (folder) => folder.names('.'));
-  if (buses === undefined || buses.length === 0) throw noBus(root);
+  // Every kernel has buses.
+  if (buses === undefined || buses.length === 0) throw notShown(root);
   const lists = yield* readFolders(
     buses,
     (bus) => `${root}/${bus}`,
     ['devices/'],
-    (folder, bus) =>
-      (folder.names('devices') ?? []).map((address) => ({
-        bus,
-        address,
-        sysfsPath: `${root}/${bus}/devices/${address}`,
-      })),
+    (folder, bus) => folder.names('devices') ?? shownAgain(`${root}/${bus}`),
   );
-  const devices = lists.flat();
+  const devices = buses.flatMap((bus, at) =>
+    (lists[at] ?? []).map((address) => ({
+      bus,
+      address,
+      sysfsPath: `${root}/${bus}/devices/${address}`,
+    })),
+  );
   const wanted = yield* readFolders(
     devices,
     ({ sysfsPath }) => sysfsPath,
@@ -111,8 +114,18 @@ function* findDevices(sysfsRoot: string): Steps<SysfsDevice[]> {
   return devices.filter((_, at) => wanted[at]);
 }
 
-/** Every kernel has buses: a folder without any is hidden. */
-function noBus(path: string): VfioError {
+/**
+ * The devices of a bus whose list was not there: none where the bus has gone meanwhile, as it does
+ * with its module. Every bus has a list: where it has none, something is mounted over it.
+ */
+function shownAgain(bus: string): string[] {
+  const names = listNames(`${bus}/devices`);
+  if (names === undefined && listNames(bus) !== undefined) throw notShown(`${bus}/devices`);
+  return names ?? [];
+}
+
+/** What every kernel has is hidden where it is not there. */
+function notShown(path: string): VfioError {
   const error = systemError({ errno: ENOENT, syscall: 'open', path });
   const facts = { path, code: 'ENOENT' };
   return explained(error, { reason: 'sysfs-absent', certainty: 'certain', facts });

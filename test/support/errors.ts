@@ -24,14 +24,22 @@ export const searches = 50;
  * Like {@link vfioFailure}, of a refusal whose search for the processes that hold the device came to
  * its end. It is given 250 ms; on a busy machine, where these are not enough, the refusal is asked
  * for again.
+ *
+ * @param isWhole - whether an answer is one of an ended search, where that is not what the facts say
  */
-export async function searchedFailure(run: () => unknown, code: string): Promise<VfioError> {
-  const isWhole = ({ facts }: VfioError): boolean =>
-    (facts as Partial<Holding> | undefined)?.searched !== false;
+export async function searchedFailure(
+  run: () => unknown,
+  code: string,
+  isWhole: (error: VfioError) => boolean = isSearched,
+): Promise<VfioError> {
   let error = await vfioFailure(run, code);
   for (let again = 0; again < searches && !isWhole(error); again++)
     error = await vfioFailure(run, code);
   return error;
+}
+
+function isSearched({ facts }: VfioError): boolean {
+  return (facts as Partial<Holding> | undefined)?.searched !== false;
 }
 
 /** The error that `run` throws or rejects with, its `code` checked; undefined: it has none. */

@@ -1,13 +1,11 @@
 // Run as a child that has a channel as its descriptor 3: takes the device that comes by it, drives
 // QEMU's edu through it (a register, an interrupt, a DMA both ways) and says how it went.
-import { DmaBuffer, FdChannel, unpackDevice } from '../../lib/index.ts';
+import { DmaBuffer, FdChannel } from '../../lib/index.ts';
 import { Edu } from './edu.ts';
+import { receivedDevice } from './received_device.ts';
 
 const channel = FdChannel.fromFd(3);
-const message = await channel.receive();
-if (!message) throw new Error('no message came');
-const description: unknown = JSON.parse(Buffer.from(message.data).toString());
-const { device, ioases } = unpackDevice(description, message.fds);
+const { device, ioases } = await receivedDevice(channel);
 const [ioas] = ioases;
 if (!ioas) throw new Error('no address space came');
 

@@ -2,8 +2,9 @@
 // that comes by it, says so, and when it is told to has the device reach what is mapped; answers
 // what it read, or the code of what refused it. With the argument "copy" it copies the map before
 // to an address space of its own.
-import { FdChannel, unpackDevice, VfioError, type Ioas, type VfioDevice } from '../../lib/index.ts';
+import { FdChannel, VfioError, type Ioas, type VfioDevice } from '../../lib/index.ts';
 import { reach, reached } from './reach.ts';
+import { receivedDevice } from './received_device.ts';
 
 async function copyOf(from: Ioas, device: VfioDevice): Promise<Ioas> {
   const { iova, size } = reached;
@@ -18,10 +19,7 @@ function codeOf(error: unknown): string {
 }
 
 const channel = FdChannel.fromFd(3);
-const message = await channel.receive();
-if (!message) throw new Error('no message came');
-const description: unknown = JSON.parse(Buffer.from(message.data).toString());
-const { device, ioases } = unpackDevice(description, message.fds);
+const { device, ioases } = await receivedDevice(channel);
 const [ioas] = ioases;
 if (!ioas) throw new Error('no address space came');
 const space = process.argv[2] === 'copy' ? await copyOf(ioas, device) : ioas;

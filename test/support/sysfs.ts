@@ -1,3 +1,4 @@
+import type { DeviceFacts } from '../../lib/index.ts';
 import type { Entry } from './tree.ts';
 
 /** What a device's folder holds. */
@@ -28,6 +29,24 @@ export function boundToVfio(name: string, dev?: string): Files {
     driver_override: 'vfio-pci\n',
     [`vfio-dev/${name}/uevent`]: 'DEVNAME=vfio/devices/vfio0\n',
     ...(dev !== undefined && { [`vfio-dev/${name}/dev`]: dev }),
+  };
+}
+
+/** What is read of a {@link pciDevice} of group 11 when vfio-pci has it. */
+export function boundFacts(address: string, sysfsRoot: string): Omit<DeviceFacts, 'numaNode'> {
+  return {
+    bus: 'pci',
+    address,
+    sysfsPath: `${sysfsRoot}/bus/pci/devices/${address}`,
+    vendor: '0x1b36',
+    device: '0x0010',
+    subsystemVendor: '0x1af4',
+    subsystemDevice: '0x1100',
+    class: '0x010802',
+    revision: '0x02',
+    driver: 'vfio-pci',
+    driverOverride: 'vfio-pci',
+    iommuGroup: 11,
   };
 }
 

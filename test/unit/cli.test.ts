@@ -8,21 +8,11 @@ import { explained } from '../../lib/core/errors.ts';
 import type { Cause } from '../../lib/core/reasons.ts';
 import { VfioError } from '../../lib/index.ts';
 import { vfio } from '../support/cli.ts';
+import { boundFacts } from '../support/sysfs.ts';
 
 const nvme: InfoReport = {
   device: {
-    bus: 'pci',
-    address: '0000:3b:00.0',
-    sysfsPath: '/sys/bus/pci/devices/0000:3b:00.0',
-    vendor: '0x1b36',
-    device: '0x0010',
-    subsystemVendor: '0x1af4',
-    subsystemDevice: '0x1100',
-    class: '0x010802',
-    revision: '0x02',
-    driver: 'vfio-pci',
-    driverOverride: 'vfio-pci',
-    iommuGroup: 11,
+    ...boundFacts('0000:3b:00.0', '/sys'),
     numaNode: null,
   },
   cdev: { name: 'vfio3', path: '/dev/vfio/devices/vfio3', major: 511, minor: 3 },

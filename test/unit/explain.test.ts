@@ -13,7 +13,7 @@ import { run } from '../../lib/core/steps.ts';
 import { explain } from '../../lib/diagnose/explain.ts';
 import { findHolders } from '../../lib/diagnose/holders.ts';
 import { findCdev, Iommufd, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
-import { explainedFailure } from '../support/errors.ts';
+import { explainedFailure, searchedFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeNode, fakeVfio, putFile, putNode } from '../support/fake_vfio.ts';
 import { type Entry, put, tree } from '../support/tree.ts';
@@ -442,7 +442,9 @@ describe('the reason of a refused bind', () => {
     const error = await refused(EBUSY, 'EBUSY', group({}));
     assert.deepEqual(error.facts, { group: 7, holders: [], hidden: 0, searched: false });
     assert.doesNotMatch(error.message, /no process here/);
-    const known = await refused(EBUSY, 'EBUSY', { ...group({}), 'class/vfio/7/dev': '240:7\n' });
+    const known = await searchedFailure(async () => {
+      throw await refused(EBUSY, 'EBUSY', { ...group({}), 'class/vfio/7/dev': '240:7\n' });
+    }, 'EBUSY');
     assert.equal((known.facts as VfioFacts['held-by-group']).searched, true);
   });
 

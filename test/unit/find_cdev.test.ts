@@ -4,6 +4,7 @@ import type { Roots } from '../../lib/core/location.ts';
 import { describeDevice } from '../../lib/locate/facts.ts';
 import { findCdev } from '../../lib/locate/find_cdev.ts';
 import { failure } from '../support/errors.ts';
+import { boundFacts } from '../support/sysfs.ts';
 import { type Entry, tree } from '../support/tree.ts';
 
 const address = '0000:3b:00.0';
@@ -82,18 +83,7 @@ describe('describeDevice', () => {
       numa_node: '1\n',
     });
     assert.deepEqual(describeDevice(address, roots), {
-      bus: 'pci',
-      address,
-      sysfsPath: `${roots.sysfsRoot}/bus/pci/devices/${address}`,
-      vendor: '0x1b36',
-      device: '0x0010',
-      subsystemVendor: '0x1af4',
-      subsystemDevice: '0x1100',
-      class: '0x010802',
-      revision: '0x02',
-      driver: 'vfio-pci',
-      driverOverride: 'vfio-pci',
-      iommuGroup: 11,
+      ...boundFacts(address, roots.sysfsRoot),
       numaNode: 1,
     });
   });

@@ -13,11 +13,12 @@ import {
   identify,
   Iommufd,
   listDevices,
+  listDevicesSync,
   VfioDevice,
 } from '../../lib/index.ts';
 import { run } from '../../lib/core/steps.ts';
 import { explain } from '../../lib/diagnose/explain.ts';
-import { vfioFailure } from '../support/errors.ts';
+import { searchedFailure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeAddress, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { type Entry, put } from '../support/tree.ts';
@@ -124,7 +125,10 @@ describe('a refused bind, where what tells its cause is hidden', () => {
   });
 
   /** The group's node answers EBUSY, and nobody has that open. */
-  async function busyNode(files: Record<string, Entry>): Promise<VfioError> {
+  async function busyNode(
+    files: Record<string, Entry>,
+    isWhole?: (error: VfioError) => boolean,
+  ): Promise<VfioError> {
     const roots = fakeVfio();
     const link = `bus/pci/devices/${fakeAddress}/iommu_group`;
     put(roots.sysfsRoot, {
@@ -141,13 +145,14 @@ describe('a refused bind, where what tells its cause is hidden', () => {
     };
     const opening = { ...roots, backend: 'group', timeout: 0 } as const;
     return withBinding(fakes, () =>
-      vfioFailure(() => VfioDevice.open(fakeAddress, opening), 'EBUSY'),
+      searchedFailure(() => VfioDevice.open(fakeAddress, opening), 'EBUSY', isWhole),
     );
   }
 
   it('is held by nobody knows whom, where the devices of the group are hidden', async () => {
     for (const files of [{}, { [`${folder}/type`]: 'DMA\n' }]) {
-      const error = await busyNode(files);
+      // Of the group's holders the search comes to its end; that of the cdevs’ holders cannot.
+      const error = await busyNode(files, ({ reason }) => reason === 'held-by-cdev');
       assert.deepEqual([error.reason, error.certainty], ['held-by-cdev', 'likely']);
       assert.deepEqual(error.facts, { holders: [], hidden: 0, searched: false });
       assert.match(error.message, /is bound already$/);
@@ -260,5 +265,20 @@ describe('an IOMMU, and the devices there are', () => {
       hide(roots, 'bus', how);
       assertUnseen(await vfioFailure(() => listDevices(roots), 'ENOENT'), `${roots.sysfsRoot}/bus`);
     }
+  });
+
+  it('are not listed as none where the list of a bus is hidden', async () => {
+    const roots = fakeVfio();
+    hide(roots, 'bus/pci', 'empty');
+    const folder = `${roots.sysfsRoot}/bus/pci/devices`;
+    assertUnseen(await vfioFailure(() => listDevices(roots), 'ENOENT'), folder);
+    assertUnseen(await vfioFailure(() => listDevicesSync(roots), 'ENOENT'), folder);
+  });
+
+  it('are none where the kernel has not got the bus', async () => {
+    const roots = fakeVfio();
+    hide(roots, 'bus/pci', 'absent');
+    mkdirSync(`${roots.sysfsRoot}/bus/platform/devices`, { recursive: true });
+    assert.deepEqual(await listDevices(roots), []);
   });
 });

@@ -13,7 +13,7 @@ import {
 } from '../../lib/index.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { boundToVfio, type Files, pciDevice, sysfsFiles } from '../support/sysfs.ts';
+import { boundFacts, boundToVfio, type Files, pciDevice, sysfsFiles } from '../support/sysfs.ts';
 import { tree } from '../support/tree.ts';
 
 const first = '0000:3b:00.0';
@@ -58,18 +58,7 @@ describe('listDevices', () => {
     const devices = await listDevices({ sysfsRoot, devRoot: '/host/dev' });
     assert.deepEqual(devices, [
       {
-        bus: 'pci',
-        address: first,
-        sysfsPath: `${sysfsRoot}/bus/pci/devices/${first}`,
-        vendor: '0x1b36',
-        device: '0x0010',
-        subsystemVendor: '0x1af4',
-        subsystemDevice: '0x1100',
-        class: '0x010802',
-        revision: '0x02',
-        driver: 'vfio-pci',
-        driverOverride: 'vfio-pci',
-        iommuGroup: 11,
+        ...boundFacts(first, sysfsRoot),
         numaNode: 1,
         boundToVfio: true,
         cdev: { name: 'vfio3', path: '/host/dev/vfio/devices/vfio3', major: 511, minor: 3 },

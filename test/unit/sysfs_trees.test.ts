@@ -55,28 +55,31 @@ describe('any sysfs', () => {
       seen.add(isError ? String(answer.code) : 'answer');
       return answer;
     };
-    await fc.assert(
-      fc.asyncProperty(randomTree, async (files) => {
-        const root = tree(files);
-        const roots: RootOptions = { sysfsRoot: `${root}/sys`, devRoot: `${root}/dev` };
-        const paths = await askedPaths(async () => {
-          const listed = note(await answerOf(() => listDevicesSync(roots)));
-          assert.deepEqual(await answerOf(() => listDevices(roots)), listed);
-          note(await answerOf(() => identify(fd, roots)));
-          for (const spec of [...specsOf(root), fd]) {
-            note(await answerOf(() => findCdev(spec, roots)));
-            note(await answerOf(() => describeDevice(spec, roots)));
-            await answerOf(() => {
-              openCdevSync(spec, roots).closeSync();
-            });
-          }
-        });
-        assertInside(paths, root);
-        assertNoMore(libraryFds(), fds);
-      }),
-      { numRuns: 100, endOnFailure: true },
-    );
-    closeSync(fd);
+    try {
+      await fc.assert(
+        fc.asyncProperty(randomTree, async (files) => {
+          const root = tree(files);
+          const roots: RootOptions = { sysfsRoot: `${root}/sys`, devRoot: `${root}/dev` };
+          const paths = await askedPaths(async () => {
+            const listed = note(await answerOf(() => listDevicesSync(roots)));
+            assert.deepEqual(await answerOf(() => listDevices(roots)), listed);
+            note(await answerOf(() => identify(fd, roots)));
+            for (const spec of [...specsOf(root), fd]) {
+              note(await answerOf(() => findCdev(spec, roots)));
+              note(await answerOf(() => describeDevice(spec, roots)));
+              await answerOf(() => {
+                openCdevSync(spec, roots).closeSync();
+              });
+            }
+          });
+          assertInside(paths, root);
+          assertNoMore(libraryFds(), fds);
+        }),
+        { numRuns: 100, endOnFailure: true },
+      );
+    } finally {
+      closeSync(fd);
+    }
     // The trees are neither all good nor all bad.
     for (const outcome of [
       'answer',

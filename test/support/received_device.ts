@@ -1,0 +1,9 @@
+import { type FdChannel, type UnpackedDevice, unpackDevice } from '../../lib/index.ts';
+
+/** Takes the bound device that comes by a channel, and its address spaces. */
+export async function receivedDevice(channel: FdChannel): Promise<UnpackedDevice> {
+  const message = await channel.receive();
+  if (!message) throw new Error('no message came');
+  const description: unknown = JSON.parse(Buffer.from(message.data).toString());
+  return unpackDevice(description, message.fds);
+}
