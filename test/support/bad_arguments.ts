@@ -253,3 +253,30 @@ export const devices: Parameter = {
   bad: [undefined, null, 3, 'x', {}, never, [undefined], [{}], [Object.create(null)]],
   good: ({ handles }) => [handles.VfioDevice],
 };
+
+/** One device or several; a mistake in any of them is one. */
+export const oneOrMore: Parameter = {
+  name: /"device(?:\.bus|\.address)?"/,
+  bad: [...spec.bad, ...spec.bad.map((one) => ['3b:00.0', one])],
+  good: () => fakeAddress,
+};
+const hostRoots = {
+  sysfsRoot,
+  devRoot,
+  procRoot: root('procRoot'),
+  runRoot: root('runRoot'),
+  etcRoot: root('etcRoot'),
+  modulesRoot: root('modulesRoot'),
+};
+export const restoreDriver: Parameter = located({
+  ...hostRoots,
+  group: boolean('group'),
+  dryRun: boolean('dryRun'),
+  persist: boolean('persist'),
+  force: boolean('force'),
+  timeout,
+});
+export const bindDriver: Parameter = located({
+  ...restoreDriver.properties,
+  driver: { name: named('driver'), bad: [...notStrings, '', '..', '-x', 'a/b', 'a\0'] },
+});
