@@ -184,13 +184,10 @@ function destinationOf(
   report: DriverReport,
 ): Change['to'] {
   const { address } = device;
-  if (record && (now.driver === null || now.driver === record.target)) {
+  if (record && [null, record.target, record.driver].includes(now.driver)) {
     const { driver, driverOverride } = record;
-    return { driver, driverOverride };
-  }
-  if (record && now.driver === record.driver) {
-    const isSame = now.driverOverride === record.driverOverride;
-    return isSame ? undefined : { driver: record.driver, driverOverride: record.driverOverride };
+    const isBack = now.driver === driver && now.driverOverride === driverOverride;
+    return isBack ? undefined : { driver, driverOverride };
   }
   if (isVfio(device)) {
     const note = `nothing is remembered of ${address}: the kernel looks for a driver of the host`;

@@ -51,7 +51,7 @@ function unseenText(kind: HostUse['kind']): string {
 
 /** By the PCI class, 0x06: what the others are reached through. */
 export function isPciBridge(classCode: string | undefined): boolean {
-  return /^0x06/.test(classCode ?? '');
+  return classCode?.startsWith('0x06') === true;
 }
 
 /**

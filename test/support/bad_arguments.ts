@@ -201,13 +201,6 @@ function isPlain(value: unknown): boolean {
 }
 
 export const roots: Parameter = located({ sysfsRoot, devRoot });
-const hostRoots = {
-  ...{ sysfsRoot, devRoot, procRoot: root('procRoot'), runRoot: root('runRoot') },
-  ...{ etcRoot: root('etcRoot'), modulesRoot: root('modulesRoot') },
-};
-export const host: Parameter = located(hostRoots);
-export const vfCount: Parameter = required(whole('count', 0, 0xffff));
-export const setVfs: Parameter = located({ ...hostRoots, timeout, probe: boolean('probe') });
 export const onlySysfs: Parameter = located({ sysfsRoot });
 export const onlyDev: Parameter = located({ devRoot });
 export const counts: Parameter = options({ signal });
@@ -260,3 +253,33 @@ export const devices: Parameter = {
   bad: [undefined, null, 3, 'x', {}, never, [undefined], [{}], [Object.create(null)]],
   good: ({ handles }) => [handles.VfioDevice],
 };
+
+/** One device or several; a mistake in any of them is one. */
+export const oneOrMore: Parameter = {
+  name: /"device(?:\.bus|\.address)?"/,
+  bad: [...spec.bad, ...spec.bad.map((one) => ['3b:00.0', one])],
+  good: () => fakeAddress,
+};
+const hostRoots = {
+  sysfsRoot,
+  devRoot,
+  procRoot: root('procRoot'),
+  runRoot: root('runRoot'),
+  etcRoot: root('etcRoot'),
+  modulesRoot: root('modulesRoot'),
+};
+export const host: Parameter = located(hostRoots);
+export const vfCount: Parameter = required(whole('count', 0, 0xffff));
+export const setVfs: Parameter = located({ ...hostRoots, timeout, probe: boolean('probe') });
+export const restoreDriver: Parameter = located({
+  ...hostRoots,
+  group: boolean('group'),
+  dryRun: boolean('dryRun'),
+  persist: boolean('persist'),
+  force: boolean('force'),
+  timeout,
+});
+export const bindDriver: Parameter = located({
+  ...restoreDriver.properties,
+  driver: { name: named('driver'), bad: [...notStrings, '', '..', '-x', 'a/b', 'a\0'] },
+});

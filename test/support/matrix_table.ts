@@ -30,6 +30,8 @@ function accesses(name: string): Record<string, Parameter[]> {
  * argument.
  */
 export const table: Record<string, Parameter[]> = {
+  bindDriver: [args.oneOrMore, args.bindDriver],
+  bindDriverSync: [args.oneOrMore, args.bindDriver],
   cloudHypervisorArguments: [handover.vmmDevices, handover.vmm],
   closeDevices: [args.devices],
   decodePciConfig: [region.space],
@@ -54,6 +56,8 @@ export const table: Record<string, Parameter[]> = {
   packDevice: [handover.vfioDevice, handover.ioases],
   printable: [args.text],
   qemuArguments: [handover.vmmDevices, handover.qemu],
+  restoreDriver: [args.oneOrMore, args.restoreDriver],
+  restoreDriverSync: [args.oneOrMore, args.restoreDriver],
   scatterList: [dma.parts, dma.scatter],
   unpackDevice: [handover.description, handover.descriptors, handover.unpack],
   'DirtyPages#has': [dma.iova],

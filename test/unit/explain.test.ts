@@ -580,6 +580,19 @@ describe('every reason', () => {
       unseen: ['e'],
     },
     'vfs-refused': { address: 'a', driver: 'nvme', enableSriov: false, count: 4, code: 'ENOMEM' },
+    'needed-by-host': {
+      devices: [
+        {
+          ...{ bus: 'pci', address: 'a' },
+          needs: [{ kind: 'disk', name: 'sda1', text: 'sda1 is mounted at /' }],
+        },
+      ],
+    },
+    'kernel-waits': { path: '/sys/x', address: 'a', timeout: 10, ...holding },
+    'driver-not-bound': { address: 'a', wanted: 'vfio-pci', driver: 'nvme' },
+    'no-such-driver': { bus: 'pci', driver: 'x', release: '6.1' },
+    'no-driver-override': { bus: 'mdev', address: 'a', driver: 'vfio_mdev' },
+    'binding-elsewhere': { address: 'a', path: '/run/vfio/bind/a.lock', pid: 4711 },
   };
   const errors = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
 
