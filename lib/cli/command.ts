@@ -44,6 +44,8 @@ export interface Command {
   summary: string;
   /** The positional arguments, all required; of a last one that ends with `…` there may be more. */
   positionals: string[];
+  /** The last positional argument may be left out. */
+  optional?: true;
   /** Which devices completion offers for its arguments; `bound` if absent. */
   devices?: DeviceKind;
   options: Options;

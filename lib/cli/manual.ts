@@ -1,4 +1,5 @@
 import { aboutBackends, type Command, type Options } from './command.ts';
+import { argumentsOf } from './help.ts';
 
 /**
  * The manual page vfio(1), in roff with the macros of man(7), made from the table of commands.
@@ -79,20 +80,15 @@ const examples: [string, string][] = [
   ['vfio read 3b:00.0 bar0 0x1c --width 32', 'What is in a register?'],
 ];
 
-function synopsis({ name, positionals, options }: Command): string[] {
+function synopsis(command: Command): string[] {
+  const { name, options } = command;
   const brackets = optionTexts(options).map((option) => `[${option}]`);
-  return synopsisOf([...name.split(' '), ...positionals.map(placeText), ...brackets]);
+  return synopsisOf([...name.split(' '), ...argumentsOf(command), ...brackets]);
 }
 
 /** Each part stays on one line. */
 function synopsisOf(parts: string[]): string[] {
   return ['.SY vfio', ...parts.map((part) => escaped(part).replaceAll(' ', String.raw`\ `)), '.YS'];
-}
-
-/** `<device>`, `<device>…`; what is in brackets is in its own. */
-function placeText(part: string): string {
-  if (part.startsWith('[')) return part;
-  return part.endsWith('…') ? `<${part.slice(0, -1)}>…` : `<${part}>`;
 }
 
 function optionTexts(options: Options): string[] {
@@ -101,11 +97,12 @@ function optionTexts(options: Options): string[] {
   );
 }
 
-function section({ name, summary, positionals, options, details }: Command): string[] {
+function section(command: Command): string[] {
+  const { name, summary, options, details } = command;
   const texts = optionTexts(options);
   const described = Object.values(options).map((option) => option.description);
   return [
-    `.SS ${escaped(['vfio', name, ...positionals.map(placeText)].join(' '))}`,
+    `.SS ${escaped(['vfio', name, ...argumentsOf(command)].join(' '))}`,
     ...paragraph(`${summary}.`),
     ...texts.flatMap((text, at) => tagged(text, [`${described[at] ?? ''}.`])),
     ...blocks(details.replace(aboutBackends, '').trimEnd()),

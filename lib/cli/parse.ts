@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Command, Invocation, Output } from './command.ts';
+import { argumentsOf } from './help.ts';
 import { didYouMean } from './suggest.ts';
 
 /** What every command has besides its own. */
@@ -53,11 +54,12 @@ function requireKnown({ options }: Command, argv: string[]): void {
   }
 }
 
-function requireCount({ positionals }: Command, count: number): void {
+function requireCount(command: Command, count: number): void {
+  const { positionals, optional } = command;
   const { length } = positionals;
   const mayBeMore = positionals.at(-1)?.endsWith('…') ?? false;
-  if (count === length || (count > length && mayBeMore)) return;
+  const least = optional ? length - 1 : length;
+  if (count >= least && (count <= length || mayBeMore)) return;
   if (length === 0) throw new TypeError(`takes no arguments, got ${count}`);
-  const wanted = positionals.map((part) => `<${part}>`).join(' ');
-  throw new TypeError(`expected ${wanted}, got ${count} arguments`);
+  throw new TypeError(`expected ${argumentsOf(command).join(' ')}, got ${count} arguments`);
 }

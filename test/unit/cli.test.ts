@@ -149,6 +149,23 @@ describe('vfio', () => {
     assert.deepEqual(await vfio(['help', 'bench']), { status: 0, out, err: '' });
   });
 
+  it('lets an argument be left out where the command can do without', async () => {
+    const printing: Command = {
+      ...{ name: 'x', summary: '', positionals: ['first', 'more…'], options: {}, details: '' },
+      optional: true,
+      run: ({ positionals, out }) => {
+        out.print(positionals.join(' '));
+        return Promise.resolve(0);
+      },
+    };
+    for (const given of [['a'], ['a', 'b'], ['a', 'b', 'c']]) {
+      assert.equal((await vfio(['x', ...given], [printing])).out, `${given.join(' ')}\n`);
+    }
+    const { status, err } = await vfio(['x'], [printing]);
+    assert.equal(status, 2);
+    assert.match(err, /vfio x: expected <first> \[more…\], got 0 arguments/);
+  });
+
   it('has no terminal obey what others named', async () => {
     const evil = 'a\u001b[2J\u202e\u009b1m';
     const printing: Command = {

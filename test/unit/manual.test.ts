@@ -65,7 +65,7 @@ describe('the manual page', () => {
 
   it('shows what roff would take for its own', function () {
     const odd: Command = {
-      ...{ name: 'odd', positionals: ['[device…]'], run: () => Promise.resolve(0) },
+      ...{ name: 'odd', positionals: ['device…'], optional: true, run: () => Promise.resolve(0) },
       summary: "It's a \\-back`slash~ ^and more",
       options: { path: { type: 'string', description: '.hidden', values: 'file' } },
       details: ".first line is no request\n'nor this -- one\n\n  .EE  columns\n  'quotes'",
