@@ -1,5 +1,6 @@
 import { benchOpen } from './bench/open.ts';
 import { build } from './build.ts';
+import { cdi } from './cdi.ts';
 import type { Command } from './command.ts';
 import { config } from './config.ts';
 import { features } from './features.ts';
@@ -7,6 +8,7 @@ import { info } from './info.ts';
 import { list } from './list.ts';
 import { read, write } from './region.ts';
 import { reset } from './reset.ts';
+import { udev } from './udev.ts';
 
 /** Every command of `vfio`. */
 export const commands: readonly Command[] = [
@@ -17,6 +19,8 @@ export const commands: readonly Command[] = [
   write,
   features,
   reset,
+  udev,
+  cdi,
   benchOpen,
   build,
 ];

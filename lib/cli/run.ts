@@ -80,7 +80,8 @@ function parse(command: Command, argv: string[], out: Output): Invocation {
   });
   const { length } = command.positionals;
   const mayBeMore = command.positionals.at(-1)?.endsWith('…') ?? false;
-  if (positionals.length < length || (positionals.length > length && !mayBeMore)) {
+  const least = command.optional ? length - 1 : length;
+  if (positionals.length < least || (positionals.length > length && !mayBeMore)) {
     if (length === 0) throw new Error(`takes no arguments, got ${positionals.length}`);
     const wanted = command.positionals.map((part) => `<${part}>`).join(' ');
     throw new Error(`expected ${wanted}, got ${positionals.length} arguments`);
