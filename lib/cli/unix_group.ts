@@ -18,7 +18,10 @@ export interface GroupSources {
 const system: GroupSources = { getent: 'getent', file: '/etc/group' };
 
 /** The group of this name, which is known to be no option of getent's. */
-export async function lookUpGroup(name: string, sources: GroupSources = system): Promise<GroupLookup> {
+export async function lookUpGroup(
+  name: string,
+  sources: GroupSources = system,
+): Promise<GroupLookup> {
   const asked = await askGetent(name, sources.getent);
   if (asked.state !== 'unknown') return asked;
   const { why } = asked;

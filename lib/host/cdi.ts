@@ -11,6 +11,7 @@ import type {
 import { explainSync } from '../diagnose/explain.ts';
 import { subjectOf } from '../diagnose/subject.ts';
 import { findCdev, findGroup } from '../locate/find_cdev.ts';
+import { parseSpec } from '../locate/resolve.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { miscNumbers } from '../locate/sysfs.ts';
 
@@ -76,6 +77,8 @@ export function cdiSpec(devices: readonly DeviceSpec[], options: CdiOptions = {}
   checkKind(kind);
   checkName(name, devices);
   const roots = rootsOf(options);
+  // Nothing is looked up before all of them make sense.
+  for (const spec of devices) parseSpec(spec, roots);
   const all = devices.map((spec) => deviceOf(spec, roots, backend, name));
   requireEachOnce(all);
   return { cdiVersion: '0.6.0', kind, annotations: { ...writtenBy }, devices: all };

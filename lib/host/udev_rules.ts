@@ -1,7 +1,8 @@
 import { invalidType, invalidValue, requireObject } from '../core/arguments.ts';
-import type { DeviceAddress, DeviceSpec } from '../core/location.ts';
+import type { DeviceAddress, DeviceSpec, Roots } from '../core/location.ts';
 import { describeDevice } from '../diagnose/explain.ts';
-import type { RootOptions } from '../locate/roots.ts';
+import { parseSpec } from '../locate/resolve.ts';
+import { type RootOptions, rootsOf } from '../locate/roots.ts';
 
 /** Whom {@link udevRules} gives which devices. */
 export interface UdevRulesOptions extends RootOptions {
@@ -30,12 +31,11 @@ export interface UdevRulesOptions extends RootOptions {
  */
 export function udevRules(options: UdevRulesOptions): string {
   requireObject('options', options);
-  const { devices, mode = 0o660, sysfsRoot, devRoot } = options;
-  const rights = `GROUP="${checkGroup(options.group)}", MODE="${octal(checkMode(mode))}"`;
-  const named = devices === undefined ? undefined : locate(devices, { sysfsRoot, devRoot });
-  const who = isForAll(mode)
-    ? 'Every user of this machine'
-    : `Members of the group ${options.group}`;
+  const { group, devices, mode = 0o660 } = options;
+  const rights = `GROUP="${checkGroup(group)}", MODE="${octal(checkMode(mode))}"`;
+  const roots = rootsOf(options);
+  const named = devices === undefined ? undefined : locate(devices, roots);
+  const who = isForAll(mode) ? 'Every user of this machine' : `Members of the group ${group}`;
   const parts = [header(who), ...(named === undefined ? all(rights) : only(named, rights))];
   return `${[...parts, iommufd(rights), container].join('\n\n')}\n`;
 }
@@ -70,11 +70,14 @@ function isForAll(mode: number): boolean {
   return (mode & 0o006) === 0o006;
 }
 
-function locate(devices: unknown, roots: RootOptions): DeviceAddress[] {
+/** Looks nothing up before all of them make sense. */
+function locate(devices: unknown, roots: Roots): DeviceAddress[] {
   const expected = 'an array of at least one device; absent for all devices';
   if (!Array.isArray(devices)) throw invalidType('devices', expected, devices);
   if (devices.length === 0) throw invalidValue('devices', expected, devices);
-  return devices.map((spec: DeviceSpec) => checkName(describeDevice(spec, roots)));
+  const specs = devices as DeviceSpec[];
+  for (const spec of specs) parseSpec(spec, roots);
+  return specs.map((spec) => checkName(describeDevice(spec, roots)));
 }
 
 /** In a rule `*`, `?`, `[` and `|` are patterns, `$` and `%` are replaced, `"` ends the value. */
