@@ -95,6 +95,14 @@ export {
 export type { ChannelOptions, PeerCredentials } from './handover/socket.ts';
 export { fromShared, type SharedObjects } from './handover/from_shared.ts';
 export type { SharedToken, SharedTokens } from './core/shared_token.ts';
+export {
+  cdiSpec,
+  type CdiDevice,
+  type CdiDeviceNode,
+  type CdiOptions,
+  type CdiSpec,
+} from './host/cdi.ts';
+export { udevRules, type UdevRulesOptions } from './host/udev_rules.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export {

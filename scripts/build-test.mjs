@@ -23,6 +23,7 @@ await build({
     'irq_worker',
     'late_opener',
     'lives',
+    'way_opener',
   ].map((name) => `test/support/${name}.ts`),
   outdir: 'build-test/programs',
   bundle: true,

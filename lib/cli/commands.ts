@@ -1,6 +1,7 @@
 import { benchOpen } from './bench/open.ts';
 import { bind, unbind } from './bind.ts';
 import { build } from './build.ts';
+import { cdi } from './cdi.ts';
 import type { Command } from './command.ts';
 import { completion } from './completion.ts';
 import { config } from './config.ts';
@@ -10,6 +11,7 @@ import { list } from './list.ts';
 import { read, write } from './region.ts';
 import { reset } from './reset.ts';
 import { sriov } from './sriov.ts';
+import { udev } from './udev.ts';
 
 /** Every command of `vfio`. */
 export const commands: readonly Command[] = [
@@ -23,6 +25,8 @@ export const commands: readonly Command[] = [
   bind,
   unbind,
   sriov,
+  udev,
+  cdi,
   benchOpen,
   build,
   completion,

@@ -84,7 +84,7 @@ const words: WordsOf = {
   }),
   'no-permission': (facts) => ({
     why: `${facts.path} ${rightsOf(facts)}`,
-    hint: 'give the node a group by a udev rule (README, “Without root”), and this user that group',
+    hint: 'give the node a group by udev rules (vfio udev --group NAME --install), and this user that group',
   }),
   'denied-by-policy': (facts) => ({
     why: `${facts.path} ${rightsOf(facts)}, which allows it: something else does not`,

@@ -3,8 +3,16 @@ import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync, readSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { type Backend, DmaBuffer, findCdev, VfioDevice, VfioError } from '../../lib/index.ts';
+import {
+  type Backend,
+  cdiSpec,
+  DmaBuffer,
+  findCdev,
+  VfioDevice,
+  VfioError,
+} from '../../lib/index.ts';
 import { describeDevice } from '../../lib/locate/facts.ts';
+import { assertCdi } from '../support/cdi_schema.ts';
 import { devices } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure } from '../support/errors.ts';
@@ -105,6 +113,16 @@ const title = hasIommu ? ' (a VM without an IOMMU: npm test -- build noiommu)' :
     const refused = vfio('info', spec.address);
     assert.equal(refused.status, 1);
     assert.match(refused.stderr, /hint: where that is meant: --backend noiommu/);
+  });
+
+  it('is described to container runtimes by its group’s node, where that is asked for', async () => {
+    const error = await failure(() => cdiSpec([spec]), 'ERR_VFIO_WRONG_BACKEND');
+    assert.equal((error as VfioError).reason, 'no-iommu');
+    const described = cdiSpec([spec], { backend: 'noiommu' });
+    assertCdi(described);
+    const nodes = described.devices[0]?.containerEdits.deviceNodes.map(({ path }) => path);
+    assert.deepEqual(nodes, [`/dev/vfio/noiommu-${groupOf(spec.address)}`, '/dev/vfio/vfio']);
+    for (const path of nodes ?? []) assert.ok(existsSync(path), path);
   });
 
   it('its DMA is by physical addresses', async () => {

@@ -25,6 +25,8 @@ export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   bind: { args: [nowhere, '--dry-run'] },
   unbind: { args: [nowhere, '--dry-run'] },
   sriov: { args: [nowhere] },
+  udev: { args: ['--group', 'vfio'] },
+  cdi: { args: [nowhere] },
   'bench open': { args: [nowhere] },
   // Without a compiler it says what it needs.
   build: { args: [], env: { PATH: '/nowhere' } },
@@ -48,6 +50,8 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
     unbind: { args: [device, '--dry-run'] },
     // A device without virtual functions is told so.
     sriov: { args: [device, '--vfs', '1', '--dry-run'] },
+    udev: { args: [device, '--group', 'root'] },
+    cdi: { args: [device] },
     'bench open': { args: [device, '--rounds', '1'] },
     build: { args: [], env: { PATH: '/nowhere' } },
     completion: { args: ['bash'] },

@@ -1,5 +1,6 @@
 import * as args from './bad_arguments.ts';
 import type { Parameter } from './bad_arguments.ts';
+import * as host from './bad_host_arguments.ts';
 import * as dma from './bad_dma_arguments.ts';
 import * as handover from './bad_handover_arguments.ts';
 import * as feature from './bad_feature_arguments.ts';
@@ -33,6 +34,7 @@ export const table: Record<string, Parameter[]> = {
   bindDriver: [args.oneOrMore, args.bindDriver],
   bindDriverSync: [args.oneOrMore, args.bindDriver],
   cloudHypervisorArguments: [handover.vmmDevices, handover.vmm],
+  cdiSpec: [host.cdiDevices, host.cdi],
   closeDevices: [args.devices],
   decodePciConfig: [region.space],
   describeDevice: [args.spec, args.roots],
@@ -59,6 +61,7 @@ export const table: Record<string, Parameter[]> = {
   restoreDriver: [args.oneOrMore, args.restoreDriver],
   restoreDriverSync: [args.oneOrMore, args.restoreDriver],
   scatterList: [dma.parts, dma.scatter],
+  udevRules: [host.udev],
   unpackDevice: [handover.description, handover.descriptors, handover.unpack],
   'DirtyPages#has': [dma.iova],
   'Display#getDmabuf': [feature.planeId],
