@@ -27,6 +27,7 @@ const program = `
     printable: () => assert.equal(api.printable('a\\x1bb'), 'a\\\\x1bb'),
     qemuArguments: () =>
       assert.throws(() => api.qemuArguments({}), { code: 'ERR_INVALID_ARG_TYPE' }),
+    udevRules: () => assert.match(api.udevRules({ group: 'vfio' }), /GROUP="vfio"/),
     unpackDevice: () =>
       assert.throws(() => api.unpackDevice({}, []), { code: 'ERR_VFIO_BAD_MESSAGE' }),
     scatterList: () => {
@@ -51,7 +52,12 @@ const program = `
     'VfioCdev.fromFd': () => api.VfioCdev.fromFd(0),
     'VfioDevice.open': () => api.VfioDevice.open(spec),
     'VfioDevice.openSync': () => api.VfioDevice.openSync(spec),
+    bindDriver: () => api.bindDriver(spec),
+    bindDriverSync: () => api.bindDriverSync(spec),
+    cdiSpec: () => api.cdiSpec([spec]),
     describeDevice: () => api.describeDevice(spec),
+    describeSriov: () => api.describeSriov(spec),
+    describeSriovSync: () => api.describeSriovSync(spec),
     findCdev: () => api.findCdev(spec),
     fromShared: () => api.fromShared(token),
     identify: () => api.identify(0),
@@ -60,6 +66,12 @@ const program = `
     openCdev: () => api.openCdev(spec),
     openCdevSync: () => api.openCdevSync(spec),
     openDevices: () => api.openDevices([spec]),
+    planVfs: () => api.planVfs(spec, 1),
+    planVfsSync: () => api.planVfsSync(spec, 1),
+    restoreDriver: () => api.restoreDriver(spec),
+    restoreDriverSync: () => api.restoreDriverSync(spec),
+    setVfs: () => api.setVfs(spec, 1),
+    setVfsSync: () => api.setVfsSync(spec, 1),
   };
   for (const [name, call] of Object.entries(others)) {
     try {
