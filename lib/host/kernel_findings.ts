@@ -1,10 +1,5 @@
 import { hiddenText } from '../core/messages.ts';
-import {
-  hiddenClasses,
-  hiddenFolder,
-  listNames,
-  readAttribute,
-} from '../locate/sysfs.ts';
+import { hiddenClasses, hiddenFolder, listNames, readAttribute } from '../locate/sysfs.ts';
 import { type Finding, host, look, noProc, type Place, readProc, type Seen } from './finding.ts';
 
 /** What the kernel has for VFIO: told by what is there, not by its version. */
@@ -26,7 +21,10 @@ function iommu(place: Place): Seen {
   if (hidden) return ['unknown', hiddenText(hidden), 'look on the host: ls /sys/class/iommu'];
   const { names, groups } = iommusOf(place);
   if (names.length > 0) {
-    return ['ok', `the kernel uses ${names.join(', ')}; there are ${counted(groups, 'IOMMU group')}`];
+    return [
+      'ok',
+      `the kernel uses ${names.join(', ')}; there are ${counted(groups, 'IOMMU group')}`,
+    ];
   }
   if (groups > 0) return ['ok', `there are ${counted(groups, 'IOMMU group')}`];
   const what = 'the kernel uses no IOMMU';
@@ -130,7 +128,8 @@ function modules(place: Place): Seen {
   const hidden = hiddenFolder(`${place.roots.sysfsRoot}/module`);
   if (hidden) return ['unknown', hiddenText(hidden)];
   const there = known.filter((name) => isLoaded(place, name));
-  const shown = there.length > 0 ? `${there.join(', ')}: loaded or built in` : 'none of VFIO is loaded';
+  const shown =
+    there.length > 0 ? `${there.join(', ')}: loaded or built in` : 'none of VFIO is loaded';
   return there.includes('vfio_pci')
     ? ['ok', shown]
     : ['warning', `${shown}; vfio-pci is not`, 'for PCI devices: sudo modprobe vfio-pci'];

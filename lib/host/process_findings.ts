@@ -44,10 +44,15 @@ function hugePages({ roots: { sysfsRoot } }: Place): Seen {
   const folder = `${sysfsRoot}/kernel/mm/hugepages`;
   const sizes = listNames(folder);
   if (sizes === undefined || sizes.length === 0) {
-    return ['unknown', `${folder} is not there, or is empty: the kernel has none, or they are hidden`];
+    return [
+      'unknown',
+      `${folder} is not there, or is empty: the kernel has none, or they are hidden`,
+    ];
   }
   const pools = sizes.sort().map((name) => poolIn(`${folder}/${name}`, name));
-  const shown = pools.map(({ size, total, free }) => `${free} of ${total} of ${size} free`).join(', ');
+  const shown = pools
+    .map(({ size, total, free }) => `${free} of ${total} of ${size} free`)
+    .join(', ');
   const unread = pools.some(({ total }) => total === undefined);
   if (unread) return ['unknown', shown];
   const used = pools.filter(({ total, free }) => total !== '0' && free === '0');
@@ -112,12 +117,17 @@ function namespaces({ procRoot }: Place): Seen {
   const mark = marks.find((path) => fs.existsSync(path));
   if (mark !== undefined) others.push(`a container, by ${mark} (its /dev has what it was given)`);
   if (others.length > 0) {
-    const mend = 'what is said of the host is how it looks from here; for the whole, run this on the host';
+    const mend =
+      'what is said of the host is how it looks from here; for the whole, run this on the host';
     return ['warning', `this process is in ${others.join('; ')}`, mend];
   }
-  if (unseen.length > 0) return ['unknown', `the ${unseen.join(' and ')} namespace is not to be seen`];
+  if (unseen.length > 0)
+    return ['unknown', `the ${unseen.join(' and ')} namespace is not to be seen`];
   return mount === undefined
-    ? ['ok', 'in the first pid and user namespaces; this user cannot see whether in the first mount namespace']
+    ? [
+        'ok',
+        'in the first pid and user namespaces; this user cannot see whether in the first mount namespace',
+      ]
     : ['ok', 'in the first pid and user namespaces, and in the mount namespace of process 1'];
 }
 
@@ -158,7 +168,8 @@ function deviceCgroup(place: Place): Seen {
 
 function oldCgroup({ roots: { sysfsRoot } }: Place, path: string): Seen {
   const list = readAttribute(`${sysfsRoot}/fs/cgroup/devices${path}/devices.list`);
-  if (list === undefined) return ['unknown', `the rules of the device cgroup ${path} are not to be seen`];
+  if (list === undefined)
+    return ['unknown', `the rules of the device cgroup ${path} are not to be seen`];
   if (/^a \*:\* rwm$/m.test(list)) return ['ok', `the device cgroup ${path} refuses no device`];
   return [
     'warning',
