@@ -95,6 +95,8 @@ export {
 export type { ChannelOptions, PeerCredentials } from './handover/socket.ts';
 export { fromShared, type SharedObjects } from './handover/from_shared.ts';
 export type { SharedToken, SharedTokens } from './core/shared_token.ts';
+export { diagnose, diagnoseSync, type Diagnosis } from './host/doctor.ts';
+export type { Finding, FindingId, FindingStatus } from './host/finding.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';

@@ -36,6 +36,8 @@ export interface Command {
   summary: string;
   /** The positional arguments, all required; of a last one that ends with `…` there may be more. */
   positionals: string[];
+  /** The last positional argument may be left out. */
+  optional?: true;
   options: Options;
   /** What `--help` says after the options. */
   details: string;

@@ -2,6 +2,7 @@ import { benchOpen } from './bench/open.ts';
 import { build } from './build.ts';
 import type { Command } from './command.ts';
 import { config } from './config.ts';
+import { doctor } from './doctor.ts';
 import { features } from './features.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
@@ -12,6 +13,7 @@ import { reset } from './reset.ts';
 export const commands: readonly Command[] = [
   info,
   list,
+  doctor,
   config,
   read,
   write,

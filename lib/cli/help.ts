@@ -20,12 +20,13 @@ export function overview(commands: readonly Command[]): string {
 }
 
 /** `vfio <command> --help` */
-export function commandHelp({ name, summary, positionals, options, details }: Command): string {
+export function commandHelp(command: Command): string {
+  const { name, summary, options, details } = command;
   const list = Object.entries(options).map(
     ([option, { description }]) => `  ${`--${option}`.padEnd(15)}${description}`,
   );
   return [
-    ['Usage: vfio', name, ...positionals.map((part) => `<${part}>`), '[options]'].join(' '),
+    ['Usage: vfio', name, ...argumentsOf(command), '[options]'].join(' '),
     '',
     `${summary}.`,
     '',
@@ -35,4 +36,11 @@ export function commandHelp({ name, summary, positionals, options, details }: Co
     '',
     details,
   ].join('\n');
+}
+
+/** A command's arguments, those that may be left out in brackets. */
+export function argumentsOf({ positionals, optional }: Command): string[] {
+  return positionals.map((part, at) =>
+    optional && at === positionals.length - 1 ? `[${part}]` : `<${part}>`,
+  );
 }

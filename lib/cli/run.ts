@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';
 import { printable } from '../index.ts';
 import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
-import { commandHelp, overview } from './help.ts';
+import { argumentsOf, commandHelp, overview } from './help.ts';
 import { hintOf, printableLines } from './text.ts';
 
 /** Runs one command line, without the program's name. Returns the exit status. */
@@ -79,10 +79,11 @@ function parse(command: Command, argv: string[], out: Output): Invocation {
     allowPositionals: true,
   });
   const { length } = command.positionals;
+  const fewest = command.optional ? length - 1 : length;
   const mayBeMore = command.positionals.at(-1)?.endsWith('…') ?? false;
-  if (positionals.length < length || (positionals.length > length && !mayBeMore)) {
+  if (positionals.length < fewest || (positionals.length > length && !mayBeMore)) {
     if (length === 0) throw new Error(`takes no arguments, got ${positionals.length}`);
-    const wanted = command.positionals.map((part) => `<${part}>`).join(' ');
+    const wanted = argumentsOf(command).join(' ');
     throw new Error(`expected ${wanted}, got ${positionals.length} arguments`);
   }
   const flags = Object.fromEntries(

@@ -34,6 +34,8 @@ export const table: Record<string, Parameter[]> = {
   closeDevices: [args.devices],
   decodePciConfig: [region.space],
   describeDevice: [args.spec, args.roots],
+  diagnose: [args.optionalSpec, args.roots],
+  diagnoseSync: [args.optionalSpec, args.roots],
   findCdev: [args.spec, args.roots],
   fromShared: [dma.token],
   identify: [args.fd, args.onlySysfs],
