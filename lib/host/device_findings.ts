@@ -4,7 +4,7 @@ import { hiddenText, wordsOf } from '../core/messages.ts';
 import type { Cause, GroupMember } from '../core/reasons.ts';
 import type { Steps } from '../core/steps.ts';
 import { notViable } from '../diagnose/bind_causes.ts';
-import { deviceCause } from '../diagnose/device_causes.ts';
+import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
 import { findCdev, findGroup, isPresent, noDevice } from '../locate/find_cdev.ts';
 import { hiddenDevice, readAttribute, readLinkName } from '../locate/sysfs.ts';
@@ -47,7 +47,8 @@ function hintFor(
   device: SysfsDevice,
   { roots }: Pick<Place, 'roots'>,
 ): string | undefined {
-  const cause = deviceCause(error, { device, roots });
+  const subject = { device, roots };
+  const cause = hiddenCause(error, subject) ?? deviceCause(error, subject);
   return cause === undefined ? undefined : wordsOf(cause).hint;
 }
 

@@ -50,16 +50,13 @@ export function* diagnosis(
   requireObject('options', options);
   const place: Place = { roots: rootsOf(options), procRoot };
   const given = spec === undefined ? undefined : deviceOf(spec, place);
-  const ofHost = [
-    ...kernelFindings(place),
-    ...sharedNodeFindings(place),
-    ...processFindings(place),
-  ];
-  const more =
-    given === undefined
-      ? yield* lookBySteps('devices', host, () => devices(place))
-      : yield* ofDevice(given, place);
-  return { findings: [...ofHost, ...more] };
+  const ofHost = [...kernelFindings(place), ...processFindings(place)];
+  const nodes = sharedNodeFindings(place);
+  if (given !== undefined) {
+    return { findings: [...ofHost, ...nodes, ...(yield* ofDevice(given, place))] };
+  }
+  const all = yield* lookBySteps('devices', host, () => devices(place));
+  return { findings: [...ofHost, ...all, ...nodes] };
 }
 
 function* ofDevice(given: SysfsDevice | Finding, place: Place): Steps<Finding[]> {

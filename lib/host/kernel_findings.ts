@@ -58,6 +58,9 @@ function turnOn(place: Place): string {
     return 'the firmware has to describe the SMMU (in the ACPI table IORT, or the device tree): see its settings, or dmesg | grep -i smmu';
   }
   const processor = readProc(place, 'cpuinfo') ?? '';
+  if (/^flags\s.*\bhypervisor\b/m.test(processor)) {
+    return 'this is a virtual machine: its hypervisor has to give it an IOMMU (QEMU: -device intel-iommu,intremap=on with -machine kernel-irqchip=split), and Linux may need intel_iommu=on';
+  }
   if (/AuthenticAMD|HygonGenuine/.test(processor)) {
     return `enable ${firmware.amd} in the firmware: the kernel uses it by itself then`;
   }

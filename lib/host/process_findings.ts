@@ -1,4 +1,3 @@
-import { hiddenText } from '../core/messages.ts';
 import { fs } from '../core/builtins.ts';
 import { hiddenFolder, listNames, readAttribute, readLinkText } from '../locate/sysfs.ts';
 import { type Finding, host, look, noProc, type Place, readProc, type Seen } from './finding.ts';
@@ -82,7 +81,7 @@ function lockdown({ roots: { sysfsRoot } }: Place): Seen {
   if (text === undefined) {
     const hidden = hiddenFolder(folder);
     return hidden
-      ? ['unknown', `${hiddenText(hidden)}: securityfs is not mounted here`]
+      ? ['unknown', `${folder}/lockdown is not to be seen: securityfs is not mounted here`]
       : ['ok', 'the kernel has no lockdown'];
   }
   const mode = /\[(\w+)\]/.exec(text)?.[1];
