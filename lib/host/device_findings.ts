@@ -7,7 +7,7 @@ import { notViable } from '../diagnose/bind_causes.ts';
 import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
 import { findCdev, findGroup, isPresent, noDevice } from '../locate/find_cdev.ts';
-import { hiddenDevice, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { type Finding, look, lookBySteps, type Place, type Seen } from './finding.ts';
 import { accessFindings, compare, numbersAt } from './node_findings.ts';
 
@@ -94,8 +94,9 @@ function* groupSeen(device: SysfsDevice, { roots }: Place): Steps<Seen | undefin
   if (group === undefined) return noGroup(device, roots.sysfsRoot);
   if ('path' in group) return ['unknown', hiddenText(group)];
   const what = `IOMMU group ${group.group}: ${group.members.map(memberText).join('; ')}`;
-  if (readAttribute(`${device.sysfsPath}/iommu_group/name`) === 'vfio-noiommu') {
-    const name = `noiommu-${group.group}`;
+  // The group's own name does not tell: mdevs, whose drivers confine them, have the same.
+  const name = `noiommu-${group.group}`;
+  if (listNames(`${roots.sysfsRoot}/class/vfio/${name}`) !== undefined) {
     const cause: Cause = { reason: 'no-iommu', certainty: 'certain', facts: { name } };
     const { why, hint } = wordsOf(cause);
     return ['warning', `${what}: ${why}`, hint];
