@@ -71,7 +71,7 @@ describe('vfio doctor in the lab', () => {
     assert.equal(the(findings, 'holders').status, 'ok', the(findings, 'holders').what);
     const nodes = findings.filter(({ id }) => id === 'cdev-node' || id === 'group-node');
     assert.ok(nodes.some(({ status: of }) => of === 'ok'));
-    const mayBeOpened = findings.filter(({ id, subject }) => id === 'access' && /vfio/.test(subject)); // prettier-ignore
+    const mayBeOpened = findings.filter(({ id, subject }) => id === 'access' && subject.includes('vfio')); // prettier-ignore
     assert.ok(mayBeOpened.length > 0);
     assert.deepEqual(mayBeOpened.map((each) => each.status), mayBeOpened.map(() => 'ok')); // prettier-ignore
   });
@@ -134,9 +134,9 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
 
   it('says that little memory may be locked, unless a capability lifts that', () => {
     const small = the(doctorIn('ulimit -l 64;', nobody).findings, 'memlock');
-    assert.deepEqual([small.status, /is 65536 bytes/.test(small.what)], ['warning', true]);
+    assert.deepEqual([small.status, small.what.includes('is 65536 bytes')], ['warning', true]);
     const root = the(doctorIn('ulimit -l 64;', 0).findings, 'memlock');
-    assert.deepEqual([root.status, /CAP_IPC_LOCK lifts/.test(root.what)], ['ok', true]);
+    assert.deepEqual([root.status, root.what.includes('CAP_IPC_LOCK lifts')], ['ok', true]);
   });
 
   it('says that another driver is laid down', async () => {
