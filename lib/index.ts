@@ -103,6 +103,8 @@ export {
   type CdiSpec,
 } from './host/cdi.ts';
 export { udevRules, type UdevRulesOptions } from './host/udev_rules.ts';
+export { diagnose, diagnoseSync, type Diagnosis } from './host/doctor.ts';
+export type { Finding, FindingId, FindingStatus } from './host/finding.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export {

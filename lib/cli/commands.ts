@@ -5,6 +5,7 @@ import { cdi } from './cdi.ts';
 import type { Command } from './command.ts';
 import { completion } from './completion.ts';
 import { config } from './config.ts';
+import { doctor } from './doctor.ts';
 import { features } from './features.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
@@ -17,6 +18,7 @@ import { udev } from './udev.ts';
 export const commands: readonly Command[] = [
   info,
   list,
+  doctor,
   config,
   read,
   write,

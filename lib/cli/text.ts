@@ -17,8 +17,8 @@ export function columns(cells: string[][], right: number[] = []): string[] {
 
 const escape = '\u001b';
 
-/** Ends of lines, and what makes text bold. */
-const ours = new RegExp(`(\n|${escape}\\[(?:1|22)m)`);
+/** Ends of lines, what makes text bold, and the colours of findings. */
+const ours = new RegExp(`(\n|${escape}\\[(?:1|22|3[1-3]|39)m)`);
 
 /** Lines as they may be shown: they keep what `ours` has, and no terminal obeys the rest. */
 export function printableLines(text: string): string {

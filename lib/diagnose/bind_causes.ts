@@ -132,7 +132,7 @@ function refusedGroup(
 }
 
 /** A device of the group has a host driver. */
-function notViable({ group, members }: IommuGroup): Suspicion | undefined {
+export function notViable({ group, members }: IommuGroup): Suspicion | undefined {
   const shown = members.map(withoutCdevs);
   if (shown.every(({ verdict }) => verdict === 'ok')) return undefined;
   const facts = { group, members: shown };

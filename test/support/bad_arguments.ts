@@ -87,6 +87,12 @@ export const spec: Parameter = {
   good: () => fakeAddress,
 };
 
+/** Of functions that do without a device. */
+export const optionalSpec: Parameter = {
+  ...spec,
+  bad: spec.bad.filter((value) => value !== undefined),
+};
+
 /** A mistake in any of them is one. */
 export const specs: Parameter = {
   name: /"specs"|"device(?:\.bus|\.address)?"/,

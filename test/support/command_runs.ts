@@ -22,6 +22,7 @@ export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   write: { args: [nowhere, 'bar0', '0', '0'] },
   features: { args: [nowhere] },
   reset: { args: [nowhere] },
+  doctor: { args: [nowhere] },
   bind: { args: [nowhere, '--dry-run'] },
   unbind: { args: [nowhere, '--dry-run'] },
   sriov: { args: [nowhere] },
@@ -46,6 +47,7 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
     write: { args: [device, 'config', '0', '0x5555', '--width', '16'] },
     features: { args: [device, '--json'] },
     reset: { args: [device, '--dry-run'] },
+    doctor: { args: [device] },
     bind: { args: [device, '--dry-run'] },
     unbind: { args: [device, '--dry-run'] },
     // A device without virtual functions is told so.

@@ -40,6 +40,8 @@ export const table: Record<string, Parameter[]> = {
   describeDevice: [args.spec, args.roots],
   describeSriov: [args.spec, args.host],
   describeSriovSync: [args.spec, args.host],
+  diagnose: [args.optionalSpec, args.roots],
+  diagnoseSync: [args.optionalSpec, args.roots],
   findCdev: [args.spec, args.roots],
   fromShared: [dma.token],
   identify: [args.fd, args.onlySysfs],

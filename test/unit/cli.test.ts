@@ -81,6 +81,8 @@ describe('vfio', () => {
     [['--'], /there is no command '--'$/m],
     [['info'], /expected <device>, got 0 arguments/],
     [['info', 'a', 'b'], /expected <device>, got 2 arguments/],
+    [['doctor', 'a', 'b'], /expected \[device\], got 2 arguments/],
+    [['doctor', '3b:00'], /must be a device address.*'3b:00'/],
     [['list', 'extra'], /vfio list: takes no arguments, got 1$/m],
     [['build', 'extra', 'more'], /vfio build: takes no arguments, got 2$/m],
     [

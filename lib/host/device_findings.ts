@@ -1,0 +1,188 @@
+import { VfioError } from '../core/errors.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import { hiddenText, wordsOf } from '../core/messages.ts';
+import type { Cause, GroupMember } from '../core/reasons.ts';
+import type { Steps } from '../core/steps.ts';
+import { notViable } from '../diagnose/bind_causes.ts';
+import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
+import { groupOf, type IommuGroup } from '../diagnose/group.ts';
+import { findCdev, findGroup, isPresent, noDevice } from '../locate/find_cdev.ts';
+import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { type Finding, look, lookBySteps, type Place, type Seen } from './finding.ts';
+import { accessFindings, compare, numbersAt } from './node_findings.ts';
+
+/** What is to be said of one device. Of one that is not there no more than that. */
+export function* deviceFindings(device: SysfsDevice, place: Place): Steps<Finding[]> {
+  const { address } = device;
+  const there = look('device', address, () => presence(device, place));
+  if (there[0]?.status !== 'ok') return there;
+  const group = yield* lookBySteps('group', address, () => groupSeen(device, place));
+  return [
+    ...there,
+    ...look('driver', address, () => driver(device, place)),
+    ...look('driver-override', address, () => driverOverride(device)),
+    ...group,
+    ...look('sriov', address, () => sriov(device)),
+    ...nodeFindings(device, place),
+  ];
+}
+
+function presence(device: SysfsDevice, { roots }: Place): Seen {
+  if (isPresent(device)) return ['ok', describe(device)];
+  const error = noDevice(device, roots);
+  const hidden = hiddenDevice(device, roots) !== undefined;
+  return [hidden ? 'unknown' : 'bad', error.message, hintFor(error, device, { roots })];
+}
+
+function describe({ bus, sysfsPath }: SysfsDevice): string {
+  const [vendor, model, classCode] = ['vendor', 'device', 'class'].map((name) =>
+    bus === 'pci' ? readAttribute(`${sysfsPath}/${name}`)?.replace('0x', '') : undefined,
+  );
+  if (vendor === undefined) return `it is there, on the bus ${bus}`;
+  return `it is there, on the bus ${bus}: ${vendor}:${model ?? '?'}, class ${classCode ?? '?'}`;
+}
+
+function hintFor(
+  error: VfioError,
+  device: SysfsDevice,
+  { roots }: Pick<Place, 'roots'>,
+): string | undefined {
+  const subject = { device, roots };
+  const cause = hiddenCause(error, subject) ?? deviceCause(error, subject);
+  return cause === undefined ? undefined : wordsOf(cause).hint;
+}
+
+/** `findCdev` says whether a device has a VFIO driver; why it has none, and what that takes, deviceCause. */
+function driver(device: SysfsDevice, { roots }: Place): Seen {
+  const name = readLinkName(`${device.sysfsPath}/driver`);
+  try {
+    findCdev(device, roots);
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    if (error.code !== 'ERR_VFIO_NO_CDEV') {
+      const cause = deviceCause(error, { device, roots });
+      if (cause === undefined) throw error;
+      return ['bad', withWhy(error.message, cause), wordsOf(cause).hint];
+    }
+  }
+  return ['ok', `a VFIO driver has it: ${name ?? 'without a name in sysfs'}`];
+}
+
+function withWhy(message: string, cause: Cause): string {
+  const { why } = wordsOf(cause);
+  return why === '' ? message : `${message}: ${why}`;
+}
+
+/** Which driver it gets, when it is bound anew. */
+function driverOverride({ address, bus, sysfsPath }: SysfsDevice): Seen | undefined {
+  const text = readAttribute(`${sysfsPath}/driver_override`);
+  // Not every bus has one.
+  if (text === undefined) return undefined;
+  const name = readLinkName(`${sysfsPath}/driver`);
+  if (text === '(null)' || text === '') return ['ok', 'no driver is laid down'];
+  if (text === name) return ['ok', `only ${text} may have it, which it has`];
+  const has = name === undefined ? 'it has no driver' : `it has ${name}`;
+  return [
+    'warning',
+    `${has}, and only ${text} may have it when it is bound anew`,
+    `where that is not meant, lift it (the driver of now stays): echo | sudo tee /sys/bus/${bus}/devices/${address}/driver_override`,
+  ];
+}
+
+function* groupSeen(device: SysfsDevice, { roots }: Place): Steps<Seen | undefined> {
+  const group = yield* groupOf(device, roots.sysfsRoot);
+  if (group === undefined) return noGroup(device, roots.sysfsRoot);
+  if ('path' in group) return ['unknown', hiddenText(group)];
+  const what = `IOMMU group ${group.group}: ${group.members.map(memberText).join('; ')}`;
+  // The group's own name does not tell: mdevs, whose drivers confine them, have the same.
+  const name = `noiommu-${group.group}`;
+  if (listNames(`${roots.sysfsRoot}/class/vfio/${name}`) !== undefined) {
+    const cause: Cause = { reason: 'no-iommu', certainty: 'certain', facts: { name } };
+    const { why, hint } = wordsOf(cause);
+    return ['warning', `${what}: ${why}`, hint];
+  }
+  return viability(group, what);
+}
+
+function viability(group: IommuGroup, what: string): Seen {
+  const cause = notViable(group)?.cause;
+  return cause === undefined ? ['ok', what] : ['bad', what, wordsOf(cause).hint];
+}
+
+function noGroup({ sysfsPath }: SysfsDevice, sysfsRoot: string): Seen {
+  const hasVfio = readAttribute(`${sysfsRoot}/module/vfio/parameters/enable_unsafe_noiommu_mode`);
+  const mode = hasVfio === 'Y' ? '; a VFIO driver makes one for it without an IOMMU' : '';
+  const bound = readLinkName(`${sysfsPath}/driver`);
+  const what = `it has no IOMMU group (its driver: ${bound ?? 'none'})${mode}`;
+  return [
+    mode === '' ? 'bad' : 'warning',
+    what,
+    'see the finding iommu: an IOMMU that is off is switched on in the firmware; where there is one, the device is not behind it',
+  ];
+}
+
+function memberText({ address, driver, verdict, uses = [], unseen = [] }: GroupMember): string {
+  const has = uses.map(({ kind, name, now }) => `${kind} ${name}${now === null ? '' : ` ${now}`}`);
+  const hidden = unseen.length > 0 ? [`not to be seen from here: ${unseen.join(', ')}`] : [];
+  const more = [...has, ...hidden].join(', ');
+  const judged = verdict === 'ok' ? 'ok' : "the host's driver";
+  return `${address} (${driver ?? 'no driver'}: ${judged}${more === '' ? '' : `; ${more}`})`;
+}
+
+/** Physical and virtual functions are opened with one token. */
+function sriov({ sysfsPath }: SysfsDevice): Seen | undefined {
+  const token =
+    'open it with { vfToken }, the UUID that the program with the physical function set';
+  const parent = readLinkName(`${sysfsPath}/physfn`);
+  if (parent !== undefined) {
+    const owner = readLinkName(`${sysfsPath}/physfn/driver`);
+    const what = `a virtual function of ${parent}, whose driver is ${owner ?? 'none'}`;
+    return owner === 'vfio-pci' ? ['warning', `${what}: it takes a VF token`, token] : ['ok', what];
+  }
+  const total = readAttribute(`${sysfsPath}/sriov_totalvfs`);
+  if (total === undefined) return undefined;
+  const count = readAttribute(`${sysfsPath}/sriov_numvfs`) ?? '?';
+  const what = `a physical function: ${count} of ${total} virtual functions`;
+  const isShared = count !== '0' && readLinkName(`${sysfsPath}/driver`) === 'vfio-pci';
+  return isShared ? ['warning', `${what}, which are opened with a VF token`, token] : ['ok', what];
+}
+
+/** Its cdev's node and its group's, where the kernel has them. */
+function nodeFindings(device: SysfsDevice, place: Place): Finding[] {
+  return [...nodeOf('cdev-node', device, place), ...nodeOf('group-node', device, place)];
+}
+
+const finders = { 'cdev-node': findCdev, 'group-node': findGroup };
+
+/** What the kernel has not is said by the findings of the driver and of the group. */
+function nodeOf(id: keyof typeof finders, device: SysfsDevice, place: Place): Finding[] {
+  let path: string | undefined;
+  const seen = look(id, device.address, (): Seen | undefined => {
+    const node = locate(id, device, place);
+    if (node === undefined || 'code' in node) return node && noNode(node);
+    const result = compare(node.path, `${node.major}:${node.minor}`, numbersAt(node.path));
+    if (result[0] === 'ok') ({ path } = node);
+    return result;
+  });
+  return path === undefined ? seen : [...seen, ...accessFindings(path, place)];
+}
+
+function locate(
+  id: keyof typeof finders,
+  device: SysfsDevice,
+  { roots }: Place,
+): ReturnType<(typeof finders)[typeof id]> | VfioError | undefined {
+  try {
+    return finders[id](device, roots);
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    if (error.code === 'ERR_VFIO_NOT_BOUND_TO_VFIO') return undefined;
+    if (error.code === 'ERR_VFIO_NO_CDEV' || error.code === 'ERR_VFIO_NO_GROUP') return error;
+    throw error;
+  }
+}
+
+/** A device has a node of either kind, or of both. */
+function noNode({ message }: VfioError): Seen {
+  return ['warning', message];
+}

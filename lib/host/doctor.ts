@@ -1,0 +1,98 @@
+import { requirePlatform } from '../addon.ts';
+import { requireObject } from '../core/arguments.ts';
+import { VfioError } from '../core/errors.ts';
+import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
+import { either, run, runSync, type Steps } from '../core/steps.ts';
+import { inSysfs } from '../locate/find_cdev.ts';
+import { listDevices, listDevicesSync } from '../locate/list.ts';
+import { parseSpec, resolveSpec } from '../locate/resolve.ts';
+import { type RootOptions, rootsOf } from '../locate/roots.ts';
+import { deviceFindings } from './device_findings.ts';
+import { type Finding, finding, host, lookBySteps, type Place, type Seen } from './finding.ts';
+import { holderFindings } from './holder_findings.ts';
+import { kernelFindings } from './kernel_findings.ts';
+import { sharedNodeFindings } from './node_findings.ts';
+import { processFindings } from './process_findings.ts';
+
+/** What {@link diagnose} found. */
+export interface Diagnosis {
+  /** In a fixed order: of the host, then of the device. */
+  findings: Finding[];
+}
+
+/**
+ * Looks at all that opening devices by VFIO needs: the kernel, this process's rights and limits,
+ * and where `spec` is given that device. Opens no device and changes nothing. What cannot be looked
+ * at is `unknown`, and keeps nobody from the rest. Who holds the device is searched for 2 seconds
+ * at most.
+ *
+ * @param spec - the device; without it, the host alone
+ * @param options - where sysfs and the device nodes are, if elsewhere
+ * @throws TypeError, RangeError for what cannot name a device
+ * @throws VfioError `ERR_VFIO_UNSUPPORTED_PLATFORM`
+ */
+export async function diagnose(spec?: DeviceSpec, options: RootOptions = {}): Promise<Diagnosis> {
+  return run(diagnosis(spec, options));
+}
+
+/** The blocking form of {@link diagnose}. It does not search who holds the device. */
+export function diagnoseSync(spec?: DeviceSpec, options: RootOptions = {}): Diagnosis {
+  return runSync(diagnosis(spec, options));
+}
+
+/** @param procRoot - `/proc`; tests have one of their own */
+export function* diagnosis(
+  spec: DeviceSpec | undefined,
+  options: RootOptions,
+  procRoot = '/proc',
+): Steps<Diagnosis> {
+  requirePlatform();
+  requireObject('options', options);
+  const place: Place = { roots: rootsOf(options), procRoot };
+  const given = spec === undefined ? undefined : deviceOf(spec, place);
+  const ofHost = [...kernelFindings(place), ...processFindings(place)];
+  const nodes = sharedNodeFindings(place);
+  if (given !== undefined) {
+    return { findings: [...ofHost, ...nodes, ...(yield* ofDevice(given, place))] };
+  }
+  const all = yield* lookBySteps('devices', host, () => devices(place));
+  return { findings: [...ofHost, ...all, ...nodes] };
+}
+
+function* ofDevice(given: SysfsDevice | Finding, place: Place): Steps<Finding[]> {
+  if ('id' in given) return [given];
+  return [...(yield* deviceFindings(given, place)), ...(yield* holderFindings(given, place))];
+}
+
+/** The device, or that what was given leads to none. */
+function deviceOf(spec: DeviceSpec, { roots }: Place): SysfsDevice | Finding {
+  parseSpec(spec, roots);
+  try {
+    return inSysfs(resolveSpec(spec, roots), roots);
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    const mend = 'vfio list --all shows the devices there are';
+    return finding('device', nameOf(spec), ['bad', error.message, error.hint ?? mend]);
+  }
+}
+
+function nameOf(spec: DeviceSpec): string {
+  return typeof spec === 'object' ? spec.address : String(spec);
+}
+
+function* devices({ roots }: Place): Steps<Seen> {
+  const all = yield* either(
+    () => listDevices(roots),
+    () => listDevicesSync(roots),
+  );
+  const bound = all.filter(({ boundToVfio }) => boundToVfio);
+  if (bound.length > 0) {
+    const names = bound.map(({ address, driver }) => `${address} (${driver ?? 'no name'})`);
+    return ['ok', `with a VFIO driver: ${names.join(', ')}`];
+  }
+  return [
+    'warning',
+    `none of ${all.length} devices with an IOMMU group has a VFIO driver`,
+    'vfio list --all shows them; vfio doctor <device> says what one lacks, and what binding it would take from the host',
+  ];
+}

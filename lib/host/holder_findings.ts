@@ -1,0 +1,57 @@
+import { either, type Steps } from '../core/steps.ts';
+import { VfioError } from '../core/errors.ts';
+import { findHolders } from '../diagnose/holders.ts';
+import type { NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
+import { findCdev, findGroup } from '../locate/find_cdev.ts';
+import { type Finding, lookBySteps, type Place, type Seen } from './finding.ts';
+
+/** Whoever asks waits no longer for the search. */
+const mostMilliseconds = 2000;
+
+/** Who has a device's nodes open. The blocking form does not search. */
+export function* holderFindings(device: SysfsDevice, place: Place): Steps<Finding[]> {
+  return yield* lookBySteps('holders', device.address, () => holders(device, place.roots));
+}
+
+function* holders(device: SysfsDevice, roots: Roots): Steps<Seen | undefined> {
+  const nodes = [nodeOr(() => findCdev(device, roots)), nodeOr(() => findGroup(device, roots))];
+  const numbers = nodes.flatMap((node) => (node ? [`${node.major}:${node.minor}`] : []));
+  // Nobody can have open what has no node.
+  if (numbers.length === 0) return undefined;
+  const deadline = performance.now() + mostMilliseconds;
+  const found = yield* either(
+    () => findHolders({ numbers, targets: [] }, undefined, deadline),
+    () => undefined,
+  );
+  if (found === undefined) {
+    return ['unknown', 'the blocking form does not search who has it open', lsof];
+  }
+  const names = found.holders.map(({ pid, command }) =>
+    pid === process.pid ? 'this process' : `process ${pid} (${command})`,
+  );
+  if (names.length > 0) {
+    const [first] = found.holders;
+    const mend = `where it is wanted elsewhere: end it, or have it close the device: ps -fp ${first?.pid}`;
+    return ['warning', `its nodes are open in ${names.join(' and ')}`, mend];
+  }
+  if (found.hidden > 0) {
+    const what = `nobody was found, and ${found.hidden} processes may not be looked at by this user`;
+    return ['unknown', what, 'run this as root'];
+  }
+  if (!found.searched) {
+    return ['unknown', 'nobody was found, and not all processes were looked at', lsof];
+  }
+  return ['ok', 'no process that is seen from here has its nodes open'];
+}
+
+const lsof = 'sudo lsof +D /dev/vfio';
+
+function nodeOr(find: () => NodeLocation): NodeLocation | undefined {
+  try {
+    return find();
+  } catch (error) {
+    // Which of them is not there, and why, is said by other findings.
+    if (error instanceof VfioError) return undefined;
+    throw error;
+  }
+}
