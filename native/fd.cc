@@ -68,8 +68,8 @@ std::optional<Answer> Hold(const Napi::CallbackInfo& info) {
   return 0;
 }
 
-// flock(descriptor's number): 0 where it is locked now, for as long as a process has this open file;
-// -EWOULDBLOCK where another has the lock
+// flock(descriptor's number): 0 where it is locked now, for as long as a process has this open
+// file; -EWOULDBLOCK where another has the lock
 std::optional<Answer> Flock(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 0);
   if (!number) return {};

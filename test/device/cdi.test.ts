@@ -27,9 +27,9 @@ function nodesIn(spec: CdiSpec): Record<string, string> {
   assertCdi(spec);
   const nodes = spec.devices.flatMap(({ containerEdits }) => containerEdits.deviceNodes);
   return Object.fromEntries(
-    nodes.map(({ path, type }) => {
+    nodes.map(({ path }) => {
       const stat = statSync(path, { bigint: true });
-      assert.equal(stat.isCharacterDevice(), type === 'c', path);
+      assert.ok(stat.isCharacterDevice(), path);
       return [path, numbersOf(stat)];
     }),
   );
