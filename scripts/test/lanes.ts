@@ -56,7 +56,17 @@ function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
 
 /** Those that run over every backend. */
 const overBackends = [
-  ...['cli_backend', 'dma', 'feature', 'interrupt', 'mapped_region', 'pci', 'region', 'removal'],
+  ...[
+    'cli_backend',
+    'dma',
+    'doctor',
+    'feature',
+    'interrupt',
+    'mapped_region',
+    'pci',
+    'region',
+    'removal',
+  ],
   ...['request', 'reset', 'sriov', 'unbind'],
 ];
 
@@ -108,7 +118,7 @@ export const lanes: readonly Lane[] = [
     name: 'noiommu',
     command: inLab({
       lab: ['--memory', '1024', '--append', withoutIommu],
-      tests: ['noiommu'],
+      tests: ['noiommu', 'doctor'],
     }),
     ...built,
   },
