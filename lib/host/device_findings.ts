@@ -6,10 +6,11 @@ import type { Steps } from '../core/steps.ts';
 import { notViable } from '../diagnose/bind_causes.ts';
 import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
-import { findCdev, findGroup, isPresent, noDevice } from '../locate/find_cdev.ts';
+import { findCdev, isPresent, noDevice } from '../locate/find_cdev.ts';
 import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { type Finding, look, lookBySteps, type Place, type Seen } from './finding.ts';
-import { accessFindings, compare, numbersAt } from './node_findings.ts';
+import { holderFindings } from './holder_findings.ts';
+import { deviceNodeFindings } from './device_nodes.ts';
 
 /** What is to be said of one device. Of one that is not there no more than that. */
 export function* deviceFindings(device: SysfsDevice, place: Place): Steps<Finding[]> {
@@ -23,7 +24,8 @@ export function* deviceFindings(device: SysfsDevice, place: Place): Steps<Findin
     ...look('driver-override', address, () => driverOverride(device)),
     ...group,
     ...look('sriov', address, () => sriov(device)),
-    ...nodeFindings(device, place),
+    ...(yield* holderFindings(device, place)),
+    ...deviceNodeFindings(device, place),
   ];
 }
 
@@ -97,9 +99,9 @@ function* groupSeen(device: SysfsDevice, { roots }: Place): Steps<Seen | undefin
   // The group's own name does not tell: mdevs, whose drivers confine them, have the same.
   const name = `noiommu-${group.group}`;
   if (listNames(`${roots.sysfsRoot}/class/vfio/${name}`) !== undefined) {
-    const cause: Cause = { reason: 'no-iommu', certainty: 'certain', facts: { name } };
-    const { why, hint } = wordsOf(cause);
-    return ['warning', `${what}: ${why}`, hint];
+    const mend =
+      "where that is meant: --backend noiommu, in programs { backend: 'noiommu' }; otherwise enable the IOMMU";
+    return ['warning', `${what}: no IOMMU confines what it does to memory`, mend];
   }
   return viability(group, what);
 }
@@ -145,44 +147,4 @@ function sriov({ sysfsPath }: SysfsDevice): Seen | undefined {
   const what = `a physical function: ${count} of ${total} virtual functions`;
   const isShared = count !== '0' && readLinkName(`${sysfsPath}/driver`) === 'vfio-pci';
   return isShared ? ['warning', `${what}, which are opened with a VF token`, token] : ['ok', what];
-}
-
-/** Its cdev's node and its group's, where the kernel has them. */
-function nodeFindings(device: SysfsDevice, place: Place): Finding[] {
-  return [...nodeOf('cdev-node', device, place), ...nodeOf('group-node', device, place)];
-}
-
-const finders = { 'cdev-node': findCdev, 'group-node': findGroup };
-
-/** What the kernel has not is said by the findings of the driver and of the group. */
-function nodeOf(id: keyof typeof finders, device: SysfsDevice, place: Place): Finding[] {
-  let path: string | undefined;
-  const seen = look(id, device.address, (): Seen | undefined => {
-    const node = locate(id, device, place);
-    if (node === undefined || 'code' in node) return node && noNode(node);
-    const result = compare(node.path, `${node.major}:${node.minor}`, numbersAt(node.path));
-    if (result[0] === 'ok') ({ path } = node);
-    return result;
-  });
-  return path === undefined ? seen : [...seen, ...accessFindings(path, place)];
-}
-
-function locate(
-  id: keyof typeof finders,
-  device: SysfsDevice,
-  { roots }: Place,
-): ReturnType<(typeof finders)[typeof id]> | VfioError | undefined {
-  try {
-    return finders[id](device, roots);
-  } catch (error) {
-    if (!(error instanceof VfioError)) throw error;
-    if (error.code === 'ERR_VFIO_NOT_BOUND_TO_VFIO') return undefined;
-    if (error.code === 'ERR_VFIO_NO_CDEV' || error.code === 'ERR_VFIO_NO_GROUP') return error;
-    throw error;
-  }
-}
-
-/** A device has a node of either kind, or of both. */
-function noNode({ message }: VfioError): Seen {
-  return ['warning', message];
 }

@@ -9,7 +9,6 @@ import { parseSpec, resolveSpec } from '../locate/resolve.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { deviceFindings } from './device_findings.ts';
 import { type Finding, finding, host, lookBySteps, type Place, type Seen } from './finding.ts';
-import { holderFindings } from './holder_findings.ts';
 import { kernelFindings } from './kernel_findings.ts';
 import { sharedNodeFindings } from './node_findings.ts';
 import { processFindings } from './process_findings.ts';
@@ -60,8 +59,7 @@ export function* diagnosis(
 }
 
 function* ofDevice(given: SysfsDevice | Finding, place: Place): Steps<Finding[]> {
-  if ('id' in given) return [given];
-  return [...(yield* deviceFindings(given, place)), ...(yield* holderFindings(given, place))];
+  return 'id' in given ? [given] : yield* deviceFindings(given, place);
 }
 
 /** The device, or that what was given leads to none. */

@@ -57,7 +57,7 @@ function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
 /** Those that run over every backend. */
 const overBackends = [
   ...['cli_backend', 'dma', 'feature', 'interrupt', 'mapped_region', 'pci', 'region', 'removal'],
-  ...['request', 'reset', 'sriov', 'unbind'],
+  ...['request', 'reset', 'sriov', 'unbind', 'doctor'],
 ];
 
 /** Those that need a VM of another kind: a lane of its own, or test/lab, which starts one. */
@@ -115,7 +115,7 @@ export const lanes: readonly Lane[] = [
     name: 'noiommu',
     command: inLab({
       lab: ['--memory', '1024', '--append', withoutIommu],
-      tests: ['noiommu'],
+      tests: ['noiommu', 'doctor'],
     }),
     ...built,
   },

@@ -159,7 +159,7 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     assert.deepEqual([status, the(findings, 'driver').status], [1, 'bad']);
     assert.match(what, /has no driver/);
     if (hasIommuGroup(smbus)) assert.match(mend ?? '', /drivers_probe/);
-    else assert.equal(the(findings, 'group').status, 'bad');
+    else assert.notEqual(the(findings, 'group').status, 'ok');
   });
 
   it('says whose driver is in the way of a group', async function () {

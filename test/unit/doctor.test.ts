@@ -186,13 +186,17 @@ const cases: Case[] = [
   { id: 'sriov', status: 'warning', why: "a virtual function of vfio-pci's", change: { ...device(sibling, 12, { driver: { pointsTo: '../../drivers/vfio-pci' } }), [`${sys}/${address}/physfn`]: { pointsTo: `../${sibling}` } }, what: /VF token/, mend: /vfToken/ }, // prettier-ignore
   { id: 'sriov', status: 'ok', why: 'a physical function', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/sriov_numvfs`]: '0\n' }, what: /0 of 4 virtual/ }, // prettier-ignore
   { id: 'sriov', status: 'warning', why: 'a physical function with some', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/sriov_numvfs`]: '2\n' }, what: /2 of 4.*VF token/ }, // prettier-ignore
-  { id: 'cdev-node', status: 'bad', why: 'absent', change: { [`${nodes}/devices`]: null }, what: /is not there, and should be 1:3/, mend: /udevadm/ }, // prettier-ignore
+  { id: 'cdev-node', status: 'warning', why: 'absent, where that of the group is there', change: { [`${nodes}/devices`]: null }, what: /is not there, and should be 1:3/, mend: /udevadm/ }, // prettier-ignore
+  { id: 'cdev-node', status: 'bad', why: 'absent, as is that of the group', change: { [`${nodes}/devices`]: null, [`${nodes}/11`]: null }, what: /is not there, and should be 1:3/ }, // prettier-ignore
   { id: 'cdev-node', status: 'bad', why: 'stale', change: { [`${nodes}/devices/vfio3`]: { pointsTo: '/dev/full' } }, what: /is 1:7, and should be 1:3/, mend: /udevadm/ }, // prettier-ignore
   { id: 'cdev-node', status: 'bad', why: 'no device', change: { [`${nodes}/devices/vfio3`]: 'text' }, what: /is no character device/ }, // prettier-ignore
-  { id: 'cdev-node', status: 'warning', why: 'none made', change: { [`${sys}/${address}/vfio-dev/vfio3/dev`]: null }, what: /CONFIG_VFIO_DEVICE_CDEV/ }, // prettier-ignore
+  { id: 'cdev-node', status: 'warning', why: 'none made', change: { [`${sys}/${address}/vfio-dev/vfio3/dev`]: null }, what: /makes no node of its cdev/ }, // prettier-ignore
   { id: 'cdev-node', status: 'unknown', why: 'not to be looked at', change: { [`${nodes}/devices`]: { pointsTo: 'devices' } }, what: /could not be looked at: ELOOP/ }, // prettier-ignore
-  { id: 'group-node', status: 'bad', why: 'absent', change: { [`${nodes}/11`]: null }, what: /is not there, and should be 1:5/ }, // prettier-ignore
-  { id: 'group-node', status: 'warning', why: 'none made', change: { 'sys/class/vfio': null }, what: /group/ }, // prettier-ignore
+  { id: 'group-node', status: 'warning', why: 'absent', change: { [`${nodes}/11`]: null }, what: /is not there, and should be 1:5/ }, // prettier-ignore
+  { id: 'group-node', status: 'bad', why: 'stale', change: { [`${nodes}/11`]: { pointsTo: '/dev/full' } }, what: /is 1:7, and should be 1:5/ }, // prettier-ignore
+  { id: 'group-node', status: 'warning', why: 'none made', change: { 'sys/class/vfio': null }, what: /makes no node of its group/ }, // prettier-ignore
+  { id: 'group-node', status: 'bad', why: 'none made, nor a cdev', change: { 'sys/class/vfio': null, [`${sys}/${address}/vfio-dev/vfio3/dev`]: null }, what: /makes no node of its group/ }, // prettier-ignore
+  { id: 'group-node', status: 'unknown', why: 'hidden', change: { 'sys/class': null }, what: /could not be looked at: the group node/ }, // prettier-ignore
   { id: 'holders', status: 'unknown', why: 'in the blocking form', change: {}, what: /does not search/, mend: /lsof/ }, // prettier-ignore
 ];
 
