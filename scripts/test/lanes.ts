@@ -56,7 +56,17 @@ function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
 
 /** Those that run over every backend. */
 const overBackends = [
-  ...['cli_backend', 'dma', 'feature', 'interrupt', 'mapped_region', 'pci', 'region', 'removal'],
+  ...[
+    'cli_backend',
+    'cli_sriov',
+    'dma',
+    'feature',
+    'interrupt',
+    'mapped_region',
+    'pci',
+    'region',
+    'removal',
+  ],
   ...['request', 'reset', 'sriov', 'unbind'],
 ];
 
