@@ -163,7 +163,10 @@ cdev    1000.0  1000.0  1000.0     2000.0  2000.0  2000.0`,
 
   const misuse: [string[], RegExp][] = [
     [[], /expected <device…>, got 0 arguments/],
-    [['3b:00.0', '--backend', 'vfio'], /--backend must be auto, cdev, group, compat or noiommu, not 'vfio'/],
+    [
+      ['3b:00.0', '--backend', 'vfio'],
+      /--backend must be auto, cdev, group, compat or noiommu, not 'vfio'/,
+    ],
     [['3b:00.0', '--rounds', '0'], /--rounds must be a whole number from 1 to 1000000, not '0'/],
     [['3b:00.0', '--concurrency', '65'], /--concurrency must be .* from 1 to 64, not '65'/],
     [['3b:00'], /must be a device address.*'3b:00'/],
