@@ -51,7 +51,11 @@ const program = `
     'VfioCdev.fromFd': () => api.VfioCdev.fromFd(0),
     'VfioDevice.open': () => api.VfioDevice.open(spec),
     'VfioDevice.openSync': () => api.VfioDevice.openSync(spec),
+    bindDriver: () => api.bindDriver(spec),
+    bindDriverSync: () => api.bindDriverSync(spec),
     describeDevice: () => api.describeDevice(spec),
+    describeSriov: () => api.describeSriov(spec),
+    describeSriovSync: () => api.describeSriovSync(spec),
     findCdev: () => api.findCdev(spec),
     fromShared: () => api.fromShared(token),
     identify: () => api.identify(0),
@@ -60,6 +64,12 @@ const program = `
     openCdev: () => api.openCdev(spec),
     openCdevSync: () => api.openCdevSync(spec),
     openDevices: () => api.openDevices([spec]),
+    planVfs: () => api.planVfs(spec, 1),
+    planVfsSync: () => api.planVfsSync(spec, 1),
+    restoreDriver: () => api.restoreDriver(spec),
+    restoreDriverSync: () => api.restoreDriverSync(spec),
+    setVfs: () => api.setVfs(spec, 1),
+    setVfsSync: () => api.setVfsSync(spec, 1),
   };
   for (const [name, call] of Object.entries(others)) {
     try {
