@@ -123,7 +123,10 @@ describe('vfio', () => {
   }
 
   it('says of every command that opens a device how it can be told to', async () => {
-    const opening = commands.filter(({ positionals }) => positionals.length > 0);
+    const opensNothing = ['bind', 'unbind'];
+    const opening = commands.filter(
+      ({ name, positionals }) => positionals.length > 0 && !opensNothing.includes(name),
+    );
     assert.equal(opening.length, 7);
     for (const { name } of opening) {
       assert.match((await vfio([...name.split(' '), '--help'])).out, /^ {2}--backend +\S/m, name);
