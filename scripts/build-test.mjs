@@ -17,6 +17,7 @@ if (status !== 0) process.exit(status ?? 1);
 // there.
 await build({
   entryPoints: [
+    'cli_runs_child',
     'handed_device',
     'holder',
     'interrupt_worker',

@@ -1,5 +1,6 @@
 import type { Dirent } from 'node:fs';
 import { fs } from '../core/builtins.ts';
+import { VfioError } from '../core/errors.ts';
 import type { Roots, SysfsDevice } from '../core/location.ts';
 import type { HostUse } from '../core/reasons.ts';
 import {
@@ -98,8 +99,14 @@ function throughMultipath(through: readonly string[], all: readonly string[]): s
   });
 }
 
+/** What is no link, such as the file `bonding_masters` among the interfaces, leads nowhere. */
 function leadsThrough(link: string, address: string): boolean {
-  return readLinkText(link)?.split('/').includes(address) === true;
+  try {
+    return readLinkText(link)?.split('/').includes(address) === true;
+  } catch (error) {
+    if (error instanceof VfioError && error.code === 'EINVAL') return false;
+    throw error;
+  }
 }
 
 function useOf(kind: HostUse['kind'], name: string, roots: UseRoots): string | null {

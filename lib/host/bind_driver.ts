@@ -12,7 +12,7 @@ import {
 } from './bind_options.ts';
 import { chosenDevices } from './chosen_devices.ts';
 import { isVfio, nodesOf, whoHolds } from './device_holders.ts';
-import { type Change, changeDrivers, driverKey, isCurrent, loadDrivers } from './driver_change.ts';
+import { type Change, changeDrivers, driverKey, loadDrivers } from './driver_change.ts';
 import { vfioDriverFor } from './driver_choice.ts';
 import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
@@ -148,8 +148,15 @@ function changeTo(device: SysfsDevice, driver: string, plan: Plan): Change {
   const rule = plan.persist ? { rule: ruleOf(device, driver, plan.roots) } : {};
   if (before.driver === driver) return { device, before, to: undefined, ...rule };
   // What was there first is what to go back to, also where an attempt before this was killed.
-  const remember = isCurrent(device, plan, before) ? {} : { remember: { target: driver } };
-  return { device, before, to: { driver, driverOverride: driver }, ...remember, ...rule };
+  const record = readRecord(device, plan.roots);
+  const remembered = record && isOf(record, device, before) ? record : undefined;
+  const remember = { ...(remembered ?? before), target: driver };
+  return { device, before, to: { driver, driverOverride: driver }, remember, remembered, ...rule };
+}
+
+/** Whether a device is where a record of it can have led: nobody of the host took it since. */
+function isOf({ target }: DriverRecord, device: SysfsDevice, { driver }: DriverState): boolean {
+  return driver === null || driver === target || isVfio(device);
 }
 
 function* restore(
@@ -184,7 +191,7 @@ function destinationOf(
   report: DriverReport,
 ): Change['to'] {
   const { address } = device;
-  if (record && [null, record.target, record.driver].includes(now.driver)) {
+  if (record && (now.driver === record.driver || isOf(record, device, now))) {
     const { driver, driverOverride } = record;
     const isBack = now.driver === driver && now.driverOverride === driverOverride;
     return isBack ? undefined : { driver, driverOverride };

@@ -7,7 +7,7 @@ import { requireNoRemoval } from './chosen_devices.ts';
 import { type DeviceLocks, withLocks } from './device_locks.ts';
 import { loadedDriver, modprobe, noSuchDriver } from './driver_choice.ts';
 import { type Destination, isWaiting, moveDevice, writesFor } from './driver_move.ts';
-import { readRecord, removeRecord, writeRecord } from './driver_record.ts';
+import { type DriverRecord, removeRecord, writeRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
 import { removeFile, writeWhole } from './sysfs_write.ts';
 
@@ -17,8 +17,10 @@ export interface Change {
   before: DriverState;
   /** Undefined where it is already as it shall be. */
   to: Destination | undefined;
-  /** What to remember of it before anything is changed, where nothing is yet. */
-  remember?: { target: string } | undefined;
+  /** What to remember of it before anything is changed. */
+  remember?: DriverRecord | undefined;
+  /** What was remembered of it until then. */
+  remembered?: DriverRecord | undefined;
   /** Afterwards nothing of it is to be remembered. */
   forget?: boolean | undefined;
   /** A file to write, or to remove, when all devices are where they shall be. */
@@ -125,7 +127,7 @@ function* changeOne(
     noteChange(report, device, before, before);
     return;
   }
-  if (remember) writeRecord(device, { ...before, ...remember }, roots);
+  if (remember) writeRecord(device, remember, roots);
   const writes = writesFor(device, before, to, roots);
   const after = yield* moveDevice(device, to, { roots, timeout, locks: numbers });
   report.steps.push(...writes.map((write) => ({ kind: 'write' as const, ...write })));
@@ -157,7 +159,7 @@ function* takenBack(
 ): Steps<unknown> {
   const said: string[] = [];
   const errors: unknown[] = [];
-  for (const { device, before, to, remember } of changes) {
+  for (const { device, before, to, remember, remembered } of changes) {
     if (to === undefined) continue;
     const { address } = device;
     if (isWaiting(error) && error.device === address) {
@@ -166,7 +168,8 @@ function* takenBack(
     }
     try {
       const now = yield* moveDevice(device, before, { roots, timeout, locks: numbers });
-      if (remember) removeRecord(device, roots);
+      if (remember && remembered) writeRecord(device, remembered, roots);
+      else if (remember) removeRecord(device, roots);
       said.push(`${address} is ${stateText(now)} again`);
     } catch (problem) {
       errors.push(problem);
@@ -186,10 +189,4 @@ function withOutcome(error: unknown, said: readonly string[]): unknown {
     ...Object.fromEntries(Object.entries(error)),
     ...{ code, message: `${message}. ${said.join('; ')}`, cause },
   });
-}
-
-/** Whether what is remembered of a device is still what it had: nobody gave it a driver since. */
-export function isCurrent(device: SysfsDevice, plan: Plan, now: DriverState): boolean {
-  const record = readRecord(device, plan.roots);
-  return record !== undefined && (now.driver === null || now.driver === record.target);
 }

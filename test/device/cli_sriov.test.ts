@@ -135,6 +135,34 @@ would write 3 to ${folder}/sriov_numvfs: 3 virtual functions would be made
     await done('--vfs', '0');
   });
 
+  it('keeps those of a driver of the host without one, where that is asked for', async () => {
+    const give = (driver: string): void => {
+      writeFileSync(`${folder}/driver_override`, driver);
+      writeFileSync(`${folder}/driver/unbind`, pf);
+      writeFileSync('/sys/bus/pci/drivers_probe', pf);
+    };
+    const { status, stderr } = spawnSync('modprobe', ['nvme'], { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+    give('nvme');
+    try {
+      const { driver, vfs } = await report('--vfs', '2', '--no-probe');
+      assert.equal(driver, 'nvme');
+      assert.deepEqual(
+        vfs.map((vf) => [vf.driver, vf.needs]),
+        [
+          [null, []],
+          [null, []],
+        ],
+      );
+      assert.match(await done(), /^ {2}new VFs +are not offered to the host's drivers/m);
+      await done('--vfs', '0', '--probe');
+    } finally {
+      clear();
+      give('vfio-pci');
+    }
+    assert.equal((await report()).driver, 'vfio-pci');
+  });
+
   it('removes none that a program has open, and names the program', async () => {
     const { vfs } = await report('--vfs', '2');
     const held = vfs[1]?.address ?? '';

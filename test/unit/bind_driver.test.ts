@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict';
+import { existsSync, openSync, closeSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, it } from 'mocha';
+import { binding } from '../../lib/core/binding.ts';
+import { reportText } from '../../lib/cli/bind.ts';
+import { bindDriver, bindDriverSync, restoreDriver, restoreDriverSync } from '../../lib/index.ts';
+import { variantOf } from '../../lib/host/driver_choice.ts';
+import { vfioFailure } from '../support/errors.ts';
+import { fakeHost, type FakeHost, type FakePciDevice } from '../support/fake_drivers.ts';
+import { put } from '../support/tree.ts';
+
+const a = '0000:3b:00.0';
+const b = '0000:3c:00.0';
+
+describe('giving devices to drivers', () => {
+  let host: FakeHost;
+  const make = (devices: Record<string, FakePciDevice>, drivers?: readonly string[]): FakeHost =>
+    (host = fakeHost(devices, drivers));
+  const overrideOf = (address: string): string =>
+    readFileSync(host.sysfs(`bus/pci/devices/${address}/driver_override`), 'utf8').trim();
+  const remembered = (): string[] =>
+    existsSync(`${host.runRoot}/bind`)
+      ? readdirSync(`${host.runRoot}/bind`).filter((name) => !name.endsWith('.lock'))
+      : [];
+
+  afterEach(() => {
+    host.restore();
+  });
+
+  for (const [way, bind, restore] of [
+    ['the promise', bindDriver, restoreDriver],
+    ['the blocking form', bindDriverSync, restoreDriverSync],
+  ] as const) {
+    it(`gives a device, remembers, and gives it back (${way})`, async () => {
+      make({ [a]: { driver: 'nvme' } });
+      const report = await bind(a, host);
+      const before = { driver: 'nvme', driverOverride: null };
+      const after = { driver: 'vfio-pci', driverOverride: 'vfio-pci' };
+      const device = { bus: 'pci', address: a };
+      assert.deepEqual(report.devices, [{ ...device, before, after, changed: true }]);
+      assert.equal(host.driverOf(a), 'vfio-pci');
+      assert.equal(overrideOf(a), 'vfio-pci');
+      assert.deepEqual(remembered(), [`pci-${a}.json`]);
+      const back = await restore(a, host);
+      assert.deepEqual(back.devices, [{ ...device, before: after, after: before, changed: true }]);
+      assert.equal(host.driverOf(a), 'nvme');
+      assert.equal(overrideOf(a), '(null)');
+      assert.deepEqual(remembered(), []);
+    });
+  }
+
+  it('leaves a device without a driver where it had none, and its override as it was', async () => {
+    make({ [a]: { files: { driver_override: 'foo\n' } } });
+    await bindDriver(a, host);
+    assert.equal(host.driverOf(a), 'vfio-pci');
+    await restoreDriver(a, host);
+    assert.equal(host.driverOf(a), undefined);
+    assert.equal(overrideOf(a), 'foo');
+  });
+
+  it('changes nothing where a device is with the driver already', async () => {
+    make({ [a]: { driver: 'vfio-pci' } });
+    const report = await bindDriver(a, host);
+    assert.deepEqual([report.devices[0]?.changed, report.steps, remembered()], [false, [], []]);
+  });
+
+  it('keeps what was remembered first', async () => {
+    make({ [a]: { driver: 'nvme' } }, ['nvme', 'vfio-pci', 'other-vfio']);
+    await bindDriver(a, host);
+    await bindDriver(a, { ...host, driver: 'other-vfio' });
+    await restoreDriver(a, host);
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  it('takes back the first where the second fails, and says so', async () => {
+    make({ [a]: { driver: 'nvme' }, [b]: { driver: 'nvme', group: 2 } }, ['nvme', 'vfio-pci']);
+    writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/refuses'), `22 ${b}`);
+    const refused = await vfioFailure(() => bindDriver([a, b], host), 'EINVAL');
+    assert.equal(refused.reason, 'driver-not-bound');
+    assert.match(refused.message, new RegExp(`${b} is with nvme again; ${a} is with nvme again$`));
+    assert.equal(host.driverOf(a), 'nvme');
+    assert.equal(host.driverOf(b), 'nvme');
+    assert.equal(overrideOf(a), '(null)');
+    assert.deepEqual(remembered(), []);
+  });
+
+  it('believes sysfs, and not that the kernel took the writes', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/ignores'), '');
+    const error = await vfioFailure(() => bindDriver(a, host), 'ERR_VFIO_DRIVER_NOT_BOUND');
+    assert.deepEqual(error.facts, { address: a, wanted: 'vfio-pci', driver: null });
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  for (const [way, bind] of [
+    ['the promise', bindDriver],
+    ['the blocking form', bindDriverSync],
+  ] as const) {
+    it(`does not wait for the kernel for ever (${way})`, async () => {
+      make({ [a]: { driver: 'nvme' } });
+      writeFileSync(host.sysfs('bus/pci/drivers/nvme/waits'), '');
+      const timeout = 3_000;
+      const error = await vfioFailure(() => bind(a, { ...host, timeout }), 'ERR_VFIO_TIMEOUT');
+      assert.equal(error.reason, 'kernel-waits');
+      assert.match(error.path ?? '', /drivers\/nvme\/unbind$/);
+      assert.match(error.message, new RegExp(`run vfio unbind ${a} when it was let go`));
+      // The write that waits has the lock.
+      const busy = await vfioFailure(() => bind(a, { ...host, timeout: 50 }), 'ERR_VFIO_BUSY');
+      assert.deepEqual(
+        [busy.reason, (busy.facts as { pid: number }).pid],
+        ['binding-elsewhere', process.pid],
+      );
+      for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');
+      writeFileSync(host.sysfs('bus/pci/drivers/nvme/waits.not'), '');
+      await restoreDriver(a, host);
+      assert.deepEqual([host.driverOf(a), overrideOf(a)], ['nvme', '(null)']);
+    });
+  }
+
+  it('is one program at a time for a device', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    await bindDriver(a, host);
+    const fd = openSync(`${host.runRoot}/bind/pci-${a}.lock`, 'r+');
+    assert.equal(binding().flock(fd), 0);
+    await vfioFailure(() => restoreDriver(a, { ...host, timeout: 30 }), 'ERR_VFIO_BUSY');
+    assert.equal(host.driverOf(a), 'vfio-pci');
+    const waiting = restoreDriver(a, host);
+    closeSync(fd);
+    await waiting;
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  it('goes on from wherever a killed program left a device', async () => {
+    const record = {
+      ...{ version: 1, driver: 'nvme', driverOverride: null, target: 'vfio-pci', boot: 'one' },
+      ids: '0x1b36 0x0010 pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02',
+    };
+    const states: FakePciDevice[] = [
+      { driver: 'nvme' },
+      { driver: 'nvme', files: { driver_override: 'vfio-pci\n' } },
+      { files: { driver_override: 'vfio-pci\n' } },
+      { driver: 'vfio-pci', files: { driver_override: 'vfio-pci\n' } },
+      { driver: 'vfio-pci' },
+      {},
+    ];
+    for (const state of states) {
+      make({ [a]: state });
+      put(host.runRoot, { [`bind/pci-${a}.json`]: JSON.stringify(record) });
+      await restoreDriver(a, host);
+      assert.deepEqual(
+        [host.driverOf(a), overrideOf(a)],
+        ['nvme', '(null)'],
+        JSON.stringify(state),
+      );
+      assert.deepEqual(remembered(), []);
+      host.restore();
+    }
+  });
+
+  it('forgets what was before another start, and refuses what it did not write', async () => {
+    make({ [a]: { driver: 'vfio-pci', files: { driver_override: 'vfio-pci\n' } } });
+    const record = {
+      ...{ version: 1, driver: 'foo', driverOverride: null, target: 'vfio-pci', boot: 'zero' },
+      ids: '0x1b36 0x0010 pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02',
+    };
+    put(host.runRoot, { [`bind/pci-${a}.json`]: '{"version":2}' });
+    await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_BAD_MESSAGE');
+    writeFileSync(join(host.runRoot, `bind/pci-${a}.json`), JSON.stringify(record));
+    const { notes } = await restoreDriver(a, host);
+    assert.match(notes.join(), /nothing is remembered.*the kernel looks for a driver/);
+    assert.deepEqual([host.driverOf(a), overrideOf(a)], ['nvme', '(null)']);
+    const again = await restoreDriver(a, host);
+    assert.match(again.notes.join(), /is with nvme, and nothing is remembered/);
+    assert.equal(again.devices[0]?.changed, false);
+  });
+
+  it('takes the group, bridges aside', async () => {
+    const bridge = { class: '0x060400\n' };
+    make({
+      [a]: { driver: 'nvme' },
+      [b]: { driver: 'nvme' },
+      '0000:3a:00.0': { files: bridge },
+    });
+    const alone = await bindDriver(a, { ...host, dryRun: true });
+    assert.match(
+      alone.notes.join(),
+      new RegExp(`${b} is in the same IOMMU group 1, and with nvme`),
+    );
+    const { devices, leftOut } = await bindDriver(a, { ...host, group: true });
+    assert.deepEqual(devices.map(({ address }) => address).sort(), [a, b]);
+    assert.deepEqual(
+      leftOut.map(({ address }) => address),
+      ['0000:3a:00.0'],
+    );
+    await restoreDriver(a, { ...host, group: true });
+    assert.deepEqual([host.driverOf(a), host.driverOf(b)], ['nvme', 'nvme']);
+  });
+
+  it('says in a dry run what it would do, and does not', async () => {
+    make({ [a]: { driver: 'nvme' } }, ['nvme']);
+    const report = await bindDriver(a, { ...host, dryRun: true, persist: true });
+    assert.equal(
+      reportText(report).replaceAll(host.sysfsRoot, '/sys').replaceAll(host.etcRoot, '/etc'),
+      `${a}  nvme  would go to vfio-pci
+module vfio-pci would be loaded
+"vfio-pci\\n" would be written to /sys/bus/pci/devices/${a}/driver_override
+"${a}" would be written to /sys/bus/pci/drivers/nvme/unbind
+"${a}" would be written to /sys/bus/pci/drivers/vfio-pci/bind
+/etc/udev/rules.d/70-vfio-bind-pci-${a}.rules would be written:
+  # vfio bind --persist wrote this; vfio unbind --persist removes it.
+  ACTION=="add", SUBSYSTEM=="pci", KERNEL=="${a}", ATTR{vendor}=="0x1b36", ATTR{device}=="0x0010", ATTR{driver_override}="vfio-pci", RUN{builtin}+="kmod load vfio-pci"`,
+    );
+    assert.equal(host.driverOf(a), 'nvme');
+    assert.deepEqual(
+      [readdirSync(host.runRoot), readdirSync(host.etcRoot)],
+      [['.keep'], ['.keep']],
+    );
+  });
+
+  it('writes the rule of --persist, says that it stands, and removes it', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    const rule = join(host.etcRoot, `udev/rules.d/70-vfio-bind-pci-${a}.rules`);
+    await bindDriver(a, { ...host, persist: true });
+    assert.match(readFileSync(rule, 'utf8'), /ATTR\{driver_override\}="vfio-pci"/);
+    const { notes } = await restoreDriver(a, host);
+    assert.match(notes.join(), /stands: .* is given away again at the next start/);
+    const { steps } = await restoreDriver(a, { ...host, persist: true });
+    assert.deepEqual(steps, [{ kind: 'remove', path: rule }]);
+    assert.ok(!existsSync(rule));
+  });
+
+  it('refuses mediated devices and buses without driver_override by name', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    const uuid = '6d747479-0000-4000-8000-000000000001';
+    put(host.sysfsRoot, {
+      [`bus/mdev/devices/${uuid}/subsystem`]: { pointsTo: '../../../bus/mdev' },
+      [`bus/mdev/devices/${uuid}/driver`]: { pointsTo: '../../drivers/vfio_mdev' },
+      'bus/usb/devices/1-1/subsystem': { pointsTo: '../../../bus/usb' },
+    });
+    const mdev = await vfioFailure(() => bindDriver(uuid, host), 'ERR_VFIO_UNSUPPORTED');
+    assert.match(mdev.message, /is a mediated device, and has its VFIO driver \(vfio_mdev\)/);
+    const usb = { bus: 'usb', address: '1-1' };
+    const other = await vfioFailure(() => bindDriver(usb, host), 'ERR_VFIO_UNSUPPORTED');
+    assert.equal(other.reason, 'no-driver-override');
+  });
+
+  it('says that a driver is not to be had', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    const options = { ...host, driver: 'no_such_driver_at_all' };
+    const error = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_DRIVER_NOT_BOUND');
+    assert.equal(error.reason, 'no-such-driver');
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  it('says that no VFIO driver takes a device without an IOMMU group', async () => {
+    make({ [a]: { driver: 'nvme', group: null } });
+    put(host.sysfsRoot, { 'module/vfio/parameters/enable_unsafe_noiommu_mode': 'N\n' });
+    const error = await vfioFailure(() => bindDriver(a, host), 'ERR_VFIO_DRIVER_NOT_BOUND');
+    assert.equal(error.reason, 'no-iommu-group');
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+});
+
+describe('the variant of vfio-pci for a model', () => {
+  const aliases = [
+    'alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci',
+    'alias vfio_pci:v000015B3d0000101Esv*sd*bc*sc*i* mlx5_vfio_pci',
+    'alias pci:v000015B3d0000101Esv*sd*bc*sc*i* mlx5_core',
+    'alias vfio_pci:v00001AF4d*sv*sd*bc*sc*i* wide_vfio_pci',
+    'alias vfio_pci:v00001AF4d00001041sv*sd*bc*sc*i* virtio_vfio_pci',
+  ];
+  for (const [modalias, module] of [
+    ['pci:v000015B3d0000101Esv000015B3sd00000001bc02sc00i00', 'mlx5_vfio_pci'],
+    ['pci:v00001AF4d00001041sv00001AF4sd00001100bc02sc00i00', 'virtio_vfio_pci'],
+    ['pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02', undefined],
+    ['platform:fff51000', undefined],
+    ['', undefined],
+  ] as const) {
+    it(`${modalias || 'no modalias'}: ${module ?? 'none'}`, () => {
+      assert.equal(variantOf(modalias, aliases), module);
+    });
+  }
+});
+
+/** The processes that write in this host. */
+function waitingIn({ sysfsRoot }: FakeHost): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0 && pid !== process.pid)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${sysfsRoot}/bus`);
+      } catch {
+        return false;
+      }
+    });
+}
