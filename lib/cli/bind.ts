@@ -100,7 +100,7 @@ function millisecondsOf(text: string): number {
 }
 
 /** A line for each device: what was, and what is. */
-function reportText({ dryRun, devices, leftOut, steps }: DriverReport): string {
+export function reportText({ dryRun, devices, leftOut, steps }: DriverReport): string {
   const lines = columns([
     ...devices.map((device) => changeRow(device, dryRun)),
     ...leftOut.map(({ address, driver, why }) => [address, driver ?? 'no driver', `stays: ${why}`]),

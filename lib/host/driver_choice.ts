@@ -35,7 +35,7 @@ export function vfioDriverFor(
  * drivers/vfio/pci have it by PCI_DRIVER_OVERRIDE_DEVICE_VFIO (Linux 5.16). Of several the one that
  * says most of the device; undefined where only vfio-pci itself matches, which matches all.
  */
-function variantOf(modalias: string, aliases: readonly string[]): string | undefined {
+export function variantOf(modalias: string, aliases: readonly string[]): string | undefined {
   const [bus, model] = /^(pci):(.+)$/.exec(modalias)?.slice(1) ?? [];
   if (bus === undefined || model === undefined) return undefined;
   const found = aliases
