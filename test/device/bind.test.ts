@@ -1,0 +1,623 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { after, afterEach, before, it } from 'mocha';
+import {
+  bindDriver,
+  bindDriverSync,
+  type DriverReport,
+  restoreDriver,
+  restoreDriverSync,
+  VfioDevice,
+  type VfioError,
+} from '../../lib/index.ts';
+import { describeLab, devices, type TestDevice } from '../support/devices.ts';
+import { vfioFailure } from '../support/errors.ts';
+import { hasModule } from '../support/hotplug.ts';
+import { root } from '../support/root.ts';
+import { skip } from '../support/skip.ts';
+
+// The real kernel's answers. Every device of the lab begins with vfio-pci, of which nothing is
+// remembered, and the first thing that most tests do is to give it back to the host.
+
+const main = new URL('dist/cli/main.js', root).pathname;
+const holderProgram = new URL('build-test/programs/holder.js', root).pathname;
+
+interface Run {
+  status: number | null;
+  out: string;
+  err: string;
+}
+
+/** Runs `vfio` as people do: its streams are pipes. */
+function vfio(...args: string[]): Run {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+    encoding: 'utf8',
+  });
+  return { status, out: stdout, err: stderr };
+}
+
+function json(...args: string[]): DriverReport {
+  const { status, out, err } = vfio(...args, '--json');
+  assert.equal(status, 0, err);
+  return JSON.parse(out) as DriverReport;
+}
+
+const folder = (address: string): string => `/sys/bus/pci/devices/${address}`;
+
+function driverOf(address: string): string | null {
+  const link = `${folder(address)}/driver`;
+  return existsSync(link) ? basename(readlinkSync(link)) : null;
+}
+
+function overrideOf(address: string): string {
+  return readFileSync(`${folder(address)}/driver_override`, 'utf8').trim();
+}
+
+/** Runs a tool of the machine; throws what it said where it fails. */
+function tool(program: string, ...args: string[]): string {
+  const path = `/usr/sbin:/sbin:${process.env['PATH'] ?? ''}`;
+  const { status, error, stdout, stderr } = spawnSync(program, args, {
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path },
+  });
+  if (error) throw error;
+  assert.equal(status, 0, `${program} ${args.join(' ')}: ${stderr}${stdout}`);
+  return stdout;
+}
+
+function hasTool(program: string): boolean {
+  return spawnSync('sh', ['-c', `PATH=/usr/sbin:/sbin:$PATH command -v ${program}`]).status === 0;
+}
+
+/** Waits until something is so; the test's own timeout bounds it. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await setTimeout(20);
+}
+
+const remembered = (): string[] =>
+  existsSync('/run/vfio/bind')
+    ? readdirSync('/run/vfio/bind').filter((name) => name.endsWith('.json'))
+    : [];
+
+/** Has vfio-pci have it again, as the lab does, whatever a test left. */
+async function backToLab({ address }: TestDevice): Promise<void> {
+  await bindDriver(address, { driver: 'vfio-pci', force: true });
+  assert.equal(driverOf(address), 'vfio-pci');
+  for (const name of remembered()) spawnSync('rm', ['-f', `/run/vfio/bind/${name}`]);
+}
+
+/** Another process that has a device open. */
+async function holding({ bus, address }: TestDevice): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [holderProgram, bus, address], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout, 'data');
+  return child;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+}
+
+/** Whether this kernel confines devices: without an IOMMU vfio-pci takes them only if told to. */
+const hasIommu = existsSync('/sys/class/iommu') && readdirSync('/sys/class/iommu').length > 0;
+
+describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (lab) => {
+  const edu = lab.edu.address;
+  const testdev = lab.testdev.address;
+
+  afterEach(async () => {
+    for (const device of [lab.edu, lab.testdev, lab['edu-port']]) await backToLab(device);
+  });
+
+  for (const name of ['edu', 'testdev', 'edu-port'] as const) {
+    it(`gives ${name} back to the host and to vfio-pci, in text`, () => {
+      const { address } = lab[name];
+      const away = vfio('unbind', address);
+      assert.deepEqual([away.status, away.out], [0, `${address}  vfio-pci  now no driver\n`]);
+      assert.match(away.err, /^note: nothing is remembered of .*: the kernel looks for a driver/m);
+      assert.deepEqual([driverOf(address), overrideOf(address)], [null, '(null)']);
+      const bound = vfio('bind', address);
+      assert.deepEqual(bound, {
+        status: 0,
+        out: `${address}  no driver  now vfio-pci\n`,
+        err: '',
+      });
+      assert.deepEqual([driverOf(address), overrideOf(address)], ['vfio-pci', 'vfio-pci']);
+      assert.deepEqual(remembered(), [`pci-${address}.json`]);
+      const again = vfio('bind', address);
+      assert.deepEqual([again.status, again.out], [0, `${address}  vfio-pci  as it was\n`]);
+      const back = vfio('unbind', address);
+      assert.deepEqual(back, { status: 0, out: `${address}  vfio-pci  now no driver\n`, err: '' });
+      assert.deepEqual([driverOf(address), overrideOf(address)], [null, '(null)']);
+      assert.deepEqual(remembered(), []);
+    });
+  }
+
+  it('says the same as data', () => {
+    vfio('unbind', edu);
+    const report = json('bind', edu);
+    const before = { driver: null, driverOverride: null };
+    const after = { driver: 'vfio-pci', driverOverride: 'vfio-pci' };
+    assert.deepEqual(report.devices, [{ bus: 'pci', address: edu, before, after, changed: true }]);
+    assert.deepEqual(report.steps, [
+      { kind: 'write', path: `${folder(edu)}/driver_override`, text: 'vfio-pci\n' },
+      { kind: 'write', path: '/sys/bus/pci/drivers/vfio-pci/bind', text: edu },
+    ]);
+    assert.deepEqual([report.dryRun, report.leftOut, report.notes], [false, [], []]);
+  });
+
+  it('changes nothing in a dry run, and says what it would', () => {
+    vfio('unbind', edu, testdev);
+    const { status, out, err } = vfio('bind', edu, testdev, '--dry-run', '--persist');
+    assert.deepEqual([status, err], [0, '']);
+    assert.match(out, new RegExp(`^${edu} +no driver +would go to vfio-pci$`, 'm'));
+    assert.match(out, new RegExp(`^${testdev} +no driver +would go to vfio-pci$`, 'm'));
+    assert.match(out, /^"vfio-pci\\n" would be written to .*driver_override$/m);
+    assert.match(out, /^\/etc\/udev\/rules\.d\/70-vfio-bind-pci-.*\.rules would be written:$/m);
+    assert.deepEqual([driverOf(edu), driverOf(testdev), remembered()], [null, null, []]);
+  });
+
+  it('ends with 1 where it fails, with 2 where the command line makes no sense', () => {
+    const none = vfio('bind', '0000:7f:1f.7');
+    assert.deepEqual([none.status, none.out], [1, '']);
+    assert.match(none.err, /there is no device 0000:7f:1f\.7 on the bus pci/);
+    for (const args of [['bind'], ['bind', 'x'], ['unbind', edu, '--timeout', 'soon']]) {
+      const { status, out, err } = vfio(...args);
+      assert.deepEqual([status, out], [2, ''], err);
+    }
+    const driver = vfio('bind', edu, '--driver', 'no_such_driver');
+    assert.equal(driver.status, 1);
+    assert.match(driver.err, /the driver no_such_driver is not to be had \(.*no_such_driver/);
+    assert.equal(driverOf(edu), 'vfio-pci');
+  });
+
+  it('works in the terminal', function () {
+    if (!hasTool('script')) skip(this, 'script(1)');
+    const command = `'${process.execPath}' '${main}' unbind ${edu}; '${process.execPath}' '${main}' bind ${edu}`;
+    const { status, stdout } = spawnSync('script', ['-qec', command, '/dev/null'], {
+      encoding: 'utf8',
+    });
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, new RegExp(`${edu}  vfio-pci  now no driver\r\n`));
+    assert.match(stdout, new RegExp(`${edu}  no driver  now vfio-pci\r\n`));
+  });
+
+  it('does it from programs, blocking and not', async () => {
+    restoreDriverSync(edu);
+    assert.equal(driverOf(edu), null);
+    const { devices: changed } = bindDriverSync([edu]);
+    assert.equal(changed[0]?.after.driver, 'vfio-pci');
+    await restoreDriver(edu);
+    assert.equal(driverOf(edu), null);
+    await bindDriver({ bus: 'pci', address: edu });
+    assert.equal(driverOf(edu), 'vfio-pci');
+  });
+
+  it('takes both back where the second cannot be had', async function () {
+    if (!hasModule('pci-stub') && !existsSync('/sys/bus/pci/drivers/pci-stub'))
+      skip(this, 'the driver pci-stub');
+    vfio('unbind', edu);
+    // Without an id pci-stub takes none but by driver_override, and nvme takes no edu.
+    tool('modprobe', 'nvme');
+    const error = await vfioFailure(
+      () => bindDriver([lab.nvme0.address, edu], { driver: 'nvme' }),
+      'ENODEV',
+    ).catch((problem: unknown) => problem as VfioError);
+    assert.match(error.message, new RegExp(`${lab.nvme0.address} is with vfio-pci again`));
+    assert.equal(driverOf(lab.nvme0.address), 'vfio-pci');
+    assert.deepEqual([driverOf(edu), overrideOf(edu)], [null, '(null)']);
+    assert.deepEqual(remembered(), []);
+  });
+
+  it('refuses a bridge, by force too', () => {
+    const port = '0000:00:04.0';
+    for (const force of [[], ['--force']]) {
+      const { status, out, err } = vfio('bind', port, ...force);
+      assert.deepEqual([status, out], [1, '']);
+      assert.match(err, /it is a bridge \(PCI class 0604\), with .* behind it/);
+      assert.match(err, /^hint: leave the bridge to the host/m);
+    }
+    assert.equal(driverOf(port), 'pcieport');
+  });
+
+  it('refuses what another program has open; by force it waits, and says for whom', async function () {
+    if (!hasIommu) skip(this, 'an IOMMU');
+    const holder = await holding(lab.edu);
+    try {
+      const whom = new RegExp(`process ${holder.pid ?? 0} \\(node\\) has it open`);
+      const refused = vfio('unbind', edu);
+      assert.deepEqual([refused.status, refused.out], [1, '']);
+      assert.match(refused.err, whom);
+      assert.equal(driverOf(edu), 'vfio-pci');
+      process.kill(holder.pid ?? 0, 'SIGSTOP');
+      const forced = vfio('unbind', edu, '--force', '--timeout', '3000');
+      assert.deepEqual([forced.status, forced.out], [1, '']);
+      assert.match(forced.err, /did not answer within 3000 ms what was written to .*\/unbind/);
+      assert.match(
+        forced.err,
+        new RegExp(`waits until ${edu} is let go, by process ${holder.pid ?? 0} \\(node\\)`),
+      );
+      assert.match(forced.err, /^hint: end it, or have it close the device: ps -fp \d+/m);
+      const busy = vfio('unbind', edu, '--timeout', '100');
+      assert.equal(busy.status, 1);
+      assert.match(busy.err, /binds or unbinds .*, or waits in the kernel for whoever has it open/);
+    } finally {
+      process.kill(holder.pid ?? 0, 'SIGCONT');
+      await end(holder);
+    }
+    // Nobody is waited for any more: the kernel has ended what it was asked to do.
+    await until(() => !/^DRIVER=/m.test(readFileSync(`${folder(edu)}/uevent`, 'utf8')));
+    const done = vfio('unbind', edu);
+    assert.equal(done.status, 0, done.err);
+    assert.equal(driverOf(edu), null);
+  });
+
+  it('asks a program that listens for the device, by force', async function () {
+    if (!hasIommu) skip(this, 'an IOMMU');
+    const holder = await holding(lab.edu);
+    try {
+      const { status, out, err } = vfio('unbind', edu, '--force');
+      assert.equal(status, 0, err);
+      assert.equal(out, `${edu}  vfio-pci  now no driver\n`);
+      assert.match(err, /^note: taken by force, .*: process \d+ \(node\) has it open$/m);
+      assert.equal(driverOf(edu), null);
+    } finally {
+      await end(holder);
+    }
+  });
+
+  it('leaves the bridges of a group to the host, and takes the rest of it', function () {
+    if (!hasIommu) skip(this, 'an IOMMU');
+    const sata = '0000:00:1f.2';
+    const report = json('bind', sata, '--group', '--dry-run', '--force');
+    const named = report.devices.map(({ address }) => address);
+    assert.ok(named.includes(sata) && named.includes('0000:00:1f.3'), named.join());
+    const rest = report.leftOut.map(({ address }) => address);
+    assert.ok(rest.includes('0000:00:1f.0') || named.includes('0000:00:1f.0'), rest.join());
+  });
+
+  it('writes what binds at every start, and removes it', () => {
+    const rule = `/etc/udev/rules.d/70-vfio-bind-pci-${edu}.rules`;
+    const { status, out } = vfio('bind', edu, '--persist');
+    assert.equal(status, 0);
+    assert.match(out, new RegExp(`^${rule.replaceAll('.', '\\.')} written:$`, 'm'));
+    assert.match(
+      readFileSync(rule, 'utf8'),
+      new RegExp(`KERNEL=="${edu}", ATTR\\{vendor\\}=="0x1234"`),
+    );
+    if (hasTool('udevadm') && spawnSync('udevadm', ['verify', '--help']).status === 0)
+      tool('udevadm', 'verify', rule);
+    const stands = vfio('unbind', edu);
+    assert.match(
+      stands.err,
+      new RegExp(`${rule} stands: ${edu} is given away again at the next start`),
+    );
+    const gone = vfio('unbind', edu, '--persist');
+    assert.equal(gone.status, 0, gone.err);
+    assert.match(gone.out, new RegExp(`^${rule} removed$`, 'm'));
+    assert.ok(!existsSync(rule));
+  });
+
+  it('lets two tools at once each do its work, one after the other', async () => {
+    vfio('unbind', edu);
+    const tools = ['bind', 'unbind', 'bind', 'unbind'].map((command) =>
+      spawn(process.execPath, [main, command, edu], { stdio: 'ignore' }),
+    );
+    const ends = await Promise.all(tools.map((child) => once(child, 'exit')));
+    assert.deepEqual(
+      ends.map(([status]) => status as number),
+      [0, 0, 0, 0],
+    );
+    await restoreDriver(edu, { force: true });
+    assert.deepEqual([driverOf(edu), overrideOf(edu), remembered()], [null, '(null)', []]);
+  });
+});
+
+describeLab('vfio bind of a mediated device', ['mtty'], (lab) => {
+  it('is refused by name', () => {
+    const { status, out, err } = vfio('bind', lab.mtty.address);
+    assert.deepEqual([status, out], [1, '']);
+    assert.match(err, /is a mediated device, and has its VFIO driver \(\w+\) from the moment/);
+  });
+});
+
+describeLab('vfio bind of a disk', ['nvme0'], (lab) => {
+  const nvme = lab.nvme0.address;
+  const place = '/tmp/vfio-bind-mount';
+
+  before(function () {
+    if (!hasModule('nvme')) skip(this, 'the module nvme');
+    tool('modprobe', 'nvme');
+  });
+  after(async () => {
+    await backToLab(lab.nvme0);
+  });
+
+  /** Gives it to nvme, and waits for its disk. */
+  async function disk(): Promise<string> {
+    if (driverOf(nvme) !== 'nvme') {
+      const { status, err } = vfio('unbind', nvme);
+      assert.equal(status, 0, err);
+      if (driverOf(nvme) === null) vfio('bind', nvme, '--driver', 'nvme');
+    }
+    assert.equal(driverOf(nvme), 'nvme');
+    const names = (): string[] =>
+      readdirSync('/sys/class/block').filter(
+        (name) =>
+          /^nvme\d+n\d+$/.test(name) &&
+          (readlinkSync(`/sys/class/block/${name}`).includes(nvme) || belongs(name)),
+      );
+    await until(() => names().length > 0 && existsSync(`/dev/${names()[0] ?? ''}`));
+    return names()[0] ?? '';
+  }
+
+  /** With multipath the disk is a virtual device; its controller is the device's. */
+  function belongs(name: string): boolean {
+    const controllers = existsSync(`${folder(nvme)}/nvme`)
+      ? readdirSync(`${folder(nvme)}/nvme`)
+      : [];
+    return controllers.some((controller) => name.startsWith(`${controller}n`));
+  }
+
+  function refused(what: RegExp): void {
+    const { status, out, err } = vfio('bind', nvme);
+    assert.deepEqual([status, out], [1, ''], err);
+    assert.match(err, what);
+    assert.equal(driverOf(nvme), 'nvme');
+    assert.deepEqual(
+      remembered().filter((name) => name.includes(nvme)),
+      [],
+    );
+  }
+
+  it('goes there and back, and its block device is seen again', async () => {
+    const name = await disk();
+    const text = vfio('bind', nvme);
+    assert.deepEqual(text, { status: 0, out: `${nvme}  nvme  now vfio-pci\n`, err: '' });
+    assert.ok(!existsSync(`/sys/class/block/${name}`));
+    const back = json('unbind', nvme);
+    assert.deepEqual(back.devices[0]?.after, { driver: 'nvme', driverOverride: null });
+    await disk();
+  });
+
+  it('is refused while a file system of it is mounted', async function () {
+    if (!hasTool('mkfs.ext4') || !hasModule('ext4')) skip(this, 'mkfs.ext4 and ext4');
+    const name = await disk();
+    tool('modprobe', 'ext4');
+    tool('mkfs.ext4', '-q', '-F', `/dev/${name}`);
+    mkdirSync(place, { recursive: true });
+    tool('mount', `/dev/${name}`, place);
+    try {
+      refused(new RegExp(`${name} is mounted at ${place}`));
+      const group = vfio('bind', nvme, '--json');
+      assert.deepEqual([group.status, group.out], [1, '']);
+    } finally {
+      tool('umount', place);
+    }
+  });
+
+  it('is refused while it is mounted in another mount namespace only', async function () {
+    if (!hasTool('unshare') || !hasTool('mkfs.ext4')) skip(this, 'unshare and mkfs.ext4');
+    const name = await disk();
+    mkdirSync(place, { recursive: true });
+    tool('mkfs.ext4', '-q', '-F', `/dev/${name}`);
+    const script = `mount /dev/${name} ${place} && echo mounted && exec sleep 600`;
+    const child = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      await once(child.stdout, 'data');
+      refused(new RegExp(`${name} is taken by the kernel or a program`));
+    } finally {
+      await end(child);
+    }
+  });
+
+  it('is refused while it is swapped to', async function () {
+    if (!hasTool('mkswap') || !hasTool('swapon')) skip(this, 'mkswap and swapon');
+    const name = await disk();
+    tool('mkswap', `/dev/${name}`);
+    tool('swapon', `/dev/${name}`);
+    try {
+      refused(new RegExp(`${name} is swapped to`));
+    } finally {
+      tool('swapoff', `/dev/${name}`);
+    }
+  });
+
+  it('is refused while it is a part of another, as LVM and md make it', async function () {
+    if (!hasTool('dmsetup') || !hasModule('dm-mod')) skip(this, 'dmsetup and dm-mod');
+    const name = await disk();
+    tool('modprobe', 'dm-mod');
+    const table = `0 2048 linear /dev/${name} 0`;
+    tool('dmsetup', '--noudevsync', '--noudevrules', 'create', 'vfio-test', '--table', table);
+    try {
+      refused(new RegExp(`${name} is used by dm-\\d+`));
+    } finally {
+      tool('dmsetup', '--noudevsync', '--noudevrules', 'remove', 'vfio-test');
+    }
+  });
+
+  it('is refused while a loop device is over it', async function () {
+    if (!hasTool('losetup') || !hasModule('loop')) skip(this, 'losetup and loop');
+    const name = await disk();
+    tool('modprobe', 'loop');
+    const loop = tool('losetup', '--find', '--show', `/dev/${name}`).trim();
+    try {
+      refused(new RegExp(`${name} is used by loop\\d+`));
+    } finally {
+      tool('losetup', '--detach', loop);
+    }
+  });
+
+  it('is taken by force, of which it tells', async function () {
+    if (!hasTool('dmsetup') || !hasModule('dm-mod')) skip(this, 'dmsetup and dm-mod');
+    const name = await disk();
+    const table = `0 2048 linear /dev/${name} 0`;
+    tool('dmsetup', '--noudevsync', '--noudevrules', 'create', 'vfio-test', '--table', table);
+    try {
+      const { status, out, err } = vfio('bind', nvme, '--force');
+      assert.equal(status, 0, err);
+      assert.equal(out, `${nvme}  nvme  now vfio-pci\n`);
+      assert.match(err, new RegExp(`^note: taken by force, ${nvme}: ${name} is used by dm-`, 'm'));
+    } finally {
+      tool('dmsetup', '--noudevsync', '--noudevrules', 'remove', 'vfio-test');
+    }
+    vfio('unbind', nvme);
+    await disk();
+  });
+});
+
+describeLab('vfio bind of a network card', ['e1000e-port'], (lab) => {
+  const card = lab['e1000e-port'];
+  let name = '';
+
+  before(async function () {
+    if (!hasModule('e1000e') || !hasTool('ip')) skip(this, 'the module e1000e and ip(8)');
+    tool('modprobe', 'e1000e');
+    const { status, err } = vfio('unbind', card.address);
+    assert.equal(status, 0, err);
+    assert.equal(driverOf(card.address), 'e1000e');
+    await until(() => existsSync(`${folder(card.address)}/net`));
+    name = readdirSync(`${folder(card.address)}/net`)[0] ?? '';
+    tool('ip', 'link', 'set', name, 'up');
+    tool('ip', 'addr', 'add', '10.77.0.2/24', 'dev', name);
+  });
+  after(async () => {
+    await backToLab(card);
+  });
+
+  function refused(what: RegExp, env: Record<string, string> = {}): void {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'bind', card.address], {
+      encoding: 'utf8',
+      env: { ...process.env, ...env },
+    });
+    assert.deepEqual([status, stdout], [1, ''], stderr);
+    assert.match(stderr, what);
+    assert.equal(driverOf(card.address), 'e1000e');
+  }
+
+  it('is refused while it has the default route', () => {
+    tool('ip', 'route', 'add', 'default', 'via', '10.77.0.1', 'dev', name, 'onlink');
+    try {
+      refused(new RegExp(`${name} has the default route`));
+    } finally {
+      tool('ip', 'route', 'del', 'default');
+    }
+  });
+
+  it('is refused while it has the default route of IPv6', function () {
+    if (!existsSync('/proc/net/ipv6_route')) skip(this, 'IPv6');
+    tool('ip', '-6', 'route', 'add', 'default', 'dev', name);
+    try {
+      refused(new RegExp(`${name} has the default route`));
+    } finally {
+      tool('ip', '-6', 'route', 'del', 'default', 'dev', name);
+    }
+  });
+
+  it('is refused to whoever came over it by SSH, through sudo too', () => {
+    const connection = '10.77.0.1 50000 10.77.0.2 22';
+    refused(new RegExp(`${name} carries this SSH connection \\(to 10\\.77\\.0\\.2\\)`), {
+      SSH_CONNECTION: connection,
+    });
+    const script = `env -u SSH_CONNECTION '${process.execPath}' '${main}' bind ${card.address}; exit $?`;
+    const { status, stderr } = spawnSync('sh', ['-c', script], {
+      encoding: 'utf8',
+      env: { ...process.env, SSH_CONNECTION: connection },
+    });
+    assert.equal(status, 1);
+    assert.match(stderr, /carries this SSH connection/);
+    assert.equal(driverOf(card.address), 'e1000e');
+  });
+
+  it('is refused while it is a port of a bridge', function () {
+    if (!hasModule('bridge')) skip(this, 'the module bridge');
+    tool('modprobe', 'bridge');
+    tool('ip', 'link', 'add', 'br77', 'type', 'bridge');
+    try {
+      tool('ip', 'link', 'set', name, 'master', 'br77');
+      refused(new RegExp(`${name} is up, and a part of br77`));
+    } finally {
+      tool('ip', 'link', 'del', 'br77');
+    }
+  });
+
+  it('goes there and back where nobody needs it, and its interface is seen again', async () => {
+    const bound = vfio('bind', card.address);
+    assert.deepEqual([bound.status, bound.out], [0, `${card.address}  e1000e  now vfio-pci\n`]);
+    assert.ok(!existsSync(`/sys/class/net/${name}`));
+    const back = vfio('unbind', card.address);
+    assert.deepEqual([back.status, back.out], [0, `${card.address}  vfio-pci  now e1000e\n`]);
+    await until(() => existsSync(`${folder(card.address)}/net`));
+  });
+});
+
+describeLab('vfio bind that is killed at any moment', ['nvme0'], (lab) => {
+  const nvme = lab.nvme0.address;
+  const rounds = Number(process.env['VFIO_BIND_ROUNDS'] ?? 8);
+
+  before(function () {
+    if (!hasModule('nvme')) skip(this, 'the module nvme');
+    tool('modprobe', 'nvme');
+    vfio('unbind', nvme);
+    assert.equal(driverOf(nvme), 'nvme');
+  });
+  after(async () => {
+    await backToLab(lab.nvme0);
+  });
+
+  /** Runs a command and kills it after so many milliseconds; answers whether it was done by then. */
+  async function killed(command: string, after: number): Promise<boolean> {
+    const child = spawn(process.execPath, [main, command, nvme], { stdio: 'ignore' });
+    const exit = once(child, 'exit') as Promise<[number | null]>;
+    await Promise.race([setTimeout(after), exit]);
+    child.kill('SIGKILL');
+    const [status] = await exit;
+    return status === 0;
+  }
+
+  it(`leaves what vfio unbind repairs (${rounds} rounds)`, async function () {
+    this.timeout(120_000 + rounds * 60_000);
+    // How long a whole one takes here: the kills are spread over that.
+    const begin = performance.now();
+    assert.equal(vfio('bind', nvme).status, 0);
+    const whole = performance.now() - begin;
+    assert.equal(vfio('unbind', nvme).status, 0);
+    const seen = { done: 0, killed: 0 };
+    for (let round = 0; round < rounds; round++) {
+      const command = round % 3 === 2 ? 'unbind' : 'bind';
+      if (command === 'unbind') assert.equal(vfio('bind', nvme).status, 0);
+      const isDone = await killed(command, Math.random() * whole * 1.2);
+      seen[isDone ? 'done' : 'killed']++;
+      const { status, err } = vfio('unbind', nvme);
+      assert.equal(status, 0, `round ${round}: ${err}`);
+      assert.deepEqual([driverOf(nvme), overrideOf(nvme)], ['nvme', '(null)'], `round ${round}`);
+      assert.deepEqual(
+        remembered().filter((file) => file.includes(nvme)),
+        [],
+      );
+    }
+    assert.ok(seen.killed > 0, JSON.stringify(seen));
+    assert.equal(vfio('bind', nvme).status, 0);
+    assert.equal(vfio('unbind', nvme).status, 0);
+  });
+});
+
+describeLab('what was bound', ['edu'], (lab) => {
+  it('is opened', async function () {
+    if (!hasIommu) skip(this, 'an IOMMU');
+    await restoreDriver(lab.edu.address);
+    await bindDriver(lab.edu.address);
+    await using device = await VfioDevice.open(lab.edu);
+    assert.equal(device.device.address, lab.edu.address);
+    assert.ok(devices.length > 0);
+  });
+});
