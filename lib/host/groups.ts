@@ -108,9 +108,7 @@ function* readDrafts(root: string, { sysfsRoot }: Roots): Steps<Draft[]> {
 }
 
 /** undefined where the group has gone meanwhile. */
-function attributesOf(
-  folder: FolderContents,
-): Pick<Draft, 'type' | 'name' | 'unread'> | undefined {
+function attributesOf(folder: FolderContents): Pick<Draft, 'type' | 'name' | 'unread'> | undefined {
   const unread: UnreadEntry[] = [];
   const type = noteUnread(unread, 'type', () => folder.text('type'));
   const name = noteUnread(unread, 'name', () => folder.text('name'));

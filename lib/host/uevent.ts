@@ -33,7 +33,8 @@ export function parseUevent(bytes: Uint8Array): Uevent | undefined {
   const devpath = values.get('DEVPATH') ?? '';
   const subsystem = values.get('SUBSYSTEM') ?? '';
   const seqnum = values.get('SEQNUM') ?? '';
-  if (action === undefined || head !== `${action}@${devpath}` || !isPlain(devpath)) return undefined;
+  if (action === undefined || head !== `${action}@${devpath}` || !isPlain(devpath))
+    return undefined;
   if (subsystem === '' || !/^\d{1,15}$/.test(seqnum)) return undefined;
   return { action, devpath, subsystem, seqnum: Number(seqnum), values };
 }

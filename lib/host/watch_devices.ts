@@ -164,16 +164,20 @@ class Watch implements DeviceWatch {
   }
 
   async #next(): Promise<IteratorResult<DeviceEvent, undefined>> {
-    if (this.#socket.closed) return { value: undefined, done: true };
+    if (this.#isClosed()) return { value: undefined, done: true };
     try {
       throwIfAborted(this.#signal);
       return { value: await this.#event(), done: false };
     } catch (error) {
       // Closed from here while it waited: that is an end, and no failure.
-      if (this.#socket.closed) return { value: undefined, done: true };
+      if (this.#isClosed()) return { value: undefined, done: true };
       await this.close();
       throw error;
     }
+  }
+
+  #isClosed(): boolean {
+    return this.#socket.closed;
   }
 
   async #event(): Promise<DeviceEvent> {
