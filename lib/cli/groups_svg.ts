@@ -57,6 +57,7 @@ text { font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1c233
 .title { font-size: 22px; font-weight: 600 }
 .name { font-size: 15px; font-weight: 600 }
 .address { font: 600 13px ui-monospace, "DejaVu Sans Mono", Menlo, monospace }
+.long { font: 600 10.5px ui-monospace, "DejaVu Sans Mono", Menlo, monospace }
 .dim { fill: #5b6575 }
 .card { fill: #ffffff; stroke: #d5d9e0 }
 .line { stroke: #e4e7ec }
@@ -92,7 +93,7 @@ function linesOf(device: ListedGroupDevice): string[] {
   const has = driver === null ? 'no driver' : `driver ${driver}`;
   const uses = usesOf(device);
   return [
-    what.join('  '),
+    what.join(' · '),
     ...[physfn === null ? has : `${has}, VF of ${physfn}`],
     ...(uses === '' ? [] : [uses]),
   ];
@@ -120,7 +121,7 @@ function card(group: ListedGroup, lines: readonly string[][], { x, y, height }: 
     `<rect class="card" x="${x}" y="${y}" width="${cardWidth}" height="${height}" rx="8"/>`,
     sign(group.viability, x + padding + 9, y + 25),
     text(x + padding + 28, y + 23, 'name', title, 130),
-    text(x + padding + 28, y + 40, 'dim', verdictOf(group), inner - 28),
+    text(x + padding + 28, y + 40, 'dim', shortVerdict(group), inner - 28),
     pill(x + cardWidth - padding, y + 11, typeOf(group), 'pill'),
   ];
   let at = y + headHeight;
@@ -148,17 +149,23 @@ function drawDevice(
   const state = shortState(device);
   const room = inner - (textWidth(state, 11) + 30);
   const first = y + 21;
+  const kind = textWidth(device.address, 13) > room ? 'long' : 'address';
   return [
     '<g>',
     `<title>${escaped([device.address, ...lines, stateOf(device)].join('; '))}</title>`,
     `<line class="line" x1="${x + padding}" y1="${y + 1}" x2="${x + cardWidth - padding}" y2="${y + 1}"/>`,
-    text(x + padding, first, 'address', device.address, room),
+    text(x + padding, first, kind, device.address, room),
     pill(x + cardWidth - padding, y + 7, state, pillOf(device)),
     ...lines.map((line, at) =>
       text(x + padding, first + (at + 1) * lineHeight, at === 0 ? '' : 'dim', line, inner),
     ),
     '</g>',
   ];
+}
+
+/** Which drivers the host has it by is said of each device. */
+function shortVerdict(group: ListedGroup): string {
+  return group.viability === 'not-viable' ? 'not viable: the host has it' : verdictOf(group);
 }
 
 function shortState({ boundToVfio, cdev, bridge, verdict, driver }: ListedGroupDevice): string {
@@ -194,6 +201,8 @@ function sign(viability: ListedGroup['viability'], x: number, y: number): string
   return `${disc}\n<path class="sign" d="${marks[viability]}"/>`;
 }
 
+const legendPlaces = [0, 215, 485];
+
 function legend(y: number): string[] {
   const words = [
     ['viable', 'viable: may be given away'],
@@ -201,8 +210,8 @@ function legend(y: number): string[] {
     ['unknown', 'not all of it is to be seen'],
   ] as const;
   return words.flatMap(([viability, meaning], at) => {
-    const x = margin + at * 230 + (at === 2 ? 40 : 0);
-    return [sign(viability, x + 9, y), text(x + 26, y + 4, 'dim', meaning, 260)];
+    const x = margin + (legendPlaces[at] ?? 0);
+    return [sign(viability, x + 9, y), text(x + 26, y + 4, 'dim', meaning, 290)];
   });
 }
 
@@ -231,13 +240,16 @@ function textWidth(content: string, size: number): number {
 function fitting(content: string, room: number, size: number): string {
   const shown = printable(content);
   if (textWidth(shown, size) <= room) return shown;
-  const characters = Array.from(shown);
-  while (characters.length > 0 && textWidth(`${characters.join('')}…`, size) > room)
-    characters.pop();
-  return `${characters.join('')}…`;
+  let [left, end] = [room - textWidth('…', size), 0];
+  for (const character of shown) {
+    left -= textWidth(character, size);
+    if (left < 0) break;
+    end += character.length;
+  }
+  return `${shown.slice(0, end)}…`;
 }
 
-const sizes: Readonly<Record<string, number>> = { title: 22, name: 15, address: 13 };
+const sizes: Readonly<Record<string, number>> = { title: 22, name: 15, address: 13, long: 10.5 };
 
 function text(x: number, y: number, kind: string, content: string, room: number): string {
   const shown = escaped(fitting(content, room, sizes[kind] ?? 12));
@@ -257,5 +269,5 @@ const entities: Readonly<Record<string, string>> = {
 function escaped(content: string): string {
   return printable(content)
     .replace(/[&<>"']/g, (character) => entities[character] ?? '')
-    .replace(/[\ufffe\uffff]/g, '\ufffd');
+    .replace(/[\ufffe\uffff]/g, (character) => `\\u${character.charCodeAt(0).toString(16)}`);
 }
