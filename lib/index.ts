@@ -133,6 +133,22 @@ export type { BindDriverOptions, RestoreDriverOptions } from './host/bind_option
 export type { DriverChange, DriverReport, DriverState, DriverStep } from './host/driver_report.ts';
 export type { HostRootOptions } from './host/host_roots.ts';
 export type { AffectedDevice, HotResetPlan } from './reset/hot_reset.ts';
+export {
+  listGroups,
+  listGroupsSync,
+  type ListedGroup,
+  type ListedGroupDevice,
+} from './host/groups.ts';
+export {
+  watchDevices,
+  type ChangedNode,
+  type ChangesLost,
+  type DeviceChange,
+  type DeviceEvent,
+  type DeviceWatch,
+  type WatchDevicesOptions,
+} from './host/watch_devices.ts';
+export type { UeventAction } from './host/uevent.ts';
 export type { HotResetOwnership } from './reset/hot_reset.ts';
 export type { GroupLocation } from './core/location.ts';
 export type { RootOptions } from './locate/roots.ts';

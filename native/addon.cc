@@ -23,6 +23,7 @@
 #include "shared.h"
 #include "small_file.h"
 #include "socket.h"
+#include "uevent.h"
 #include "vfio_device.h"
 #include "watch.h"
 
@@ -51,6 +52,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportEventfd(env, exports);
   ExportPolls(env, exports);
   ExportSocket(env, exports);
+  ExportUevent(env, exports);
   ExportIrqs(env, exports);
   ExportIrqOwners(env, exports);
   ExportReset(env, exports);

@@ -143,16 +143,17 @@ namespace {
 // The events that came.
 double TellEvents(int, int events) { return events; }
 
-// fdPoll(handle, events, callback): has the loop call back when the descriptor is readable (1) or
-// writable (2), and keep alive until then. The first callback stays; 0 ends it, as closing does.
+// fdPoll(handle, events, callback): has the loop call back when the descriptor is readable (1),
+// writable (2) or its other end is gone (4), and keep alive until then. The first callback stays; 0
+// ends it, as closing does.
 std::optional<Answer> FdPoll(const Napi::CallbackInfo& info) {
   const auto handle = HandleArgument(info, 0);
   const auto events = Uint32Argument(info, 1);
-  if (!handle || !events || *events > 3 || !info[2].IsFunction()) return {};
+  if (!handle || !events || *events > 7 || !info[2].IsFunction()) return {};
   Polls* polls = Polls::Of(info.Env());
   if (polls == nullptr) return {};
   if (*events == 0) return polls->Remove(*handle);
-  static_assert(UV_READABLE == 1 && UV_WRITABLE == 2);
+  static_assert(UV_READABLE == 1 && UV_WRITABLE == 2 && UV_DISCONNECT == 4);
   const int wanted = static_cast<int>(*events);
   if (polls->Change(*handle, wanted)) return 0;
   const auto callback = info[2].As<Napi::Function>();

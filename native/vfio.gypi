@@ -39,6 +39,7 @@
         "slow_call.cc",
         "small_file.cc",
         "socket.cc",
+        "uevent.cc",
         "vfio_device.cc",
         "watch.cc"
       ],

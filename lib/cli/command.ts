@@ -33,6 +33,11 @@ export interface Output {
   colour: boolean;
   /** The terminal's columns; undefined where there is none, and lines may be of any length. */
   width?: number | undefined;
+  /**
+   * Calls back when nobody gets any more what is written: the reader has gone, or there is no room.
+   * For what runs until then; answers what ends the waiting for it. undefined where nobody can tell.
+   */
+  whenLost?: ((told: () => void) => () => void) | undefined;
   /** Shows a line in place of the last one shown, or removes it; undefined without a terminal. */
   progress?: ((text: string) => void) | undefined;
 }

@@ -7,17 +7,21 @@ import { completion } from './completion.ts';
 import { config } from './config.ts';
 import { doctor } from './doctor.ts';
 import { features } from './features.ts';
+import { groups } from './groups.ts';
 import { info } from './info.ts';
 import { list } from './list.ts';
 import { read, write } from './region.ts';
 import { reset } from './reset.ts';
 import { sriov } from './sriov.ts';
 import { udev } from './udev.ts';
+import { watch } from './watch.ts';
 
 /** Every command of `vfio`. */
 export const commands: readonly Command[] = [
   info,
   list,
+  groups,
+  watch,
   doctor,
   config,
   read,

@@ -1,4 +1,5 @@
 import { fstatSync, writeFileSync } from 'node:fs';
+import { otherEndGone } from '../core/other_end.ts';
 import { exitStatus, type Output } from './command.ts';
 
 /** One of the process's own streams. What becomes of what was written is told by {@link end}. */
@@ -7,6 +8,7 @@ class Sink {
   readonly #fd: number;
   readonly #isFile: boolean;
   #error: NodeJS.ErrnoException | undefined;
+  #told: (() => void) | undefined;
 
   constructor(stream: NodeJS.WriteStream, fd: number) {
     this.#stream = stream;
@@ -23,8 +25,25 @@ class Sink {
       if (this.#isFile) writeFileSync(this.#fd, text);
       else this.#stream.write(text, this.#written);
     } catch (error) {
-      this.#error = error as NodeJS.ErrnoException;
+      this.#written(error as NodeJS.ErrnoException);
     }
+  }
+
+  /** See {@link Output}. */
+  whenLost(told: () => void): () => void {
+    const enough = new AbortController();
+    const { signal } = enough;
+    this.#told = told;
+    if (this.#error !== undefined) told();
+    else if (!this.#isFile && isPipe(this.#fd)) {
+      otherEndGone(this.#fd, signal).then(told, (error: unknown) => {
+        if (!signal.aborted) this.#written(error as NodeJS.ErrnoException);
+      });
+    }
+    return () => {
+      this.#told = undefined;
+      enough.abort();
+    };
   }
 
   /**
@@ -44,6 +63,7 @@ class Sink {
 
   readonly #written = (error: Error | null | undefined): void => {
     this.#error ??= error ?? undefined;
+    if (this.#error !== undefined) this.#told?.();
   };
 }
 
@@ -73,6 +93,7 @@ export async function withProcessOutput(body: (out: Output) => Promise<number>):
       remarks.write(`${text}\n`);
     },
     colour: stdout.isTTY && !noColour,
+    whenLost: (told) => results.whenLost(told),
     progress: stderr.isTTY
       ? (text) => {
           remarks.write(`${emptyLine}${text}`);

@@ -46,11 +46,21 @@ export function hex(value: number | bigint): string {
 /** What JSON.stringify leaves as it is, and a terminal would obey or not show. */
 const unseen = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
+/** Cells of one line, without knowing those of others. */
+export function printableLine(cells: readonly string[]): string {
+  return cells.map(printable).join('  ').trimEnd();
+}
+
 /**
  * A value as JSON. 64 bits are a hex string, since a JSON number would lose some; bytes likewise.
  */
 export function jsonText(value: unknown): string {
   return JSON.stringify(value, lossless, 2).replace(unseen, escaped);
+}
+
+/** The same on one line. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value, lossless).replace(unseen, escaped);
 }
 
 function lossless(_key: string, value: unknown): unknown {

@@ -168,8 +168,9 @@ export type Binding = {
    */
   eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
   /**
-   * Has the environment's loop tell, again and again, when a descriptor is readable (1) or writable
-   * (2), and keeps the loop alive; 0 ends it, as closing does. An answer below 0 is the last.
+   * Has the environment's loop tell, again and again, when a descriptor is readable (1), writable
+   * (2) or its other end is gone (4; of a pipe that is an answer below 0), and keeps the loop alive;
+   * 0 ends it, as closing does. An answer below 0 is the last.
    */
   fdPoll: (fd: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** 1, or 0 where it was not watched. */
@@ -202,6 +203,13 @@ export type Binding = {
     handles: Uint32Array,
     out: Int32Array,
   ) => Answer;
+  /** A socket that gets the kernel's uevents, with room for so many bytes of them. */
+  ueventOpen: (bytes: number) => Answer;
+  /**
+   * Fills the room with one and answers its bytes; 0 of what the kernel did not send; -EMSGSIZE of
+   * what is longer; -EAGAIN where there is none; -ENOBUFS, once, where some were lost.
+   */
+  ueventReceive: (socket: NativeFd, room: Uint8Array) => Answer;
   /** An inotify descriptor. */
   watchOpen: () => Answer;
   /** Watches a folder's names and their rights; answers the watch's number. */

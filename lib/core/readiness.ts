@@ -6,6 +6,9 @@ import type { OwnedFd } from './owned_fd.ts';
 /** Values of uv_poll_event. */
 export const readable = 1;
 export const writable = 2;
+/** The other end is gone. */
+export const disconnected = 4;
+const any = readable | writable | disconnected;
 
 interface Waiter {
   event: number;
@@ -61,7 +64,7 @@ export class Readiness {
   readonly #told = (answer: number): void => {
     // An error of the file's own: it is polled no more, and trying again will say which.
     if (answer < 0) this.#polled = 0;
-    const now = answer < 0 ? readable | writable : answer;
+    const now = answer < 0 ? any : answer;
     for (const waiter of [...this.#waiters]) {
       if ((waiter.event & now) === 0) continue;
       this.#waiters.delete(waiter);

@@ -36,15 +36,25 @@ export function* groupOf(
 
 /** The devices in a group's folder; undefined where these, or one of them, are not to be seen. */
 export function* membersIn(folder: string, sysfsRoot: string): Steps<Member[] | undefined> {
-  const members = yield* readFolders(
-    listNames(folder) ?? [],
+  const { members, hidden } = yield* visibleMembers(folder, sysfsRoot);
+  return hidden.length === 0 ? members : undefined;
+}
+
+/** The devices in a group's folder that are to be seen, and the addresses of the others. */
+export function* visibleMembers(
+  folder: string,
+  sysfsRoot: string,
+): Steps<{ members: Member[]; hidden: string[] }> {
+  const names = listNames(folder) ?? [];
+  const found = yield* readFolders(
+    names,
     (name) => `${folder}/${name}`,
     ['.?', 'driver@', 'subsystem@', 'vfio-dev/', 'class'],
     (entries, address) =>
       entries.has('.') ? memberOf(entries, address, `${folder}/${address}`, sysfsRoot) : undefined,
   );
-  const seen = members.filter((member) => member !== undefined);
-  return seen.length === members.length ? seen : undefined;
+  const members = found.filter((member) => member !== undefined);
+  return { members, hidden: names.filter((_, at) => found[at] === undefined) };
 }
 
 function memberOf(

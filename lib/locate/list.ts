@@ -61,7 +61,8 @@ export function listDevicesSync(options: RootOptions = {}): ListedDevice[] {
   return runSync(list(options));
 }
 
-function* list(options: RootOptions): Steps<ListedDevice[]> {
+/** The body of both. */
+export function* list(options: RootOptions): Steps<ListedDevice[]> {
   requirePlatform();
   requireObject('options', options);
   const roots = rootsOf(options);

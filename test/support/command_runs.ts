@@ -17,6 +17,8 @@ const nowhere = 'ffff:ff:1f.7';
 export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   info: { args: [nowhere] },
   list: { args: ['--all'] },
+  groups: { args: [] },
+  watch: { args: ['--timeout', '1'] },
   config: { args: [nowhere] },
   read: { args: [nowhere, 'bar0', '0'] },
   write: { args: [nowhere, 'bar0', '0', '0'] },
@@ -42,6 +44,8 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
   return {
     info: { args: [device] },
     list: { args: ['--json'] },
+    groups: { args: [] },
+    watch: { args: ['--timeout', '1'] },
     config: { args: [device] },
     read: { args: [device, 'bar0', '0'] },
     write: { args: [device, 'config', '0', '0x5555', '--width', '16'] },

@@ -152,6 +152,9 @@ async function look(call) {
   call('watchFolder', watch, '/tmp');
   call('waitForChangeSync', watch, 1);
   call('closeSync', watch, undefined);
+  const uevents = call('ueventOpen', 65536);
+  call('ueventReceive', uevents, new Uint8Array(8192));
+  call('closeSync', uevents, undefined);
   const node = call('open', '/dev/null', 2);
   await settled(call('feature', node, 1, new Uint8Array(4)));
   await settled(call('ioasUnmap', node, 1, 0n, 4096n));
