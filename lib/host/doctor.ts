@@ -1,11 +1,12 @@
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
 import { VfioError } from '../core/errors.ts';
-import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
+import type { DeviceSpec, Roots, SysfsDevice } from '../core/location.ts';
 import { either, run, runSync, type Steps } from '../core/steps.ts';
 import { inSysfs } from '../locate/find_cdev.ts';
 import { listDevices, listDevicesSync } from '../locate/list.ts';
 import { parseSpec, resolveSpec } from '../locate/resolve.ts';
+import { hiddenNumbers } from '../locate/sysfs.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { deviceFindings } from './device_findings.ts';
 import { type Finding, finding, host, lookBySteps, type Place, type Seen } from './finding.ts';
@@ -49,13 +50,21 @@ export function* diagnosis(
   requireObject('options', options);
   const place: Place = { roots: rootsOf(options), procRoot };
   const given = spec === undefined ? undefined : deviceOf(spec, place);
-  const ofHost = [...kernelFindings(place), ...processFindings(place)];
+  const ofKernel = kernelFindings(place).map((found) => softenFor(given, found));
+  const ofHost = [...ofKernel, ...processFindings(place)];
   const nodes = sharedNodeFindings(place);
   if (given !== undefined) {
     return { findings: [...ofHost, ...nodes, ...(yield* ofDevice(given, place))] };
   }
   const all = yield* lookBySteps('devices', host, () => devices(place));
   return { findings: [...ofHost, ...all, ...nodes] };
+}
+
+/** The driver of a mediated device confines it: without an IOMMU it can be opened all the same. */
+function softenFor(given: SysfsDevice | Finding | undefined, found: Finding): Finding {
+  const isMediated = given !== undefined && 'bus' in given && given.bus === 'mdev';
+  const isSoft = isMediated && found.id === 'iommu' && found.status === 'bad';
+  return isSoft ? { ...found, status: 'warning' } : found;
 }
 
 function* ofDevice(given: SysfsDevice | Finding, place: Place): Steps<Finding[]> {
@@ -70,8 +79,16 @@ function deviceOf(spec: DeviceSpec, { roots }: Place): SysfsDevice | Finding {
   } catch (error) {
     if (!(error instanceof VfioError)) throw error;
     const mend = 'vfio list --all shows the devices there are';
-    return finding('device', nameOf(spec), ['bad', error.message, error.hint ?? mend]);
+    const status = isKnownAbsent(error, roots) ? 'bad' : 'unknown';
+    return finding('device', nameOf(spec), [status, error.message, error.hint ?? mend]);
   }
+}
+
+/** That nothing is found says that nothing is there only where it could be looked at. */
+function isKnownAbsent({ code }: VfioError, roots: Roots): boolean {
+  if (code === 'ENOENT' || code === 'EBADF') return true;
+  const isJudged = code === 'ERR_VFIO_NO_DEVICE' || code === 'ERR_VFIO_NODE_MISMATCH';
+  return isJudged && hiddenNumbers(roots) === undefined;
 }
 
 function nameOf(spec: DeviceSpec): string {

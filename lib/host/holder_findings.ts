@@ -1,8 +1,9 @@
 import { either, type Steps } from '../core/steps.ts';
 import { VfioError } from '../core/errors.ts';
 import { findHolders } from '../diagnose/holders.ts';
-import type { NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
+import type { NodeLocation, SysfsDevice } from '../core/location.ts';
 import { findCdev, findGroup } from '../locate/find_cdev.ts';
+import { seesAllProcesses } from './process_findings.ts';
 import { type Finding, lookBySteps, type Place, type Seen } from './finding.ts';
 
 /** Whoever asks waits no longer for the search. */
@@ -10,10 +11,11 @@ const mostMilliseconds = 2000;
 
 /** Who has a device's nodes open. The blocking form does not search. */
 export function* holderFindings(device: SysfsDevice, place: Place): Steps<Finding[]> {
-  return yield* lookBySteps('holders', device.address, () => holders(device, place.roots));
+  return yield* lookBySteps('holders', device.address, () => holders(device, place));
 }
 
-function* holders(device: SysfsDevice, roots: Roots): Steps<Seen | undefined> {
+function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
+  const { roots } = place;
   const nodes = [nodeOr(() => findCdev(device, roots)), nodeOr(() => findGroup(device, roots))];
   const numbers = nodes.flatMap((node) => (node ? [`${node.major}:${node.minor}`] : []));
   // Nobody can have open what has no node.
@@ -41,7 +43,12 @@ function* holders(device: SysfsDevice, roots: Roots): Steps<Seen | undefined> {
   if (!found.searched) {
     return ['unknown', 'nobody was found, and not all processes were looked at', lsof];
   }
-  return ['ok', 'no process that is seen from here has its nodes open'];
+  if (!seesAllProcesses(place)) {
+    const what =
+      'no process that is seen from here has its nodes open; this is not the first pid namespace';
+    return ['unknown', what, 'run this on the host'];
+  }
+  return ['ok', 'no process has its nodes open'];
 }
 
 const lsof = 'sudo lsof +D /dev/vfio';

@@ -28,10 +28,11 @@ function iommu(place: Place): Seen {
   }
   if (groups > 0) return ['ok', `there are ${counted(groups, 'IOMMU group')}`];
   const what = 'the kernel uses no IOMMU';
+  const but = 'mediated devices apart';
   const isMeant = parameterOf(place, 'vfio', 'enable_unsafe_noiommu_mode') === 'Y';
   return isMeant
     ? ['warning', `${what}; devices can be opened without, and reach all memory`, turnOn(place)]
-    : ['bad', `${what}, so that no device can be opened`, turnOn(place)];
+    : ['bad', `${what}, so that no device can be opened, ${but}`, turnOn(place)];
 }
 
 /** The kernel's IOMMUs, and how many groups come from one. */
@@ -75,7 +76,8 @@ function turnOn(place: Place): string {
 /** The names of interrupt chips begin with IR- where interrupts are remapped (x86). */
 function interruptRemapping(place: Place): Seen | undefined {
   const { names, groups } = iommusOf(place);
-  if (names.length === 0 && groups === 0) return undefined;
+  const hidden = hiddenClasses(place.roots);
+  if (names.length === 0 && groups === 0) return hidden && ['unknown', hiddenText(hidden)];
   if (process.arch !== 'x64' && process.arch !== 'ia32') {
     return ['unknown', `the kernel does not show it on ${process.arch}`];
   }

@@ -93,6 +93,11 @@ function lockdown({ roots: { sysfsRoot } }: Place): Seen {
   ];
 }
 
+/** Whether processes of all pid namespaces are seen from here. */
+export function seesAllProcesses({ procRoot }: Place): boolean {
+  return readLinkText(`${procRoot}/self/ns/pid`) === first.pid;
+}
+
 /** The kernel's numbers of the first namespaces (include/uapi/linux/nsfs.h, fs/proc). */
 const first = { pid: 'pid:[4026531836]', user: 'user:[4026531837]' } as const;
 
@@ -111,7 +116,9 @@ function namespaces({ procRoot }: Place): Seen {
   const others = links
     .filter(({ kind, link }) => link !== undefined && link !== first[kind])
     .map(({ kind }) => `another ${kind} namespace (${hides[kind]})`);
-  const mount = otherMounts(procRoot);
+  const mount = isOther('mnt', procRoot);
+  const net = isOther('net', procRoot);
+  if (net === true) others.push('another net namespace (interfaces outside are not seen)');
   if (mount === true) others.push('another mount namespace (its /dev and /sys may be its own)');
   const mark = marks.find((path) => fs.existsSync(path));
   if (mark !== undefined) others.push(`a container, by ${mark} (its /dev has what it was given)`);
@@ -122,19 +129,20 @@ function namespaces({ procRoot }: Place): Seen {
   }
   if (unseen.length > 0)
     return ['unknown', `the ${unseen.join(' and ')} namespace is not to be seen`];
-  return mount === undefined
+  return mount === undefined || net === undefined
     ? [
-        'ok',
-        'in the first pid and user namespaces; this user cannot see whether in the first mount namespace',
+        'unknown',
+        'in the first pid and user namespaces; this user cannot see whether in the mount and net namespaces of process 1',
+        'run this as root to know',
       ]
-    : ['ok', 'in the first pid and user namespaces, and in the mount namespace of process 1'];
+    : ['ok', 'in the first pid and user namespaces, and in those of process 1 for mounts and net'];
 }
 
-/** Whether process 1 sees other mounts; undefined where this user may not look. */
-function otherMounts(procRoot: string): boolean | undefined {
+/** Whether process 1 is in another namespace; undefined where this user may not look. */
+function isOther(kind: 'mnt' | 'net', procRoot: string): boolean | undefined {
   const text = (pid: string): string | undefined => {
     try {
-      return fs.readlinkSync(`${procRoot}/${pid}/ns/mnt`);
+      return fs.readlinkSync(`${procRoot}/${pid}/ns/${kind}`);
     } catch {
       // Only those who may trace a process see its namespaces.
       return undefined;

@@ -87,6 +87,19 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     assert.match(stdout, new RegExp(`^ {2}ok +devices .*${edu.address} \\(vfio-pci\\)`, 'm'));
   });
 
+  it('is in colours on a terminal, unless NO_COLOR is set', () => {
+    const onTerminal = (noColour: string): string => {
+      const command = `'${process.execPath}' '${main}' doctor ${edu.address}`;
+      const args = ['--quiet', '--return', '--command', command, '/dev/null'];
+      const env = { ...process.env, TERM: 'xterm', NO_COLOR: noColour };
+      const { status, stdout } = spawnSync('script', args, { env, encoding: 'utf8' });
+      assert.equal(status, 0, stdout);
+      return stdout;
+    };
+    assert.ok(onTerminal('').includes('\u001b[32mok     \u001b[39m  driver '));
+    assert.doesNotMatch(onTerminal('1'), /\u001b/); // eslint-disable-line no-control-regex
+  });
+
   it('says the same by the library, whose blocking form does not search for holders', async () => {
     const { findings } = await diagnose(edu);
     const blocking = diagnoseSync(edu).findings;

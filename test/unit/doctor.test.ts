@@ -71,6 +71,8 @@ function machine(): Files {
     'proc/self/ns/cgroup': { pointsTo: 'cgroup:[4026531835]' },
     'proc/self/ns/mnt': { pointsTo: 'mnt:[1]' },
     'proc/1/ns/mnt': { pointsTo: 'mnt:[1]' },
+    'proc/self/ns/net': { pointsTo: 'net:[1]' },
+    'proc/1/ns/net': { pointsTo: 'net:[1]' },
   };
 }
 
@@ -170,6 +172,11 @@ const cases: Case[] = [
   { id: 'device-cgroup', status: 'ok', why: 'none in the kernel', change: { 'proc/self/cgroup': null }, what: /no cgroups/ }, // prettier-ignore
   { id: 'device', status: 'bad', why: 'absent', change: {}, what: /there is no device 0000:3b:00\.7/, mend: /vfio list --all/, spec: '3b:00.7' }, // prettier-ignore
   { id: 'device', status: 'bad', why: 'a node of nobody', change: { 'dev/char/1:3': 'x' }, what: /not a character device/, spec: '/dev/char/1:3' }, // prettier-ignore
+  { id: 'device', status: 'unknown', why: 'a node whose numbers are hidden', change: { 'sys/dev': null }, what: /no device is to be seen that has these numbers/, spec: '/dev/vfio/devices/vfio3' }, // prettier-ignore
+  { id: 'device', status: 'unknown', why: 'a node that cannot be looked at', change: { 'dev/vfio/devices': { pointsTo: 'devices' } }, what: /ELOOP/, spec: '/dev/vfio/devices/vfio3' }, // prettier-ignore
+  { id: 'iommu', status: 'warning', why: 'none, for a mediated device', change: { 'sys/class/iommu': null, 'sys/kernel/iommu_groups': null, 'sys/bus/mdev/devices/6d747479-0000-4000-8000-000000000001/subsystem': { pointsTo: '../../../mdev' } }, what: /mediated devices apart/, spec: '6d747479-0000-4000-8000-000000000001' }, // prettier-ignore
+  { id: 'interrupt-remapping', status: 'unknown', why: 'hidden with all of sysfs', change: { sys: null }, what: /of sysfs/ }, // prettier-ignore
+  { id: 'namespaces', status: 'warning', why: 'net', change: { 'proc/self/ns/net': { pointsTo: 'net:[2]' } }, what: /another net namespace/ }, // prettier-ignore
   { id: 'device', status: 'unknown', why: 'hidden', change: { 'sys/bus': null }, what: /is to be seen/, mend: /sysfs/ }, // prettier-ignore
   { id: 'driver', status: 'bad', why: 'none', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/vfio-dev`]: null }, what: /has no driver/, mend: /vfio-pci > .*drivers_probe/ }, // prettier-ignore
   { id: 'driver', status: 'bad', why: "the host's", change: { [`${sys}/${address}/driver`]: hostDriver, [`${sys}/${address}/vfio-dev`]: null, 'sys/class/block/nvme9n1': { pointsTo: `../../devices/pci0000:3a/${address}/nvme/nvme9/nvme9n1` } }, what: /driver nvme/, mend: /takes the disk nvme9n1.* from the host/ }, // prettier-ignore
@@ -261,6 +268,17 @@ describe('diagnose', () => {
     assert.equal(found.length, 2);
     for (const { what, mend = '' } of found) assert.doesNotMatch(what + mend, /\p{Cc}/u);
     assert.match(found[0]?.what ?? '', /x1b/);
+  });
+
+  it('does not say that nobody has the nodes open, where others are not seen', async () => {
+    const root = changed({
+      'proc/self/ns/pid': { pointsTo: 'pid:[4026532999]' },
+      'sys/class/vfio/11/dev': '511:77777\n',
+      [`sys/bus/pci/devices/${address}/vfio-dev/vfio3/dev`]: '511:77778\n',
+    });
+    const options = { sysfsRoot: join(root, 'sys'), devRoot: join(root, 'dev') };
+    const { findings } = await run(diagnosis(address, options, join(root, 'proc')));
+    assert.equal(findings.find(({ id }) => id === 'holders')?.status, 'unknown');
   });
 
   it('searches who has the nodes open, but in the blocking form', async () => {
