@@ -24,6 +24,7 @@ await build({
     'irq_worker',
     'late_opener',
     'lives',
+    'watch_worker',
     'way_opener',
   ].map((name) => `test/support/${name}.ts`),
   outdir: 'build-test/programs',

@@ -1,11 +1,13 @@
 import { canonicalOn } from '../locate/address.ts';
 
-/** What the kernel says happened: the words of `enum kobject_action`. */
-const actions = [
-  ...(['add', 'remove', 'change', 'move', 'online', 'offline', 'bind', 'unbind'] as const),
-] as const;
+/** What the kernel says happened: a word of `kobject_actions`. */
+export type UeventAction =
+  'add' | 'remove' | 'change' | 'move' | 'online' | 'offline' | 'bind' | 'unbind';
 
-export type UeventAction = (typeof actions)[number];
+const actions: readonly UeventAction[] = [
+  ...(['add', 'remove', 'change', 'move'] as const),
+  ...(['online', 'offline', 'bind', 'unbind'] as const),
+];
 
 /** A message of the kernel (lib/kobject_uevent.c), as far as it is understood. */
 export interface Uevent {
@@ -77,7 +79,7 @@ function isNumber(text: string): boolean {
 }
 
 /** Buses on which VFIO has drivers for devices. */
-const buses = ['pci', 'mdev', 'platform', 'amba', 'fsl-mc', 'cdx', 'ap', 'css'] as const;
+const buses: readonly string[] = ['pci', 'mdev', 'platform', 'amba', 'fsl-mc', 'cdx', 'ap', 'css'];
 
 /** Where an object is: a device on a bus, a driver of a bus, or what VFIO made for a device. */
 export interface UeventPlace {

@@ -210,6 +210,12 @@ export const roots: Parameter = located({ sysfsRoot, devRoot });
 export const onlySysfs: Parameter = located({ sysfsRoot });
 export const onlyDev: Parameter = located({ devRoot });
 export const counts: Parameter = options({ signal });
+export const watch: Parameter = located({
+  sysfsRoot,
+  devRoot,
+  signal,
+  receiveBuffer: whole('receiveBuffer', 1, 2 ** 30),
+});
 export const openSync: Parameter = located({ sysfsRoot, devRoot, timeout });
 export const open: Parameter = located({ sysfsRoot, devRoot, timeout, signal });
 

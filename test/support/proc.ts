@@ -52,3 +52,15 @@ export function assertNoMore(now: readonly string[], before: readonly string[]):
   }
   assert.deepEqual(more, []);
 }
+
+/** NETLINK_KOBJECT_UEVENT */
+const uevents = '15';
+
+/** How many sockets for the kernel's uevents a process has open. */
+export function ueventSockets(pid: number | string = 'self'): number {
+  const lines = readFileSync('/proc/net/netlink', 'utf8').trim().split('\n');
+  const cells = lines.map((line) => line.trim().split(/\s+/));
+  const inodes = cells.filter(([, protocol]) => protocol === uevents).map((each) => each.at(-1));
+  return openFds(pid).filter((target) => inodes.some((inode) => target === `socket:[${inode}]`))
+    .length;
+}

@@ -103,6 +103,29 @@ describe('an owner that is dropped', () => {
     });
   }
 
+  it('is closed with a warning where it watches devices', () => {
+    const program = `
+      import { setTimeout } from 'node:timers/promises';
+      import { watchDevices } from ${libraryAt('lib/index.ts')};
+      import { ueventSockets as count } from ${libraryAt('test/support/proc.ts')};
+      const before = count();
+      function begin() {
+        watchDevices(); // and forget
+      }
+      begin();
+      if (count() <= before) throw new Error('it does not watch');
+      for (let at = 0; at < 1500 && count() > before; at++) {
+        (globalThis as any).gc();
+        await setTimeout(20);
+      }
+      console.log('open:', count() - before);
+    `;
+    const at = place(program, 'begin', '// and forget');
+    assertWarnings(warningsOf(program, 0), [
+      `the watch of devices \\(NETLINK_KOBJECT_UEVENT\\), ${at}`,
+    ]);
+  });
+
   it('is closed with a warning where it is a duplicate, or came in a message', () => {
     const program = `${waiting}
       import { FdChannel, Iommufd } from ${libraryAt('lib/index.ts')};

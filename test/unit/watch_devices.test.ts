@@ -7,12 +7,9 @@ import { type DeviceEvent, type DeviceWatch, watchDevices } from '../../lib/inde
 import { binding } from '../../lib/core/binding.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { openFds } from '../support/proc.ts';
+import { ueventSockets } from '../support/proc.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../support/sysfs.ts';
 import { tree } from '../support/tree.ts';
-
-/** The sockets of netlink among this process's descriptors are not told apart from others. */
-const sockets = (): number => openFds().filter((target) => target.startsWith('socket:')).length;
 
 function message(action: string, path: string, subsystem: string, seqnum: number): Buffer {
   const values = [`ACTION=${action}`, `DEVPATH=${path}`, `SUBSYSTEM=${subsystem}`];
@@ -95,14 +92,14 @@ describe('watchDevices', () => {
   }
 
   it('ends with an error of the kernel, and is closed then', async () => {
-    const before = sockets();
+    const before = ueventSockets();
     const watch = await withBinding(kernel([-9]), async () => {
       const open = watchDevices();
       await vfioFailure(() => open.next(), 'EBADF');
       return open;
     });
     assert.deepEqual(await watch.next(), { value: undefined, done: true });
-    assert.equal(sockets(), before);
+    assert.equal(ueventSockets(), before);
   });
 
   it('says what forbids netlink sockets', async () => {
@@ -126,24 +123,24 @@ const over = { value: undefined, done: true };
 
 describe('a watch of devices that ends', () => {
   it('has its socket closed by break, by close() and at the end of a block', async () => {
-    const before = sockets();
+    const before = ueventSockets();
     const watch = watchDevices();
-    assert.equal(sockets(), before + 1);
+    assert.equal(ueventSockets(), before + 1);
     assert.deepEqual(await ended(watch, () => watch.close()), [over, over]);
     const other = watchDevices();
     assert.deepEqual(await ended(other, () => other.return()), [over, over]);
     {
       await using third = watchDevices({ receiveBuffer: 1 });
-      assert.equal(sockets(), before + 1);
+      assert.equal(ueventSockets(), before + 1);
       assert.equal(third[Symbol.asyncIterator](), third);
     }
-    assert.equal(sockets(), before);
+    assert.equal(ueventSockets(), before);
     await watch.close();
     assert.deepEqual(await watch.next(), over);
   });
 
   it("throws a signal's reason to one who waits, and is over then", async () => {
-    const before = sockets();
+    const before = ueventSockets();
     const controller = new AbortController();
     const reason = new Error('enough');
     const watch = watchDevices({ signal: controller.signal });
@@ -151,7 +148,7 @@ describe('a watch of devices that ends', () => {
       controller.abort(reason);
     });
     assert.deepEqual(results, [reason, over]);
-    assert.equal(sockets(), before);
+    assert.equal(ueventSockets(), before);
     assert.throws(() => watchDevices({ signal: controller.signal }), reason);
   });
 
