@@ -220,7 +220,9 @@ describeLab('vfio watch', ['edu'], ({ edu }) => {
     const [text, json] = [start(), start('--json')];
     const seen = ['', ''];
     for (const [at, child] of [text, json].entries()) {
-      child.stdout?.setEncoding('utf8').on('data', (more: string) => (seen[at] += more));
+      child.stdout?.setEncoding('utf8').on('data', (more: string) => {
+        seen[at] = `${seen[at] ?? ''}${more}`;
+      });
       await watching(child);
     }
     await unbind(edu);
