@@ -59,9 +59,8 @@ std::optional<Answer> UeventReceive(const Napi::CallbackInfo& info) {
   const int result = RetryOnSignal([&] { return recvmsg(*fd, &message, MSG_DONTWAIT); });
   if (result < 0) return result;
   // Another process may send here where it is privileged: only the kernel has the port 0.
-  const bool is_kernel = message.msg_namelen == sizeof(sender) &&
-                         sender.nl_family == AF_NETLINK && sender.nl_pid == 0 &&
-                         sender.nl_groups == kKernelGroup;
+  const bool is_kernel = message.msg_namelen == sizeof(sender) && sender.nl_family == AF_NETLINK &&
+                         sender.nl_pid == 0 && sender.nl_groups == kKernelGroup;
   if (!is_kernel) return 0;
   return (message.msg_flags & MSG_TRUNC) != 0 ? -EMSGSIZE : result;
 }
