@@ -90,6 +90,11 @@ async function backToLab({ address }: TestDevice): Promise<void> {
   for (const name of remembered()) spawnSync('rm', ['-f', `/run/vfio/bind/${name}`]);
 }
 
+/** Drivers that stay loaded would take what other tests plug in. */
+function unload(module: string): void {
+  if (hasModule(module)) tool('modprobe', '-r', module);
+}
+
 /** Another process that has a device open. */
 async function holding({ bus, address }: TestDevice): Promise<ChildProcess> {
   const child = spawn(process.execPath, [holderProgram, bus, address], {
@@ -114,6 +119,7 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
 
   afterEach(async () => {
     for (const device of [lab.edu, lab.testdev, lab['edu-port']]) await backToLab(device);
+    unload('nvme');
   });
 
   for (const name of ['edu', 'testdev', 'edu-port'] as const) {
@@ -338,6 +344,7 @@ describeLab('vfio bind of a disk', ['nvme0'], (lab) => {
   });
   after(async () => {
     await backToLab(lab.nvme0);
+    unload('nvme');
   });
 
   /** Gives it to nvme, and waits for its disk. */
@@ -492,6 +499,7 @@ describeLab('vfio bind of a network card', ['e1000e-port'], (lab) => {
   });
   after(async () => {
     await backToLab(card);
+    unload('e1000e');
   });
 
   function refused(what: RegExp, env: Record<string, string> = {}): void {
@@ -572,6 +580,7 @@ describeLab('vfio bind that is killed at any moment', ['nvme0'], (lab) => {
   });
   after(async () => {
     await backToLab(lab.nvme0);
+    unload('nvme');
   });
 
   /** Runs a command and kills it after so many milliseconds; answers whether it was done by then. */

@@ -159,6 +159,8 @@ would write 3 to ${folder}/sriov_numvfs: 3 virtual functions would be made
     } finally {
       clear();
       give('vfio-pci');
+      // It would take what other tests plug in.
+      assert.equal(spawnSync('modprobe', ['-r', 'nvme']).status, 0);
     }
     assert.equal((await report()).driver, 'vfio-pci');
   });

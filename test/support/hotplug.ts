@@ -72,12 +72,17 @@ export async function plugFunctions(
   return plugged;
 }
 
-/** The bus finds a new device a moment after sysfs shows it, and says ENODEV until then. */
+/**
+ * The bus finds a new device a moment after sysfs shows it, and says ENODEV until then. A driver of
+ * the host that another test loaded may have taken it before it had its override.
+ */
 async function rebindNew(device: TestDevice): Promise<void> {
   for (;;) {
     try {
       rebind(device);
-      return;
+      const driver = driverOf(device);
+      if (driver === undefined || driver === 'vfio-pci') return;
+      await unbind(device);
     } catch (error) {
       if (!(error instanceof Error && 'code' in error && error.code === 'ENODEV')) throw error;
       await setTimeout(20);
