@@ -12,7 +12,7 @@ export const watch: Command = {
     timeout: { type: 'string', description: 'End after so many milliseconds' },
   },
   details: `The kernel tells (uevents); nothing is asked again and again, and nothing is opened. It takes no rights. What
-there was before is not shown: vfio list --all does that.
+there was before is not shown: vfio list --all does that. Standard error says when it begins.
 
 A line has the time, the kernel's word (add, remove, bind, unbind, change, …), what it is of, the
 device, and its driver or node. Where the kernel had no room for some events, a line says lost,
@@ -39,7 +39,10 @@ async function tell({ flags, values, out }: Invocation): Promise<number> {
   const timer = timeout === undefined ? undefined : setTimeout(end, timeout);
   const unwatched = out.whenLost?.(end);
   try {
-    for await (const event of watchDevices({ signal: ended.signal })) out.print(show(event));
+    const watch = watchDevices({ signal: ended.signal });
+    // Whoever reads this may list what there is, and misses nothing.
+    out.note('vfio watch: what changes is told from now on');
+    for await (const event of watch) out.print(show(event));
   } catch (error) {
     if (error !== ended.signal.reason) throw error;
   } finally {

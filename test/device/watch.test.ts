@@ -269,7 +269,7 @@ describeLab('vfio watch', ['edu'], ({ edu }) => {
     const told = shell.stdio[3] as NodeJS.WritableStream;
     told.write('end\n');
     await once(shell, 'exit');
-    assert.equal(err, 'ended 0\n');
+    assert.match(err, /^vfio watch: .* from now on\nended 0\n$/);
   });
 
   it('ends when what it wrote found no room', async () => {
@@ -285,6 +285,7 @@ describeLab('vfio watch', ['edu'], ({ edu }) => {
     await watching(child);
     tell(edu, 1);
     assert.deepEqual(await once(child, 'exit'), [1, null]);
+    assert.match(err, /from now on\n/);
     assert.match(err, /the output was not written: ENOSPC/);
   });
 
