@@ -1,14 +1,12 @@
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
-import { ENOENT } from '../core/errno.ts';
-import { explained, systemError, type VfioError } from '../core/errors.ts';
 import type { Roots } from '../core/location.ts';
 import type { GroupMember } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import { type Member, visibleMembers } from '../diagnose/group.ts';
 import { noteUnread, type UnreadEntry } from '../locate/facts.ts';
 import { type FolderContents, readFolders } from '../locate/folders.ts';
-import { list, type ListedDevice } from '../locate/list.ts';
+import { byPlace, list, type ListedDevice, notShown } from '../locate/list.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { listNames } from '../locate/sysfs.ts';
 
@@ -70,7 +68,8 @@ function* groups(options: RootOptions): Steps<ListedGroup[]> {
   // After the groups: what is in one and not in this list has gone meanwhile.
   const devices = yield* list(options);
   if (drafts.length === 0 && devices.some(({ iommuGroup }) => iommuGroup !== null)) {
-    throw hiddenError(root);
+    // Devices have groups, and the folder of groups shows none.
+    throw notShown(root);
   }
   const byFolder = new Map(devices.map((device) => [`${device.bus}/${device.address}`, device]));
   return drafts
@@ -120,7 +119,7 @@ function groupOf(draft: Draft, all: Map<string, ListedDevice>): ListedGroup | un
   const devices = members
     .map((member) => deviceOf(member, all.get(`${member.bus}/${member.address}`)))
     .filter((device) => device !== undefined)
-    .sort((a, b) => compare(a.bus, b.bus) || compare(a.address, b.address));
+    .sort(byPlace);
   // All that it had has gone, and so has the group.
   if (members.length > 0 && devices.length + hidden.length === 0) return undefined;
   return {
@@ -157,15 +156,4 @@ function viabilityOf(
 ): ListedGroup['viability'] {
   if (devices.some(({ verdict }) => verdict === 'host-driver')) return 'not-viable';
   return devices.length === 0 || hidden.length > 0 ? 'unknown' : 'viable';
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
-}
-
-/** Devices have groups, and the folder of groups shows none. */
-function hiddenError(path: string): VfioError {
-  const error = systemError({ errno: ENOENT, syscall: 'open', path });
-  const facts = { path, code: 'ENOENT' };
-  return explained(error, { reason: 'sysfs-absent', certainty: 'certain', facts });
 }

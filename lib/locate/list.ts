@@ -3,7 +3,7 @@ import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
 import { ENOENT } from '../core/errno.ts';
 import { explained, systemError, type VfioError } from '../core/errors.ts';
-import type { Roots, SysfsDevice } from '../core/location.ts';
+import type { DeviceAddress, Roots, SysfsDevice } from '../core/location.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import {
   decodeFacts,
@@ -69,7 +69,12 @@ export function* list(options: RootOptions): Steps<ListedDevice[]> {
   const { found, torn } = yield* readDevices(yield* findDevices(roots.sysfsRoot), roots);
   // Those of which a part went away: the whole device went, or it only changed its driver.
   if (torn.length > 0) found.push(...(yield* readDevices(torn, roots)).found);
-  return found.sort((a, b) => compare(a.bus, b.bus) || compare(a.address, b.address));
+  return found.sort(byPlace);
+}
+
+/** The order of bus and address. */
+export function byPlace(a: DeviceAddress, b: DeviceAddress): number {
+  return compare(a.bus, b.bus) || compare(a.address, b.address);
 }
 
 function compare(a: string, b: string): number {
@@ -126,7 +131,7 @@ function shownAgain(bus: string): string[] {
 }
 
 /** What every kernel has is hidden where it is not there. */
-function notShown(path: string): VfioError {
+export function notShown(path: string): VfioError {
   const error = systemError({ errno: ENOENT, syscall: 'open', path });
   const facts = { path, code: 'ENOENT' };
   return explained(error, { reason: 'sysfs-absent', certainty: 'certain', facts });

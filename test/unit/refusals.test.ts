@@ -10,6 +10,7 @@ import { bindDriver } from '../../lib/index.ts';
 import { inSysfs } from '../../lib/locate/find_cdev.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { fakeHost, type FakeHost } from '../support/fake_drivers.ts';
+import { skip } from '../support/skip.ts';
 import { put, type Entry } from '../support/tree.ts';
 
 const a = '0000:3b:00.0';
@@ -122,7 +123,7 @@ describe('what the host needs a device for', () => {
   it('is the card of this SSH connection, through sudo too', async function () {
     const [own] = Object.entries(networkInterfaces()).filter(([name]) => name !== 'lo');
     const [name = '', [address] = []] = own ?? [];
-    if (address === undefined) return this.skip();
+    if (address === undefined) skip(this, 'a network interface besides lo');
     make();
     card(name);
     const status = `Name:\tsudo\nPPid:\t${process.ppid + 1}\n`;
