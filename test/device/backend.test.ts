@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { renameSync, writeFileSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -17,6 +17,7 @@ import {
   type VfioFacts,
 } from '../../lib/index.ts';
 import { abortAtEachStep } from '../support/abort_steps.ts';
+import { sata, withSiblingOnHost, smbus } from '../support/chip_set.ts';
 import { describeLab } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure, searchedFailure, vfioFailure } from '../support/errors.ts';
@@ -134,12 +135,7 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
 
   it('is a sibling on its host driver, which is named, and no bridge', async function () {
     if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
-    const smbus = '0000:00:1f.3';
-    const sata = '0000:00:1f.2';
-    writeFileSync(`/sys/bus/pci/devices/${smbus}/driver_override`, 'vfio-pci');
-    writeFileSync('/sys/bus/pci/drivers_probe', smbus);
-    execFileSync('modprobe', ['ahci']);
-    try {
+    await withSiblingOnHost(async () => {
       for (const kind of ['group', 'compat'] as const) {
         const error = await vfioFailure(
           () => VfioDevice.open(smbus, { backend: kind }),
@@ -154,11 +150,7 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
         );
         assert.ok(error.message.includes(`${sata} (ahci)`), error.message);
       }
-    } finally {
-      execFileSync('modprobe', ['-r', 'ahci']);
-      writeFileSync(`/sys/bus/pci/devices/${smbus}/driver_override`, '\n');
-      writeFileSync('/sys/bus/pci/drivers/vfio-pci/unbind', smbus);
-    }
+    });
   });
 
   it('is a node that is not there, or not to be opened', async () => {

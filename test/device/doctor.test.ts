@@ -10,6 +10,7 @@ import {
   type FindingId,
   type FindingStatus,
 } from '../../lib/index.ts';
+import { smbus, withSiblingOnHost } from '../support/chip_set.ts';
 import { vfio } from '../support/cli.ts';
 import { describeLab, itEach } from '../support/devices.ts';
 import { hasModule } from '../support/hotplug.ts';
@@ -27,7 +28,6 @@ interface Report {
 }
 
 const main = new URL('dist/cli/main.js', root).pathname;
-const smbus = '0000:00:1f.3';
 const nobody = 65534;
 
 async function doctor(...args: string[]): Promise<{ status: number; findings: Finding[] }> {
@@ -178,7 +178,7 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
   it('says whose driver is in the way of a group', async function () {
     if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
     if (!hasIommuGroup(smbus)) skip(this, 'an IOMMU');
-    await withAhci(async () => {
+    await withSiblingOnHost(async () => {
       const { status, findings } = await doctor(smbus);
       const { what, mend, status: found } = the(findings, 'group');
       assert.deepEqual([status, found], [1, 'bad']);
@@ -188,17 +188,3 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     });
   });
 });
-
-/** The controller for SATA has its driver, and its sibling vfio-pci; afterwards none of both. */
-async function withAhci(body: () => Promise<void>): Promise<void> {
-  const folder = (address: string): string => `/sys/bus/pci/devices/${address}`;
-  writeFileSync(`${folder(smbus)}/driver_override`, 'vfio-pci');
-  writeFileSync('/sys/bus/pci/drivers_probe', smbus);
-  spawnSync('modprobe', ['ahci']);
-  try {
-    await body();
-  } finally {
-    writeFileSync(`${folder(smbus)}/driver/unbind`, smbus);
-    writeFileSync(`${folder(smbus)}/driver_override`, '\n');
-  }
-}

@@ -30,6 +30,7 @@ import {
   type VfioFacts,
 } from '../../lib/index.ts';
 import { systemRoots } from '../../lib/locate/roots.ts';
+import { sata, smbus, withBothOnVfio, withSiblingOnHost } from '../support/chip_set.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { explainedFailure, failure, searchedFailure } from '../support/errors.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
@@ -180,49 +181,36 @@ function asNobody({ address }: TestDevice): VfioError {
 }
 
 describeLab('the reason why a group is refused', ['edu'], () => {
-  const smbus = '0000:00:1f.3';
-  const sata = '0000:00:1f.2';
-
-  it('is a sibling on its host driver', async function () {
+  it('is a sibling on its host driver, until the hint is followed', async function () {
     if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
-    bindTo(smbus, 'vfio-pci');
-    execFileSync('modprobe', ['ahci']);
-    const error = await explainedFailure(() => VfioDevice.open(smbus), 'EPERM');
-    assert.deepEqual([error.reason, error.certainty], ['group-not-viable', 'certain']);
-    const { members } = error.facts as VfioFacts['group-not-viable'];
-    const blocking = members.filter(({ verdict }) => verdict === 'host-driver');
-    assert.deepEqual(blocking, [{ bus: 'pci', address: sata, driver: 'ahci', verdict: 'host-driver' }]); // prettier-ignore
-    assert.ok(members.length >= 2);
-  });
-
-  it('is mended by the hint', async function () {
-    if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
-    const { hint = '' } = await explainedFailure(() => VfioDevice.open(smbus), 'EPERM');
-    const command = /sudo sh -c '(.*)'/.exec(hint)?.[1] ?? '';
-    execFileSync('sh', ['-c', command]);
-    await (await VfioDevice.open(smbus)).close();
+    await withSiblingOnHost(async () => {
+      const error = await explainedFailure(() => VfioDevice.open(smbus), 'EPERM');
+      assert.deepEqual([error.reason, error.certainty], ['group-not-viable', 'certain']);
+      const { members } = error.facts as VfioFacts['group-not-viable'];
+      const blocking = members.filter(({ verdict }) => verdict === 'host-driver');
+      assert.deepEqual(blocking, [{ bus: 'pci', address: sata, driver: 'ahci', verdict: 'host-driver' }]); // prettier-ignore
+      assert.ok(members.length >= 2);
+      const command = /sudo sh -c '(.*)'/.exec(error.hint ?? '')?.[1] ?? '';
+      execFileSync('sh', ['-c', command]);
+      await (await VfioDevice.open(smbus)).close();
+    });
   });
 
   it('is another iommufd that has a sibling', async () => {
-    // On a kernel that has no driver for them nobody has bound them yet.
-    for (const address of [smbus, sata]) bindTo(address, 'vfio-pci');
-    await using _first = await VfioDevice.open(smbus);
-    const error = await searchedFailure(() => VfioDevice.open(sata), 'EPERM');
-    assert.equal(error.reason, 'group-owned');
-    assert.equal((error.facts as VfioFacts['group-owned']).holders[0]?.pid, process.pid);
-    const blocking = await explainedFailure(() => VfioDevice.openSync(sata), 'EPERM');
-    assert.equal(blocking.certainty, 'likely');
-    await using iommufd = Iommufd.open();
-    await _first.close();
-    await using _one = await VfioDevice.open(smbus, { iommufd });
-    await using _two = await VfioDevice.open(sata, { iommufd });
+    await withBothOnVfio(async () => {
+      await using _first = await VfioDevice.open(smbus);
+      const error = await searchedFailure(() => VfioDevice.open(sata), 'EPERM');
+      assert.equal(error.reason, 'group-owned');
+      assert.equal((error.facts as VfioFacts['group-owned']).holders[0]?.pid, process.pid);
+      const blocking = await explainedFailure(() => VfioDevice.openSync(sata), 'EPERM');
+      assert.equal(blocking.certainty, 'likely');
+      await using iommufd = Iommufd.open();
+      await _first.close();
+      await using _one = await VfioDevice.open(smbus, { iommufd });
+      await using _two = await VfioDevice.open(sata, { iommufd });
+    });
   });
 });
-
-function bindTo(address: string, driver: string): void {
-  writeFileSync(`/sys/bus/pci/devices/${address}/driver_override`, driver);
-  writeFileSync('/sys/bus/pci/drivers_probe', address);
-}
 
 describeLab('the reason why there is no cdev', ['edu'], () => {
   it('is a device without an IOMMU group', async () => {

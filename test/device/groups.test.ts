@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { DOMParser } from '@xmldom/xmldom';
 import { listDevices, listGroups, listGroupsSync, type ListedGroup } from '../../lib/index.ts';
+import { sata, withSiblingOnHost } from '../support/chip_set.ts';
 import { vfio } from '../support/cli.ts';
 import { devices, itEach } from '../support/devices.ts';
 import { hasModule } from '../support/hotplug.ts';
@@ -51,16 +51,12 @@ describe('IOMMU groups of the lab', () => {
   it('are not viable where the host has devices', async function () {
     if (withoutIommu) skip(this, 'an IOMMU');
     if (!hasModule('ahci')) skip(this, 'a kernel with the module ahci');
-    const sata = '0000:00:1f.2';
-    assert.equal(spawnSync('modprobe', ['ahci']).status, 0);
-    try {
+    await withSiblingOnHost(async () => {
       const chipSet = await groupWith(sata);
       assert.equal(chipSet.viability, 'not-viable');
       assert.equal(chipSet.devices.length, 3);
       assert.equal(chipSet.devices.find(({ address }) => address === sata)?.driver, 'ahci');
-    } finally {
-      assert.equal(spawnSync('modprobe', ['-r', 'ahci']).status, 0);
-    }
+    });
     assert.equal((await groupWith(sata)).viability, 'viable');
   });
 });
