@@ -34,6 +34,7 @@ interface PodSpec {
   serviceAccountName: string;
   automountServiceAccountToken: boolean;
   hostNetwork?: boolean;
+  nodeSelector?: Labels;
   containers: Container[];
   volumes?: {
     name: string;
@@ -246,7 +247,15 @@ describe('docs/kubernetes.md', () => {
     const text = JSON.stringify(kubevirt?.spec);
     const { vendors, devices } = device?.selectors ?? { vendors: [], devices: [] };
     assert.ok(text.includes(`"${vendors[0]}:${devices[0]}"`.toUpperCase()));
-    assert.ok(text.includes('"resourceName":"vfio.dev/fec","externalResourceProvider":true'));
+    // Two plugins must not offer the same devices: neither under one name, nor on one node.
+    const [, name = ''] = /"resourceName":"([^"]+)"/.exec(text) ?? [];
+    assert.ok(name !== '' && !offeredResources().includes(name), name);
+    const [, label = ''] = /"nodeSelector":\{"([^"]+)":"true"\}/.exec(text) ?? [];
+    assert.ok(label !== '');
+    for (const { spec } of ofKind('DaemonSet')) {
+      const { nodeSelector = {} } = (spec as DaemonSetSpec).template.spec;
+      assert.ok(Object.keys(nodeSelector).length > 0 && !(label in nodeSelector), label);
+    }
   });
 
   it('lists for each device of the generic plugin the nodes that opening it takes', () => {
