@@ -43,7 +43,8 @@ where this command was killed in the middle.
 
 Refused is what the host needs, unless --force insists: a disk that is mounted, swapped to or part of
 another; the network card of the default route, of this SSH connection, of a bridge or a bond; the
-display of the start; virtual functions; what a program has open; and always a PCI bridge.
+display of the start; virtual functions; what a program has open; and always a PCI bridge. A --driver
+that is not made for the device is refused, too: with --force it may crash the kernel.
 
 --persist writes a udev rule to /etc/udev/rules.d, which --dry-run shows. A driver that the initramfs
 loads comes before it: rebuild that, too.

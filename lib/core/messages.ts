@@ -308,6 +308,13 @@ const words: WordsOf = {
     why: `Linux ${release} has no driver ${driver} for the bus ${bus}, and no module of that name was loaded`,
     hint: `ls /sys/bus/${bus}/drivers shows those that are loaded; modinfo ${driver} whether there is a module`,
   }),
+  'driver-mismatch': ({ address, driver, module, modalias, unread }) => ({
+    why:
+      unread === null
+        ? `the module ${module} lists the devices that it drives, and ${address} (${modalias ?? ''}) is none of them. driver_override skips that list, and a driver that gets a device of another kind can crash the kernel`
+        : `it cannot be said whether ${driver} drives this device: ${unread}. A driver that gets a device of another kind can crash the kernel`,
+    hint: `without --driver it goes to VFIO's driver for it, and sudo npx vfio unbind ${address} gives back the one that it had; { force: true }, --force on the command line, gives it to ${driver} all the same, at the risk that the kernel crashes`,
+  }),
   'no-driver-override': ({ bus, address, driver }) => ({
     why:
       bus === 'mdev'

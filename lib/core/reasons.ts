@@ -187,6 +187,19 @@ export interface VfioFacts {
   'driver-not-bound': { address: string; wanted: string | null; driver: string | null };
   /** The kernel has no such driver, nor a module of its name. */
   'no-such-driver': { bus: string; driver: string; release: string };
+  /**
+   * The driver that was asked for is not made for the device. `modalias`: the device, as the aliases
+   * of the driver's module describe those that it drives. `unread`: what kept from looking at them,
+   * null where none matches.
+   */
+  'driver-mismatch': {
+    bus: string;
+    address: string;
+    driver: string;
+    module: string;
+    modalias: string | null;
+    unread: string | null;
+  };
   /** Devices of this bus are not bound by `driver_override`. */
   'no-driver-override': { bus: string; address: string; driver: string | null };
   /** Another program binds or unbinds the device now. `pid`: as it says itself. */

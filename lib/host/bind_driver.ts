@@ -14,6 +14,7 @@ import { chosenDevices } from './chosen_devices.ts';
 import { isVfio, nodesOf, whoHolds } from './device_holders.ts';
 import { type Change, changeDrivers, driverKey, loadDrivers } from './driver_change.ts';
 import { vfioDriverFor } from './driver_choice.ts';
+import { matchOf, mismatchError } from './driver_match.ts';
 import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
@@ -28,7 +29,7 @@ import { hostNeeds, neededError, userNeeds } from './refusals.ts';
  * @param devices - one device, or several
  * @throws TypeError, RangeError for arguments that cannot be right
  * @throws VfioError `ERR_VFIO_IN_USE` where the host or a program needs a device (reason
- *   `needed-by-host`); `ERR_VFIO_DRIVER_NOT_BOUND`, `ERR_VFIO_TIMEOUT`, `ERR_VFIO_NO_DEVICE`,
+ *   `needed-by-host`); `ERR_VFIO_DRIVER_NOT_BOUND` (reason `driver-mismatch` among others), `ERR_VFIO_TIMEOUT`, `ERR_VFIO_NO_DEVICE`,
  *   `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_BUSY`, `ERR_VFIO_NO_HELPER`, `ERR_VFIO_BAD_MESSAGE`; and of
  *   the kernel `EACCES` and others
  */
@@ -84,9 +85,12 @@ function* bind(
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
   const wanted = devices.map((device) => ({ device, driver: driverFor(device, plan) }));
   return yield* changeDrivers(devices, plan, report, function* () {
+    // Before a module is loaded, which takes devices by itself; and by what it turned out to be.
+    requireMatches(wanted, plan);
     yield* refuseNeeded(wanted, plan, report);
     const needed = wanted.map(({ device: { bus }, driver }) => ({ bus, driver }));
     const names = yield* loadDrivers(needed, plan, report);
+    requireMatches(wanted, plan, report);
     return wanted.map(({ device, driver }): Change => {
       const name = names.get(driverKey(device.bus, driver)) ?? driver;
       return changeTo(device, name, plan);
@@ -109,6 +113,24 @@ interface Wanted {
 function isWith({ device, driver }: Wanted): boolean {
   const now = stateOf(device).driver;
   return now !== null && now.replaceAll('-', '_') === driver.replaceAll('-', '_');
+}
+
+/**
+ * A driver that was named must be made for the device. One that is not there is not judged before
+ * it was looked for, with a report; what is forced is noted in that.
+ */
+function requireMatches(wanted: readonly Wanted[], plan: Plan, report?: DriverReport): void {
+  if (plan.driver === undefined) return;
+  for (const each of wanted) {
+    if (isWith(each)) continue;
+    const { device, driver } = each;
+    const match = matchOf(device, driver, plan.roots);
+    if (match.isMatch || (match.isAbsent && report === undefined)) continue;
+    if (!plan.force) throw mismatchError(device, driver, match);
+    report?.notes.push(
+      `taken by force, ${device.address}: ${driver} ${match.unread === undefined ? 'is not made for it' : 'may not be made for it'}, and may crash the kernel`,
+    );
+  }
 }
 
 function* refuseNeeded(

@@ -125,7 +125,8 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
   const testdev = lab.testdev.address;
 
   afterEach(async () => {
-    for (const device of [lab.edu, lab.testdev, lab['edu-port']]) await backToLab(device);
+    for (const device of [lab.edu, lab.testdev, lab['edu-port'], lab.nvme0])
+      await backToLab(device);
     unload('nvme');
   });
 
@@ -220,13 +221,30 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
     // Without an id pci-stub takes none but by driver_override, and nvme takes no edu.
     tool('modprobe', 'nvme');
     const error = await vfioFailure(
-      () => bindDriver([lab.nvme0.address, edu], { driver: 'nvme' }),
+      () => bindDriver([lab.nvme0.address, edu], { driver: 'nvme', force: true }),
       'ENODEV',
     ).catch((problem: unknown) => problem as VfioError);
     assert.match(error.message, new RegExp(`${lab.nvme0.address} is with vfio-pci again`));
     assert.equal(driverOf(lab.nvme0.address), 'vfio-pci');
     assert.deepEqual([driverOf(edu), overrideOf(edu)], [null, '(null)']);
     assert.deepEqual(remembered(), []);
+  });
+
+  it('refuses a driver that is not made for the device', function () {
+    if (!hasModule('e1000e')) skip(this, 'the module e1000e');
+    const nvme = lab.nvme0.address;
+    // By force e1000e brings the kernel down.
+    for (const more of [[], ['--dry-run']]) {
+      const { status, out, err } = vfio('bind', nvme, '--driver', 'e1000e', ...more);
+      assert.deepEqual([status, out], [1, '']);
+      assert.match(err, /the module e1000e lists the devices that it drives, and .* is none of them/);
+      assert.match(err, /^hint: .*at the risk that the kernel crashes$/m);
+    }
+    assert.ok(!existsSync('/sys/bus/pci/drivers/e1000e'), 'it was not loaded');
+    assert.deepEqual([driverOf(nvme), remembered()], ['vfio-pci', []]);
+    const made = vfio('bind', nvme, '--driver', 'nvme');
+    assert.equal(made.status, 0, made.err);
+    assert.equal(driverOf(nvme), 'nvme');
   });
 
   it('refuses a bridge, by force too', () => {

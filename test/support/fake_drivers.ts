@@ -50,6 +50,8 @@ export function fakeHost(
     'proc/swaps': 'Filename\n',
     'proc/sys/kernel/random/boot_id': 'one\n',
     'modules/modules.alias': 'alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n',
+    'modules/modules.dep': 'kernel/drivers/vfio/pci/vfio-pci.ko.xz:\n',
+    'modules/modules.builtin.modinfo': 'x.alias=y\0',
     'run/.keep': '',
     'etc/.keep': '',
   };

@@ -68,6 +68,7 @@ describe('giving devices to drivers', () => {
   it('keeps what was remembered first', async () => {
     make({ [a]: { driver: 'nvme' } }, ['nvme', 'vfio-pci', 'other-vfio']);
     await bindDriver(a, host);
+    put(host.modulesRoot, { 'modules.alias': `alias vfio_pci:v00001B36d* other_vfio\n` });
     await bindDriver(a, { ...host, driver: 'other-vfio' });
     await restoreDriver(a, host);
     assert.equal(host.driverOf(a), 'nvme');
@@ -251,6 +252,82 @@ module vfio-pci would be loaded
     const error = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_DRIVER_NOT_BOUND');
     assert.equal(error.reason, 'no-such-driver');
     assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  describe('a driver that was named', () => {
+    const e1000e = 'alias pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e\n';
+    const dep = 'kernel/drivers/net/e1000e.ko.xz:\nkernel/drivers/vfio/pci/vfio-pci.ko:\n';
+    const builtin = 'e1000e.license=GPL\0e1000e.alias=pci:v00008086d*\0e1000e.author=x\0';
+    /** What is known of its module, and what then comes of it: null is that it is taken. */
+    const cases: Record<string, [files: Record<string, string>, why: RegExp | null]> = {
+      'has other models': [
+        { 'modules.alias': e1000e, 'modules.dep': dep },
+        /the module e1000e lists the devices that it drives, and 0000:3b:00\.0 .* is none of them/,
+      ],
+      'has other models, and is no module': [
+        { 'modules.builtin.modinfo': builtin, 'modules.dep': 'x.ko:\n' },
+        /is none of them/,
+      ],
+      'has none': [{ 'modules.builtin.modinfo': 'x.alias=y\0', 'modules.dep': dep }, /is none of/],
+      'cannot be looked at': [
+        { 'modules.alias': '' },
+        /it cannot be said whether e1000e drives this device: .*modules\.alias is not there, or is e/,
+      ],
+      'is not among the modules': [
+        { 'modules.builtin.modinfo': 'x.alias=y\0', 'modules.dep': 'x.ko:\n' },
+        /lists no module e1000e/,
+      ],
+      'is for the model': [{ 'modules.alias': 'alias pci:v00001B36d*sv*bc01* e1000e\n' }, null],
+      'is for it, and is no module': [
+        { 'modules.builtin.modinfo': builtin.replace('8086', '1B36'), 'modules.dep': 'x.ko:\n' },
+        null,
+      ],
+      'is a variant of vfio-pci for it': [
+        { 'modules.alias': 'alias vfio_pci:v00001B36d*sv*bc01* e1000e\n' },
+        null,
+      ],
+    };
+    for (const [title, [files, why]] of Object.entries(cases)) {
+      it(`${title}: ${why === null ? 'is taken' : 'is refused, but by force'}`, async () => {
+        make({ [a]: { driver: 'nvme' } }, ['nvme', 'vfio-pci', 'e1000e']);
+        put(host.modulesRoot, files);
+        const options = { ...host, driver: 'e1000e' };
+        if (why !== null) {
+          for (const dryRun of [true, false]) {
+            const error = await vfioFailure(
+              () => bindDriver(a, { ...options, dryRun }),
+              'ERR_VFIO_DRIVER_NOT_BOUND',
+            );
+            assert.equal(error.reason, 'driver-mismatch');
+            assert.match(error.message, why);
+            assert.match(error.hint ?? '', /at the risk that the kernel crashes/);
+          }
+          assert.deepEqual([host.driverOf(a), overrideOf(a), remembered()], ['nvme', '(null)', []]);
+        }
+        const { notes } = await bindDriver(a, { ...options, force: why !== null });
+        assert.equal(host.driverOf(a), 'e1000e');
+        const expected = why === null ? /^$/ : /^taken by force, .* may crash the kernel$/;
+        assert.match(notes.join(), expected);
+      });
+    }
+
+    it('is taken where the device had it before, or where it only holds devices', async () => {
+      make({ [a]: { driver: 'nvme' } }, ['nvme', 'vfio-pci', 'pci-stub']);
+      await bindDriver(a, host);
+      await bindDriver(a, { ...host, driver: 'nvme' });
+      assert.equal(host.driverOf(a), 'nvme');
+      await bindDriver(a, { ...host, driver: 'pci-stub' });
+      await bindDriver(a, { ...host, driver: 'vfio_pci' });
+      assert.equal(host.driverOf(a), 'vfio-pci');
+    });
+
+    it('is refused before its module is loaded', async () => {
+      make({ [a]: { driver: 'nvme' } });
+      put(host.modulesRoot, { 'modules.alias': e1000e });
+      const options = { ...host, driver: 'e1000e' };
+      const error = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_DRIVER_NOT_BOUND');
+      assert.equal(error.reason, 'driver-mismatch');
+    });
   });
 
   it('says that no VFIO driver takes a device without an IOMMU group', async () => {

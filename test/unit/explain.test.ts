@@ -592,6 +592,10 @@ describe('every reason', () => {
     'kernel-waits': { path: '/sys/x', address: 'a', timeout: 10, ...holding },
     'driver-not-bound': { address: 'a', wanted: 'vfio-pci', driver: 'nvme' },
     'no-such-driver': { bus: 'pci', driver: 'x', release: '6.1' },
+    'driver-mismatch': {
+      ...{ bus: 'pci', address: 'a', driver: 'e1000e', module: 'e1000e' },
+      ...{ modalias: 'pci:v1', unread: 'modules.alias' },
+    },
     'no-driver-override': { bus: 'mdev', address: 'a', driver: 'vfio_mdev' },
     'binding-elsewhere': { address: 'a', path: '/run/vfio/bind/a.lock', pid: 4711 },
   };
