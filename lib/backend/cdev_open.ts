@@ -10,7 +10,8 @@ import { processWarning } from '../core/warnings.ts';
 import { explaining } from '../diagnose/explain.ts';
 import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
-import { readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { readLinkName } from '../locate/sysfs.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
 import { BoundCdev, type Target } from './cdev_device.ts';
 import { warnOfNoiommu } from './kinds.ts';
 import { readOpened } from './opened.ts';
@@ -82,7 +83,7 @@ function subjectOf({ roots, location, fd }: DeviceNode): Subject {
 /** Whether the device is a virtual function, or has some: only then can a token mean anything. */
 function isSriov({ sysfsPath }: SysfsDevice): boolean {
   if (readLinkName(`${sysfsPath}/physfn`) !== undefined) return true;
-  return Number(readAttribute(`${sysfsPath}/sriov_numvfs`) ?? 0) > 0;
+  return virtfnsOf({ sysfsPath }).length > 0;
 }
 
 /** Kernels before 6.17 know no tokens on this path: they let everybody in. */

@@ -6,6 +6,7 @@ import type {
   HostUse,
   IovaBounds,
   IovaExtent,
+  NeededDevice,
   Ownership,
   VfioFacts,
   VfioReason,
@@ -294,10 +295,10 @@ const words: WordsOf = {
       .join('. '),
     hint: devices.some(({ needs }) => needs.some(({ never }) => never))
       ? 'leave the bridge to the host: what is behind it can be taken without it'
-      : 'end that use first; who knows that the host can do without takes it by { force: true }, --force on the command line',
+      : `${endUse(devices)}; who knows that the host can do without takes it by { force: true }, --force on the command line`,
   }),
   'kernel-waits': (facts) => ({
-    why: `it waits until ${facts.address ?? 'the device'} is let go${byWhom(facts)}`,
+    why: `it waits until ${facts.address ?? 'the device'}${functionsText(facts.functions)} is let go${byWhom(facts)}`,
     hint: `${letGo(facts)}; the kernel goes on by itself then, and no second write helps`,
   }),
   'driver-not-bound': ({ address, wanted, driver }) => ({
@@ -377,6 +378,25 @@ function vfsRefused({
     why: `${driver === null ? 'the kernel' : `the driver ${driver}`} does not make ${count} of them`,
     hint: `the kernel's log says why, such as a lack of bus numbers or of room for their memory (pci=realloc on the kernel's command line may help): ${log}`,
   };
+}
+
+function functionsText(functions: readonly string[] = []): string {
+  return functions.length === 0 ? '' : `, or a virtual function of it (${functions.join(', ')}),`;
+}
+
+function endUse(devices: readonly NeededDevice[]): string {
+  const needs = devices.flatMap((device) => device.needs);
+  const parents = devices.filter((device) => device.needs.some(isFunctions));
+  const removal = parents.map(({ address }) => `sudo npx vfio sriov ${address} --vfs 0`);
+  const steps = [
+    ...(needs.every(isFunctions) ? [] : ['end that use first']),
+    ...(removal.length > 0 ? [`remove the virtual functions: ${removal.join('; ')}`] : []),
+  ];
+  return steps.join(', and ');
+}
+
+function isFunctions({ kind }: NeededDevice['needs'][number]): boolean {
+  return kind === 'functions';
 }
 
 const vgaWindows = '0x3b0-0x3bb, 0x3c0-0x3df and 0xa0000-0xbffff';

@@ -180,9 +180,15 @@ export interface VfioFacts {
   'needed-by-host': { devices: NeededDevice[] };
   /**
    * The kernel still waits in a write to sysfs. `address`: the device whose driver it is about.
-   * `timeout`: in milliseconds. The holders: who has the device open, and is waited for.
+   * `timeout`: in milliseconds. The holders: who has the device open, or one of its virtual
+   * functions, and is waited for. `functions`: these, by address; absent where it had none.
    */
-  'kernel-waits': Holding & { path: string; address: string | null; timeout: number };
+  'kernel-waits': Holding & {
+    path: string;
+    address: string | null;
+    timeout: number;
+    functions?: string[];
+  };
   /** The driver that was asked for is not the device's. */
   'driver-not-bound': { address: string; wanted: string | null; driver: string | null };
   /** The kernel has no such driver, nor a module of its name. */

@@ -4,6 +4,7 @@ import { vfioDrivers } from '../core/messages.ts';
 import type { HostNeed } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import { readAttribute } from '../locate/sysfs.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
 import {
   type BindDriverOptions,
   type Plan,
@@ -19,7 +20,7 @@ import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
 import { rulePath, ruleOf } from './persistence.ts';
-import { hostNeeds, neededError, userNeeds } from './refusals.ts';
+import { functionsNeeds, hostNeeds, neededError, userNeeds } from './refusals.ts';
 
 /**
  * Gives devices to VFIO's driver, or to another, by `driver_override`: all of them, or none. What
@@ -238,7 +239,10 @@ function ruleToRemove(device: SysfsDevice, plan: Plan, report: DriverReport): Pi
   return {};
 }
 
-/** Taking a device from its VFIO driver waits for whoever has it open. */
+/**
+ * Taking a device from its VFIO driver waits for whoever has it open, or one of its virtual functions,
+ * which the driver removes.
+ */
 function* refuseHeld(
   changes: readonly Change[],
   { roots, force }: Plan,
@@ -248,10 +252,22 @@ function* refuseHeld(
   for (const { device, before, to } of changes) {
     if (to === undefined || before.driver === null || to.driver === before.driver) continue;
     const users = userNeeds(device, yield* whoHolds(nodesOf(device, roots.sysfsRoot)));
-    found.push({ device, needs: users.needs });
-    report.notes.push(...users.unseen.map((what) => `not looked at: ${what}`));
+    const functions = yield* functionsNeeds(device, roots);
+    found.push({ device, needs: [...users.needs, ...functions.needs] });
+    const unseen = [...users.unseen, ...functions.unseen];
+    report.notes.push(...unseen.map((what) => `not looked at: ${what}`));
+    report.notes.push(...functionsNote(device));
   }
   const error = neededError(found, force);
   if (error) throw error;
   noteForced(found, report);
+}
+
+function functionsNote(device: SysfsDevice): string[] {
+  const functions = virtfnsOf(device);
+  if (functions.length === 0) return [];
+  const those =
+    functions.length === 1 ? 'the virtual function' : `the ${functions.length} virtual functions`;
+  const go = functions.length === 1 ? 'goes' : 'go';
+  return [`${those} of ${device.address} ${go} with its driver: ${functions.join(', ')}`];
 }

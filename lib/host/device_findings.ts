@@ -8,6 +8,7 @@ import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
 import { findCdev, isPresent, noDevice } from '../locate/find_cdev.ts';
 import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
 import { readRecord } from './driver_record.ts';
 import { type Finding, look, lookBySteps, type Place, type Seen } from './finding.ts';
 import { holderFindings } from './holder_findings.ts';
@@ -157,8 +158,8 @@ function sriov({ sysfsPath }: SysfsDevice): Seen | undefined {
   }
   const total = readAttribute(`${sysfsPath}/sriov_totalvfs`);
   if (total === undefined) return undefined;
-  const count = readAttribute(`${sysfsPath}/sriov_numvfs`) ?? '?';
+  const count = virtfnsOf({ sysfsPath }).length;
   const what = `a physical function: ${count} of ${total} virtual functions`;
-  const isShared = count !== '0' && readLinkName(`${sysfsPath}/driver`) === 'vfio-pci';
+  const isShared = count > 0 && readLinkName(`${sysfsPath}/driver`) === 'vfio-pci';
   return isShared ? ['warning', `${what}, which are opened with a VF token`, token] : ['ok', what];
 }

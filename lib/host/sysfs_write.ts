@@ -4,7 +4,8 @@ import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { either, type Steps } from '../core/steps.ts';
 import { isSystemError, readAttribute, undefinedIfMissing } from '../locate/sysfs.ts';
-import { nodesOf, whoHolds } from './device_holders.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
+import { nodesWithFunctions, whoHolds } from './device_holders.ts';
 
 // A write to sysfs can wait for ever: `driver/unbind` of a device that somebody has open waits in
 // the kernel until it is closed, where no signal reaches it (vfio_unregister_group_dev,
@@ -43,7 +44,9 @@ export function* writeSysfs(
 ): Steps<VfioError | undefined> {
   if (writes.length === 0) return undefined;
   const { device, sysfsRoot = '/sys' } = options;
-  const nodes = device ? nodesOf(device, sysfsRoot) : [];
+  // Before the first: what is taken away shows its nodes no more.
+  const nodes = device ? nodesWithFunctions(device, sysfsRoot) : [];
+  const functions = device ? virtfnsOf(device) : [];
   const answers = openAnswers();
   try {
     const helper = start(writes, answers, options.keep ?? []);
@@ -60,7 +63,7 @@ export function* writeSysfs(
     const pending = writes[given.length];
     if (hasEnded(helper)) throw helperEnded(helper);
     fs.ftruncateSync(answers, stopSize);
-    return yield* kernelWaits(pending, options, nodes);
+    return yield* kernelWaits(pending, options, { nodes, functions });
   } finally {
     fs.closeSync(answers);
   }
@@ -181,7 +184,7 @@ function helperEnded({ child, error }: Helper): VfioError {
 function* kernelWaits(
   write: SysfsWrite | undefined,
   { timeout, device }: WriteOptions,
-  nodes: string[],
+  { nodes, functions }: { nodes: string[]; functions: string[] },
 ): Steps<VfioError> {
   const path = write?.path ?? '';
   const error = new VfioError({
@@ -192,7 +195,10 @@ function* kernelWaits(
   });
   const holding = yield* whoHolds(nodes);
   const certainty = holding.holders.length > 0 ? 'certain' : 'likely';
-  const facts = { path, address: device?.address ?? null, timeout, ...holding };
+  const facts = {
+    ...{ path, address: device?.address ?? null, timeout, ...holding },
+    ...(functions.length > 0 && { functions }),
+  };
   return explained(error, { reason: 'kernel-waits', certainty, facts });
 }
 

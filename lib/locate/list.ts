@@ -17,6 +17,7 @@ import { type FolderContents, readFolders } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
 import { listNames } from './sysfs.ts';
+import { virtfnNames } from './virtual_functions.ts';
 
 /** A device's VFIO cdev, as sysfs says it is: the node is not opened, nor looked for. */
 export interface ListedCdev {
@@ -157,7 +158,6 @@ const entries = [
   ...factEntries,
   ...cdevEntries,
   'physfn@',
-  'sriov_numvfs',
   'sriov_totalvfs',
   // Last: it is the first that the kernel removes, so that where it is there, all was there.
   'uevent?',
@@ -196,7 +196,7 @@ function draft(folder: FolderContents, location: SysfsDevice): Draft {
     cdev: null,
     physfn: noteUnread(unread, 'physfn', () => folder.linkName('physfn')) ?? null,
     virtfns: sriovTotalVfs === null ? null : [],
-    sriovNumVfs: number('sriov_numvfs'),
+    sriovNumVfs: sriovTotalVfs === null ? null : 0,
     sriovTotalVfs,
   };
   const device = Object.assign(decodeFacts(location, folder, unread), more);
@@ -227,24 +227,38 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Steps<void> {
   );
 }
 
-/** SR-IOV has 16 bits for their number. */
-const mostVfs = 0xffff;
-
+/**
+ * Virtual functions are told by their links: reading `sriov_numvfs` would wait for a device that is
+ * being taken from its driver.
+ */
 function* readVirtfns(drafts: Draft[]): Steps<void> {
-  const count = ({ device }: Draft): number =>
-    Math.min(device.sriovNumVfs ?? 0, device.sriovTotalVfs ?? 0, mostVfs);
-  const parents = drafts.filter((draft) => count(draft) > 0);
-  const most = Math.max(0, ...parents.map(count));
-  const names = Array.from({ length: most }, (_, at) => `virtfn${at}`);
+  const able = drafts.filter(({ device }) => (device.sriovTotalVfs ?? 0) > 0);
+  const ownNames = yield* readFolders(
+    able,
+    ({ device }) => device.sysfsPath,
+    ['./'],
+    (folder, draft) => {
+      const unread = draft.device.unread ?? [];
+      const all = noteUnread(unread, '.', () => folder.names('.'));
+      if (unread.length > 0) draft.device.unread = unread;
+      else draft.torn ||= all === undefined;
+      return virtfnNames(all ?? []);
+    },
+  );
+  const names = [...new Set(ownNames.flat())];
+  const parents = able.flatMap((draft, at) => {
+    const own = ownNames[at] ?? [];
+    return own.length > 0 ? [{ draft, own }] : [];
+  });
   yield* readFolders(
     parents,
-    ({ device }) => device.sysfsPath,
+    ({ draft }) => draft.device.sysfsPath,
     names.map((name) => `${name}@`),
-    (folder, draft) => {
-      const own = names.slice(0, count(draft));
+    (folder, { draft, own }) => {
       const unread = draft.device.unread ?? [];
       const found = own.map((name) => noteUnread(unread, name, () => folder.linkName(name)));
       draft.device.virtfns = found.filter((name) => name !== undefined);
+      draft.device.sriovNumVfs = own.length;
       if (unread.length > 0) draft.device.unread = unread;
       const isUnread = (at: number): boolean => unread.some(({ name }) => name === own[at]);
       draft.torn ||= found.some((name, at) => name === undefined && !isUnread(at));

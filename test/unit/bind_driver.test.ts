@@ -254,6 +254,81 @@ module vfio-pci would be loaded
     assert.equal(host.driverOf(a), 'nvme');
   });
 
+  describe('a physical function with virtual ones', () => {
+    const vf = '0000:3b:02.0';
+    const makePf = (): FakeHost =>
+      make({
+        [a]: { driver: 'vfio-pci', files: { virtfn0: { pointsTo: `../${vf}` } } },
+        [vf]: { driver: 'vfio-pci', group: 2, files: { 'vfio-dev/vfio7/dev': '1:7\n' } },
+      });
+
+    it('is not given back while one is open, by name of its holder; by force it is', async () => {
+      makePf();
+      const fd = openSync('/dev/full', 'r');
+      try {
+        const error = await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_IN_USE');
+        assert.match(
+          error.message,
+          new RegExp(`${a}: its virtual function ${vf}: this process has it open`),
+        );
+        assert.equal(host.driverOf(a), 'vfio-pci');
+        await vfioFailure(() => restoreDriver(a, { ...host, dryRun: true }), 'ERR_VFIO_IN_USE');
+        const { notes } = await restoreDriver(a, { ...host, force: true });
+        assert.match(notes.join(), /taken by force, .*its virtual function .* has it open/);
+        assert.equal(host.driverOf(a), 'nvme');
+      } finally {
+        closeSync(fd);
+      }
+    });
+
+    it('is given back where none is used, and they are said to go', async () => {
+      makePf();
+      const { notes } = await restoreDriver(a, { ...host, dryRun: true });
+      const note = `the virtual function of ${a} goes with its driver: ${vf}`;
+      assert.ok(notes.includes(note), notes.join());
+      assert.ok((await restoreDriver(a, host)).notes.includes(note));
+      assert.equal(host.driverOf(a), 'nvme');
+    });
+
+    it('is not given to another driver, and the command that removes them is named', async () => {
+      makePf();
+      const options = { ...host, driver: 'nvme', force: false };
+      put(host.modulesRoot, { 'modules.alias': 'alias pci:*bc01sc08i02* nvme\n' });
+      const error = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_IN_USE');
+      assert.match(error.message, /1 virtual function of it is switched on/);
+      assert.match(
+        error.hint ?? '',
+        new RegExp(`^remove the virtual functions: sudo npx vfio sriov ${a} --vfs 0; `),
+      );
+      const fd = openSync('/dev/full', 'r');
+      try {
+        const held = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_IN_USE');
+        assert.match(held.message, new RegExp(`its virtual function ${vf}: this process has it op`));
+        assert.match(held.hint ?? '', /^end that use first, and remove the virtual functions: /);
+      } finally {
+        closeSync(fd);
+      }
+    });
+
+    it('names who has one open where the kernel waits for that', async () => {
+      makePf();
+      writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/waits'), '');
+      const fd = openSync('/dev/full', 'r');
+      try {
+        const options = { ...host, force: true, timeout: 2_000 };
+        const error = await vfioFailure(() => restoreDriver(a, options), 'ERR_VFIO_TIMEOUT');
+        assert.match(
+          error.message,
+          new RegExp(`waits until ${a}, or a virtual function of it \\(${vf}\\), is let go, by `),
+        );
+        assert.match(error.message, /by .*this process/);
+      } finally {
+        closeSync(fd);
+        for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');
+      }
+    });
+  });
+
   describe('a driver that was named', () => {
     const e1000e = 'alias pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e\n';
     const dep = 'kernel/drivers/net/e1000e.ko.xz:\nkernel/drivers/vfio/pci/vfio-pci.ko:\n';

@@ -209,8 +209,8 @@ const cases: Case[] = [
   { id: 'group', status: 'unknown', why: 'hidden', change: { 'sys/kernel/iommu_groups/11/devices': null }, what: /iommu_group\/devices/ }, // prettier-ignore
   { id: 'sriov', status: 'ok', why: 'a virtual function', change: { [`${sys}/${address}/physfn`]: { pointsTo: `../${sibling}` } }, what: /of 0000:3b:00\.1, whose driver is none/ }, // prettier-ignore
   { id: 'sriov', status: 'warning', why: "a virtual function of vfio-pci's", change: { ...device(sibling, 12, { driver: { pointsTo: '../../drivers/vfio-pci' } }), [`${sys}/${address}/physfn`]: { pointsTo: `../${sibling}` } }, what: /VF token/, mend: /vfToken/ }, // prettier-ignore
-  { id: 'sriov', status: 'ok', why: 'a physical function', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/sriov_numvfs`]: '0\n' }, what: /0 of 4 virtual/ }, // prettier-ignore
-  { id: 'sriov', status: 'warning', why: 'a physical function with some', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/sriov_numvfs`]: '2\n' }, what: /2 of 4.*VF token/ }, // prettier-ignore
+  { id: 'sriov', status: 'ok', why: 'a physical function', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n' }, what: /0 of 4 virtual/ }, // prettier-ignore
+  { id: 'sriov', status: 'warning', why: 'a physical function with some', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/virtfn0`]: { pointsTo: `../${sibling}` }, [`${sys}/${address}/virtfn1`]: { pointsTo: `../${sibling}` } }, what: /2 of 4.*VF token/ }, // prettier-ignore
   { id: 'cdev-node', status: 'warning', why: 'absent, where that of the group is there', change: { [`${nodes}/devices`]: null }, what: /is not there, and should be 1:3/, mend: /udevadm/ }, // prettier-ignore
   { id: 'cdev-node', status: 'bad', why: 'absent, as is that of the group', change: { [`${nodes}/devices`]: null, [`${nodes}/11`]: null }, what: /is not there, and should be 1:3/ }, // prettier-ignore
   { id: 'cdev-node', status: 'bad', why: 'stale', change: { [`${nodes}/devices/vfio3`]: { pointsTo: '/dev/full' } }, what: /is 1:7, and should be 1:3/, mend: /udevadm/ }, // prettier-ignore

@@ -266,9 +266,39 @@ describe('listDevices while devices come and go', () => {
     assert.deepEqual(devices, []);
   });
 
-  it('skips a physical function whose virtual functions keep changing', () => {
-    const broken = pciDevice(1, { sriov_totalvfs: '4\n', sriov_numvfs: '1\n' });
-    assert.deepEqual(listDevicesSync({ sysfsRoot: sysfs({ pci: { [first]: broken } }) }), []);
+  it('skips a physical function whose virtual functions keep changing', async () => {
+    const virtfn0 = { pointsTo: `../${second}` };
+    const parent = pciDevice(1, { sriov_totalvfs: '4\n', virtfn0 });
+    const sysfsRoot = sysfs({ pci: { [first]: parent } });
+    const native = binding();
+    const changing = {
+      readFoldersSync: (folders: string[], entries: readonly string[]): Answer | Content[] => {
+        const isGone = entries.includes('virtfn0@');
+        return native.readFoldersSync(isGone ? folders.map(() => '/none') : folders, entries);
+      },
+    };
+    await withBinding(changing, () => {
+      assert.deepEqual(listDevicesSync({ sysfsRoot }), []);
+    });
+    assert.deepEqual(listDevicesSync({ sysfsRoot })[0]?.virtfns, [second]);
+  });
+
+  it('asks no file of a physical function that waits for its lock', async () => {
+    const parent = pciDevice(1, { sriov_totalvfs: '4\n', virtfn0: { pointsTo: `../${second}` } });
+    const sysfsRoot = sysfs({ pci: { [first]: parent } });
+    const asked = new Set<string>();
+    const native = binding();
+    const listening = {
+      readFoldersSync: (folders: string[], entries: readonly string[]): Answer | Content[] => {
+        for (const entry of entries) asked.add(entry);
+        return native.readFoldersSync(folders, entries);
+      },
+    };
+    await withBinding(listening, () => listDevicesSync({ sysfsRoot }));
+    assert.deepEqual(
+      [...asked].filter((entry) => entry.startsWith('sriov')),
+      ['sriov_totalvfs'],
+    );
   });
 
   it('shows the whole of a device or nothing of it, in a race', async () => {

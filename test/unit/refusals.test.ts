@@ -150,7 +150,7 @@ describe('what the host needs a device for', () => {
     make({ boot_vga: '1\n', class: '0x030000\n' });
     assert.deepEqual((await needs()).needs, ['it is the display that the machine started with']);
     host.restore();
-    make({ sriov_numvfs: '2\n' });
+    make({ virtfn0: { pointsTo: '../x' }, virtfn1: { pointsTo: '../y' } });
     assert.match((await needs()).needs.join(), /^2 virtual functions of it are switched on/);
     host.restore();
     make({ class: '0x060400\n', '0000:3c:00.0/class': '0x020000\n' });
