@@ -6,6 +6,7 @@ import type { Steps } from '../core/steps.ts';
 import { notViable } from '../diagnose/bind_causes.ts';
 import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
+import { driverLeft } from '../locate/driver_override.ts';
 import { findCdev, isPresent, noDevice } from '../locate/find_cdev.ts';
 import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { virtfnsOf } from '../locate/virtual_functions.ts';
@@ -80,6 +81,10 @@ function withWhy(message: string, cause: Cause): string {
 
 /** Which driver it gets, when it is bound anew. */
 function driverOverride({ address, bus, sysfsPath }: SysfsDevice): Seen | undefined {
+  if (driverLeft({ sysfsPath }) !== undefined) {
+    const what = 'it is not read while the device is being taken from its driver: that would wait';
+    return ['unknown', what, 'see the finding driver'];
+  }
   const text = readAttribute(`${sysfsPath}/driver_override`);
   // Not every bus has one.
   if (text === undefined) return undefined;

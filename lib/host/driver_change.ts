@@ -77,7 +77,10 @@ export function* changeDrivers(
   report: DriverReport,
   changesOf: () => Steps<Change[]>,
 ): Steps<DriverReport> {
-  if (plan.dryRun) return foretell(yield* changesOf(), plan, report);
+  if (plan.dryRun) {
+    devices.forEach(requireNoRemoval);
+    return foretell(yield* changesOf(), plan, report);
+  }
   return yield* withLocks(devices, plan.roots, plan.timeout, function* (locks) {
     // Read under the lock: what another program left is what counts.
     devices.forEach(requireNoRemoval);

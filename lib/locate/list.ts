@@ -9,10 +9,12 @@ import {
   decodeFacts,
   type DeviceFacts,
   factEntries,
+  type FactSource,
   noteUnread,
   numberOr,
   type UnreadEntry,
 } from './facts.ts';
+import { beingLeft, busyOverride } from './driver_override.ts';
 import { type FolderContents, readFolders } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
@@ -163,16 +165,37 @@ const entries = [
   'uevent?',
 ];
 
+/** Of a device that is being taken from its driver. */
+const entriesOfLeft = entries.filter((entry) => entry !== 'driver_override');
+
+function draftOfLeft(folder: FolderContents, location: SysfsDevice): Draft {
+  return draft(folder, location, {
+    linkName: (name) => folder.linkName(name),
+    text: (name) => {
+      if (name === 'driver_override') throw busyOverride(location);
+      return folder.text(name);
+    },
+  });
+}
+
 function* readDevices(
   devices: SysfsDevice[],
   roots: Roots,
 ): Steps<{ found: ListedDevice[]; torn: SysfsDevice[] }> {
-  const drafts = yield* readFolders(devices, ({ sysfsPath }) => sysfsPath, entries, draft);
+  const left = yield* beingLeft(devices);
+  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
+  const drafts = yield* readFolders(
+    devices.filter((device) => !left.has(device)),
+    folderOf,
+    entries,
+    draft,
+  );
+  drafts.push(...(yield* readFolders([...left], folderOf, entriesOfLeft, draftOfLeft)));
   yield* readCdevs(drafts, roots);
   yield* readVirtfns(drafts);
   return {
     found: drafts.filter((draft) => !draft.torn && isWanted(draft)).map(({ device }) => device),
-    torn: devices.filter((_, at) => drafts[at]?.torn),
+    torn: drafts.filter(({ torn }) => torn).map(({ device }) => device),
   };
 }
 
@@ -185,7 +208,11 @@ function isWanted({ device }: Draft): boolean {
 /** What could not be read of these, nobody can say that the device has not. */
 const tellsWanted = new Set(['iommu_group', 'vfio-dev']);
 
-function draft(folder: FolderContents, location: SysfsDevice): Draft {
+function draft(
+  folder: FolderContents,
+  location: SysfsDevice,
+  source: FactSource = folder,
+): Draft {
   const unread: UnreadEntry[] = [];
   const number = (name: string): number | null =>
     numberOr(noteUnread(unread, name, () => folder.text(name)));
@@ -199,7 +226,7 @@ function draft(folder: FolderContents, location: SysfsDevice): Draft {
     sriovNumVfs: sriovTotalVfs === null ? null : 0,
     sriovTotalVfs,
   };
-  const device = Object.assign(decodeFacts(location, folder, unread), more);
+  const device = Object.assign(decodeFacts(location, source, unread), more);
   return { device, cdevFolder, torn: isTorn(folder) };
 }
 

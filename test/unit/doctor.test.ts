@@ -198,6 +198,7 @@ const cases: Case[] = [
   { id: 'driver', status: 'bad', why: 'a bridge', change: { [`${sys}/${address}/class`]: '0x060400\n', [`${sys}/${address}/vfio-dev`]: null }, what: /is a bridge/, mend: /leave it to the host/ }, // prettier-ignore
   { id: 'driver-override', status: 'warning', why: 'another', change: { [`${sys}/${address}/driver_override`]: 'nvme\n' }, what: /has vfio-pci, and only nvme/, mend: /lift it/ }, // prettier-ignore
   { id: 'driver-override', status: 'ok', why: 'none', change: { [`${sys}/${address}/driver_override`]: '(null)\n' }, what: /no driver is laid down/ }, // prettier-ignore
+  { id: 'driver-override', status: 'unknown', why: 'while it is taken from its driver', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/uevent`]: 'DRIVER=vfio-pci\n' }, what: /is not read while the device is being taken from its driver/, mend: /finding driver/ }, // prettier-ignore
   { id: 'driver-before', status: 'ok', why: 'bound', change: rememberedBy('vfio-pci'), what: /^vfio bind remembers that it had nvme; vfio unbind gives it that back$/ }, // prettier-ignore
   { id: 'driver-before', status: 'warning', why: 'half bound', change: { ...rememberedBy('vfio-pci'), [`${sys}/${address}/driver`]: null }, what: /had nvme; its change to vfio-pci is not finished.*: it has no driver$/, mend: /^sudo npx vfio unbind 0000:3b:00\.0 / }, // prettier-ignore
   { id: 'driver-before', status: 'unknown', why: "another's file", change: { [`run/bind/pci-${address}.json`]: '{}' }, what: /is not what vfio bind writes there/ }, // prettier-ignore

@@ -285,20 +285,26 @@ describe('listDevices while devices come and go', () => {
 
   it('asks no file of a physical function that waits for its lock', async () => {
     const parent = pciDevice(1, { sriov_totalvfs: '4\n', virtfn0: { pointsTo: `../${second}` } });
-    const sysfsRoot = sysfs({ pci: { [first]: parent } });
-    const asked = new Set<string>();
+    // Being taken from its driver: the link is gone, and the kernel still names it.
+    const left = pciDevice(2, { uevent: 'DRIVER=vfio-pci\nPCI_CLASS=10802\n' });
+    const sysfsRoot = sysfs({ pci: { [first]: parent, [second]: left } });
+    const asked: string[] = [];
     const native = binding();
     const listening = {
       readFoldersSync: (folders: string[], entries: readonly string[]): Answer | Content[] => {
-        for (const entry of entries) asked.add(entry);
+        for (const folder of folders) asked.push(...entries.map((entry) => `${folder}/${entry}`));
         return native.readFoldersSync(folders, entries);
       },
     };
-    await withBinding(listening, () => listDevicesSync({ sysfsRoot }));
-    assert.deepEqual(
-      [...asked].filter((entry) => entry.startsWith('sriov')),
-      ['sriov_totalvfs'],
-    );
+    const devices = await withBinding(listening, () => listDevicesSync({ sysfsRoot }));
+    const waiting = asked.filter((path) => /sriov_(?!totalvfs)|driver_override$/.test(path));
+    const folder = `${sysfsRoot}/bus/pci/devices`;
+    assert.deepEqual(waiting, [`${folder}/${first}/driver_override`]);
+    const [, device] = devices;
+    const unread = [{ name: 'driver_override', code: 'EBUSY' }];
+    assert.deepEqual([device?.driverOverride, device?.driver, device?.unread], [null, null, unread]);
+    const { driverOverride, unread: told } = describeDevice(second, { sysfsRoot });
+    assert.deepEqual([driverOverride, told], [null, unread]);
   });
 
   it('shows the whole of a device or nothing of it, in a race', async () => {
