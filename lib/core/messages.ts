@@ -297,14 +297,22 @@ const words: WordsOf = {
       ? 'leave the bridge to the host: what is behind it can be taken without it'
       : `${endUse(devices)}; who knows that the host can do without takes it by { force: true }, --force on the command line`,
   }),
-  'kernel-waits': (facts) => ({
-    why: `it waits until ${facts.address ?? 'the device'}${functionsText(facts.functions)} is let go${byWhom(facts)}`,
-    hint: `${letGo(facts)}; the kernel goes on by itself then, and no second write helps`,
-  }),
-  'driver-not-bound': ({ address, wanted, driver }) => ({
-    why: `sysfs says that ${address} ${driver === null ? 'has no driver' : `is with ${driver}`}${wanted === null ? '' : `, not with ${wanted}`}`,
-    hint: `the kernel's log may say why: sudo journalctl -k -g ${address}`,
-  }),
+  'kernel-waits': (facts) => kernelWaits(facts),
+  'driver-not-bound': ({ address, wanted, driver, code }) => {
+    const now = `${address} ${driver === null ? 'has no driver' : `has the driver ${driver}`} now`;
+    const why = wanted === null ? now : `${now}, and was to have ${wanted}`;
+    if (code === 'EROFS')
+      return {
+        why: `${why}. sysfs is mounted read-only here, as in a container`,
+        hint: 'do it on the host, or give the container a sysfs that it may write to (docker run --privileged)',
+      };
+    if (code === 'EACCES' || code === 'EPERM')
+      return {
+        why: `${why}. This process may not write to that file of sysfs`,
+        hint: 'changing the driver of a device takes root on the host: sudo npx vfio …',
+      };
+    return { why, hint: `the kernel's log may say why: sudo journalctl -k -g ${address}` };
+  },
   'no-such-driver': ({ bus, driver, release }) => ({
     why: `Linux ${release} has no driver ${driver} for the bus ${bus}, and no module of that name was loaded`,
     hint: `ls /sys/bus/${bus}/drivers shows those that are loaded; modinfo ${driver} whether there is a module`,
@@ -326,9 +334,15 @@ const words: WordsOf = {
         ? 'open it as it is; its parent keeps the driver of the host'
         : `only a driver of the bus ${bus} itself can give it to VFIO`,
   }),
-  'binding-elsewhere': ({ address, pid }) => ({
-    why: `${pid === null ? 'another program' : `process ${pid}`} binds or unbinds ${address}, or waits in the kernel for whoever has it open`,
-    hint: `wait until it is done: ${pid === null ? 'sudo lsof +D /run/vfio' : `ps -fp ${pid}`}`,
+  'binding-elsewhere': ({ address, pid, holders = [] }) => ({
+    why:
+      holders.length > 0
+        ? `${address} is being taken from its driver, which waits until it is let go, by ${holders.map(named).join(' or ')}`
+        : `${pid === null ? 'another program' : `process ${pid}`} binds or unbinds ${address}, or waits in the kernel for whoever has it open`,
+    hint:
+      holders.length > 0
+        ? `${letGo({ holders, hidden: 0, searched: true })}; the kernel goes on by itself then`
+        : `wait until it is done: ${pid === null ? 'sudo lsof +D /run/vfio' : `ps -fp ${pid}`}`,
   }),
 };
 
@@ -377,6 +391,30 @@ function vfsRefused({
   return {
     why: `${driver === null ? 'the kernel' : `the driver ${driver}`} does not make ${count} of them`,
     hint: `the kernel's log says why, such as a lack of bus numbers or of room for their memory (pci=realloc on the kernel's command line may help): ${log}`,
+  };
+}
+
+function kernelWaits(facts: VfioFacts['kernel-waits']): Words {
+  const { address, driver, openable, timeout, holders } = facts;
+  const device = address ?? 'the device';
+  const later = 'the kernel goes on by itself then, and no second write helps';
+  if (driver === null) {
+    const open =
+      holders.length > 0 ? `. ${holders.map(named).join(' and ')} has it open` : '';
+    return {
+      why: `that is all that is known: sysfs does not show that ${device} is being taken from a driver${open}`,
+      hint: `give the kernel more time than ${timeout} ms (--timeout, { timeout }); vfio doctor ${device} shows how it is now, and the kernel's log may say more: sudo journalctl -k -g ${device}`,
+    };
+  }
+  if (!openable) {
+    return {
+      why: `the driver ${driver} has not let go of ${device} yet`,
+      hint: `the kernel's log may say what the driver waits for: sudo journalctl -k -g ${device}; ${later}`,
+    };
+  }
+  return {
+    why: `it waits until ${device}${functionsText(facts.functions)} is let go${byWhom(facts)}`,
+    hint: `${letGo(facts)}; ${later}`,
   };
 }
 

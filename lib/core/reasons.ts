@@ -181,16 +181,25 @@ export interface VfioFacts {
   /**
    * The kernel still waits in a write to sysfs. `address`: the device whose driver it is about.
    * `timeout`: in milliseconds. The holders: who has the device open, or one of its virtual
-   * functions, and is waited for. `functions`: these, by address; absent where it had none.
+   * functions. `functions`: these, by address; absent where it had none. `driver`: the one that it is
+   * being taken from; null where sysfs does not show that it is, as where the time was too short.
+   * `openable`: whether it had nodes of VFIO, whose holders are waited for.
    */
   'kernel-waits': Holding & {
     path: string;
     address: string | null;
     timeout: number;
     functions?: string[];
+    driver: string | null;
+    openable: boolean;
   };
-  /** The driver that was asked for is not the device's. */
-  'driver-not-bound': { address: string; wanted: string | null; driver: string | null };
+  /** The driver that was asked for is not the device's. `code`: the kernel's answer to the write. */
+  'driver-not-bound': {
+    address: string;
+    wanted: string | null;
+    driver: string | null;
+    code: string | null;
+  };
   /** The kernel has no such driver, nor a module of its name. */
   'no-such-driver': { bus: string; driver: string; release: string };
   /**
@@ -208,8 +217,12 @@ export interface VfioFacts {
   };
   /** Devices of this bus are not bound by `driver_override`. */
   'no-driver-override': { bus: string; address: string; driver: string | null };
-  /** Another program binds or unbinds the device now. `pid`: as it says itself. */
-  'binding-elsewhere': { address: string; path: string; pid: number | null };
+  /**
+   * Another program binds or unbinds the device now. `pid`: as it says itself; null where it is not
+   * known, or that process is gone and what it began still waits in the kernel. The holders, who are
+   * waited for, are there while the device is being taken from its driver.
+   */
+  'binding-elsewhere': Partial<Holding> & { address: string; path: string; pid: number | null };
 }
 
 /** A device that the host or a program needs. */

@@ -15,7 +15,7 @@ import { chosenDevices } from './chosen_devices.ts';
 import { isVfio, nodesOf, whoHolds } from './device_holders.ts';
 import { type Change, changeDrivers, driverKey, loadDrivers } from './driver_change.ts';
 import { vfioDriverFor } from './driver_choice.ts';
-import { matchOf, mismatchError } from './driver_match.ts';
+import { driverless, matchOf, mismatchError } from './driver_match.ts';
 import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
@@ -189,7 +189,7 @@ function* restore(
   const plan = planOf(specs, options);
   const { devices, leftOut, notes } = yield* chosenDevices(plan);
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
-  return yield* changeDrivers(devices, plan, report, function* () {
+  const done = yield* changeDrivers(devices, plan, report, function* () {
     const changes = devices.map((device) => changeBack(device, plan, report));
     yield* refuseHeld(changes, plan, report);
     const needed = changes.flatMap(({ device: { bus }, to, before }) =>
@@ -198,6 +198,18 @@ function* restore(
     yield* loadDrivers(needed, plan, report);
     return changes;
   });
+  if (!plan.dryRun) for (const device of devices) noteNoDriver(device, plan, done);
+  return done;
+}
+
+/** The kernel looks among the loaded drivers only. Where there had been none, there is none to miss. */
+function noteNoDriver(device: SysfsDevice, { roots }: Plan, report: DriverReport): void {
+  const { address } = device;
+  const isSought = report.steps.some(
+    (step) => step.kind === 'write' && step.path.endsWith('/drivers_probe') && step.text === address,
+  );
+  if (isSought && stateOf(device).driver === null)
+    report.notes.push(`${address} has no driver now: ${driverless(device, roots)}`);
 }
 
 function changeBack(device: SysfsDevice, plan: Plan, report: DriverReport): Change {
@@ -219,7 +231,8 @@ function destinationOf(
     const isBack = now.driver === driver && now.driverOverride === driverOverride;
     return isBack ? undefined : { driver, driverOverride };
   }
-  if (isVfio(device)) {
+  // Without a driver: an unbinding may have waited in the kernel, and ended after its command.
+  if (isVfio(device) || now.driver === null) {
     const note = `nothing is remembered of ${address}: the kernel looks for a driver of the host`;
     report.notes.push(note);
     return { driver: undefined, driverOverride: null };

@@ -166,7 +166,9 @@ function* takenBack(
     if (to === undefined) continue;
     const { address } = device;
     if (isWaiting(error) && error.device === address) {
-      said.push(`${address} is left as it is: run vfio unbind ${address} when it was let go`);
+      said.push(
+        `${address} is left as it is: sudo npx vfio unbind ${address} mends it when the kernel is done`,
+      );
       continue;
     }
     try {

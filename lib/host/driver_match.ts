@@ -2,7 +2,7 @@ import { explained, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
 import { linesOf } from '../diagnose/host_uses.ts';
-import { readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { loadedDriver, matchesAlias } from './driver_choice.ts';
 import { readRecord } from './driver_record.ts';
 import type { HostRoots } from './host_roots.ts';
@@ -109,6 +109,30 @@ function tableOf(module: string, { modulesRoot }: HostRoots): Table {
 /** `e1000e` of the line `kernel/drivers/net/e1000e.ko.xz: kernel/…`. */
 function fileOf(line: string): string {
   return /([^/]+?)\.ko(?:\.\w+)?:/.exec(line)?.[1] ?? '';
+}
+
+/** Why no driver of the host took a device that was offered to all that are loaded; for notes. */
+export function driverless({ sysfsPath }: SysfsDevice, roots: HostRoots): string {
+  const path = `${roots.modulesRoot}/modules.alias`;
+  const modalias = readAttribute(`${sysfsPath}/modalias`) ?? '';
+  const lines = linesOf(path);
+  if (lines.length === 0)
+    return `no driver that is loaded takes it; ${path}, which would name the module of its driver, is not there`;
+  const modules = lines
+    .map((line) => line.split(' '))
+    .filter(([, alias = '']) => matchesAlias(alias, modalias))
+    .map(([, , module = '']) => module);
+  const names = [...new Set(modules)];
+  const missing = names.filter((name) => !isLoaded(name, roots));
+  if (names.length === 0) return 'neither a loaded driver of the host nor a module is made for it';
+  if (missing.length === 0)
+    return `${names.join(' and ')}, which is made for it, is loaded and did not take it; the kernel's log may say why`;
+  const commands = missing.map((name) => `sudo modprobe ${name}`);
+  return `the module of its driver is not loaded; load it, and the device gets it: ${commands.join(' or ')}`;
+}
+
+function isLoaded(module: string, { sysfsRoot }: HostRoots): boolean {
+  return listNames(`${sysfsRoot}/module/${plain(module)}`) !== undefined;
 }
 
 /** @throws VfioError `ERR_VFIO_DRIVER_NOT_BOUND` with the reason `driver-mismatch` */

@@ -3,8 +3,9 @@ import { fs } from '../core/builtins.ts';
 import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { either, type Steps } from '../core/steps.ts';
+import { driverLeft } from '../locate/driver_override.ts';
 import { isSystemError, readAttribute, undefinedIfMissing } from '../locate/sysfs.ts';
-import { virtfnsOf } from '../locate/virtual_functions.ts';
+import { virtualFunctionsOf } from '../locate/virtual_functions.ts';
 import { nodesWithFunctions, whoHolds } from './device_holders.ts';
 
 // A write to sysfs can wait for ever: `driver/unbind` of a device that somebody has open waits in
@@ -46,7 +47,7 @@ export function* writeSysfs(
   const { device, sysfsRoot = '/sys' } = options;
   // Before the first: what is taken away shows its nodes no more.
   const nodes = device ? nodesWithFunctions(device, sysfsRoot) : [];
-  const functions = device ? virtfnsOf(device) : [];
+  const functions = device ? virtualFunctionsOf(device, sysfsRoot) : [];
   const answers = openAnswers();
   try {
     const helper = start(writes, answers, options.keep ?? []);
@@ -184,7 +185,7 @@ function helperEnded({ child, error }: Helper): VfioError {
 function* kernelWaits(
   write: SysfsWrite | undefined,
   { timeout, device }: WriteOptions,
-  { nodes, functions }: { nodes: string[]; functions: string[] },
+  { nodes, functions }: { nodes: string[]; functions: SysfsDevice[] },
 ): Steps<VfioError> {
   const path = write?.path ?? '';
   const error = new VfioError({
@@ -194,12 +195,19 @@ function* kernelWaits(
     device: device?.address,
   });
   const holding = yield* whoHolds(nodes);
-  const certainty = holding.holders.length > 0 ? 'certain' : 'likely';
+  const left = [device, ...functions].find((each) => each && driverLeft(each) !== undefined);
+  const isKnown = left !== undefined && holding.holders.length > 0;
   const facts = {
     ...{ path, address: device?.address ?? null, timeout, ...holding },
-    ...(functions.length > 0 && { functions }),
+    ...(functions.length > 0 && { functions: functions.map(({ address }) => address) }),
+    driver: left === undefined ? null : (driverLeft(left) ?? null),
+    openable: nodes.length > 0,
   };
-  return explained(error, { reason: 'kernel-waits', certainty, facts });
+  return explained(error, {
+    reason: 'kernel-waits',
+    certainty: isKnown ? 'certain' : 'likely',
+    facts,
+  });
 }
 
 /** Creates a folder and those on the way to it, and writes a file in it as a whole or not at all. */

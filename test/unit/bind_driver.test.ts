@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { afterEach, describe, it } from 'mocha';
 import { binding } from '../../lib/core/binding.ts';
 import { reportText } from '../../lib/cli/bind.ts';
-import { bindDriver, bindDriverSync, restoreDriver, restoreDriverSync } from '../../lib/index.ts';
+import {
+  bindDriver,
+  bindDriverSync,
+  diagnose,
+  restoreDriver,
+  restoreDriverSync,
+} from '../../lib/index.ts';
 import { variantOf } from '../../lib/host/driver_choice.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { fakeHost, type FakeHost, type FakePciDevice } from '../support/fake_drivers.ts';
@@ -90,7 +96,9 @@ describe('giving devices to drivers', () => {
     make({ [a]: { driver: 'nvme' } });
     writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/ignores'), '');
     const error = await vfioFailure(() => bindDriver(a, host), 'ERR_VFIO_DRIVER_NOT_BOUND');
-    assert.deepEqual(error.facts, { address: a, wanted: 'vfio-pci', driver: null });
+    const facts = { address: a, wanted: 'vfio-pci', driver: null, code: null };
+    assert.deepEqual(error.facts, facts);
+    assert.match(error.message, new RegExp(`${a} has no driver now, and was to have vfio-pci`));
     assert.equal(host.driverOf(a), 'nvme');
   });
 
@@ -105,7 +113,12 @@ describe('giving devices to drivers', () => {
       const error = await vfioFailure(() => bind(a, { ...host, timeout }), 'ERR_VFIO_TIMEOUT');
       assert.equal(error.reason, 'kernel-waits');
       assert.match(error.path ?? '', /drivers\/nvme\/unbind$/);
-      assert.match(error.message, new RegExp(`run vfio unbind ${a} when it was let go`));
+      assert.match(error.message, /that is all that is known: sysfs does not show that .* is being/);
+      assert.doesNotMatch(error.message, /waits until|no process/);
+      assert.match(
+        error.message,
+        new RegExp(`left as it is: sudo npx vfio unbind ${a} mends it when the kernel is done`),
+      );
       // The write that waits has the lock.
       const busy = await vfioFailure(() => bind(a, { ...host, timeout: 50 }), 'ERR_VFIO_BUSY');
       assert.deepEqual(
@@ -166,7 +179,8 @@ describe('giving devices to drivers', () => {
       ids: '0x1b36 0x0010 pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02',
     };
     put(host.runRoot, { [`bind/pci-${a}.json`]: '{"version":2}' });
-    await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_BAD_MESSAGE');
+    const damaged = await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_BAD_MESSAGE');
+    assert.match(damaged.message, /Remove it: sudo rm '.*\.json'\. Then sudo npx vfio unbind .* gives/);
     writeFileSync(join(host.runRoot, `bind/pci-${a}.json`), JSON.stringify(record));
     const { notes } = await restoreDriver(a, host);
     assert.match(notes.join(), /nothing is remembered.*the kernel looks for a driver/);
@@ -175,6 +189,58 @@ describe('giving devices to drivers', () => {
     assert.match(again.notes.join(), /is with nvme, and nothing is remembered/);
     assert.equal(again.devices[0]?.changed, false);
   });
+
+  it('looks for a driver for what has none, and names the module that is not loaded', async () => {
+    make({ [a]: { files: { driver_override: 'vfio-pci\n' } } });
+    const report = await restoreDriver(a, host);
+    assert.deepEqual([host.driverOf(a), overrideOf(a)], ['nvme', '(null)']);
+    assert.deepEqual(report.notes, [
+      `nothing is remembered of ${a}: the kernel looks for a driver of the host`,
+    ]);
+    host.restore();
+    const aliases = 'alias vfio_pci:v* vfio_pci\nalias pci:v00001B36*bc01sc08i02* nvme\n';
+    const cases: [files: Record<string, string>, note: RegExp][] = [
+      [{ 'modules/modules.alias': aliases }, /is not loaded; load it.*: sudo modprobe nvme$/],
+      [
+        { 'modules/modules.alias': aliases, 'sys/module/nvme/refcnt': '0' },
+        /nvme, which is made for it, is loaded and did not take it/,
+      ],
+      [{}, /neither a loaded driver of the host nor a module is made for it$/],
+      [{ 'modules/modules.alias': '' }, /modules\.alias, which would name the module .* is not there/],
+    ];
+    for (const [files, note] of cases) {
+      make({ [a]: { driver: 'vfio-pci' } });
+      writeFileSync(host.sysfs('bus/pci/drivers/nvme/ignores'), '');
+      put(join(host.sysfsRoot, '..'), files);
+      const { notes } = await restoreDriver(a, host);
+      assert.equal(host.driverOf(a), undefined);
+      assert.match(notes.at(-1) ?? '', note);
+      host.restore();
+    }
+  });
+
+  it('says what keeps it from remembering, and that nothing was changed', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    const runRoot = join(host.runRoot, 'file');
+    writeFileSync(runRoot, '');
+    const error = await vfioFailure(() => bindDriver(a, { ...host, runRoot }), 'ENOTDIR');
+    assert.deepEqual([error.syscall, error.path], ['mkdir', `${runRoot}/bind`]);
+    assert.match(error.hint ?? '', /is remembered in .*\/bind before anything is changed, and noth/);
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  for (const [code, errno, why, hint] of [
+    ['EROFS', 30, /sysfs is mounted read-only here, as in a container$/, /on the host/],
+    ['EACCES', 13, /may not write to that file of sysfs$/, /takes root/],
+  ] as const) {
+    it(`says what ${code} of sysfs means`, async () => {
+      make({ [a]: { driver: 'nvme' } });
+      writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/refuses'), `${errno}`);
+      const error = await vfioFailure(() => bindDriver(a, host), code);
+      assert.match(error.message.replace(/\. 0000.*/, ''), why);
+      assert.match(error.hint ?? '', hint);
+    });
+  }
 
   it('takes the group, bridges aside', async () => {
     const bridge = { class: '0x060400\n' };
@@ -312,7 +378,7 @@ module vfio-pci would be loaded
 
     it('names who has one open where the kernel waits for that', async () => {
       makePf();
-      writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/waits'), '');
+      writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/waits.left'), '');
       const fd = openSync('/dev/full', 'r');
       try {
         const options = { ...host, force: true, timeout: 2_000 };
@@ -322,6 +388,27 @@ module vfio-pci would be loaded
           new RegExp(`waits until ${a}, or a virtual function of it \\(${vf}\\), is let go, by `),
         );
         assert.match(error.message, /by .*this process/);
+        // Sysfs shows no node any more.
+        const second = { ...options, timeout: 50 };
+        const busy = await vfioFailure(() => restoreDriver(a, second), 'ERR_VFIO_BUSY');
+        assert.match(
+          busy.message,
+          new RegExp(`${a} is being taken from its driver, which waits until it is let go, by .*this`),
+        );
+        const { findings } = await diagnose(a, host);
+        const found = findings.find(({ id }) => id === 'holders');
+        assert.equal(found?.status, 'warning');
+        assert.match(found.what, /this process.*; it is being taken from vfio-pci, which waits for t/);
+        // Asked without a word of who has it, as where another program unbinds it.
+        for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');
+        const { findings: others } = await diagnose(a, host);
+        const other = others.find(({ id }) => id === 'holders');
+        assert.equal(other?.status, 'unknown');
+        assert.match(other.mend ?? '', /deleted/);
+        // The kernel is done.
+        writeFileSync(host.sysfs(`bus/pci/devices/${a}/uevent`), '');
+        await restoreDriver(a, host);
+        assert.equal(host.driverOf(a), 'nvme');
       } finally {
         closeSync(fd);
         for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');

@@ -201,7 +201,7 @@ const cases: Case[] = [
   { id: 'driver-override', status: 'unknown', why: 'while it is taken from its driver', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/uevent`]: 'DRIVER=vfio-pci\n' }, what: /is not read while the device is being taken from its driver/, mend: /finding driver/ }, // prettier-ignore
   { id: 'driver-before', status: 'ok', why: 'bound', change: rememberedBy('vfio-pci'), what: /^vfio bind remembers that it had nvme; vfio unbind gives it that back$/ }, // prettier-ignore
   { id: 'driver-before', status: 'warning', why: 'half bound', change: { ...rememberedBy('vfio-pci'), [`${sys}/${address}/driver`]: null }, what: /had nvme; its change to vfio-pci is not finished.*: it has no driver$/, mend: /^sudo npx vfio unbind 0000:3b:00\.0 / }, // prettier-ignore
-  { id: 'driver-before', status: 'unknown', why: "another's file", change: { [`run/bind/pci-${address}.json`]: '{}' }, what: /is not what vfio bind writes there/ }, // prettier-ignore
+  { id: 'driver-before', status: 'unknown', why: "another's file", change: { [`run/bind/pci-${address}.json`]: '{}' }, what: /is damaged\. Remove it: sudo rm / }, // prettier-ignore
   { id: 'group', status: 'bad', why: 'not viable', change: device(sibling, 11, pciDevice(11, { driver: hostDriver })), what: /3b:00\.1 \(nvme: the host's driver\)/, mend: /3b:00\.1/ }, // prettier-ignore
   { id: 'group', status: 'ok', why: 'with a free sibling', change: device(sibling, 11, pciDevice(11)), what: /3b:00\.1 \(no driver: ok\)/ }, // prettier-ignore
   { id: 'group', status: 'warning', why: 'without an IOMMU', change: { 'sys/class/vfio/noiommu-11/dev': `${group}\n` }, what: /no IOMMU confines/, mend: /noiommu/ }, // prettier-ignore

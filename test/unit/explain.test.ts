@@ -589,8 +589,11 @@ describe('every reason', () => {
         },
       ],
     },
-    'kernel-waits': { path: '/sys/x', address: 'a', timeout: 10, ...holding },
-    'driver-not-bound': { address: 'a', wanted: 'vfio-pci', driver: 'nvme' },
+    'kernel-waits': {
+      ...{ path: '/sys/x', address: 'a', timeout: 10, ...holding },
+      ...{ driver: 'vfio-pci', openable: true },
+    },
+    'driver-not-bound': { address: 'a', wanted: 'vfio-pci', driver: 'nvme', code: 'EINVAL' },
     'no-such-driver': { bus: 'pci', driver: 'x', release: '6.1' },
     'driver-mismatch': {
       ...{ bus: 'pci', address: 'a', driver: 'e1000e', module: 'e1000e' },
