@@ -399,8 +399,7 @@ function kernelWaits(facts: VfioFacts['kernel-waits']): Words {
   const device = address ?? 'the device';
   const later = 'the kernel goes on by itself then, and no second write helps';
   if (driver === null) {
-    const open =
-      holders.length > 0 ? `. ${holders.map(named).join(' and ')} has it open` : '';
+    const open = holders.length > 0 ? `. ${holders.map(named).join(' and ')} has it open` : '';
     return {
       why: `that is all that is known: sysfs does not show that ${device} is being taken from a driver${open}`,
       hint: `give the kernel more time than ${timeout} ms (--timeout, { timeout }); vfio doctor ${device} shows how it is now, and the kernel's log may say more: sudo journalctl -k -g ${device}`,
@@ -488,6 +487,8 @@ const kindNames: Record<HostUse['kind'], string> = {
   block: 'the disk',
   net: 'the network interface',
   drm: 'the display',
+  files: 'the shared file system',
+  console: 'the console',
 };
 
 function useText({ kind, name, now }: HostUse): string {
@@ -499,6 +500,8 @@ const seenNone: Record<HostUse['kind'], string> = {
   block: 'disks',
   net: 'network interfaces',
   drm: 'displays',
+  files: 'shared file systems',
+  console: 'consoles',
 };
 
 /** What cannot be seen from a container or another namespace, and may be in use all the same. */

@@ -235,12 +235,13 @@ export interface NeededDevice {
 /** What a device is needed for. */
 export interface HostNeed {
   /**
-   * `disk`: it is mounted, swapped to or a part of another; `network`: the way to the network or to
+   * `disk`: it is mounted, swapped to or a part of another; `files`: the hypervisor shares a file
+   * system by it; `console`: it is the kernel's, or a program has a channel of it open; `network`: the way to the network or to
    * this terminal, or a part of a bridge or a bond; `display`: where the machine shows its start;
    * `bridge`: others are behind it; `functions`: virtual functions that go with its driver; `user`:
    * a program has it open.
    */
-  kind: 'disk' | 'network' | 'display' | 'bridge' | 'functions' | 'user';
+  kind: 'disk' | 'files' | 'console' | 'network' | 'display' | 'bridge' | 'functions' | 'user';
   /** What it is called: `nvme0n1p1`, `eth0`; the device's address where it is the device itself. */
   name: string;
   /** In words: `nvme0n1p1 is mounted at /`. */
@@ -325,10 +326,14 @@ export interface GroupMember {
   bridge?: true;
 }
 
-/** What the host has of a device: a disk or a partition, a network interface, a display. */
+/**
+ * What the host has of a device: a disk or a partition, a network interface, a display; `files`: a
+ * file system that the hypervisor shares by 9p or virtiofs; `console`: a terminal that is the
+ * kernel's console, or a channel to the hypervisor.
+ */
 export interface HostUse {
-  kind: 'block' | 'net' | 'drm';
-  /** The kernel's name: `sda1`, `eth0`, `card0`. */
+  kind: 'block' | 'net' | 'drm' | 'files' | 'console';
+  /** The kernel's name: `sda1`, `eth0`, `card0`, `hvc0`; of files their tag. */
   name: string;
   /**
    * How the host uses it now: `mounted at /`, `up`; null where no use was seen. What ZFS, another

@@ -206,7 +206,8 @@ function* restore(
 function noteNoDriver(device: SysfsDevice, { roots }: Plan, report: DriverReport): void {
   const { address } = device;
   const isSought = report.steps.some(
-    (step) => step.kind === 'write' && step.path.endsWith('/drivers_probe') && step.text === address,
+    (step) =>
+      step.kind === 'write' && step.path.endsWith('/drivers_probe') && step.text === address,
   );
   if (isSought && stateOf(device).driver === null)
     report.notes.push(`${address} has no driver now: ${driverless(device, roots)}`);

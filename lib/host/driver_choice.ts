@@ -4,7 +4,7 @@ import { explained, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
 import { either, type Steps } from '../core/steps.ts';
-import { linesOf } from '../diagnose/host_uses.ts';
+import { linesOf } from '../diagnose/mounts.ts';
 import { listNames, readAttribute } from '../locate/sysfs.ts';
 import type { HostRoots } from './host_roots.ts';
 

@@ -1,7 +1,7 @@
 import { explained, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
-import { linesOf } from '../diagnose/host_uses.ts';
+import { linesOf } from '../diagnose/mounts.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { loadedDriver, matchesAlias } from './driver_choice.ts';
 import { readRecord } from './driver_record.ts';

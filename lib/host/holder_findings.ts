@@ -43,7 +43,8 @@ function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
   if (names.length > 0) {
     const [first] = found.holders;
     const mend = `where it is wanted elsewhere: end it, or have it close the device: ps -fp ${first?.pid}`;
-    const waits = left === undefined ? '' : `; it is being taken from ${left}, which waits for that`;
+    const waits =
+      left === undefined ? '' : `; it is being taken from ${left}, which waits for that`;
     return ['warning', `its nodes are open in ${names.join(' and ')}${waits}`, mend];
   }
   if (found.hidden > 0) {

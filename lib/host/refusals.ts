@@ -27,7 +27,7 @@ export function* hostNeeds(device: SysfsDevice, roots: HostRoots): Steps<Found> 
     const { uses = [], unseen = [] } = deviceUses(device, roots);
     const names = (kind: HostUse['kind']): string[] =>
       uses.filter((use) => use.kind === kind).map(({ name }) => name);
-    found.push({ needs: uses.flatMap(diskNeed), unseen: unseen.map(unseenText) });
+    found.push({ needs: uses.flatMap(plainNeed), unseen: unseen.map(unseenText) });
     found.push(yield* claimedDisks(uses.filter(isIdleDisk), roots));
     found.push(networkNeeds(names('net'), roots));
   }
@@ -77,6 +77,8 @@ const unseenTexts: Record<HostUse['kind'], string> = {
   block: 'what is mounted: /proc does not show it here',
   net: 'network interfaces of the device in another network namespace, which sysfs does not show here',
   drm: 'displays',
+  files: 'shared file systems',
+  console: 'consoles',
 };
 
 function unseenText(kind: HostUse['kind']): string {
@@ -120,10 +122,12 @@ function functionsNeed({ address, sysfsPath }: SysfsDevice): Found {
   return count > 0 ? { needs: [{ kind: 'functions', name: address, text }], unseen: [] } : nothing;
 }
 
-function diskNeed({ kind, name, now }: HostUse): HostNeed[] {
-  return kind === 'block' && now !== null
-    ? [{ kind: 'disk', name, text: `${name} is ${now}` }]
-    : [];
+/** What is said by its use alone. */
+function plainNeed({ kind, name, now }: HostUse): HostNeed[] {
+  if (now === null) return [];
+  if (kind === 'block') return [{ kind: 'disk', name, text: `${name} is ${now}` }];
+  if (kind === 'files') return [{ kind, name, text: `the shared file system ${name} is ${now}` }];
+  return kind === 'console' ? [{ kind, name, text: `${name} is ${now}` }] : [];
 }
 
 function isIdleDisk({ kind, now }: HostUse): boolean {

@@ -128,7 +128,8 @@ export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): Dev
   if (!isPresent(device)) throw noDevice(device, roots);
   const source = {
     text: (name: string) => {
-      if (name === 'driver_override' && driverLeft(device) !== undefined) throw busyOverride(device);
+      if (name === 'driver_override' && driverLeft(device) !== undefined)
+        throw busyOverride(device);
       return readAttribute(`${sysfsPath}/${name}`);
     },
     linkName: (name: string) => readLinkName(`${sysfsPath}/${name}`),

@@ -208,11 +208,7 @@ function isWanted({ device }: Draft): boolean {
 /** What could not be read of these, nobody can say that the device has not. */
 const tellsWanted = new Set(['iommu_group', 'vfio-dev']);
 
-function draft(
-  folder: FolderContents,
-  location: SysfsDevice,
-  source: FactSource = folder,
-): Draft {
+function draft(folder: FolderContents, location: SysfsDevice, source: FactSource = folder): Draft {
   const unread: UnreadEntry[] = [];
   const number = (name: string): number | null =>
     numberOr(noteUnread(unread, name, () => folder.text(name)));

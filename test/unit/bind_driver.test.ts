@@ -113,7 +113,10 @@ describe('giving devices to drivers', () => {
       const error = await vfioFailure(() => bind(a, { ...host, timeout }), 'ERR_VFIO_TIMEOUT');
       assert.equal(error.reason, 'kernel-waits');
       assert.match(error.path ?? '', /drivers\/nvme\/unbind$/);
-      assert.match(error.message, /that is all that is known: sysfs does not show that .* is being/);
+      assert.match(
+        error.message,
+        /that is all that is known: sysfs does not show that .* is being/,
+      );
       assert.doesNotMatch(error.message, /waits until|no process/);
       assert.match(
         error.message,
@@ -180,7 +183,10 @@ describe('giving devices to drivers', () => {
     };
     put(host.runRoot, { [`bind/pci-${a}.json`]: '{"version":2}' });
     const damaged = await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_BAD_MESSAGE');
-    assert.match(damaged.message, /Remove it: sudo rm '.*\.json'\. Then sudo npx vfio unbind .* gives/);
+    assert.match(
+      damaged.message,
+      /Remove it: sudo rm '.*\.json'\. Then sudo npx vfio unbind .* gives/,
+    );
     writeFileSync(join(host.runRoot, `bind/pci-${a}.json`), JSON.stringify(record));
     const { notes } = await restoreDriver(a, host);
     assert.match(notes.join(), /nothing is remembered.*the kernel looks for a driver/);
@@ -206,7 +212,10 @@ describe('giving devices to drivers', () => {
         /nvme, which is made for it, is loaded and did not take it/,
       ],
       [{}, /neither a loaded driver of the host nor a module is made for it$/],
-      [{ 'modules/modules.alias': '' }, /modules\.alias, which would name the module .* is not there/],
+      [
+        { 'modules/modules.alias': '' },
+        /modules\.alias, which would name the module .* is not there/,
+      ],
     ];
     for (const [files, note] of cases) {
       make({ [a]: { driver: 'vfio-pci' } });
@@ -225,7 +234,10 @@ describe('giving devices to drivers', () => {
     writeFileSync(runRoot, '');
     const error = await vfioFailure(() => bindDriver(a, { ...host, runRoot }), 'ENOTDIR');
     assert.deepEqual([error.syscall, error.path], ['mkdir', `${runRoot}/bind`]);
-    assert.match(error.hint ?? '', /is remembered in .*\/bind before anything is changed, and noth/);
+    assert.match(
+      error.hint ?? '',
+      /is remembered in .*\/bind before anything is changed, and noth/,
+    );
     assert.equal(host.driverOf(a), 'nvme');
   });
 
@@ -369,7 +381,10 @@ module vfio-pci would be loaded
       const fd = openSync('/dev/full', 'r');
       try {
         const held = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_IN_USE');
-        assert.match(held.message, new RegExp(`its virtual function ${vf}: this process has it op`));
+        assert.match(
+          held.message,
+          new RegExp(`its virtual function ${vf}: this process has it op`),
+        );
         assert.match(held.hint ?? '', /^end that use first, and remove the virtual functions: /);
       } finally {
         closeSync(fd);
@@ -393,12 +408,17 @@ module vfio-pci would be loaded
         const busy = await vfioFailure(() => restoreDriver(a, second), 'ERR_VFIO_BUSY');
         assert.match(
           busy.message,
-          new RegExp(`${a} is being taken from its driver, which waits until it is let go, by .*this`),
+          new RegExp(
+            `${a} is being taken from its driver, which waits until it is let go, by .*this`,
+          ),
         );
         const { findings } = await diagnose(a, host);
         const found = findings.find(({ id }) => id === 'holders');
         assert.equal(found?.status, 'warning');
-        assert.match(found.what, /this process.*; it is being taken from vfio-pci, which waits for t/);
+        assert.match(
+          found.what,
+          /this process.*; it is being taken from vfio-pci, which waits for t/,
+        );
         // Asked without a word of who has it, as where another program unbinds it.
         for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');
         const { findings: others } = await diagnose(a, host);

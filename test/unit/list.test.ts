@@ -302,7 +302,10 @@ describe('listDevices while devices come and go', () => {
     assert.deepEqual(waiting, [`${folder}/${first}/driver_override`]);
     const [, device] = devices;
     const unread = [{ name: 'driver_override', code: 'EBUSY' }];
-    assert.deepEqual([device?.driverOverride, device?.driver, device?.unread], [null, null, unread]);
+    assert.deepEqual(
+      [device?.driverOverride, device?.driver, device?.unread],
+      [null, null, unread],
+    );
     const { driverOverride, unread: told } = describeDevice(second, { sysfsRoot });
     assert.deepEqual([driverOverride, told], [null, unread]);
   });
