@@ -3,7 +3,7 @@ import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
 import type { HostNeed } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
-import { readAttribute } from '../locate/sysfs.ts';
+import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { virtfnsOf } from '../locate/virtual_functions.ts';
 import {
   type BindDriverOptions,
@@ -152,8 +152,13 @@ function* refuseNeeded(
   noteForced(found, report);
   for (const each of wanted) {
     const isToVfio = Object.values(vfioDrivers).includes(each.driver);
-    const without = isToVfio && !isWith(each) ? noGroupError(each.device, roots) : undefined;
+    if (!isToVfio || isWith(each)) continue;
+    const without = noGroupError(each.device, roots);
     if (without) throw without;
+    if (readLinkName(`${each.device.sysfsPath}/iommu_group`) === undefined)
+      report.notes.push(
+        `${each.device.address} has no IOMMU: by its DMA whoever opens it reaches all memory of the machine`,
+      );
   }
 }
 
@@ -198,8 +203,27 @@ function* restore(
     yield* loadDrivers(needed, plan, report);
     return changes;
   });
-  if (!plan.dryRun) for (const device of devices) noteNoDriver(device, plan, done);
+  if (!plan.dryRun) {
+    for (const device of devices) {
+      noteNoDriver(device, plan, done);
+      noteInterfaces(device, done);
+    }
+  }
   return done;
+}
+
+const IFF_UP = 1;
+
+/** A card that comes back is as at the start of the machine: somebody must configure it again. */
+function noteInterfaces({ address, sysfsPath }: SysfsDevice, report: DriverReport): void {
+  if (report.devices.find((device) => device.address === address)?.changed !== true) return;
+  for (const name of listNames(`${sysfsPath}/net`) ?? []) {
+    const flags = Number(readAttribute(`${sysfsPath}/net/${name}/flags`) ?? IFF_UP);
+    if ((flags & IFF_UP) === 0)
+      report.notes.push(
+        `the network interface ${name} is there again, and is down: the host's network configuration has to set it up anew`,
+      );
+  }
 }
 
 /** The kernel looks among the loaded drivers only. Where there had been none, there is none to miss. */

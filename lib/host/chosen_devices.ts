@@ -6,7 +6,7 @@ import { removalCause } from '../diagnose/device_causes.ts';
 import { describeDevice } from '../diagnose/explain.ts';
 import { groupOf } from '../diagnose/group.ts';
 import { inSysfs } from '../locate/find_cdev.ts';
-import { listNames, readAttribute } from '../locate/sysfs.ts';
+import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import type { Plan } from './bind_options.ts';
 import { type DriverReport, stateOf } from './driver_report.ts';
 import { isKeptBridge, isPciBridge } from './refusals.ts';
@@ -34,6 +34,10 @@ export function* chosenDevices(plan: Plan): Steps<Chosen> {
   }
   for (const device of [...chosen.devices]) yield* lookAtGroup(device, plan, chosen, add);
   for (const device of chosen.devices) requireChangeable(device);
+  // Virtual functions first: they go when their physical function is taken from its driver.
+  const isVirtual = ({ sysfsPath }: SysfsDevice): boolean =>
+    readLinkName(`${sysfsPath}/physfn`) !== undefined;
+  chosen.devices.sort((a, b) => Number(isVirtual(b)) - Number(isVirtual(a)));
   return chosen;
 }
 

@@ -76,7 +76,18 @@ function openLock(path: string, { runRoot }: HostRoots): number {
   const { O_RDWR, O_CREAT, O_NOFOLLOW } = fs.constants;
   const folder = `${runRoot}/bind`;
   inRun('mkdir', folder, () => fs.mkdirSync(folder, { recursive: true, mode: 0o755 }));
+  for (const each of [runRoot, folder]) requireNoLink(each);
   return inRun('open', path, () => fs.openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644));
+}
+
+/** A link would have root write wherever who made it wants. */
+function requireNoLink(path: string): void {
+  if (!inRun('lstat', path, () => fs.lstatSync(path)).isSymbolicLink()) return;
+  throw new VfioError({
+    ...{ code: 'ENOTDIR', path, syscall: 'lstat' },
+    message: `${path} is a symbolic link, which is not followed: what a device had before is remembered in a folder of root's`,
+    hint: `see where it leads (ls -ld ${path}), and remove it: sudo rm ${path}. The folder is made anew`,
+  });
 }
 
 /** Does what makes something where the changes of drivers are remembered. */

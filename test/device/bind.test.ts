@@ -88,6 +88,12 @@ async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await setTimeout(20);
 }
 
+/** What is noted of a device that is given to VFIO where no IOMMU confines it. */
+function isolationNote(address: string): string {
+  const note = `note: ${address} has no IOMMU: by its DMA whoever opens it reaches all memory of the machine\n`;
+  return withoutIommu ? note : '';
+}
+
 const remembered = (): string[] =>
   existsSync('/run/vfio/bind')
     ? readdirSync('/run/vfio/bind').filter((name) => name.endsWith('.json'))
@@ -141,7 +147,7 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       assert.deepEqual(bound, {
         status: 0,
         out: `${address}  no driver  now vfio-pci\n`,
-        err: '',
+        err: isolationNote(address),
       });
       assert.deepEqual([driverOf(address), overrideOf(address)], ['vfio-pci', 'vfio-pci']);
       assert.deepEqual(remembered(), [`pci-${address}.json`]);
@@ -164,13 +170,14 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       { kind: 'write', path: `${folder(edu)}/driver_override`, text: 'vfio-pci\n' },
       { kind: 'write', path: '/sys/bus/pci/drivers/vfio-pci/bind', text: edu },
     ]);
-    assert.deepEqual([report.dryRun, report.leftOut, report.notes], [false, [], []]);
+    assert.deepEqual([report.dryRun, report.leftOut], [false, []]);
+    assert.deepEqual(report.notes.length, withoutIommu ? 1 : 0);
   });
 
   it('changes nothing in a dry run, and says what it would', () => {
     vfio('unbind', edu, testdev);
     const { status, out, err } = vfio('bind', edu, testdev, '--dry-run', '--persist');
-    assert.deepEqual([status, err], [0, '']);
+    assert.deepEqual([status, err], [0, isolationNote(edu) + isolationNote(testdev)]);
     assert.match(out, new RegExp(`^${edu} +no driver +would go to vfio-pci$`, 'm'));
     assert.match(out, new RegExp(`^${testdev} +no driver +would go to vfio-pci$`, 'm'));
     assert.match(out, /^"vfio-pci\\n" would be written to .*driver_override$/m);
@@ -237,14 +244,48 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
     for (const more of [[], ['--dry-run']]) {
       const { status, out, err } = vfio('bind', nvme, '--driver', 'e1000e', ...more);
       assert.deepEqual([status, out], [1, '']);
-      assert.match(err, /the module e1000e lists the devices that it drives, and .* is none of them/);
-      assert.match(err, /^hint: .*at the risk that the kernel crashes$/m);
+      assert.match(
+        err,
+        /the module e1000e lists the devices that it drives, and .* is none of them/,
+      );
+      assert.match(err, /^hint: .*at the risk that the kernel crashes /m);
     }
     assert.ok(!existsSync('/sys/bus/pci/drivers/e1000e'), 'it was not loaded');
     assert.deepEqual([driverOf(nvme), remembered()], ['vfio-pci', []]);
     const made = vfio('bind', nvme, '--driver', 'nvme');
     assert.equal(made.status, 0, made.err);
     assert.equal(driverOf(nvme), 'nvme');
+  });
+
+  it('refuses what the machine itself runs by: its root by 9p, and channels to the hypervisor', function () {
+    const shared = '0000:00:01.1';
+    const channels = '0000:00:01.0';
+    if (process.env['VFIO_LAB'] !== '1') skip(this, 'the lab: npm run test:lab');
+    for (const [address, why] of [
+      [shared, /the shared file system \w+ \(9p\) is (?:perhaps )?mounted/],
+      [channels, /vport\d+p\d+ is open in process \d+ \(/],
+    ] as const) {
+      // A rehearsal refuses as well, and harms nobody where it does not.
+      const { status, out, err } = vfio('bind', address, '--dry-run');
+      assert.deepEqual([status, out], [1, ''], out);
+      assert.match(err, why);
+      const told = vfio('doctor', address).out;
+      assert.match(told, /do not unbind anything here: the host uses/);
+      assert.doesNotMatch(told, /npx vfio bind/);
+    }
+  });
+
+  it('says to those who are not root that it takes root', function () {
+    const { status, stderr } = spawnSync(process.execPath, [main, 'bind', edu], {
+      encoding: 'utf8',
+      ...{ uid: 65_534, gid: 65_534 },
+    });
+    if (/MODULE_NOT_FOUND|EACCES.*main\.js/.test(stderr))
+      skip(this, 'a checkout that all may read');
+    assert.equal(status, 1);
+    assert.match(stderr, /^vfio bind: EACCES: .*\/run\/vfio/m);
+    assert.match(stderr, /^hint: .*takes root: sudo npx vfio/m);
+    assert.equal(driverOf(edu), 'vfio-pci');
   });
 
   it('refuses a bridge, by force too', () => {

@@ -228,6 +228,34 @@ describe('giving devices to drivers', () => {
     }
   });
 
+  it('says in which order, that there is no IOMMU, and that an interface is down', async () => {
+    const vf = '0000:3b:02.0';
+    make({
+      [a]: { driver: 'vfio-pci', files: { virtfn0: { pointsTo: `../${vf}` } } },
+      [vf]: { driver: 'vfio-pci', group: 2, files: { physfn: { pointsTo: `../${a}` } } },
+      [b]: { driver: 'nvme', group: null, files: { 'net/eth0/flags': '0x1002\n' } },
+    });
+    const { devices } = await restoreDriver([a, vf], { ...host, dryRun: true });
+    assert.deepEqual(
+      devices.map(({ address }) => address),
+      [vf, a],
+    );
+    put(host.sysfsRoot, { 'module/vfio/parameters/enable_unsafe_noiommu_mode': 'Y\n' });
+    const bound = await bindDriver(b, host);
+    assert.match(bound.notes.join(), new RegExp(`${b} has no IOMMU: by its DMA .* all memory`));
+    const back = await restoreDriver(b, host);
+    assert.match(back.notes.join(), /the network interface eth0 is there again, and is down/);
+  });
+
+  it('follows no link to where it remembers', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    const runRoot = join(host.etcRoot, 'link');
+    put(host.etcRoot, { link: { pointsTo: host.runRoot } });
+    const error = await vfioFailure(() => bindDriver(a, { ...host, runRoot }), 'ENOTDIR');
+    assert.match(error.message, /link is a symbolic link, which is not followed/);
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
   it('says what keeps it from remembering, and that nothing was changed', async () => {
     make({ [a]: { driver: 'nvme' } });
     const runRoot = join(host.runRoot, 'file');
