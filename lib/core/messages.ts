@@ -311,7 +311,11 @@ const words: WordsOf = {
         why: `${why}. This process may not write to that file of sysfs`,
         hint: 'changing the driver of a device takes root on the host: sudo npx vfio …',
       };
-    return { why, hint: `the kernel's log may say why: sudo journalctl -k -g ${address}` };
+    const log = `the kernel's log may say why: sudo journalctl -k -g ${address}`;
+    // As vfio_pci_core_register_device, drivers/vfio/pci/vfio_pci_core.c, answers it.
+    const isParent = code === 'EBUSY' && wanted === vfioDrivers['pci'];
+    const functions = `vfio-pci takes no device that has virtual functions: sudo npx vfio sriov ${address} --vfs 0 removes them; `;
+    return { why, hint: `${isParent ? functions : ''}${log}` };
   },
   'no-such-driver': ({ bus, driver, release }) => ({
     why: `Linux ${release} has no driver ${driver} for the bus ${bus}, and no module of that name was loaded`,

@@ -1,5 +1,5 @@
 import type { Roots, SysfsDevice } from '../core/location.ts';
-import type { HostUse } from '../core/reasons.ts';
+import type { Holding, HostUse } from '../core/reasons.ts';
 import { listNames, readAttribute, readLinkName, readLinkText } from '../locate/sysfs.ts';
 import { findHoldersSync } from './holders.ts';
 import { linesOf, type Mount, mountsIn, mountsOfInit, type ProcRoot } from './mounts.ts';
@@ -65,10 +65,15 @@ function portUses(folder: string): HostUse[] {
     const numbers = readAttribute(`${folder}/${name}/dev`);
     const deadline = performance.now() + mostMilliseconds;
     const search = { numbers: numbers === undefined ? [] : [numbers], targets: [] };
-    const [holder] = findHoldersSync(search, undefined, deadline).holders;
-    const now = holder ? `open in process ${holder.pid} (${holder.command})` : null;
+    const now = openIn(findHoldersSync(search, undefined, deadline));
     return { kind: 'console', name, now };
   });
+}
+
+/** Who cannot look at all processes cannot say that none has it. */
+function openIn({ holders: [holder], hidden, searched }: Holding): string | null {
+  if (holder) return `open in process ${holder.pid} (${holder.command})`;
+  return hidden > 0 || !searched ? 'perhaps open in a process' : null;
 }
 
 /** Terminals of a device, such as a serial card, on which the kernel has its console. */
