@@ -403,7 +403,7 @@ function kernelWaits(facts: VfioFacts['kernel-waits']): Words {
   const device = address ?? 'the device';
   const later = 'the kernel goes on by itself then, and no second write helps';
   if (driver === null) {
-    const open = holders.length > 0 ? `. ${holders.map(named).join(' and ')} has it open` : '';
+    const open = holders.length > 0 ? `; ${holders.map(named).join(' and ')} has it open` : '';
     return {
       why: `that is all that is known: sysfs does not show that ${device} is being taken from a driver${open}`,
       hint: `give the kernel more time than ${timeout} ms (--timeout, { timeout }); vfio doctor ${device} shows how it is now, and the kernel's log may say more: sudo journalctl -k -g ${device}`,
@@ -412,7 +412,7 @@ function kernelWaits(facts: VfioFacts['kernel-waits']): Words {
   if (!openable) {
     return {
       why: `the driver ${driver} has not let go of ${device} yet`,
-      hint: `the kernel's log may say what the driver waits for: sudo journalctl -k -g ${device}; ${later}`,
+      hint: `the kernel's log may say what the driver waits for: sudo journalctl -k -g ${device}. No second write helps: the kernel goes on by itself when the driver is done`,
     };
   }
   return {

@@ -4,7 +4,7 @@ import { hiddenText, wordsOf } from '../core/messages.ts';
 import type { Cause, GroupMember } from '../core/reasons.ts';
 import type { Steps } from '../core/steps.ts';
 import { notViable } from '../diagnose/bind_causes.ts';
-import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
+import { deviceCause, hiddenCause, removalCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
 import { driverLeft } from '../locate/driver_override.ts';
 import { findCdev, isPresent, noDevice } from '../locate/find_cdev.ts';
@@ -71,6 +71,9 @@ function driver(device: SysfsDevice, { roots }: Place): Seen {
       return ['bad', withWhy(error.message, cause), wordsOf(cause).hint];
     }
   }
+  // A physical function keeps its cdev until its virtual functions are gone.
+  const removal = removalCause(device);
+  if (removal) return ['bad', wordsOf(removal).why, wordsOf(removal).hint];
   return ['ok', `a VFIO driver has it: ${name ?? 'without a name in sysfs'}`];
 }
 

@@ -147,6 +147,5 @@ export function mismatchError(
     device: address,
   });
   const facts = { bus, address, driver, module, modalias, unread: unread ?? null };
-  const certainty = unread === undefined ? 'certain' : 'likely';
-  return explained(error, { reason: 'driver-mismatch', certainty, facts });
+  return explained(error, { reason: 'driver-mismatch', certainty: 'certain', facts });
 }

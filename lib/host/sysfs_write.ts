@@ -196,7 +196,8 @@ function* kernelWaits(
   });
   const holding = yield* whoHolds(nodes);
   const left = [device, ...functions].find((each) => each && driverLeft(each) !== undefined);
-  const isKnown = left !== undefined && holding.holders.length > 0;
+  // For whom it waits is guessed where it is to wait for somebody, and nobody was found.
+  const isGuess = left !== undefined && nodes.length > 0 && holding.holders.length === 0;
   const facts = {
     ...{ path, address: device?.address ?? null, timeout, ...holding },
     ...(functions.length > 0 && { functions: functions.map(({ address }) => address) }),
@@ -205,7 +206,7 @@ function* kernelWaits(
   };
   return explained(error, {
     reason: 'kernel-waits',
-    certainty: isKnown ? 'certain' : 'likely',
+    certainty: isGuess ? 'likely' : 'certain',
     facts,
   });
 }

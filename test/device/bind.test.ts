@@ -319,7 +319,8 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       assert.match(forced.err, /^hint: end it, or have it close the device: ps -fp \d+/m);
       const busy = vfio('unbind', edu, '--timeout', '100');
       assert.equal(busy.status, 1);
-      assert.match(busy.err, /binds or unbinds .*, or waits in the kernel for whoever has it open/);
+      assert.match(busy.err, /is being taken from its driver, which waits until it is let go, by /);
+      assert.match(busy.err, new RegExp(`process ${holder.pid ?? 0} \\(node\\)`));
     } finally {
       process.kill(holder.pid ?? 0, 'SIGCONT');
       await end(holder);
