@@ -1,0 +1,41 @@
+// A worker that drives a queue pair of its own: random reads for so long, then what they were.
+import { parentPort, workerData } from 'node:worker_threads';
+import { DmaBuffer, fromShared, type SharedToken } from 'vfio';
+import type { NamespaceInfo } from './identify.ts';
+import { borrow, type LentQueue } from './lent_queue.ts';
+import { RandomReads } from './random_reads.ts';
+
+/** What a worker gets. */
+export interface WorkerTask {
+  lent: LentQueue;
+  namespace: NamespaceInfo;
+  data: { memory: SharedToken<'dma-buffer'>; iova: bigint };
+  bytes: number;
+  depth: number;
+  milliseconds: number;
+}
+
+/** What it answers. */
+export interface WorkerResult {
+  done: number;
+  errors: number;
+}
+
+const { lent, namespace, data, bytes, depth, milliseconds } = workerData as WorkerTask;
+const { queue, close } = borrow(lent, (what) => {
+  throw new Error(`${what} takes too long`);
+});
+using memory: DmaBuffer = fromShared(data.memory);
+const reads = new RandomReads({
+  pair: queue.commands.pair,
+  prps: queue.prps,
+  namespace,
+  bytes,
+  depth,
+  data: { bytes: new Uint8Array(memory.buffer), iova: data.iova },
+});
+reads.run(milliseconds);
+reads.finish();
+close();
+const result: WorkerResult = { done: reads.done, errors: reads.errors };
+parentPort?.postMessage(result);
