@@ -42,6 +42,9 @@ export interface Command {
 /** Where in an entry each of these is, in words. */
 export const word = { head: 0, namespace: 1, prp1: 6, prp2: 8, cdw10: 10 } as const;
 
+/** What makes the high word of a number: a power of two, so exact, and faster than a division. */
+const highWord = 2 ** -32;
+
 /** Words of an entry. */
 export const commandWords = 16;
 
@@ -85,7 +88,7 @@ export function encodeTransfer(
   entries[at + 9] = prps[prpAt + 3] ?? 0;
   // A number's low 32 bits, and what is above them: blocks are counted in up to 53 bits here.
   entries[at + 10] = block;
-  entries[at + 11] = block / 0x1_0000_0000;
+  entries[at + 11] = block * highWord;
   entries[at + 12] = blocks - 1;
 }
 

@@ -1,0 +1,80 @@
+// What a read costs the processor: the NVMe example's loop over rings and doorbells that are
+// ordinary memory, whose entries complete when the doorbell is written. In a process of its own, as
+// cases that share one spoil each other's optimized code. Prints nanoseconds a read, and how often
+// the garbage collector ran meanwhile.
+//
+//   node build-test/bench/nvme_null.js <depth> <milliseconds>
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Doorbells, QueuePair } from '../examples/nvme/queue.ts';
+import { PrpTable } from '../examples/nvme/prp.ts';
+import { ringLayout } from '../examples/nvme/queue.ts';
+import { RandomReads } from '../examples/nvme/random_reads.ts';
+import { OwnedFd } from '../lib/core/owned_fd.ts';
+import { OpenMappings, PeerMaps } from '../lib/region/owner.ts';
+import { Region } from '../lib/region/region.ts';
+import { Collections } from './collections.ts';
+
+const [depth = 32, milliseconds = 1000] = process.argv.slice(2).map(Number);
+const entries = 256;
+const size = 8192;
+const folder = mkdtempSync(join(tmpdir(), 'vfio-bench-'));
+const path = join(folder, 'file');
+writeFileSync(path, new Uint8Array(size));
+const device = { bus: 'pci', address: '0000:00:00.0', sysfsPath: '' };
+const owner = {
+  fd: OwnedFd.open(path, 'the file'),
+  location: { device, name: 'vfio0', major: 0, minor: 0, path },
+  mappings: new OpenMappings(),
+  peers: new PeerMaps(),
+  config: undefined,
+};
+const info = { index: 0, name: 'bar0', size, offset: 0n, capabilities: [] };
+const bar = Region.of(owner, { ...info, flags: ['read', 'write', 'mmap'] }).map();
+rmSync(folder, { recursive: true });
+
+const layout = ringLayout(entries);
+const memory = new ArrayBuffer(layout.bytes + PrpTable.bytes(entries));
+const submissions = new Uint32Array(memory, 0, entries * 16);
+const completions = new Uint32Array(memory, layout.completionsAt, entries * 4);
+
+/** Rings the doorbell that a device has, then does what the device would. */
+class NullDevice implements Doorbells {
+  #head = 0;
+  #at = 0;
+  #phase = 0x1_0000;
+
+  write32(offset: number, value: number): void {
+    bar.write32(offset, value);
+    if (offset !== 0x1008) return;
+    while (this.#head !== value) this.#complete();
+  }
+
+  #complete(): void {
+    const id = (submissions[this.#head * 16] ?? 0) >>> 16;
+    completions[this.#at * 4 + 3] = id | this.#phase;
+    this.#head = this.#head + 1 === entries ? 0 : this.#head + 1;
+    if (++this.#at < entries) return;
+    this.#at = 0;
+    this.#phase ^= 0x1_0000;
+  }
+}
+
+const reads = new RandomReads({
+  pair: new QueuePair(new NullDevice(), 1, 0, memory, entries),
+  prps: new PrpTable(memory, layout.bytes, 0x10_0000n, entries),
+  namespace: { id: 1, blocks: 2 ** 17, blockSize: 512 },
+  bytes: 512,
+  depth,
+  data: { bytes: new Uint8Array(0), iova: 0x100_0000n },
+});
+// Until the engine has optimised everything.
+reads.run(500);
+const before = reads.done;
+const collections = new Collections();
+const start = performance.now();
+reads.run(milliseconds);
+const time = performance.now() - start;
+const count = await collections.count();
+console.log(JSON.stringify({ ns: (time * 1e6) / (reads.done - before), collections: count }));
