@@ -31,9 +31,12 @@ export class RandomReads {
   /** Reads that are done, and those of them that failed. */
   done = 0;
   errors = 0;
+  /** Is told how many milliseconds each read took; what that costs, only who sets it pays. */
+  onDone: ((milliseconds: number) => void) | undefined;
   readonly #options: RandomReadsOptions;
   readonly #blocks: number;
   readonly #places: number;
+  readonly #began: Float64Array;
   #state = 0x9e37_79b9;
   /** Reads that are to be begun; 0 to come to an end. */
   #depth = 0;
@@ -41,6 +44,7 @@ export class RandomReads {
   constructor(options: RandomReadsOptions) {
     const { prps, namespace, bytes, depth, data } = options;
     this.#options = options;
+    this.#began = new Float64Array(depth);
     this.#blocks = bytes / namespace.blockSize;
     this.#places = Math.floor(namespace.blocks / this.#blocks);
     for (let id = 0; id < depth; id++) prps.set(id, data.iova + BigInt(id * bytes), bytes);
@@ -69,6 +73,7 @@ export class RandomReads {
 
   readonly #again: OnCompletion = (id, status) => {
     this.#count(status);
+    this.onDone?.(performance.now() - (this.#began[id] ?? 0));
     this.#begin(id);
   };
 
@@ -85,6 +90,7 @@ export class RandomReads {
   #begin(id: number): void {
     const { pair, prps, namespace } = this.#options;
     const { next, submissions } = pair;
+    if (this.onDone) this.#began[id] = performance.now();
     const block = (this.#random() % this.#places) * this.#blocks;
     encodeTransfer(
       submissions,
