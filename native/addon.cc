@@ -1,6 +1,7 @@
 #include "addon.h"
 
 #include "container.h"
+#include "dma_poll.h"
 #include "eventfd.h"
 #include "fd.h"
 #include "feature.h"
@@ -18,6 +19,7 @@
 #include "migration.h"
 #include "mmio.h"
 #include "polls.h"
+#include "prepared.h"
 #include "region.h"
 #include "reset.h"
 #include "shared.h"
@@ -41,6 +43,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMmio(env, exports);
   ExportMmioRows(env, exports);
   ExportMmioPoll(env, exports);
+  ExportPrepared(env, exports);
+  ExportDmaPoll(env, exports);
   ExportRegion(env, exports);
   ExportIoas(env, exports);
   ExportHwpt(env, exports);

@@ -6,12 +6,14 @@
 #include <memory>
 #include <unordered_map>
 
+#include "dma_poll.h"
 #include "fd.h"
 #include "handles.h"
 #include "mapping.h"
 #include "memory.h"
 #include "mmio.h"
 #include "polls.h"
+#include "prepared.h"
 #include "shared.h"
 #include "slow_call.h"
 
@@ -23,6 +25,9 @@ struct Addon {
   HandleTable<SharedCount> shared_counts;
   HandleTable<Fd> fds;
   HandleTable<Mapping> mappings;
+  // These name their mapping or memory by its handle, and keep nothing of it.
+  HandleTable<Prepared> prepared;
+  HandleTable<DmaPoll> dma_polls;
   // Mappings that could not be unmapped, by the handles that they had.
   std::unordered_map<uint32_t, std::shared_ptr<Mapping>> not_unmapped;
   // The words that JavaScript writes into; nobody's until it has them.

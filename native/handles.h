@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -28,12 +30,12 @@ class HandleTable {
   // For a call that ends before the JavaScript thread can take it away. Null where the handle names
   // nothing.
   Named* Find(uint32_t handle) {
-    if (handle == recent_handle_) return recent_;
+    Recent& recent = recent_[handle % kRecent];
+    if (handle == recent.handle) return recent.named;
     const auto found = named_.find(handle);
     if (found == named_.end()) return nullptr;
-    recent_handle_ = handle;
-    recent_ = found->second.get();
-    return recent_;
+    recent = {handle, found->second.get()};
+    return recent.named;
   }
 
   std::shared_ptr<Named> Share(uint32_t handle) const {
@@ -45,16 +47,20 @@ class HandleTable {
   std::shared_ptr<Named> Take(uint32_t handle) {
     std::shared_ptr<Named> named = Share(handle);
     named_.erase(handle);
-    recent_handle_ = 0;
-    recent_ = nullptr;
+    Recent& recent = recent_[handle % kRecent];
+    if (recent.handle == handle) recent = {};
     return named;
   }
 
  private:
   std::unordered_map<uint32_t, std::shared_ptr<Named>> named_;
   uint32_t last_ = 0;
-  // Accesses come in rows to one mapping: looking it up would be a good part of their time. 0 names
-  // nothing.
-  uint32_t recent_handle_ = 0;
-  Named* recent_ = nullptr;
+  // Accesses come again and again to the same few: looking one up would be a good part of their
+  // time. 0 names nothing.
+  struct Recent {
+    uint32_t handle = 0;
+    Named* named = nullptr;
+  };
+  static constexpr size_t kRecent = 16;
+  std::array<Recent, kRecent> recent_ = {};
 };

@@ -10,6 +10,16 @@ declare const mappingBrand: unique symbol;
 /** Mapped device memory that the addon owns, by a handle like {@link NativeFd}'s; 0 names none. */
 export type NativeMapping = number & { readonly [mappingBrand]: never };
 
+declare const preparedBrand: unique symbol;
+
+/** Accesses of a mapping that the addon has ready. */
+export type NativePrepared = number & { readonly [preparedBrand]: never };
+
+declare const dmaPollBrand: unique symbol;
+
+/** Where in which memory the addon looks for what is new. */
+export type NativeDmaPoll = number & { readonly [dmaPollBrand]: never };
+
 declare const memoryBrand: unique symbol;
 
 /** Memory that the addon has mapped: a handle of another table. */
@@ -143,6 +153,23 @@ export type Binding = {
   /** A short row, which the mailbox has. */
   readRows32: Access;
   writeRows32: Access;
+  /** `kinds` are those of `Prepared::Access` in native/prepared.h. Answers a NativePrepared. */
+  prepare: (mapping: NativeMapping, kinds: Uint8Array, offsets: BigUint64Array) => Answer;
+  /** For each access 64 bits, then for each 32: what it writes or has read. */
+  preparedValues: (prepared: NativePrepared) => ArrayBuffer | Answer;
+  preparedRelease: (prepared: NativePrepared) => Answer;
+  /** Makes the accesses that the mailbox names. */
+  runPrepared: Access;
+  /**
+   * `layout` is `[counter, width, mask, value, step, count, most]`, as in native/dma_poll.h.
+   * Answers a NativeDmaPoll.
+   */
+  dmaPoll: (memory: NativeMemory, offset: number, stride: number, layout: Uint32Array) => Answer;
+  dmaPollRelease: (poll: NativeDmaPoll) => Answer;
+  /** Looks where the mailbox says for what is new. */
+  pollMemory: Access;
+  /** `runPrepared`, then `pollMemory`. */
+  ringAndPoll: Access;
   ioasAlloc: (iommufd: NativeFd) => Answer;
   /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
   dup: (number: number) => Answer;

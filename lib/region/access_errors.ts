@@ -85,6 +85,22 @@ export class AccessErrors {
     return faultError(this.#area, call, undefined, answer);
   }
 
+  /** Of prepared accesses, whose places were checked when they were prepared. */
+  prepared(
+    access: { op: string; width: number; offset: number } | undefined,
+    status: number,
+  ): Error {
+    this.requireOpen();
+    const call = access === undefined ? 'run' : `${access.op}${access.width}`;
+    return faultError(this.#area, call, access?.offset, status === refused ? undefined : status);
+  }
+
+  /** @throws TypeError, RangeError for a place where such an access may not be made */
+  checkPlace(op: 'read' | 'write', offset: unknown, width: Width, name: string): void {
+    checkAccess(offset, width, this.#area.size, name);
+    if (op === 'write') this.#checkWritable(offset as number, width, name);
+  }
+
   poll(offset: number, mask: number, value: number, timeout: number, answer: Answer): Error {
     const { name, size, offset: start, owner } = this.#area;
     if (answer === undefined || answer === ECANCELED) this.requireOpen();
@@ -101,7 +117,7 @@ export class AccessErrors {
     });
   }
 
-  #checkWritable(offset: number, length: number): void {
+  #checkWritable(offset: number, length: number, name = 'offset'): void {
     const { readOnly, size } = this.#area;
     const { start, end } = readOnly;
     if (offset >= end || offset + length <= start) return;
@@ -109,7 +125,7 @@ export class AccessErrors {
     const expected = isAll
       ? 'in a region that can be written'
       : `outside of the MSI-X table (0x${start.toString(16)} to 0x${end.toString(16)}), which the kernel alone writes`;
-    throw outOfRange('offset', expected, offset);
+    throw outOfRange(name, expected, offset);
   }
 }
 
