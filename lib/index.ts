@@ -52,8 +52,10 @@ export {
 } from './core/errors.ts';
 export type { DirtyPages } from './feature/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
-export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';
+export type { DmaBlock } from './iommu/dma_block.ts';
+export { DmaPool, type DmaPoolOptions } from './iommu/dma_pool.ts';
 export type { CounterPollOptions, DmaPoll, EntryPollOptions } from './iommu/dma_poll.ts';
+export type { DmaSpan } from './iommu/dma_span.ts';
 export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
 export type { HardwareInfo } from './iommu/hardware_info.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';
@@ -186,6 +188,7 @@ export type {
   ReadableRegister,
   Register,
   RegisterAccess,
+  RegisterArray,
   RegisterMap,
   RegisterFields,
   Registers,

@@ -258,6 +258,13 @@ export class DmaBuffer {
     throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
   }
 
+  /** A part of it, by the ArrayBuffer of all where that can be. @internal */
+  view(offset: number, length: number): Uint8Array {
+    const most = process.getBuiltinModule('node:buffer').constants.MAX_LENGTH;
+    if (this.size > most) return new Uint8Array(this.window(offset, length));
+    return new Uint8Array(this.buffer, offset, length);
+  }
+
   /** @internal */
   mapped(mapping: DmaMapping): void {
     this.#mappings.add(mapping);

@@ -45,7 +45,7 @@ export class AccessErrors {
     this.requireOpen();
     if (status === refused) {
       checkAccess(offset, width, this.#area.size);
-      this.#checkWritable(offset, width);
+      this.checkWritable(offset, width);
       checkValue(value, width);
     }
     return faultError(this.#area, call, offset, status);
@@ -64,7 +64,7 @@ export class AccessErrors {
       checkRange(offset, values.byteLength, size);
       const width = values.BYTES_PER_ELEMENT;
       if (offset % width !== 0) throw outOfRange('offset', `a multiple of ${width}`, offset);
-      if (call === 'writeBlock') this.#checkWritable(offset, values.byteLength);
+      if (call === 'writeBlock') this.checkWritable(offset, values.byteLength);
     }
     return faultError(this.#area, call, offset, answer);
   }
@@ -80,7 +80,7 @@ export class AccessErrors {
     }
     for (const offset of offsets) {
       checkAccess(offset, 4, this.#area.size);
-      if (call === 'writeBatch32') this.#checkWritable(offset, 4);
+      if (call === 'writeBatch32') this.checkWritable(offset, 4);
     }
     return faultError(this.#area, call, undefined, answer);
   }
@@ -98,7 +98,7 @@ export class AccessErrors {
   /** @throws TypeError, RangeError for a place where such an access may not be made */
   checkPlace(op: 'read' | 'write', offset: unknown, width: Width, name: string): void {
     checkAccess(offset, width, this.#area.size, name);
-    if (op === 'write') this.#checkWritable(offset as number, width, name);
+    if (op === 'write') this.checkWritable(offset as number, width, name);
   }
 
   poll(offset: number, mask: number, value: number, timeout: number, answer: Answer): Error {
@@ -117,7 +117,8 @@ export class AccessErrors {
     });
   }
 
-  #checkWritable(offset: number, length: number, name = 'offset'): void {
+  /** @throws RangeError */
+  checkWritable(offset: number, length: number, name = 'offset'): void {
     const { readOnly, size } = this.#area;
     const { start, end } = readOnly;
     if (offset >= end || offset + length <= start) return;

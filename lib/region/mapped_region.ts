@@ -15,7 +15,7 @@ import { throwIfAborted } from '../core/readiness.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { warnIfFailed } from '../core/warnings.ts';
 import { AccessErrors, faultError } from './access_errors.ts';
-import { checkAccess } from './checks.ts';
+import { checkHalves, checkValue } from './checks.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { MappedArea } from './mappable.ts';
 import { type PreparedAccess, PreparedAccesses } from './prepared.ts';
@@ -166,9 +166,13 @@ export class MappedRegion extends Closable {
     return box.value64;
   }
 
-  /** Reads eight bytes, like {@link read8}, in two accesses of four, the low half first. */
+  /**
+   * Reads eight bytes, like {@link read8}, in two accesses of four, the low half first: for devices
+   * that take no accesses of eight. A multiple of 4 is enough.
+   */
   read64LoHi(offset: number): bigint {
-    checkAccess(offset, 8, this.#area.size);
+    this.#errors.requireOpen();
+    checkHalves(offset, this.#area.size);
     const low = this.read32(offset);
     return (BigInt(this.read32(offset + 4)) << 32n) | BigInt(low);
   }
@@ -218,6 +222,20 @@ export class MappedRegion extends Closable {
     box.value64 = value;
     this.#native.write64();
     if (box.status !== done) throw this.#errors.write('write64', offset, 8, value, box.status);
+  }
+
+  /**
+   * Writes eight bytes, like {@link write8}, in two accesses of four, the low half first: for
+   * devices that take no accesses of eight. A multiple of 4 is enough. Who has the halves as
+   * numbers, as {@link DmaSpan.iovaLow} answers them, calls {@link write32} twice.
+   */
+  write64LoHi(offset: number, value: bigint): void {
+    this.#errors.requireOpen();
+    checkHalves(offset, this.#area.size);
+    checkValue(value, 8);
+    this.#errors.checkWritable(offset, 8);
+    this.write32(offset, Number(BigInt.asUintN(32, value)));
+    this.write32(offset + 4, Number(value >> 32n));
   }
 
   /**
@@ -351,16 +369,19 @@ export class MappedRegion extends Closable {
    * ```ts
    * const regs = bar.registers({
    *   id: { offset: 0x00, access: 'r', fields: { major: 0xff000000, minor: 0x00ff0000 } },
-   *   doorbell: { offset: 0x1000, access: 'w' },
+   *   base: { offset: 0x30, width: 64, fields: { page: 0xffff_ffff_f000n, size: 0xfff } },
+   *   doorbells: { offset: 0x1000, access: 'w', stride: 8, count: 64 },
    * });
    * regs.id.readFields().major;
-   * regs.doorbell.write(1);
+   * regs.base.writeFields({ page: iova >> 12n, size: 63 });
+   * regs.doorbells.at(3).write(1);
    * ```
    *
    * Nothing is accessed before a method is called. What a register's access does not allow has no
    * method in TypeScript, and throws `ERR_VFIO_READ_ONLY` or `ERR_VFIO_WRITE_ONLY`.
    *
-   * @throws TypeError, RangeError for an offset outside or not aligned, a mask that is none
+   * @throws TypeError, RangeError for an offset outside or not aligned, a mask that is none, more
+   *   registers than fit
    */
   registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
     return makeRegisters(this, map);

@@ -1,0 +1,46 @@
+import { defineInspect } from '../core/inspect_handle.ts';
+import { DmaSpan } from './dma_span.ts';
+import type { DmaMapping } from './mapping.ts';
+
+/** A small piece of DMA memory, where JavaScript and where devices see it. Made by a DmaPool. */
+export class DmaBlock extends DmaSpan {
+  /** Its bytes; detached when its pool is closed. */
+  readonly bytes: Uint8Array;
+  readonly #mapping: DmaMapping;
+  #released = false;
+
+  static {
+    defineInspect(this, 'DmaBlock', (block) => {
+      const { iova, size, mapped } = block;
+      return { iova, size, state: mapped ? 'mapped' : 'unmapped' };
+    });
+  }
+
+  private constructor(mapping: DmaMapping, iova: bigint, bytes: Uint8Array) {
+    super(iova, bytes.length);
+    this.bytes = bytes;
+    this.#mapping = mapping;
+  }
+
+  /** A part of what is mapped. @internal */
+  static of(mapping: DmaMapping, iova: bigint, size: number): DmaBlock {
+    const start = Number(iova - mapping.iova);
+    return new DmaBlock(mapping, iova, mapping.bytes.subarray(start, start + size));
+  }
+
+  /** The mapping that it is a part of; undefined for what is no block. @internal */
+  static mappingOf(value: unknown): DmaMapping | undefined {
+    const isBlock = typeof value === 'object' && value !== null && #mapping in value;
+    return isBlock ? value.#mapping : undefined;
+  }
+
+  /** Whether it is this program's still: neither given back nor unmapped with its pool. */
+  get mapped(): boolean {
+    return !this.#released && this.#mapping.mapped;
+  }
+
+  /** It was given back. @internal */
+  settle(): void {
+    this.#released = true;
+  }
+}
