@@ -101,8 +101,9 @@ export class Controller extends EventEmitter<ControllerEvents> {
     this.registers = controllerRegisters(bar);
     this.#timeout = options.timeout ?? 10_000;
     this.#queueCount = options.ioQueues ?? 8;
-    this.#stride = this.registers.capHigh.readFields().doorbellStride;
-    this.#maxEntries = this.registers.capLow.readFields().maxQueueEntries + 1;
+    const { doorbellStride, maxQueueEntries } = this.registers.capabilities.readFields();
+    this.#stride = doorbellStride;
+    this.#maxEntries = maxQueueEntries + 1;
     this.#power = new Power(bar, this.registers);
     this.#pool = new DmaPool(space);
     this.#vectors = vectors;

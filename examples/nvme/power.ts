@@ -1,5 +1,4 @@
 import type { MappedRegion } from 'vfio';
-import { high, low } from './commands.ts';
 import type { QueueMemory } from './queue_memory.ts';
 import type { ControllerRegisters } from './registers.ts';
 import { NvmeError } from './status.ts';
@@ -18,8 +17,8 @@ export class Power {
   constructor(bar: MappedRegion, registers: ControllerRegisters) {
     this.#bar = bar;
     this.#registers = registers;
-    this.#patience = Math.max(1, registers.capLow.readFields().timeout) * 500;
-    const { minPageSize } = registers.capHigh.readFields();
+    const { timeout, minPageSize } = registers.capabilities.readFields();
+    this.#patience = Math.max(1, timeout) * 500;
     if (minPageSize > 0) throw new NvmeError('status', 'the controller has no pages of 4 KiB');
   }
 
@@ -37,10 +36,8 @@ export class Power {
     const registers = this.#registers;
     const last = admin.entries - 1;
     registers.adminQueueSizes.writeFields({ submission: last, completion: last });
-    registers.adminSubmissionLow.write(low(admin.submissions));
-    registers.adminSubmissionHigh.write(high(admin.submissions));
-    registers.adminCompletionLow.write(low(admin.completions));
-    registers.adminCompletionHigh.write(high(admin.completions));
+    registers.adminSubmissions.write(admin.submissions);
+    registers.adminCompletions.write(admin.completions);
     // Entries of 2 ** 6 and 2 ** 4 bytes; pages of 4 KiB and the NVM command set are 0.
     registers.configuration.writeFields({
       enable: 1,

@@ -9,7 +9,7 @@ const entryBytes = 8;
 const listEntries = pageSize / entryBytes;
 
 /** What a transfer may touch with a list of one page: longer ones would chain lists. */
-export const maxBytes = listEntries * pageSize;
+export const maxBytes: number = listEntries * pageSize;
 
 /**
  * The PRPs of each command of a queue: its four words, and a page for its list. A command has one

@@ -2,31 +2,26 @@ import type { MappedRegion, Registers } from 'vfio';
 
 /**
  * The controller's properties, at the start of BAR 0 (NVM Express Base Specification 2.0, section
- * 3.1.3). CAP has 64 bits and is named by its halves: a field of a register map has 32 at most.
+ * 3.1.3). Those of 64 bits go by halves: no controller has to take another width than 32 bits.
  */
 const map = {
-  capLow: {
+  capabilities: {
     offset: 0x00,
+    width: 64,
+    split: true,
     access: 'r',
     fields: {
       /** How many entries an I/O queue may have, less one. */
-      maxQueueEntries: 0x0000_ffff,
+      maxQueueEntries: 0xffff,
       /** How long CSTS.RDY may take to follow CC.EN, in units of 500 ms. */
       timeout: 0xff00_0000,
-    },
-  },
-  capHigh: {
-    offset: 0x04,
-    access: 'r',
-    fields: {
       /** Doorbells are 4 << this bytes apart. */
-      doorbellStride: 0x0000_000f,
+      doorbellStride: 0xf_0000_0000,
       /** The smallest page is 4096 << this bytes. */
-      minPageSize: 0x000f_0000,
+      minPageSize: 0xf_0000_0000_0000,
     },
   },
   version: { offset: 0x08, access: 'r' },
-  /** Interrupts that are masked and unmasked, of pin-based and MSI ones only. */
   configuration: {
     offset: 0x14,
     fields: {
@@ -47,11 +42,8 @@ const map = {
     offset: 0x24,
     fields: { submission: 0x0000_0fff, completion: 0x0fff_0000 },
   },
-  // Written by halves: the specification lets a controller take no other width than 32 bits.
-  adminSubmissionLow: { offset: 0x28 },
-  adminSubmissionHigh: { offset: 0x2c },
-  adminCompletionLow: { offset: 0x30 },
-  adminCompletionHigh: { offset: 0x34 },
+  adminSubmissions: { offset: 0x28, width: 64, split: true },
+  adminCompletions: { offset: 0x30, width: 64, split: true },
 } as const;
 
 export type ControllerRegisters = Registers<typeof map>;

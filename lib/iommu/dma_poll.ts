@@ -7,7 +7,7 @@ import { done, Mailbox, refused } from '../region/mailbox.ts';
 import { PreparedAccesses } from '../region/prepared.ts';
 
 /** What both kinds of poll are told. */
-interface AnyPollOptions {
+export interface AnyPollOptions {
   /** Where in the memory the word is, of a ring that of its first entry; a multiple of the width. */
   offset: number;
   /** Bits of a word, which is little-endian: 8, 16 or 32. */
@@ -155,7 +155,6 @@ export class DmaPoll {
     return this.#spin;
   }
 
-  /** @throws TypeError, RangeError */
   set spin(spin: number) {
     checkSpin(spin);
     this.#spin = spin;
