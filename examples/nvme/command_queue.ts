@@ -75,7 +75,8 @@ export class CommandQueue {
 
   /** Takes what was completed. */
   reap(): void {
-    while (this.pair.reap(this.#take) > 0);
+    // The look that finds nothing has told the controller of what those before it took.
+    while (this.pair.look(this.#take) > 0);
   }
 
   isUnderWay(request: Request): boolean {

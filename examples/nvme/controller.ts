@@ -310,7 +310,7 @@ export class Controller extends EventEmitter<ControllerEvents> {
     memory: QueueMemory,
     vector: InterruptVector | undefined,
   ): CommandQueue {
-    const pair = new QueuePair(this.bar, id, this.#stride, memory.rings, memory.entries);
+    const pair = new QueuePair(this.bar, id, this.#stride, memory.buffer, memory.entries);
     const onTimeout = (queue: CommandQueue, request: Request): void => {
       void this.#recovery.recover(queue, request);
     };

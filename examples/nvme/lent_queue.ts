@@ -34,7 +34,7 @@ export interface BorrowedQueue {
 export function borrow(lent: LentQueue, onTimeout: (what: string) => void): BorrowedQueue {
   const bar = fromShared(lent.bar);
   const memory = new QueueMemory(fromShared(lent.memory), lent.iova, lent.entries);
-  const pair = new QueuePair(bar, lent.id, lent.stride, memory.rings, lent.entries);
+  const pair = new QueuePair(bar, lent.id, lent.stride, memory.buffer, lent.entries);
   const commands = new CommandQueue(pair, {
     timeout: lent.timeout,
     polled: true,

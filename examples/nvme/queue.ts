@@ -1,13 +1,11 @@
+import type { DmaBuffer, DmaPoll, MappedRegion, PreparedAccesses } from 'vfio';
 import { commandWords } from './commands.ts';
 import { doorbellOffsets } from './registers.ts';
 
-/** Whatever takes doorbells: the mapped BAR. */
-export interface Doorbells {
-  write32(offset: number, value: number): void;
-}
-
 const page = 4096;
 const completionWords = 4;
+/** In the last word of a completion: it changes with every round (section 3.3.3.2.1). */
+const phaseBit = 0x1_0000;
 
 /** Where in a queue pair's memory its two rings are, and how much of it they take. */
 export function ringLayout(entries: number): { completionsAt: number; bytes: number } {
@@ -25,12 +23,11 @@ export type OnCompletion = (id: number, status: number, result: number) => void;
  * specification 2.0, section 3.3). Plain memory and numbers: nothing here makes an object for a
  * command, and nothing waits.
  *
- * The order that matters is kept by four things. Entries are stored before the doorbell is written,
- * and the library's writes to a device come after every earlier store. The phase bit is in the same
- * word as the identifier and the status, so one load has all three. What the device stored before
- * that word, the data that was read, is loaded after it because of the `Atomics.load` below. And an
- * entry is not used again before the completion says that the controller took it, since there are
- * never more commands under way than entries.
+ * The order that matters: commands are stored before the doorbell is written, and the library's
+ * writes to a device come after every earlier store. What the device wrote before a completion's
+ * phase bit, the data that was read, can be read after the poll that found the completion. An entry
+ * is not used again before its command is completed, for there are never more commands under way
+ * than entries. docs/drivers.md says more.
  */
 export class QueuePair {
   readonly id: number;
@@ -38,27 +35,32 @@ export class QueuePair {
   /** The submission ring: {@link next} says where in it the next command goes. */
   readonly submissions: Uint32Array;
   readonly #completions: Uint32Array;
-  readonly #bar: Doorbells;
-  readonly #tailDoorbell: number;
-  readonly #headDoorbell: number;
+  readonly #buffer: DmaBuffer;
+  readonly #tailDoorbell: PreparedAccesses;
+  readonly #headDoorbell: PreparedAccesses;
+  readonly #bothDoorbells: PreparedAccesses;
+  #poll: DmaPoll;
   #tail = 0;
-  /** What the controller was told. */
-  #rung = 0;
   #head = 0;
-  /** The phase bit of new completions: it changes with every round (section 3.3.3.2.1). */
-  #phase = 0x1_0000;
+  /** What the controller was told of either. */
+  #toldTail = 0;
+  #toldHead = 0;
   #underWay = 0;
 
-  constructor(bar: Doorbells, id: number, stride: number, memory: ArrayBuffer, entries: number) {
+  constructor(bar: MappedRegion, id: number, stride: number, buffer: DmaBuffer, entries: number) {
     const { completionsAt } = ringLayout(entries);
     const doorbells = doorbellOffsets(id, stride);
+    const tail = { op: 'write', offset: doorbells.submission } as const;
+    const head = { op: 'write', offset: doorbells.completion } as const;
     this.id = id;
     this.entries = entries;
-    this.submissions = new Uint32Array(memory, 0, entries * commandWords);
-    this.#completions = new Uint32Array(memory, completionsAt, entries * completionWords);
-    this.#bar = bar;
-    this.#tailDoorbell = doorbells.submission;
-    this.#headDoorbell = doorbells.completion;
+    this.submissions = new Uint32Array(buffer.buffer, 0, entries * commandWords);
+    this.#completions = new Uint32Array(buffer.buffer, completionsAt, entries * completionWords);
+    this.#buffer = buffer;
+    this.#tailDoorbell = bar.prepare([tail]);
+    this.#headDoorbell = bar.prepare([head]);
+    this.#bothDoorbells = bar.prepare([tail, head]);
+    this.#poll = this.#newPoll();
   }
 
   /** How many more commands fit: one entry stays free, or a full ring would look like an empty one. */
@@ -71,38 +73,36 @@ export class QueuePair {
     return this.#tail * commandWords;
   }
 
-  /** Adds the command at {@link next}. The controller does not see it before {@link ring}. */
+  /** Adds the command at {@link next}. The controller does not see it before a doorbell rings. */
   push(): void {
     this.#tail = this.#tail + 1 === this.entries ? 0 : this.#tail + 1;
     this.#underWay++;
   }
 
-  /**
-   * Tells the controller of all that was pushed. A doorbell is an uncached write, which costs more
-   * than the command: one for a batch is what makes deep queues fast.
-   */
+  /** Tells the controller of all that was pushed. */
   ring(): void {
-    if (this.#tail === this.#rung) return;
-    this.#rung = this.#tail;
-    this.#bar.write32(this.#tailDoorbell, this.#tail);
+    if (this.#tail === this.#toldTail) return;
+    this.#toldTail = this.#tailDoorbell.values[0] = this.#tail;
+    this.#tailDoorbell.run();
   }
 
   /**
-   * Takes what was completed, and answers how much. The controller is told once, after all of them:
-   * the entries are its own again only then.
+   * Tells the controller of what was pushed and of what was taken, takes what it has completed, and
+   * answers how much that was. A doorbell is an uncached write, which costs more than the command:
+   * one for all that a look brought is what makes deep queues fast. So the entries that this look
+   * takes are given back by the next, together with the commands that `take` pushed.
    */
-  reap(take: OnCompletion): number {
+  look(take: OnCompletion): number {
+    const count = this.#ringAndPoll();
     const completions = this.#completions;
-    const count = this.#countNew();
-    if (count === 0) return 0;
     for (let each = 0; each < count; each++) {
       const at = this.#head * completionWords;
       const last = completions[at + 3] ?? 0;
       const result = completions[at] ?? 0;
-      this.#advance();
+      this.#head = this.#head + 1 === this.entries ? 0 : this.#head + 1;
+      this.#underWay--;
       take(last & 0xffff, last >>> 17, result);
     }
-    this.#bar.write32(this.#headDoorbell, this.#head);
     return count;
   }
 
@@ -110,30 +110,38 @@ export class QueuePair {
   clear(): void {
     this.submissions.fill(0);
     this.#completions.fill(0);
-    this.#tail = this.#rung = this.#head = this.#underWay = 0;
-    this.#phase = 0x1_0000;
+    this.#tail = this.#toldTail = this.#head = this.#toldHead = this.#underWay = 0;
+    this.#poll = this.#newPoll();
   }
 
-  /** New completions, to the end of the ring at most. */
-  #countNew(): number {
-    const completions = this.#completions;
-    let at = this.#head;
-    while (at < this.entries && this.#isNew(completions[at * completionWords + 3] ?? 0)) at++;
-    const count = at - this.#head;
-    // A load that later loads do not overtake: what the device wrote before this word is seen by
-    // whoever reads it from now on. One for all of them; on x86 it is an ordinary load.
-    if (count > 0) Atomics.load(completions, (at - 1) * completionWords + 3);
-    return count;
+  /** One call into the addon, whatever there is to tell. */
+  #ringAndPoll(): number {
+    const isPushed = this.#tail !== this.#toldTail;
+    const isTaken = this.#head !== this.#toldHead;
+    if (!isPushed && !isTaken) return this.#poll.poll();
+    const tail = (this.#toldTail = this.#tail);
+    const head = (this.#toldHead = this.#head);
+    if (!isTaken) {
+      this.#tailDoorbell.values[0] = tail;
+      return this.#poll.ringAndPoll(this.#tailDoorbell);
+    }
+    if (!isPushed) {
+      this.#headDoorbell.values[0] = head;
+      return this.#poll.ringAndPoll(this.#headDoorbell);
+    }
+    this.#bothDoorbells.values[0] = tail;
+    this.#bothDoorbells.values[1] = head;
+    return this.#poll.ringAndPoll(this.#bothDoorbells);
   }
 
-  #isNew(last: number): boolean {
-    return (last & 0x1_0000) === this.#phase;
-  }
-
-  #advance(): void {
-    this.#underWay--;
-    if (++this.#head < this.entries) return;
-    this.#head = 0;
-    this.#phase ^= 0x1_0000;
+  #newPoll(): DmaPoll {
+    return this.#buffer.pollEntries({
+      offset: ringLayout(this.entries).completionsAt + (completionWords - 1) * 4,
+      stride: completionWords * 4,
+      count: this.entries,
+      mask: phaseBit,
+      value: phaseBit,
+      step: phaseBit,
+    });
   }
 }

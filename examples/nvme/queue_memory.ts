@@ -28,10 +28,6 @@ export class QueueMemory {
     return new QueueMemory(buffer, iova, entries);
   }
 
-  get rings(): ArrayBuffer {
-    return this.buffer.buffer;
-  }
-
   get submissions(): bigint {
     return this.iova;
   }

@@ -52,23 +52,30 @@ export class RandomReads {
 
   /** Goes on for so many milliseconds. Reads stay under way. */
   run(milliseconds: number): void {
-    const { pair, depth } = this.#options;
-    for (; this.#depth < depth; this.#depth++) this.#begin(this.#depth);
+    this.begin();
     const until = performance.now() + milliseconds;
     do {
       // Looking at the clock costs as much as a few reads.
-      for (let each = 0; each < looks; each++) {
-        pair.ring();
-        pair.reap(this.#again);
-      }
+      for (let each = 0; each < looks; each++) this.look();
     } while (performance.now() < until);
+  }
+
+  /** Puts reads under way, as many as there shall be. */
+  begin(): void {
+    for (; this.#depth < this.#options.depth; this.#depth++) this.#begin(this.#depth);
+  }
+
+  /** Has done reads followed by others. */
+  look(): void {
+    this.#options.pair.look(this.#again);
   }
 
   /** Waits for what is under way. */
   finish(): void {
     const { pair } = this.#options;
-    pair.ring();
-    while (this.#depth > 0) pair.reap(this.#last);
+    while (this.#depth > 0) pair.look(this.#last);
+    // What was taken last is told here.
+    pair.look(this.#last);
   }
 
   readonly #again: OnCompletion = (id, status) => {
