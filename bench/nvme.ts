@@ -1,17 +1,16 @@
 // Random reads by the NVMe example, in turns with the C program bench/baseline/nvme.c on a second
-// controller of the same kind; then what a read costs the processor, with memory for a device.
+// controller of the same kind. What a read costs the processor alone: bench/nvme_null.ts.
 //
 //   npm run bench:nvme                            in the lab, its nvme0 and nvme1
 //   npm run bench:nvme -- --seconds=0.2           shorter
 //   npm run bench:nvme -- --long=10000000         so many reads, and whether they become slower
-import { execFileSync } from 'node:child_process';
+//   npm run bench:nvme -- --gc-seconds=10         and whether the garbage collector runs meanwhile
 import { DmaBuffer, VfioDevice } from 'vfio';
 import { Controller } from '../examples/nvme/controller.ts';
 import { RandomReads } from '../examples/nvme/random_reads.ts';
 import { median, quantile } from '../lib/cli/bench/rounds.ts';
 import { locateDevice } from '../lib/locate/find_cdev.ts';
 import { devices, type TestDevice } from '../test/support/devices.ts';
-import { root } from '../test/support/root.ts';
 import { BaselineTurns } from './baseline.ts';
 import { Collections } from './collections.ts';
 import { option, ratio, showTables, type Table } from './table.ts';
@@ -92,38 +91,6 @@ async function rateTable(): Promise<Table> {
   return { name: 'nvme', header, rows };
 }
 
-interface NullTime {
-  best: number;
-  p50: number;
-  collections: number;
-}
-
-function nullHere(depth: number): NullTime {
-  const program = new URL('build-test/bench/nvme_null.js', root).pathname;
-  const args = [program, String(depth), String(seconds * 1000)];
-  return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as NullTime;
-}
-
-/** The processor's part, in as many slices as here. */
-async function nullTable(): Promise<Table> {
-  const c = new BaselineTurns('nvme', ['null']);
-  const rows: string[][] = [];
-  for (const depth of [1, 8, 32, 128]) {
-    const times: number[] = [];
-    for (let slice = 0; slice < seconds * 50; slice++) {
-      const { done, ns } = await c.turn<Rate>(`512 ${depth} 20`);
-      times.push(ns / done);
-    }
-    const { best, p50, collections } = nullHere(depth);
-    const [bestC, p50C] = [Math.min(...times), median(times)];
-    const cells = [bestC, best, p50C, p50].map((time) => time.toFixed(1));
-    rows.push([`depth ${depth}`, ...cells, ratio(best, bestC), String(collections)]);
-  }
-  c.end();
-  const header = ['', 'C best, ns', 'best, ns', 'C median', 'median', 'best ÷ C', 'collections'];
-  return { name: 'nvme-null', header, rows };
-}
-
 /** Milliseconds between two reads' beginnings and ends, of the last million. */
 function longRun(count: number, depth: number): { first: number; last: number } {
   const part = Math.min(1e6, Math.floor(count / 2));
@@ -178,7 +145,7 @@ async function garbageTable(): Promise<Table> {
 
 const tables: Table[] = [];
 if (long > 0) tables.push(await longTable(long));
-else tables.push(await rateTable(), await nullTable());
+else tables.push(await rateTable());
 if (gcSeconds > 0) tables.push(await garbageTable());
 baseline.end();
 showTables('random reads of an NVMe controller', tables);
