@@ -22,13 +22,13 @@ export interface WorkerResult {
 }
 
 const { lent, namespace, data, bytes, depth, milliseconds } = workerData as WorkerTask;
-const { queue, close } = borrow(lent, (what) => {
+const borrowed = borrow(lent, (what) => {
   throw new Error(`${what} takes too long`);
 });
 using memory: DmaBuffer = fromShared(data.memory);
 const reads = new RandomReads({
-  pair: queue.commands.pair,
-  prps: queue.prps,
+  pair: borrowed.queue.commands.pair,
+  prps: borrowed.queue.prps,
   namespace,
   bytes,
   depth,
@@ -36,6 +36,6 @@ const reads = new RandomReads({
 });
 reads.run(milliseconds);
 reads.finish();
-close();
+borrowed.close();
 const result: WorkerResult = { done: reads.done, errors: reads.errors };
 parentPort?.postMessage(result);

@@ -70,7 +70,7 @@ async function endings(promises: Promise<unknown>[]): Promise<Partial<Record<str
   const counts: Partial<Record<string, number>> = {};
   for (const result of await Promise.allSettled(promises)) {
     const reason: unknown = result.status === 'rejected' ? result.reason : undefined;
-    if (reason !== undefined && !(reason instanceof NvmeError)) throw reason;
+    if (reason !== undefined) assert.ok(reason instanceof NvmeError, String(reason));
     const name = reason?.code ?? 'done';
     counts[name] = (counts[name] ?? 0) + 1;
   }

@@ -16,17 +16,17 @@ export interface NvmeWorkerTask {
 }
 
 const { lent, namespace, memory, iova, block, seed } = workerData as NvmeWorkerTask;
-const { queue, close } = borrow(lent, (what) => {
+const borrowed = borrow(lent, (what) => {
   throw new Error(`${what} takes too long`);
 });
 const buffer: DmaBuffer = fromShared(memory);
 const bytes = new Uint8Array(buffer.buffer);
 const sent = bytes.map((_, at) => (at * seed) % 251);
 bytes.set(sent);
-await queue.write(namespace, block, { bytes, iova });
-await queue.flush(namespace);
+await borrowed.queue.write(namespace, block, { bytes, iova });
+await borrowed.queue.flush(namespace);
 bytes.fill(0);
-await queue.read(namespace, block, { bytes, iova });
+await borrowed.queue.read(namespace, block, { bytes, iova });
 parentPort?.postMessage(Buffer.compare(bytes, sent) === 0);
-close();
+borrowed.close();
 await buffer.dispose();
