@@ -29,6 +29,15 @@
 #include "vfio_device.h"
 #include "watch.h"
 
+constinit thread_local LastCaller last_caller = {};
+
+Addon* AskForAddon(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
+  last_caller = {env, static_cast<Addon*>(data)};
+  return last_caller.addon;
+}
+
 // All that JavaScript sees of the addon. Each function does one thing that the kernel offers: a
 // system call, the same one for a row of indexes, the reading of one file. It returns the value or
 // -errno; undefined says that it refused its arguments and did nothing.

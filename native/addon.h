@@ -20,6 +20,8 @@
 // What one environment (the main thread, or a worker) has of its own: nothing here is shared
 // between environments.
 struct Addon {
+  ~Addon();
+
   // Before the descriptors, and so freed after them: an iommufd may have maps of it.
   HandleTable<Memory> memories;
   HandleTable<SharedCount> shared_counts;
@@ -39,5 +41,26 @@ struct Addon {
   // Made by the first descriptor that is polled, and likewise.
   Polls* polls = nullptr;
 };
+
+// Whose call was the last of this thread. Asking the environment for its Addon costs more than an
+// access does; a thread has one environment, or one that makes all its calls in a row.
+struct LastCaller {
+  napi_env env = nullptr;
+  Addon* addon = nullptr;
+};
+extern constinit thread_local LastCaller last_caller __attribute__((tls_model("initial-exec")));
+
+inline Addon::~Addon() {
+  if (last_caller.addon == this) last_caller = {};
+}
+
+Addon* AskForAddon(napi_env env, napi_callback_info info);
+
+// The Addon of a function that ExportPlain exported; null where Node-API fails.
+inline Addon* AddonOfCall(napi_env env, napi_callback_info info) {
+  const LastCaller last = last_caller;
+  if (last.env == env) [[likely]] return last.addon;
+  return AskForAddon(env, info);
+}
 
 inline Addon& AddonOf(Napi::Env env) { return *env.GetInstanceData<Addon>(); }

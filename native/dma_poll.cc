@@ -9,7 +9,7 @@
 #include "addon.h"
 #include "arguments.h"
 #include "export.h"
-#include "mmio.h"
+#include "external_buffer.h"
 
 namespace {
 
@@ -32,79 +32,50 @@ void Pause() {
 #endif
 }
 
-uint32_t Word(const volatile std::byte* place, uint8_t width) {
-  if (width == 4) return LittleEndian(LoadOnce<uint32_t>(place));
-  if (width == 2) return LittleEndian(LoadOnce<uint16_t>(place));
-  return LoadOnce<uint8_t>(place);
-}
-
 }  // namespace
 
-uint32_t DmaPoll::Take(const volatile std::byte* memory) {
-  const uint32_t found = layout_.is_counter ? TakeCounted(memory) : TakeEntries(memory);
-  OrderLoads();
-  return found;
-}
-
-uint32_t DmaPoll::TakeEntries(const volatile std::byte* memory) {
-  const auto& [is_counter, width, mask, value, step, count, most, offset, stride] = layout_;
-  uint32_t found = 0;
-  while (found < most) {
-    const uint32_t word = Word(memory + offset + head_ * stride, width);
-    if ((word & mask) != value) break;
-    found++;
-    head_++;
-    if (head_ < count) continue;
-    head_ = 0;
-    layout_.value = (value + step) & mask;
-  }
-  return found;
-}
-
-uint32_t DmaPoll::TakeCounted(const volatile std::byte* memory) {
-  const uint32_t word = Word(memory + layout_.offset, layout_.width);
-  const uint32_t found = std::min((word - head_) & layout_.mask, layout_.most);
-  head_ = (head_ + found) & layout_.mask;
-  return found;
-}
+DmaPoll::DmaPoll(uint32_t handle, const Memory& memory, const Layout& layout)
+    : memory_(handle),
+      layout_(layout),
+      start_(reinterpret_cast<const std::byte*>(memory.data() + layout.offset)),
+      word_(start_),
+      head_(layout.is_counter ? layout.value : 0),
+      state_(std::make_shared<State>(State{head_, head_})) {}
 
 namespace {
 
 // As Take, for so many microseconds at most where nothing is new.
-uint32_t Spin(DmaPoll& poll, const volatile std::byte* memory, uint32_t microseconds) {
-  if (const uint32_t found = poll.Take(memory); found > 0 || microseconds == 0) return found;
+[[gnu::noinline, gnu::cold]] uint32_t Spin(DmaPoll& poll, uint32_t microseconds) {
   const int64_t deadline = Now() + int64_t{std::min(microseconds, kMostSpin)} * 1000;
   do {
     for (int look = 0; look < kLooksOfClock; look++) {
       Pause();
-      if (const uint32_t found = poll.Take(memory); found > 0) return found;
+      if (const uint32_t found = poll.Take(); found > 0) return found;
     }
   } while (Now() < deadline);
   return 0;
 }
 
-// By mail: ([prepared,] poll, spin) -> status, failed_at, found, first, head. Nothing is rung where
+// By mail: ([prepared,] poll, spin) -> status, failed_at, found. Nothing is rung where
 // there is nothing to poll.
 template <bool ring>
 int32_t RingAndPoll(Addon& addon, Mailbox& mailbox) {
   DmaPoll* poll = addon.dma_polls.Find(mailbox.poll);
-  if (poll == nullptr) return kRefused;
-  const Memory* memory = addon.memories.Find(poll->memory());
-  if (memory == nullptr) return kRefused;
+  if (poll == nullptr || !poll->IsThere(addon.memories)) [[unlikely]] return kRefused;
   if constexpr (ring) {
-    if (const int32_t status = RunPrepared(addon, mailbox); status != kDone) return status;
+    const int32_t status = RunPrepared(addon.prepared, addon.mappings, mailbox);
+    if (status != kDone) return status;
   }
-  mailbox.first = poll->head();
-  mailbox.found = Spin(*poll, reinterpret_cast<std::byte*>(memory->data()), mailbox.spin);
-  mailbox.head = poll->head();
+  uint32_t found = poll->Take();
+  if (found == 0 && mailbox.spin > 0) [[unlikely]] found = Spin(*poll, mailbox.spin);
+  mailbox.found = found;
   return kDone;
 }
 
 template <bool ring>
 napi_value PollByMail(napi_env env, napi_callback_info info) {
-  void* data = nullptr;
-  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
-  auto* addon = static_cast<Addon*>(data);
+  Addon* addon = AddonOfCall(env, info);
+  if (addon == nullptr) return nullptr;
   addon->mailbox->status = RingAndPoll<ring>(*addon, *addon->mailbox);
   return nullptr;
 }
@@ -139,7 +110,16 @@ std::optional<Answer> PreparePoll(const Napi::CallbackInfo& info) {
                                   *stride};
   const Memory* memory = addon.memories.Find(*handle);
   if (memory == nullptr || !IsSensible(layout) || !IsWithin(*memory, layout)) return {};
-  return addon.dma_polls.Add(std::make_shared<DmaPoll>(*handle, layout));
+  return addon.dma_polls.Add(std::make_shared<DmaPoll>(*handle, *memory, layout));
+}
+
+// dmaPollState(poll) -> an ArrayBuffer of DmaPoll::State
+std::optional<Answer> PollState(const Napi::CallbackInfo& info) {
+  const auto poll = NamedArgument(info, 0, AddonOf(info.Env()).dma_polls);
+  if (!poll) return {};
+  return Answer([state = poll->state()](Napi::Env env) {
+    return ExternalBuffer(env, state.get(), sizeof(*state), state);
+  });
 }
 
 // dmaPollRelease(poll): forgets the handle
@@ -153,6 +133,7 @@ std::optional<Answer> PollRelease(const Napi::CallbackInfo& info) {
 
 void ExportDmaPoll(Napi::Env env, Napi::Object exports) {
   ExportShortCall<PreparePoll>(env, exports, "dmaPoll");
+  ExportShortCall<PollState>(env, exports, "dmaPollState");
   ExportShortCall<PollRelease>(env, exports, "dmaPollRelease");
   ExportPlain(env, exports, "pollMemory", PollByMail<false>);
   ExportPlain(env, exports, "ringAndPoll", PollByMail<true>);

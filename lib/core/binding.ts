@@ -165,6 +165,8 @@ export type Binding = {
    * Answers a NativeDmaPoll.
    */
   dmaPoll: (memory: NativeMemory, offset: number, stride: number, layout: Uint32Array) => Answer;
+  /** `[first, head]`, which each poll writes. */
+  dmaPollState: (poll: NativeDmaPoll) => ArrayBuffer | Answer;
   dmaPollRelease: (poll: NativeDmaPoll) => Answer;
   /** Looks where the mailbox says for what is new. */
   pollMemory: Access;
@@ -470,7 +472,9 @@ let loaded: Binding | undefined;
 export function binding(): Binding {
   if (loaded === undefined) {
     requirePlatform();
-    loaded = loadAddon() as Binding;
+    // A copy: engines keep what an addon exports one by one as a hash table, in which they would look
+    // the function up at each call, three times as long as an access takes.
+    loaded = { ...(loadAddon() as Binding) };
   }
   return loaded;
 }

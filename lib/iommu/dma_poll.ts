@@ -1,6 +1,12 @@
 import { checkInteger, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
-import { type Binding, binding, type NativeDmaPoll, type NativeMemory } from '../core/binding.ts';
-import { check } from '../core/call.ts';
+import {
+  type Answer,
+  type Binding,
+  binding,
+  type NativeDmaPoll,
+  type NativeMemory,
+} from '../core/binding.ts';
+import { check, checkBuffer } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { done, Mailbox, refused } from '../region/mailbox.ts';
@@ -66,21 +72,37 @@ export class DmaPoll {
   readonly #box = new Mailbox(this.#native.mailbox());
   readonly #buffer: PolledMemory;
   readonly #poll: NativeDmaPoll;
+  /** The addon's: where the last look began, and where the next one does. */
+  readonly #state: Uint32Array;
   #spin: number;
-  #first: number;
-  #head: number;
 
   static {
     defineInspect(this, 'DmaPoll', ({ head, first, spin }) => ({ head, first, spin }));
   }
 
-  private constructor(buffer: PolledMemory, poll: NativeDmaPoll, head: number, spin: number) {
+  private constructor(
+    buffer: PolledMemory,
+    poll: NativeDmaPoll,
+    state: Uint32Array,
+    spin: number,
+  ) {
     this.#buffer = buffer;
     this.#poll = poll;
-    this.#head = head;
-    this.#first = head;
+    this.#state = state;
     this.#spin = spin;
     dropped.register(this, poll);
+  }
+
+  static #of(buffer: PolledMemory, answer: Answer, spin: number): DmaPoll {
+    const native = binding();
+    const poll = check(answer, { syscall: 'dmaPoll' }) as NativeDmaPoll;
+    try {
+      const state = new Uint32Array(checkBuffer(native.dmaPollState(poll)));
+      return new DmaPoll(buffer, poll, state, spin);
+    } catch (error) {
+      native.dmaPollRelease(poll);
+      throw error;
+    }
   }
 
   /** Throws as `DmaBuffer.pollEntries` says. @internal */
@@ -105,7 +127,7 @@ export class DmaPoll {
     checkSpin(spin);
     const layout = Uint32Array.of(0, bytes, mask, value, step, count, most);
     const answer = binding().dmaPoll(memory, offset, stride, layout);
-    return new DmaPoll(buffer, check(answer, { syscall: 'dmaPoll' }) as NativeDmaPoll, 0, spin);
+    return DmaPoll.#of(buffer, answer, spin);
   }
 
   /** Throws as `DmaBuffer.pollCounter` says. @internal */
@@ -130,7 +152,7 @@ export class DmaPoll {
     checkSpin(spin);
     const layout = Uint32Array.of(1, bytes, mask, value, 0, 1, most);
     const answer = binding().dmaPoll(memory, offset, 0, layout);
-    return new DmaPoll(buffer, check(answer, { syscall: 'dmaPoll' }) as NativeDmaPoll, value, spin);
+    return DmaPoll.#of(buffer, answer, spin);
   }
 
   /**
@@ -138,12 +160,12 @@ export class DmaPoll {
    * is also what a device is told of how far its entries were taken; of a counter where it stood.
    */
   get head(): number {
-    return this.#head;
+    return this.#state[1] ?? 0;
   }
 
   /** Where what the last call found begins. Of a ring, its end can be past the ring's last entry. */
   get first(): number {
-    return this.#first;
+    return this.#state[0] ?? 0;
   }
 
   /**
@@ -172,7 +194,7 @@ export class DmaPoll {
     box.aimPoll(this.#poll, this.#spin);
     this.#native.pollMemory();
     if (box.status !== done) throw this.#broken(box.status);
-    return this.#take();
+    return box.found;
   }
 
   /**
@@ -192,13 +214,6 @@ export class DmaPoll {
     box.aimPoll(this.#poll, this.#spin);
     this.#native.ringAndPoll();
     if (box.status !== done) throw accesses.failed(box.failedAt, box.status);
-    return this.#take();
-  }
-
-  #take(): number {
-    const box = this.#box;
-    this.#first = box.first;
-    this.#head = box.head;
     return box.found;
   }
 

@@ -24,8 +24,6 @@ const FAILED_AT = 42;
 const POLL = 43;
 const SPIN = 44;
 const FOUND = 45;
-const FIRST = 46;
-const HEAD = 47;
 
 /** Registers of 32 bits that go by one mail. Longer rows cost less as arguments. */
 const mostRows = 16;
@@ -106,17 +104,9 @@ export class Mailbox {
     return this.#words[FAILED_AT] ?? 0;
   }
 
-  /** How many entries a poll found, the first of them, and the one after the last. */
+  /** How many entries a poll found. */
   get found(): number {
     return this.#words[FOUND] ?? 0;
-  }
-
-  get first(): number {
-    return this.#words[FIRST] ?? 0;
-  }
-
-  get head(): number {
-    return this.#words[HEAD] ?? 0;
   }
 
   get status(): number {
