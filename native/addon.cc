@@ -16,6 +16,7 @@
 #include "mapping.h"
 #include "memory.h"
 #include "migration.h"
+#include "notices.h"
 #include "mmio.h"
 #include "polls.h"
 #include "region.h"
@@ -41,6 +42,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMmio(env, exports);
   ExportMmioRows(env, exports);
   ExportMmioPoll(env, exports);
+  ExportNotices(env, exports);
   ExportRegion(env, exports);
   ExportIoas(env, exports);
   ExportHwpt(env, exports);

@@ -31,6 +31,7 @@
         "mmio.cc",
         "mmio_poll.cc",
         "mmio_rows.cc",
+        "notices.cc",
         "open_file.cc",
         "polls.cc",
         "region.cc",

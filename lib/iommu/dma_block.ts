@@ -11,8 +11,8 @@ export class DmaBlock extends DmaSpan {
 
   static {
     defineInspect(this, 'DmaBlock', (block) => {
-      const { iova, size, mapped } = block;
-      return { iova, size, state: mapped ? 'mapped' : 'unmapped' };
+      const isMapped = !block.#released && block.#mapping.mapped;
+      return { iova: block.iova, size: block.size, state: isMapped ? 'mapped' : 'unmapped' };
     });
   }
 

@@ -72,6 +72,7 @@ describe('MappedRegion', () => {
     assert.equal(mapped.read32(0xfc), 0xfffefdfc);
     assert.equal(mapped.read64(8), 0x0f0e0d0c0b0a0908n);
     assert.equal(mapped.read64LoHi(8), 0x0f0e0d0c0b0a0908n);
+    assert.equal(mapped.read64LoHi(4), 0x0b0a090807060504n, 'a multiple of 4 is enough');
     mapped.write8(0, 0xaa);
     mapped.write16(2, 0xbbcc);
     mapped.write32(4, 0xfedcba98);
