@@ -68,7 +68,12 @@ export function makeRegister(
   if (count === undefined && stride === undefined) {
     return new AnyRegister(target, shape, offset);
   }
-  const step = checkStride(`${called}.stride`, stride === undefined ? size : stride, size, alignment);
+  const step = checkStride(
+    `${called}.stride`,
+    stride === undefined ? size : stride,
+    size,
+    alignment,
+  );
   const most = Math.floor((target.size - offset - size) / step) + 1;
   const many = checkCount(`${called}.count`, count, most);
   return new AnyRegisterArray(target, shape, { offset, stride: step, count: many });

@@ -5,6 +5,8 @@ import { DmaMapping } from '../../lib/iommu/mapping.ts';
 import { failure } from '../support/errors.ts';
 
 const unmapper = {
+  closed: false,
+  closing: undefined,
   unmap: () => Promise.resolve(),
   unmapSync: () => undefined,
   share: () => {
