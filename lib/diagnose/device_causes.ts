@@ -118,9 +118,9 @@ export function removalCause(device: SysfsDevice): Cause<'being-removed'> | unde
 export function absenceCause(device: SysfsDevice): Cause<'gone' | 'being-removed'> | undefined {
   const { bus, address, sysfsPath } = device;
   if (isPresent(device)) return removalCause(device);
-  const { basename, dirname } = process.getBuiltinModule('node:path');
-  const others = listNames(dirname(sysfsPath)) ?? [];
-  if (others.length === 0 || others.includes(basename(sysfsPath))) return undefined;
+  const path = process.getBuiltinModule('node:path');
+  const others = listNames(path.dirname(sysfsPath)) ?? [];
+  if (others.length === 0 || others.includes(path.basename(sysfsPath))) return undefined;
   return { reason: 'gone', certainty: 'certain', facts: { bus, address } };
 }
 

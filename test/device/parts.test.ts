@@ -130,8 +130,8 @@ describeLab('what a driver’s thread needs', ['edu', 'edu-port', 'e1000e-port']
     let heard = 0;
     device.on('request', () => heard++);
     const bar = device.region('bar0').map();
-    assert.ok(!device.removalRequested);
-    assert.ok(!bar.removalRequested);
+    assert.equal(device.removalRequested, false);
+    assert.equal(bar.removalRequested, false);
     const worker = startWorker(
       [bar.share(), device.share()],
       `
@@ -158,17 +158,17 @@ describeLab('what a driver’s thread needs', ['edu', 'edu-port', 'e1000e-port']
   it('is told of an error', async () => {
     await using device = await VfioDevice.open(lab['e1000e-port']);
     device.on('error', () => undefined);
-    assert.ok(!device.errorReported);
+    assert.equal(device.errorReported, false);
     device.interrupt('err').trigger();
     while (!device.errorReported);
-    assert.ok(!device.removalRequested);
+    assert.equal(device.removalRequested, false);
   });
 
   it('is refused where nobody would hear', async () => {
     await using device = await VfioDevice.open(lab.edu, { requestEvents: false });
     assert.throws(() => device.removalRequested, { code: 'ERR_VFIO_IRQ_DISABLED' });
     await using heard = await VfioDevice.open(lab['edu-port']);
-    assert.ok(!heard.removalRequested);
+    assert.equal(heard.removalRequested, false);
     assert.ok(heard.fd > 0);
     const askUntilRefused = (): void => {
       while (!heard.removalRequested);

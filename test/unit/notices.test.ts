@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { binding, type NativeFd, type NativeMapping } from '../../lib/core/binding.ts';
+import { binding, type NativeFd } from '../../lib/core/binding.ts';
 import { notice, Notices } from '../../lib/region/notices.ts';
 import { failure } from '../support/errors.ts';
 
@@ -76,13 +76,13 @@ describe('what a device tells of itself', () => {
     }
     assert.equal(noticesWatch(device, 0, 4e9 as NativeFd), undefined);
     for (const call of ['noticesOfDevice', 'noticesOfMapping'] as const) {
-      for (const handle of [0, 4e9, outsider as number]) {
+      for (const handle of [0, 4e9, outsider]) {
         assert.throws(() => new Notices(call, 'x').ask(notice.request, handle), {
           code: 'ERR_VFIO_IRQ_DISABLED',
         });
       }
     }
-    assert.throws(() => new Notices('noticesOfMapping', 'x').ask(0, 1 as NativeMapping));
+    assert.throws(() => new Notices('noticesOfMapping', 'x').ask(0, 1));
     for (const fd of [device, outsider]) binding().closeSync(fd);
   });
 });
