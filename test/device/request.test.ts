@@ -55,7 +55,9 @@ describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-p
       () => vector?.fd,
       () => device.reset(),
       () => device.share(),
-      () => { bar.write64LoHi(0, 0n); },
+      () => {
+        bar.write64LoHi(0, 0n);
+      },
       () => bar.readBlock(0, new Uint32Array(1)),
       () => bar.poll32(0, 1, 1),
       () => bar.unsafeArrayBuffer(),
