@@ -17,6 +17,7 @@
 #include "mapping.h"
 #include "memory.h"
 #include "migration.h"
+#include "notices.h"
 #include "mmio.h"
 #include "polls.h"
 #include "prepared.h"
@@ -54,6 +55,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMmioPoll(env, exports);
   ExportPrepared(env, exports);
   ExportDmaPoll(env, exports);
+  ExportNotices(env, exports);
   ExportRegion(env, exports);
   ExportIoas(env, exports);
   ExportHwpt(env, exports);

@@ -32,6 +32,7 @@
         "mmio.cc",
         "mmio_poll.cc",
         "mmio_rows.cc",
+        "notices.cc",
         "open_file.cc",
         "polls.cc",
         "prepared.cc",

@@ -312,6 +312,19 @@ export type Binding = {
    * again changes the eventfd.
    */
   irqsJoin: (device: NativeFd, name: string, told: NativeFd | 0) => Answer;
+  /**
+   * What the kernel signals where the device tells that it is wanted back (0) or that it failed (1);
+   * 0 where it never does. Of a device that has joined.
+   */
+  noticesWatch: (device: NativeFd, kind: number, event: NativeFd | 0) => Answer;
+  /** The loop heard of it. */
+  noticesTell: (device: NativeFd, kind: number) => Answer;
+  /**
+   * Of the device or mapping that the mailbox names: bits 0 and 1 whether it told, bits 2 and 3
+   * whether that would be heard of; -EBADF where nobody has joined.
+   */
+  noticesOfDevice: Access;
+  noticesOfMapping: Access;
   /** 1, or 0 where another descriptor has the interrupt. Only who claimed it can enable it. */
   irqsClaim: (device: NativeFd, index: number) => Answer;
   /** Gives back one that is not enabled. */

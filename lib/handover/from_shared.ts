@@ -16,6 +16,7 @@ import { OwnedFd } from '../core/owned_fd.ts';
 import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
 import { type HasClose, closing, closingAll, run, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
+import { joinOwners } from '../interrupt/interrupts.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
 import { DmaBuffer } from '../iommu/dma_buffer.ts';
 import { DmaPool } from '../iommu/dma_pool.ts';
@@ -155,6 +156,8 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
   const fd = takeFd(token.fd, `the device ${device.address}`, path);
   const opened: HasClose[] = [fd];
   try {
+    // So that the mapping hears of what the device tells.
+    joinOwners(fd, device);
     const part = [offset, size, readOnlyStart, readOnlyEnd] as const;
     const answer = binding().map(fd.native, high, low, ...part);
     const call = { syscall: 'mmap', device: device.address, region: name, path };

@@ -1,3 +1,4 @@
+import type { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { DmaSpan } from './dma_span.ts';
 import type { DmaMapping } from './mapping.ts';
@@ -11,8 +12,8 @@ export class DmaBlock extends DmaSpan {
 
   static {
     defineInspect(this, 'DmaBlock', (block) => {
-      const { iova, size, mapped } = block;
-      return { iova, size, state: mapped ? 'mapped' : 'unmapped' };
+      const isMapped = !block.#released && block.#mapping.mapped;
+      return { iova: block.iova, size: block.size, state: isMapped ? 'mapped' : 'unmapped' };
     });
   }
 
@@ -37,6 +38,11 @@ export class DmaBlock extends DmaSpan {
   /** Whether it is this program's still: neither given back nor unmapped with its pool. */
   get mapped(): boolean {
     return !this.#released && this.#mapping.mapped;
+  }
+
+  /** Why it is not this program's. @internal */
+  override unmappedError(): VfioError {
+    return this.#released ? super.unmappedError() : this.#mapping.unmappedError();
   }
 
   /** It was given back. @internal */

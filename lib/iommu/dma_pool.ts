@@ -175,6 +175,8 @@ export class DmaPool extends Closable {
   #find({ size, alignment }: Wanted): DmaBlock | undefined {
     this.#checkOpen();
     for (const { mapping, free } of this.#chunks) {
+      // Somebody unmapped it: mapping another says why, or serves.
+      if (!mapping.mapped) continue;
       const iova = allocateIn(free, size, alignment);
       if (iova !== undefined) return DmaBlock.of(mapping, iova, size);
     }

@@ -68,8 +68,8 @@ export abstract class DmaSpan {
     if (!this.mapped) throw this.unmappedError();
   }
 
-  /** @internal */
-  protected unmappedError(): VfioError {
+  /** Why it is not mapped. @internal */
+  unmappedError(): VfioError {
     const message = `the DMA memory at 0x${this.#start.toString(16)} is unmapped, or was given back`;
     return new VfioError({ code: 'ERR_VFIO_CLOSED', message });
   }

@@ -1,6 +1,6 @@
-import { VfioError } from '../core/errors.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import type { IovaExtent } from '../core/reasons.ts';
+import type { Cause, IovaExtent } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { DmaSpan } from './dma_span.ts';
 import { SharedCount } from './shared_count.ts';
@@ -27,6 +27,10 @@ export interface Unmapper {
   unmap: (mapping: DmaMapping) => Promise<void>;
   unmapSync: (mapping: DmaMapping) => void;
   share: () => SharedToken<'ioas' | 'container-space'>;
+  /** Whether the address space is gone, and all maps with it. */
+  readonly closed: boolean;
+  /** Why, where that is known. */
+  readonly closing: Cause | undefined;
 }
 
 const nothing = { buffer: undefined, bufferOffset: 0 };
@@ -77,9 +81,12 @@ export class DmaMapping extends DmaSpan {
     return mapping;
   }
 
-  /** Whether it is mapped: not yet unmapped, by whatever call of this thread. */
+  /**
+   * Whether it is mapped: not yet unmapped, by whatever call of this thread, nor gone with its
+   * iommufd or container.
+   */
   get mapped(): boolean {
-    return this.#mapped;
+    return this.#mapped && !this.#space.closed;
   }
 
   /**
@@ -116,7 +123,7 @@ export class DmaMapping extends DmaSpan {
   #buffer(): MappedBuffer {
     const { buffer } = this.source;
     if (buffer !== undefined) return buffer;
-    if (!this.#mapped) throw this.unmappedError();
+    if (!this.mapped) throw this.unmappedError();
     const message = 'what is mapped is no DmaBuffer, so this package has no view of its bytes';
     throw new VfioError({ code: 'ERR_VFIO_UNSUPPORTED', message });
   }
@@ -141,6 +148,13 @@ export class DmaMapping extends DmaSpan {
     const owners = this.#owners;
     this.#owners = undefined;
     return owners?.drop() ?? true;
+  }
+
+  /** Why it is not mapped. @internal */
+  override unmappedError(): VfioError {
+    const error = super.unmappedError();
+    const cause = this.#mapped ? this.#space.closing : undefined;
+    return cause === undefined ? error : explained(error, cause);
   }
 
   /** It is unmapped, or its address space is gone. @internal */

@@ -57,17 +57,35 @@ export class Maps {
   readonly #all = new Set<DmaMapping>();
   /** The kernel has the address space no more. */
   #ended = false;
-  readonly #unmapper: Unmapper = {
-    unmap: (mapping) => this.#unmapOne(mapping),
-    unmapSync: (mapping) => {
-      this.#unmapOneSync(mapping);
-    },
-    share: () => this.#space.share(),
-  };
+  readonly #unmapper: Unmapper;
 
   constructor(fd: OwnedFd, space: MappedSpace) {
     this.#fd = fd;
     this.#space = space;
+    this.#unmapper = this.#makeUnmapper();
+  }
+
+  /** `own` is closed with the mapping. */
+  #makeUnmapper(own?: HasClose): Unmapper {
+    const isClosed = (): boolean => this.#ended || this.#fd.closed;
+    const closing = (): Cause | undefined => this.#fd.closing;
+    return {
+      unmap: async (mapping) => {
+        await this.#unmapOne(mapping);
+        await own?.close();
+      },
+      unmapSync: (mapping) => {
+        this.#unmapOneSync(mapping);
+        own?.closeSync();
+      },
+      share: () => this.#space.share(),
+      get closed() {
+        return isClosed();
+      },
+      get closing() {
+        return closing();
+      },
+    };
   }
 
   get all(): DmaMapping[] {
@@ -114,18 +132,7 @@ export class Maps {
 
   /** What another thread mapped and shared; `own` is closed when it is unmapped. */
   adopt(iova: bigint, source: MappedSource, owners: SharedCount, own: HasClose): DmaMapping {
-    const { unmap, unmapSync, share } = this.#unmapper;
-    const unmapper: Unmapper = {
-      unmap: async (one) => {
-        await unmap(one);
-        await own.close();
-      },
-      unmapSync: (one) => {
-        unmapSync(one);
-        own.closeSync();
-      },
-      share,
-    };
+    const unmapper = this.#makeUnmapper(own);
     return this.#kept(DmaMapping.adoptShared(unmapper, iova, source, owners), source);
   }
 

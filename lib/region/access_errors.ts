@@ -3,7 +3,9 @@ import type { Answer } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { EIO } from '../core/errno.ts';
-import { closedError, type FailedCall, systemError, VfioError } from '../core/errors.ts';
+import { closedError, explained, type FailedCall, systemError, VfioError } from '../core/errors.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import { absenceCause } from '../diagnose/device_causes.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { refused } from './mailbox.ts';
 import type { MappedArea } from './mappable.ts';
@@ -145,14 +147,22 @@ const asleep =
   'memory decoding is off (PCI command register), or the device is in a low-power state or gone';
 
 /** The error of a transfer that the kernel refused. */
-export function transferError(call: FailedCall): VfioError {
-  return systemError(call, call.errno === EIO ? asleep : undefined);
+export function transferError(call: FailedCall, device: SysfsDevice): VfioError {
+  if (call.errno === EIO) return unanswered(systemError(call, asleep), device);
+  return unanswered(systemError(call), device);
 }
 
 /** The error where a configuration space reads as ones. */
-export function noAnswerError(device: string): VfioError {
-  const message = `EIO: ${device} does not answer, its configuration space reads as ones: it is gone, or asleep`;
-  return new VfioError({ code: 'EIO', errno: EIO, message, device });
+export function noAnswerError(device: SysfsDevice): VfioError {
+  const { address } = device;
+  const message = `EIO: ${address} does not answer, its configuration space reads as ones: it is gone, or asleep`;
+  return unanswered(new VfioError({ code: 'EIO', errno: EIO, message, device: address }), device);
+}
+
+/** The same error, with the reason where the device is known to be gone, or on its way. */
+function unanswered(error: VfioError, device: SysfsDevice): VfioError {
+  const cause = absenceCause(device);
+  return cause === undefined ? error : explained(error, cause);
 }
 
 /** Where an access went: the part of a region that is mapped. */
@@ -181,5 +191,5 @@ export function faultError(
     return new Error(`vfio: ${call} answered ${answer}; please report this bug`);
   }
   const message = `EIO: ${call} of ${region} of ${device.address} was not answered: ${asleep}`;
-  return new VfioError({ code: 'EIO', errno: EIO, message, ...where });
+  return unanswered(new VfioError({ code: 'EIO', errno: EIO, message, ...where }), device);
 }

@@ -52,6 +52,11 @@ export class Mailbox {
     this.#offset[0] = typeof offset === 'number' ? offset : NaN;
   }
 
+  /** What the next call is about, where it goes to no place. */
+  name(handle: number): void {
+    this.#words[HANDLE] = handle;
+  }
+
   /** Like {@link aim}, for a place in a region of a device, whose start is in two halves. */
   aimAt(device: NativeFd, high: number, low: number, offset: number): void {
     this.#words[HANDLE] = device;

@@ -18,6 +18,7 @@ import { AccessErrors, faultError } from './access_errors.ts';
 import { checkHalves, checkValue } from './checks.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { MappedArea } from './mappable.ts';
+import { notice, Notices } from './notices.ts';
 import { type PreparedAccess, PreparedAccesses } from './prepared.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
@@ -59,6 +60,7 @@ export class MappedRegion extends Closable {
   readonly #box = new Mailbox(this.#native.mailbox());
   readonly #area: MappedArea;
   readonly #errors: AccessErrors;
+  readonly #notices: Notices;
   /** 0, which names nothing, when closed. */
   #mapping: NativeMapping;
   /** What unmapping failed of, for another try. */
@@ -78,6 +80,7 @@ export class MappedRegion extends Closable {
     super();
     this.#area = area;
     this.#errors = new AccessErrors(area, () => this.closed);
+    this.#notices = new Notices('noticesOfMapping', area.owner.location.device.address);
     this.#mapping = mapping;
     area.owner.mappings.add(this);
     dropped.register(this, mapping, this);
@@ -106,6 +109,20 @@ export class MappedRegion extends Closable {
   /** Whether it is unmapped: it, or its device, was closed. */
   get closed(): boolean {
     return this.#mapping === closedMapping;
+  }
+
+  /**
+   * Whether somebody wants the device back, as `VfioDevice.removalRequested`, for a loop that has
+   * the mapping alone: in a worker, say. The device is not given back before every mapping of it is
+   * closed.
+   *
+   * @throws VfioError `ERR_VFIO_IRQ_DISABLED` where nobody in this process hears of it;
+   *   `ERR_VFIO_CLOSED`
+   */
+  get removalRequested(): boolean {
+    if (this.#notices.isKnown(notice.request)) return true;
+    this.#errors.requireOpen();
+    return this.#notices.ask(notice.request, this.#mapping);
   }
 
   /**

@@ -68,7 +68,12 @@ export function makeRegister(
   if (count === undefined && stride === undefined) {
     return new AnyRegister(target, shape, offset);
   }
-  const step = checkStride(`${called}.stride`, stride ?? size, size, alignment);
+  const step = checkStride(
+    `${called}.stride`,
+    stride === undefined ? size : stride,
+    size,
+    alignment,
+  );
   const most = Math.floor((target.size - offset - size) / step) + 1;
   const many = checkCount(`${called}.count`, count, most);
   return new AnyRegisterArray(target, shape, { offset, stride: step, count: many });
@@ -224,7 +229,8 @@ export class AnyRegisterArray {
   }
 
   at(index: number): AnyRegister {
-    return this.#made[index] ?? this.#make(index);
+    const made = typeof index === 'number' ? this.#made[index] : undefined;
+    return made ?? this.#make(index);
   }
 
   #make(index: number): AnyRegister {
