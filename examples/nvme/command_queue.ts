@@ -173,12 +173,15 @@ export class CommandQueue {
 
   /** One timer for all commands: each but a few ends long before its time. */
   #watch(): void {
-    this.#timer ??= setTimeout(() => {
+    if (this.#timer) return;
+    this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      if (this.#ended) return;
       // It may be done, and its interrupt on the way.
-      if (!this.#ended) this.reap();
+      this.reap();
       this.#findLate();
     }, this.#options.timeout / 2);
+    this.#timer.unref();
   }
 
   #findLate(): void {

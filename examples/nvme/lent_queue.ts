@@ -3,6 +3,7 @@ import { CommandQueue } from './command_queue.ts';
 import { IoQueue } from './io_queue.ts';
 import { QueuePair } from './queue.ts';
 import { QueueMemory } from './queue_memory.ts';
+import { NvmeError } from './status.ts';
 
 /**
  * A queue pair for a worker, as a message to it. Doorbells and rings are all that a queue is, and
@@ -22,7 +23,7 @@ export interface LentQueue {
 export interface BorrowedQueue {
   queue: IoQueue;
   bar: MappedRegion;
-  /** Gives up the worker's part. The controller's thread then takes the queue back. */
+  /** Gives up the worker's part, when no command is under way. The controller's thread then takes the queue back. */
   close(): void;
 }
 
@@ -43,6 +44,7 @@ export function borrow(lent: LentQueue, onTimeout: (what: string) => void): Borr
     },
   });
   const close = (): void => {
+    commands.end(new NvmeError('closed', 'the queue was given up'));
     bar.closeSync();
     memory.buffer.disposeSync();
   };
