@@ -273,9 +273,12 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
       await using qmp = await Qmp.connect();
       await qmp.execute(command, args);
     };
+    console.error('A');
     await unplug(port);
+    console.error('B');
     await change('blockdev-add', node);
     await plug(port, { serial: 'unplugged', drive: 'unplugged' });
+    console.error('C');
     try {
       await withController(port, { vectors: 2 }, async (controller, device) => {
         const namespace = await controller.openNamespace();
@@ -286,7 +289,9 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
             namespace.read(at * 8, part(area, at * 4096, 4096)),
           ),
         );
+        console.error('D');
         const gone = unplug(port);
+        device.on('request', () => console.error('request')); controller.on('failed', () => console.error('failed'));
         const { done = 0, removed = 0, ...others } = await ends;
         assert.deepEqual(others, {});
         assert.equal(done + removed, 16);
