@@ -30,6 +30,8 @@ const benchmarks: Record<string, Benchmark> = {
   install: { program: ['node', '--import', 'tsx', 'bench/install.ts'] },
   mmio: { program: ['node', 'build-test/bench/mmio.js'] },
   region: { lab: [], program: ['node', 'build-test/bench/region.js'] },
+  nvme: { lab: ['--nvme', '2'], program: ['node', 'build-test/bench/nvme.js'] },
+  'nvme-null': { program: ['node', 'build-test/bench/nvme_null.js'] },
   interrupt: { program: ['node', 'build-test/bench/interrupt.js'] },
   dma: { lab: ['--memory', '6144'], program: ['node', 'build-test/bench/dma.js'] },
 };

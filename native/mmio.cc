@@ -47,9 +47,8 @@ using Access = int32_t (*)(Mailbox& mailbox, HandleTable<Mapping>& mappings);
 
 template <Access access>
 napi_value AccessByMail(napi_env env, napi_callback_info info) {
-  void* data = nullptr;
-  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
-  auto* addon = static_cast<Addon*>(data);
+  Addon* addon = AddonOfCall(env, info);
+  if (addon == nullptr) return nullptr;
   addon->mailbox->status = access(*addon->mailbox, addon->mappings);
   return nullptr;
 }

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { labHeaders } from '../lab/headers.ts';
 
 const root = new URL('../', import.meta.url).pathname;
-const programs = ['dma', 'eventfd', 'fleet', 'info', 'list', 'open', 'path', 'region'];
+const programs = ['dma', 'eventfd', 'fleet', 'info', 'list', 'nvme', 'open', 'path', 'region'];
 const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror'];
 
 const include = systemHeadersSuffice() ? [] : ['-isystem', await labHeaders('6.12')];

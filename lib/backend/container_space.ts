@@ -6,7 +6,8 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { IovaExtent } from '../core/reasons.ts';
-import { either, run, runSync, type Steps } from '../core/steps.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { closing, either, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian, requireBytes, walkCapabilities } from '../core/structs.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
 import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
@@ -24,6 +25,8 @@ export interface SpaceParent {
   /** Shared by all that map there. */
   usedIovas: UsedIovas;
   forget: (space: ContainerSpace) => void;
+  /** Closed with it. */
+  own?: HasClose;
 }
 
 /**
@@ -79,7 +82,24 @@ export class ContainerSpace extends AddressSpace {
   }
 
   *#close(): Steps<void> {
-    if (this.#leave()) yield* this.maps.leave(this.#parent.fd.native);
+    const { own, fd } = this.#parent;
+    try {
+      if (this.#leave()) yield* this.maps.leave(fd.native);
+    } finally {
+      yield* closing(own);
+    }
+  }
+
+  /**
+   * A token by which another thread of this process maps in the same container, by an object of its
+   * own: {@link fromShared}. What each maps, it unmaps.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'container-space'> {
+    this.requireOpen();
+    const { fd } = this.#parent;
+    return tokenOf('container-space', { fd: fd.offer(), path: fd.path });
   }
 
   /** The container's last device was closed: the kernel unmapped everything. @internal */

@@ -3,11 +3,13 @@ import type { Answer, NativeFd } from '../core/binding.ts';
 import { Closable } from '../core/closable.ts';
 import { checkEnd, checkIova, checkLength, type IovaRange, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
-import { run, runSync } from '../core/steps.ts';
+import type { SharedToken } from '../core/shared_token.ts';
+import { type HasClose, run, runSync } from '../core/steps.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
-import type { DmaMapping } from './mapping.ts';
+import type { DmaMapping, MappedSource } from './mapping.ts';
 import { type MapPlan, Maps } from './maps.ts';
+import type { SharedCount } from './shared_count.ts';
 import { AddressSource, type DmaFile, type Source } from './source.ts';
 
 /** What devices may do with what is mapped, and where they find it. */
@@ -164,11 +166,24 @@ export abstract class AddressSpace extends Closable {
     return this.bounds().alignment;
   }
 
+  /**
+   * A token by which another thread of this process maps in the same address space:
+   * {@link fromShared}.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  abstract share(): SharedToken<'ioas' | 'container-space'>;
+
   /** Unmaps what this object mapped, and more as its class says. */
   abstract override close(): Promise<void>;
 
   /** The blocking form of {@link close}. */
   abstract override closeSync(): void;
+
+  /** What another thread mapped here; `own` is closed when it is unmapped. @internal */
+  adoptMapping(iova: bigint, source: MappedSource, owners: SharedCount, own: HasClose): DmaMapping {
+    return this.#maps.adopt(iova, source, owners, own);
+  }
 
   /** @internal */
   protected get maps(): Maps {

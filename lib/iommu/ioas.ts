@@ -1,5 +1,5 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
-import { type Answer, binding, type NativeFd, type NativeSharedCount } from '../core/binding.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
 import { ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
 import { closedError, VfioError } from '../core/errors.ts';
@@ -17,6 +17,7 @@ import type { DmaMapping } from './mapping.ts';
 import type { MapPlan } from './maps.ts';
 import { PeerMapping } from './peer_mapping.ts';
 import { regionSource } from './region_source.ts';
+import { SharedCount } from './shared_count.ts';
 import { CopySource, planned, type Source, sourceOf } from './source.ts';
 import { Users } from './users.ts';
 
@@ -61,7 +62,7 @@ export class Ioas extends AddressSpace {
   readonly #id: number;
   #closed = false;
   /** Where it was shared: of its owners, the last destroys it. */
-  #sharedCount: NativeSharedCount | undefined;
+  #sharedCount: SharedCount | undefined;
   #own: HasClose | undefined;
   /** Devices that were attached, and page tables that were made, through this object. */
   readonly #users: Users;
@@ -90,7 +91,7 @@ export class Ioas extends AddressSpace {
   static adoptShared(
     parent: IoasParent,
     id: number,
-    sharedCount: NativeSharedCount,
+    sharedCount: SharedCount,
     own?: HasClose,
   ): Ioas {
     const ioas = new Ioas(parent, id);
@@ -108,10 +109,8 @@ export class Ioas extends AddressSpace {
   share(): SharedToken<'ioas'> {
     const { id } = this;
     const iommufd = this.#parent.share();
-    this.#sharedCount ??= binding().sharedCountNew() as NativeSharedCount;
-    const sharedCount = check(binding().sharedCountOffer(this.#sharedCount), {
-      syscall: 'sharedCountOffer',
-    });
+    this.#sharedCount ??= SharedCount.make();
+    const sharedCount = this.#sharedCount.offer();
     return tokenOf('ioas', { iommufd, id, sharedCount });
   }
 
@@ -338,8 +337,8 @@ export class Ioas extends AddressSpace {
     if (space.iommufdIdentity !== this.iommufdIdentity) {
       throw invalidValue('options.from', 'an address space of the same iommufd', space);
     }
-    const source = space.mappings.find((each) => contains(each, iova, length))?.source;
-    return new CopySource(space.id, iova, length, source ?? {});
+    const mapping = space.mappings.find((each) => contains(each, iova, length));
+    return new CopySource(space.id, iova, length, mapping);
   }
 
   /** @internal */
@@ -423,7 +422,7 @@ export class Ioas extends AddressSpace {
   #isLast(): boolean {
     const sharedCount = this.#sharedCount;
     this.#sharedCount = undefined;
-    return sharedCount === undefined || binding().sharedCountDrop(sharedCount) === 1;
+    return sharedCount?.drop() ?? true;
   }
 
   #settle(answer: number | undefined): void {

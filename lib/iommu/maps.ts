@@ -5,9 +5,11 @@ import { explained, VfioError } from '../core/errors.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
-import { either, type Steps, withAll } from '../core/steps.ts';
+import type { SharedToken } from '../core/shared_token.ts';
+import { either, type HasClose, type Steps, withAll } from '../core/steps.ts';
 import { type Bounds, mapCause, unmapCause } from '../diagnose/map_causes.ts';
-import { DmaMapping, type Unmapper } from './mapping.ts';
+import { DmaMapping, type MappedSource, type Unmapper } from './mapping.ts';
+import type { SharedCount } from './shared_count.ts';
 import type { Source } from './source.ts';
 
 /** A map that is about to be made. */
@@ -36,6 +38,7 @@ export interface MappedSpace {
   bounds(): Bounds;
   /** Whether what is mapped is pinned. */
   readonly pins: boolean;
+  share(): SharedToken<'ioas' | 'container-space'>;
   /** How many maps more the kernel takes, where there is a limit. */
   readonly available?: number | undefined;
   /** Hear of every address that is mapped, and unmapped. */
@@ -54,16 +57,35 @@ export class Maps {
   readonly #all = new Set<DmaMapping>();
   /** The kernel has the address space no more. */
   #ended = false;
-  readonly #unmapper: Unmapper = {
-    unmap: (mapping) => this.#unmapOne(mapping),
-    unmapSync: (mapping) => {
-      this.#unmapOneSync(mapping);
-    },
-  };
+  readonly #unmapper: Unmapper;
 
   constructor(fd: OwnedFd, space: MappedSpace) {
     this.#fd = fd;
     this.#space = space;
+    this.#unmapper = this.#makeUnmapper();
+  }
+
+  /** `own` is closed with the mapping. */
+  #makeUnmapper(own?: HasClose): Unmapper {
+    const isClosed = (): boolean => this.#ended || this.#fd.closed;
+    const closing = (): Cause | undefined => this.#fd.closing;
+    return {
+      unmap: async (mapping) => {
+        await this.#unmapOne(mapping);
+        await own?.close();
+      },
+      unmapSync: (mapping) => {
+        this.#unmapOneSync(mapping);
+        own?.closeSync();
+      },
+      share: () => this.#space.share(),
+      get closed() {
+        return isClosed();
+      },
+      get closing() {
+        return closing();
+      },
+    };
   }
 
   get all(): DmaMapping[] {
@@ -108,6 +130,12 @@ export class Maps {
     return this.#mapped(answer, plan);
   }
 
+  /** What another thread mapped and shared; `own` is closed when it is unmapped. */
+  adopt(iova: bigint, source: MappedSource, owners: SharedCount, own: HasClose): DmaMapping {
+    const unmapper = this.#makeUnmapper(own);
+    return this.#kept(DmaMapping.adoptShared(unmapper, iova, source, owners), source);
+  }
+
   #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
     const { source } = plan;
     if (typeof answer !== 'bigint') {
@@ -115,10 +143,13 @@ export class Maps {
       const request = this.#space.mapRequest ?? source.request;
       return this.#refuse(answer, request, (error) => mapCause(error, this.#refused(plan)));
     }
-    const mapping = DmaMapping.of(this.#unmapper, answer, source, this.#space.pins);
+    return this.#kept(DmaMapping.of(this.#unmapper, answer, source, this.#space.pins), source);
+  }
+
+  #kept(mapping: DmaMapping, { buffer }: MappedSource): DmaMapping {
     this.#all.add(mapping);
     this.#space.took?.(mapping.extent);
-    source.buffer?.mapped(mapping);
+    buffer?.mapped(mapping);
     return mapping;
   }
 
@@ -188,11 +219,13 @@ export class Maps {
   }
 
   async #unmapOf(fd: NativeFd, mapping: DmaMapping): Promise<void> {
+    if (this.#isLeft(mapping)) return;
     const { iova, length } = mapping.extent;
     this.#unmappedOne(await this.#space.unmapRange(fd, iova, length), mapping);
   }
 
   #unmapOfSync(fd: NativeFd, mapping: DmaMapping): void {
+    if (this.#isLeft(mapping)) return;
     const { iova, length } = mapping.extent;
     this.#unmappedOne(this.#space.unmapRangeSync(fd, iova, length), mapping);
   }
@@ -204,6 +237,13 @@ export class Maps {
   #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
     if (answer === ENOENT) this.#forget(mapping);
     else this.#unmapped(answer, mapping.extent, [mapping]);
+  }
+
+  /** Another thread has it still, and leaves nothing to do here. */
+  #isLeft(mapping: DmaMapping): boolean {
+    if (mapping.leave()) return false;
+    this.#forget(mapping);
+    return true;
   }
 
   /** With its address space. */

@@ -27,6 +27,7 @@ export class RegionSource implements Source {
   readonly request = 'IOMMU_IOAS_MAP_FILE' as const;
   readonly memory: undefined;
   readonly buffer: undefined;
+  readonly bufferOffset = 0;
   readonly owner: RegionOwner;
   readonly offset: bigint;
   readonly length: bigint;

@@ -3,7 +3,7 @@ import { type Answer, type Binding, binding, type NativeFd } from '../core/bindi
 import { check, isOfDescriptors } from '../core/call.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
 import { DmaBuffer } from './dma_buffer.ts';
-import type { MappedBuffer } from './mapping.ts';
+import type { DmaMapping, MappedBuffer, MappedSource } from './mapping.ts';
 import { Memory } from './memory.ts';
 
 /** A part of a memfd, of a shmem or hugetlbfs file, or of a DMA-BUF. */
@@ -22,14 +22,12 @@ export interface DmaFile {
 type Mapping = ReturnType<Binding['ioasMap']>;
 
 /** What is to be mapped, and which of the addon's functions maps it. */
-export interface Source {
-  readonly length: bigint;
+export interface Source extends MappedSource {
   /** Where it begins, in its file or in this process. */
   readonly offset: bigint;
   readonly what: 'buffer' | 'file' | 'address' | 'region';
   /** What must stay until the call that maps it has begun. */
   readonly memory: Memory | undefined;
-  readonly buffer: MappedBuffer | undefined;
   readonly request: 'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY';
   map: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => Mapping;
   mapSync: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => bigint | Answer;
@@ -112,6 +110,10 @@ class MemorySource implements Source {
     return this.buffer ? 'buffer' : 'file';
   }
 
+  get bufferOffset(): number {
+    return Number(this.offset);
+  }
+
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
     const { memory, offset, length } = this;
     return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, offset, length, iova);
@@ -150,6 +152,7 @@ class MemoryFileSource extends MemorySource {
 abstract class ForeignSource {
   readonly memory: undefined;
   readonly buffer: undefined;
+  readonly bufferOffset = 0;
   readonly offset: bigint;
   readonly length: bigint;
 
@@ -199,16 +202,18 @@ export class CopySource implements Source {
   readonly request = 'IOMMU_IOAS_COPY' as const;
   readonly memory: undefined;
   readonly buffer: MappedBuffer | undefined;
+  readonly bufferOffset: number;
   readonly offset: bigint;
   readonly length: bigint;
   readonly #ioas: number;
 
-  /** `from`: whose memory it is, where that is known. */
-  constructor(ioas: number, iova: bigint, length: bigint, from: Partial<Pick<Source, 'buffer'>>) {
+  /** `from`: what is mapped there, where that is known. */
+  constructor(ioas: number, iova: bigint, length: bigint, from: DmaMapping | undefined) {
     this.#ioas = ioas;
     this.offset = iova;
     this.length = length;
-    this.buffer = from.buffer;
+    this.buffer = from?.source.buffer;
+    this.bufferOffset = from ? from.source.bufferOffset + Number(iova - from.iova) : 0;
   }
 
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {

@@ -1,4 +1,5 @@
 import { DmaBuffer } from '../../lib/iommu/dma_buffer.ts';
+import { DmaPool } from '../../lib/iommu/dma_pool.ts';
 import { FaultQueue } from '../../lib/iommu/fault_queue.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { Region } from '../../lib/region/region.ts';
@@ -146,15 +147,15 @@ const ofBuffers = {
 export const bufferOptions: Parameter = options(ofBuffers);
 export const pool: Parameter = options({ ...ofBuffers, chunkSize: bytesFrom('chunkSize', 1) });
 export const poolIoas: Parameter = ioas;
-/** Of a pool whose chunks are of 64 KiB. */
-export const blockSize: Parameter = required(whole('size', 1, 65536));
+export const blockSize: Parameter = required(bytesFrom('size', 1));
 const alignment = powerOfTwo('alignment');
-export const blockAlignment: Parameter = { ...alignment, bad: [...alignment.bad, 8192n] };
+export const blockAlignment: Parameter = { ...alignment, bad: [...alignment.bad, 2n ** 53n] };
 export const block: Parameter = {
-  name: /"block(?:\.iova)?"/,
-  bad: [...notObjects, 'x', {}, { iova: 0 }, { iova: 4096n }, { iova: -1n }],
-  properties: { iova: { name: named('block.iova'), bad: [undefined, ...long('').bad, 0n] } },
+  name: named('block'),
+  bad: [...notObjects, 'x', {}, { iova: 4096n }, DmaPool, Object.create(DmaPool.prototype)],
 };
+/** Of a mapping of a page, or of a block of 64 bytes. */
+export const spanOffset = (size: number): Parameter => required(whole('offset', 0, size - 1));
 
 export const device: Parameter = {
   name: named('device'),

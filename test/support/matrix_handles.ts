@@ -11,6 +11,7 @@ export interface Handles {
   ContainerSpace: api.ContainerSpace;
   DirtyPages: api.DirtyPages;
   Display: api.Display;
+  DmaBlock: api.DmaBlock;
   DmaBuffer: api.DmaBuffer;
   DmaLogging: api.DmaLogging;
   DmaMapping: api.DmaMapping;
@@ -56,6 +57,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const ioas = iommufd.createIoas();
     const buffer = api.DmaBuffer.allocateSync(4096);
     const mapping = await ioas.map(buffer);
+    const pool = new api.DmaPool(iommufd.createIoas());
     const hwpt = await ioas.createHwpt(device, { dirtyTracking: true });
     const [channel, other] = api.FdChannel.pair();
     await other.send(Uint8Array.of(1), [0]);
@@ -67,10 +69,11 @@ export function openHandles(roots: Roots): Promise<Handles> {
       ContainerSpace: container.createIoas(),
       DirtyPages: await hwpt.readDirty({ iova: mapping.iova, length: 4096n }),
       Display: feature.display,
+      DmaBlock: pool.allocateSync(64),
       DmaBuffer: buffer,
       DmaLogging: feature.dmaLogging,
       DmaMapping: mapping,
-      DmaPool: new api.DmaPool(ioas),
+      DmaPool: pool,
       Dmabuf: await feature.exportDmabuf(0, [{ offset: 0, length: 4096 }]),
       FaultQueue: iommufd.createFaultQueue(),
       FdChannel: channel,
@@ -113,6 +116,7 @@ export function closeHandles(handles: Handles): void {
   handles.Iommufd.closeSync();
   handles.VfioDevice.closeSync();
   handles.Container.closeSync();
-  // Its mapping went with the iommufd.
+  // Their mappings went with the iommufd.
+  handles.DmaPool.closeSync();
   handles.DmaBuffer.disposeSync();
 }

@@ -15,14 +15,23 @@ function accesses(name: string): Record<string, Parameter[]> {
     [`${name}#read16`]: [region.offset(2)],
     [`${name}#read32`]: [region.offset(4)],
     [`${name}#read64`]: [region.offset(8)],
+    [`${name}#read64LoHi`]: [region.halves],
     [`${name}#read8`]: [region.offset(1)],
     [`${name}#registers`]: [region.registers],
     [`${name}#size`]: none,
     [`${name}#write16`]: [region.offset(2), region.value(2)],
     [`${name}#write32`]: [region.offset(4), region.value(4)],
     [`${name}#write64`]: [region.offset(8), region.value(8)],
+    [`${name}#write64LoHi`]: [region.halves, region.value(8)],
     [`${name}#write8`]: [region.offset(1), region.value(1)],
   };
+}
+
+/** What is mapped for devices. */
+function spans(name: string, size: number): Record<string, Parameter[]> {
+  const methods = ['iovaOf', 'iovaLow', 'iovaHigh'];
+  const ofMethods = methods.map((method) => [`${name}#${method}`, [dma.spanOffset(size)]]);
+  return { [`${name}#mapped`]: none, ...(Object.fromEntries(ofMethods) as object) };
 }
 
 /**
@@ -90,7 +99,10 @@ export const table: Record<string, Parameter[]> = {
   'DmaBuffer#share': none,
   'DmaBuffer#size': none,
   'DmaBuffer#window': [dma.offset, dma.windowLength],
-  'DmaMapping#mapped': none,
+  ...spans('DmaBlock', 64),
+  ...spans('DmaMapping', 4096),
+  'DmaMapping#bytes': none,
+  'DmaMapping#share': none,
   'DmaMapping#unmap': none,
   'DmaMapping#unmapSync': none,
   'DmaPool#allocate': [dma.blockSize, dma.blockAlignment],
@@ -98,6 +110,7 @@ export const table: Record<string, Parameter[]> = {
   'DmaPool#close': none,
   'DmaPool#closeSync': none,
   'DmaPool#release': [dma.block],
+  'DmaPool#share': none,
   'DmaLogging#stopSync': none,
   'Dmabuf#close': none,
   'Dmabuf#closeSync': none,
@@ -184,6 +197,7 @@ export const table: Record<string, Parameter[]> = {
   'ContainerSpace#map': [dma.source, dma.target],
   'ContainerSpace#mapSync': [dma.buffer, dma.map],
   'ContainerSpace#mappings': none,
+  'ContainerSpace#share': none,
   'ContainerSpace#unmap': [dma.iova, dma.range],
   'ContainerSpace#unmapAll': none,
   'ContainerSpace#unmapAllSync': none,
@@ -244,7 +258,7 @@ export const table: Record<string, Parameter[]> = {
   'MappedRegion#offset': none,
   'MappedRegion#poll32': [region.offset(4), region.mask, region.polled, region.poll],
   'MappedRegion#poll32Sync': [region.offset(4), region.mask, region.polled, region.pollSync],
-  'MappedRegion#read64LoHi': [region.offset(8)],
+  'MappedRegion#removalRequested': none,
   'MappedRegion#readBatch32': [region.offsets, region.values],
   'MappedRegion#readBlock': [region.offset(4), region.blockTarget],
   'MappedRegion#unsafeArrayBuffer': none,
@@ -313,6 +327,7 @@ export const table: Record<string, Parameter[]> = {
   'VfioDevice#devId': none,
   'VfioDevice#device': none,
   'VfioDevice#dup': none,
+  'VfioDevice#errorReported': none,
   'VfioDevice#fd': none,
   'VfioDevice#feature': none,
   'VfioDevice#hotReset': none,
@@ -330,6 +345,7 @@ export const table: Record<string, Parameter[]> = {
   'VfioDevice#planHotReset': none,
   'VfioDevice#planHotResetSync': none,
   'VfioDevice#region': [region.region],
+  'VfioDevice#removalRequested': none,
   'VfioDevice#requestEvents': none,
   'VfioDevice#reset': none,
   'VfioDevice#resetSync': none,
@@ -338,7 +354,16 @@ export const table: Record<string, Parameter[]> = {
 
 /** What an address space says to AddressSpace and to its maps. */
 const ofSpaces = [
-  ...['bounds', 'mapPlanned', 'mapPlannedSync', 'mapSource', 'mapSourceSync', 'maps', 'planOf'],
+  ...[
+    'adoptMapping',
+    'bounds',
+    'mapPlanned',
+    'mapPlannedSync',
+    'mapSource',
+    'mapSourceSync',
+    'maps',
+    'planOf',
+  ],
   ...['requireOpen', 'sourceOf', 'unmapRange', 'unmapRangeSync'],
 ];
 
@@ -353,6 +378,13 @@ export const internal: readonly string[] = [
   'DmaBuffer#mapped',
   'DmaBuffer#memory',
   'DmaBuffer#unmapped',
+  'DmaBuffer#view',
+  'DmaBlock#settle',
+  'DmaBlock#unmappedError',
+  'DmaMapping#unmappedError',
+  'DmaMapping#leave',
+  'DmaPool.adoptShared',
+  'Container.adoptSpace',
   'DmaMapping#extent',
   'DmaMapping#notePinned',
   'DmaMapping#pinned',
