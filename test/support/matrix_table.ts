@@ -380,7 +380,6 @@ export const internal: readonly string[] = [
   'DmaBuffer#unmapped',
   'DmaBuffer#view',
   'DmaBlock#settle',
-  'DmaBlock#unmappedError',
   'DmaMapping#unmappedError',
   'DmaMapping#leave',
   'DmaPool.adoptShared',
