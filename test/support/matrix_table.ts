@@ -403,6 +403,7 @@ export const internal: readonly string[] = [
   'Hwpt#detached',
   'Hwpt#iommufdIdentity',
   'Hwpt#space',
+  'Ioas#asPart',
   'Ioas#attached',
   'Ioas#iommufdIdentity',
   'Ioas#pins',
