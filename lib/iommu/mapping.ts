@@ -1,4 +1,4 @@
-import { explained, VfioError } from '../core/errors.ts';
+import { closedError, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
@@ -179,9 +179,11 @@ export class DmaMapping implements DmaSpan {
 
   /** Why it is not mapped. @internal */
   unmappedError(): VfioError {
-    const error = unmappedError(this.iova);
-    const cause = this.#mapped ? this.#space.closing : undefined;
-    return cause === undefined ? error : explained(error, cause);
+    if (!this.#mapped) return unmappedError(this.iova);
+    return closedError(
+      `the address space of the DMA memory at 0x${this.iova.toString(16)}`,
+      this.#space.closing,
+    );
   }
 
   /** It is unmapped, or its address space is gone. @internal */
