@@ -118,6 +118,7 @@ export class DmaMapping implements DmaSpan {
    *   mapped is no DmaBuffer; as {@link DmaBuffer.buffer}
    */
   get bytes(): Uint8Array {
+    if (!this.mapped) throw this.unmappedError();
     const { bufferOffset } = this.source;
     this.#bytes ??= this.#buffer().view(bufferOffset, this.size);
     return this.#bytes;
@@ -143,8 +144,8 @@ export class DmaMapping implements DmaSpan {
 
   #buffer(): MappedBuffer {
     const { buffer } = this.source;
-    if (buffer !== undefined) return buffer;
     if (!this.mapped) throw this.unmappedError();
+    if (buffer !== undefined) return buffer;
     const message = 'what is mapped is no DmaBuffer, so this package has no view of its bytes';
     throw new VfioError({ code: 'ERR_VFIO_UNSUPPORTED', message });
   }
@@ -179,7 +180,7 @@ export class DmaMapping implements DmaSpan {
 
   /** Why it is not mapped. @internal */
   unmappedError(): VfioError {
-    if (!this.#mapped) return unmappedError(this.iova);
+    if (!this.#space.closed) return unmappedError(this.iova);
     return closedError(
       `the address space of the DMA memory at 0x${this.iova.toString(16)}`,
       this.#space.closing,
