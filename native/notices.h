@@ -28,8 +28,8 @@ class Notices {
   void Watch(uint32_t kind, std::shared_ptr<Fd> eventfd);
   // The loop heard of it, and the eventfd may say so no more.
   void Tell(uint32_t kind);
-  // Asks the eventfds once in a tick of the kernel's clock, which is 1 to 10 ms: in between it costs
-  // no system call.
+  // Asks the eventfds once in a tick of the kernel's clock, which is 1 to 10 ms: in between it
+  // costs no system call.
   uint32_t Look();
 
  private:

@@ -101,7 +101,7 @@ function containerSpaceOf({ fd, path }: SharedToken<'container-space'>): Contain
 }
 
 function spaceOf(token: SharedToken<'ioas' | 'container-space'>): AddressSpace {
-  return token.kind === 'ioas' ? ioasOf(token) : containerSpaceOf(token);
+  return token.kind === 'ioas' ? ioasOf(token).asPart() : containerSpaceOf(token);
 }
 
 /** It has a space and a buffer of its own, which go with it. */

@@ -1,13 +1,17 @@
-import type { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { DmaSpan } from './dma_span.ts';
+import { type DmaSpan, SpanAddresses, unmappedError } from './dma_span.ts';
 import type { DmaMapping } from './mapping.ts';
 
 /** A small piece of DMA memory, where JavaScript and where devices see it. Made by a DmaPool. */
-export class DmaBlock extends DmaSpan {
+export class DmaBlock implements DmaSpan {
+  /** Where devices reach it. */
+  readonly iova: bigint;
+  /** In bytes. */
+  readonly size: number;
   /** Its bytes; detached when its pool is closed. */
   readonly bytes: Uint8Array;
   readonly #mapping: DmaMapping;
+  readonly #addresses: SpanAddresses;
   #released = false;
 
   static {
@@ -18,7 +22,9 @@ export class DmaBlock extends DmaSpan {
   }
 
   private constructor(mapping: DmaMapping, iova: bigint, bytes: Uint8Array) {
-    super(iova, bytes.length);
+    this.iova = iova;
+    this.size = bytes.length;
+    this.#addresses = new SpanAddresses(iova, bytes.length);
     this.bytes = bytes;
     this.#mapping = mapping;
   }
@@ -40,9 +46,24 @@ export class DmaBlock extends DmaSpan {
     return !this.#released && this.#mapping.mapped;
   }
 
-  /** Why it is not this program's. @internal */
-  override unmappedError(): VfioError {
-    return this.#released ? super.unmappedError() : this.#mapping.unmappedError();
+  /** See {@link DmaSpan.iovaOf}. */
+  iovaOf(offset: number): bigint {
+    return this.#at().of(offset);
+  }
+
+  /** See {@link DmaSpan.iovaLow}. */
+  iovaLow(offset: number): number {
+    return this.#at().low(offset);
+  }
+
+  /** See {@link DmaSpan.iovaHigh}. */
+  iovaHigh(offset: number): number {
+    return this.#at().high(offset);
+  }
+
+  #at(): SpanAddresses {
+    if (this.mapped) return this.#addresses;
+    throw this.#released ? unmappedError(this.iova) : this.#mapping.unmappedError();
   }
 
   /** It was given back. @internal */

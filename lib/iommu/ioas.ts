@@ -1,7 +1,7 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
-import { ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
+import { EBUSY, ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
 import { closedError, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, checkIova, checkLength, checkRanges, type IovaRange } from '../core/iova.ts';
@@ -64,6 +64,7 @@ export class Ioas extends AddressSpace {
   /** Where it was shared: of its owners, the last destroys it. */
   #sharedCount: SharedCount | undefined;
   #own: HasClose | undefined;
+  #isPart = false;
   /** Devices that were attached, and page tables that were made, through this object. */
   readonly #users: Users;
 
@@ -98,6 +99,17 @@ export class Ioas extends AddressSpace {
     ioas.#sharedCount = sharedCount;
     ioas.#own = own;
     return ioas;
+  }
+
+  /**
+   * It belongs to a mapping or a pool, of which a program closes no address space: where a device
+   * is attached to it still when the last owner goes, it is left, and goes with the iommufd.
+   *
+   * @internal
+   */
+  asPart(): this {
+    this.#isPart = true;
+    return this;
   }
 
   /**
@@ -271,7 +283,9 @@ export class Ioas extends AddressSpace {
     const iommufd = this.#take();
     if (iommufd === undefined) return;
     if (this.#isLast()) {
-      this.#settle(yield* call('destroy', iommufd, this.#id));
+      const answer = yield* call('destroy', iommufd, this.#id);
+      if (this.#isPart && answer === EBUSY) this.maps.end();
+      else this.#settle(answer);
       yield* closing(this.#own);
       return;
     }

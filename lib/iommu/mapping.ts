@@ -1,8 +1,8 @@
-import { explained, VfioError } from '../core/errors.ts';
+import { closedError, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { DmaSpan } from './dma_span.ts';
+import { type DmaSpan, SpanAddresses, unmappedError } from './dma_span.ts';
 import { SharedCount } from './shared_count.ts';
 
 /** A DmaBuffer, as its mappings know it. */
@@ -36,11 +36,16 @@ export interface Unmapper {
 const nothing = { buffer: undefined, bufferOffset: 0 };
 
 /** Memory that devices reach at `iova`, until it is unmapped. Made by {@link Ioas.map}. */
-export class DmaMapping extends DmaSpan {
+export class DmaMapping implements DmaSpan {
+  /** Where devices reach it. */
+  readonly iova: bigint;
+  /** In bytes. */
+  readonly size: number;
   readonly #space: Unmapper;
   #mapped = true;
   #unmapping: Promise<void> | undefined;
   #bytes: Uint8Array | undefined;
+  #addresses: SpanAddresses | undefined;
   /** Whether a device was attached when, or since, it was mapped: then its pages are pinned. */
   #pinned: boolean;
   /** Where it was shared: of its owners, the last has the kernel unmap it. */
@@ -58,8 +63,9 @@ export class DmaMapping extends DmaSpan {
   }
 
   private constructor(space: Unmapper, iova: bigint, source: MappedSource, pinned: boolean) {
-    super(iova, Number(source.length));
     this.#space = space;
+    this.iova = iova;
+    this.size = Number(source.length);
     this.source = source;
     this.#pinned = pinned;
   }
@@ -89,6 +95,21 @@ export class DmaMapping extends DmaSpan {
     return this.#mapped && !this.#space.closed;
   }
 
+  /** See {@link DmaSpan.iovaOf}. */
+  iovaOf(offset: number): bigint {
+    return this.#at().of(offset);
+  }
+
+  /** See {@link DmaSpan.iovaLow}. */
+  iovaLow(offset: number): number {
+    return this.#at().low(offset);
+  }
+
+  /** See {@link DmaSpan.iovaHigh}. */
+  iovaHigh(offset: number): number {
+    return this.#at().high(offset);
+  }
+
   /**
    * The bytes that are mapped, of a DmaBuffer. Detached when that is disposed of: then its length
    * is 0.
@@ -97,6 +118,7 @@ export class DmaMapping extends DmaSpan {
    *   mapped is no DmaBuffer; as {@link DmaBuffer.buffer}
    */
   get bytes(): Uint8Array {
+    if (!this.mapped) throw this.unmappedError();
     const { bufferOffset } = this.source;
     this.#bytes ??= this.#buffer().view(bufferOffset, this.size);
     return this.#bytes;
@@ -122,8 +144,8 @@ export class DmaMapping extends DmaSpan {
 
   #buffer(): MappedBuffer {
     const { buffer } = this.source;
-    if (buffer !== undefined) return buffer;
     if (!this.mapped) throw this.unmappedError();
+    if (buffer !== undefined) return buffer;
     const message = 'what is mapped is no DmaBuffer, so this package has no view of its bytes';
     throw new VfioError({ code: 'ERR_VFIO_UNSUPPORTED', message });
   }
@@ -150,11 +172,19 @@ export class DmaMapping extends DmaSpan {
     return owners?.drop() ?? true;
   }
 
+  #at(): SpanAddresses {
+    if (!this.mapped) throw this.unmappedError();
+    this.#addresses ??= new SpanAddresses(this.iova, this.size);
+    return this.#addresses;
+  }
+
   /** Why it is not mapped. @internal */
-  override unmappedError(): VfioError {
-    const error = super.unmappedError();
-    const cause = this.#mapped ? this.#space.closing : undefined;
-    return cause === undefined ? error : explained(error, cause);
+  unmappedError(): VfioError {
+    if (!this.#space.closed) return unmappedError(this.iova);
+    return closedError(
+      `the address space of the DMA memory at 0x${this.iova.toString(16)}`,
+      this.#space.closing,
+    );
   }
 
   /** It is unmapped, or its address space is gone. @internal */

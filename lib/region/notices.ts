@@ -54,7 +54,8 @@ export class Notices {
   }
 
   #unheard(kind: Notice): VfioError {
-    const why = 'it was opened with requestEvents: false, or its descriptor was handed out';
+    const why =
+      'it was opened with requestEvents: false, its descriptor was handed out, or who heard of it closed it';
     const message = `nobody in this process hears of the interrupt ${irqNames[kind]} of ${this.#address}: ${why}`;
     return new VfioError({ code: 'ERR_VFIO_IRQ_DISABLED', message, device: this.#address });
   }

@@ -178,6 +178,27 @@ describe('a shared object', () => {
     assert.equal(full(), before);
   });
 
+  it('is a mapping that ends also where a device is attached to its address space still', async () => {
+    const EBUSY = -16;
+    const fakes: Partial<Binding> = {
+      destroySync: () => EBUSY,
+      ioasMapMemorySync: () => 0x1000n,
+      ioasUnmapSync: () => 4096n,
+    };
+    const before = full();
+    await withBinding(fakes, async () => {
+      const iommufd = openFake();
+      const ioas = Ioas.adopt(iommufd.parent, 7);
+      const mapping = ioas.mapSync(DmaBuffer.allocateSync(4096));
+      const second = fromShared(mapping.share());
+      ioas.closeSync();
+      second.unmapSync();
+      assert.deepEqual([second.mapped, full()], [false, before + 1]);
+      await failure(() => second.iovaOf(0), 'ERR_VFIO_CLOSED');
+      iommufd.closeSync();
+    });
+  });
+
   it('is a mapping of which nothing stays open where it is gone', async () => {
     const fakes: Partial<Binding> = {
       destroySync: () => 0,
