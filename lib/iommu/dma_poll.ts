@@ -80,12 +80,7 @@ export class DmaPoll {
     defineInspect(this, 'DmaPoll', ({ head, first, spin }) => ({ head, first, spin }));
   }
 
-  private constructor(
-    buffer: PolledMemory,
-    poll: NativeDmaPoll,
-    state: Uint32Array,
-    spin: number,
-  ) {
+  private constructor(buffer: PolledMemory, poll: NativeDmaPoll, state: Uint32Array, spin: number) {
     this.#buffer = buffer;
     this.#poll = poll;
     this.#state = state;

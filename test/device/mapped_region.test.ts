@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { setTimeout } from 'node:timers/promises';
 import { it } from 'mocha';
-import { VfioDevice, type MappedRegion } from '../../lib/index.ts';
+import { DmaBuffer, Iommufd, VfioDevice, type MappedRegion } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { assertNoMore, vfioMaps } from '../support/proc.ts';
@@ -62,6 +63,68 @@ describeLab('mapped regions', ['edu', 'testdev', 'e1000e-port', 'nvme0', 'mdpy']
     assert.equal(bar.read64(0x80), 0x1234_5678_9abc_def0n);
   });
 
+  it('are read and written by prepared accesses, in their order: edu', async () => {
+    await using device = await VfioDevice.open(lab.edu);
+    using bar = device.region('bar0').map();
+    const liveness = bar.prepare([
+      { op: 'read', offset: edu.id },
+      { op: 'write', offset: edu.liveness },
+      { op: 'read', offset: edu.liveness },
+      { op: 'write', offset: 0x80, width: 64 },
+      { op: 'read', offset: 0x80, width: 64 },
+    ]);
+    const { values, values64 } = liveness;
+    for (const value of [0, 0x1234_5678, 0xffff_ffff]) {
+      values[1] = value;
+      values64[3] = BigInt(value) << 20n;
+      liveness.run();
+      assert.deepEqual([...values.subarray(0, 3)], [0x0100_00ed, value, ~value >>> 0]);
+      assert.equal(values64[4], values64[3]);
+      assert.equal(bar.read32(edu.liveness), ~value >>> 0);
+    }
+    await device.close();
+    await failure(() => {
+      liveness.run();
+    }, 'ERR_VFIO_CLOSED');
+  });
+
+  it('are rung, and what the device writes to memory is found: edu', async () => {
+    await using iommufd = Iommufd.open();
+    await using device = await VfioDevice.open(lab.edu, { iommufd });
+    using ioas = iommufd.createIoas();
+    await device.attach(ioas);
+    using buffer = DmaBuffer.allocateSync(4096);
+    const { iova } = await ioas.map(buffer, { iova: 0x10_0000n });
+    using bar = device.region('bar0').map();
+    device.pci.setBusMaster(true);
+    // The device has the words of a ring whose every entry is done, and puts them where the ring is.
+    const words = new Uint32Array(buffer.buffer);
+    for (let at = 0; at < 4; at++) words[at * 4 + 3] = 0x1_0000;
+    const transfer = bar.prepare([
+      { op: 'write', offset: 0x80, width: 64 },
+      { op: 'write', offset: 0x88, width: 64 },
+      { op: 'write', offset: 0x90, width: 64 },
+      { op: 'write', offset: 0x98, width: 64 },
+    ]);
+    const own = 0x40000n;
+    transfer.values64.set([iova, own, 64n, 1n]);
+    transfer.run();
+    await bar.poll32(0x98, 1, 0, { timeout: 30_000 });
+    words.fill(0);
+    const ring = { offset: 12, stride: 16, count: 4, mask: 0x1_0000, value: 0x1_0000 };
+    const poll = buffer.pollEntries({ ...ring, step: 0x1_0000, spin: 1000 });
+    transfer.values64.set([own, iova, 64n, 3n]);
+    let found = poll.ringAndPoll(transfer);
+    while (found < 4) {
+      // Other things run meanwhile: the device takes 100 ms.
+      await setTimeout(1);
+      found += poll.poll();
+    }
+    assert.deepEqual([found, poll.head], [4, 0]);
+    assert.equal(poll.poll(), 0, 'the next are of the other phase');
+    await bar.poll32(0x98, 1, 0, { timeout: 30_000 });
+  });
+
   const accesses: Record<string, (bar: MappedRegion) => unknown> = {
     read32: (bar) => bar.read32(0),
     write32: (bar) => {
@@ -70,6 +133,9 @@ describeLab('mapped regions', ['edu', 'testdev', 'e1000e-port', 'nvme0', 'mdpy']
     readBlock: (bar) => bar.readBlock(0, new Uint32Array(4)),
     writeBatch32: (bar) => {
       bar.writeBatch32(Uint32Array.of(4), Uint32Array.of(1));
+    },
+    run: (bar) => {
+      bar.prepare([{ op: 'read', offset: 0 }]).run();
     },
     poll32: (bar) => bar.poll32(0, 1, 0),
     poll32Sync: (bar) => bar.poll32Sync(0, 1, 0),
