@@ -53,7 +53,12 @@ export {
 export type { DirtyPages } from './feature/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
 export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';
-export type { CounterPollOptions, DmaPoll, EntryPollOptions } from './iommu/dma_poll.ts';
+export type {
+  CounterPollOptions,
+  DmaPoll,
+  DmaPollOptions,
+  EntryPollOptions,
+} from './iommu/dma_poll.ts';
 export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
 export type { HardwareInfo } from './iommu/hardware_info.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';

@@ -12,8 +12,8 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { done, Mailbox, refused } from '../region/mailbox.ts';
 import { PreparedAccesses } from '../region/prepared.ts';
 
-/** What both kinds of poll are told. */
-interface AnyPollOptions {
+/** What both kinds of {@link DmaPoll} are told. */
+export interface DmaPollOptions {
   /** Where in the memory the word is, of a ring that of its first entry; a multiple of the width. */
   offset: number;
   /** Bits of a word, which is little-endian: 8, 16 or 32. */
@@ -25,7 +25,7 @@ interface AnyPollOptions {
 }
 
 /** Which entries of a ring are new: {@link DmaBuffer.pollEntries}. */
-export interface EntryPollOptions extends AnyPollOptions {
+export interface EntryPollOptions extends DmaPollOptions {
   /** Bits of a word: 8, 16 or 32 (without this). */
   width?: 8 | 16 | 32 | undefined;
   /** Bytes from one entry to the next; a multiple of the width, and the width without this. */
@@ -44,7 +44,7 @@ export interface EntryPollOptions extends AnyPollOptions {
 }
 
 /** A word that counts what is new: {@link DmaBuffer.pollCounter}. */
-export interface CounterPollOptions extends AnyPollOptions {
+export interface CounterPollOptions extends DmaPollOptions {
   /** Bits of the word: 8, 16 or 32 (without this). */
   width?: 8 | 16 | 32 | undefined;
   /** Its low bits that count, where not all do: one less than a power of two. */
@@ -77,7 +77,12 @@ export class DmaPoll {
   #spin: number;
 
   static {
-    defineInspect(this, 'DmaPoll', ({ head, first, spin }) => ({ head, first, spin }));
+    defineInspect(this, 'DmaPoll', (poll) => ({
+      head: poll.head,
+      first: poll.first,
+      spin: poll.#spin,
+      state: poll.#buffer.disposed ? 'disposed' : 'open',
+    }));
   }
 
   private constructor(buffer: PolledMemory, poll: NativeDmaPoll, state: Uint32Array, spin: number) {
@@ -166,13 +171,12 @@ export class DmaPoll {
   /**
    * For how many microseconds a call waits at most where nothing is new yet, 0 to 1,000; with 0 it
    * looks once. Nothing else runs in this thread meanwhile, so what takes longer should be waited
-   * for by an interrupt.
+   * for by an interrupt. Setting it throws TypeError, RangeError for anything else.
    */
   get spin(): number {
     return this.#spin;
   }
 
-  /** @throws TypeError, RangeError */
   set spin(spin: number) {
     checkSpin(spin);
     this.#spin = spin;

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { setTimeout } from 'node:timers/promises';
 import { it } from 'mocha';
-import { DmaBuffer, Iommufd, VfioDevice, type MappedRegion } from '../../lib/index.ts';
+import { VfioDevice, type MappedRegion } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { assertNoMore, vfioMaps } from '../support/proc.ts';
@@ -86,43 +85,6 @@ describeLab('mapped regions', ['edu', 'testdev', 'e1000e-port', 'nvme0', 'mdpy']
     await failure(() => {
       liveness.run();
     }, 'ERR_VFIO_CLOSED');
-  });
-
-  it('are rung, and what the device writes to memory is found: edu', async () => {
-    await using iommufd = Iommufd.open();
-    await using device = await VfioDevice.open(lab.edu, { iommufd });
-    using ioas = iommufd.createIoas();
-    await device.attach(ioas);
-    using buffer = DmaBuffer.allocateSync(4096);
-    const { iova } = await ioas.map(buffer, { iova: 0x10_0000n });
-    using bar = device.region('bar0').map();
-    device.pci.setBusMaster(true);
-    // The device has the words of a ring whose every entry is done, and puts them where the ring is.
-    const words = new Uint32Array(buffer.buffer);
-    for (let at = 0; at < 4; at++) words[at * 4 + 3] = 0x1_0000;
-    const transfer = bar.prepare([
-      { op: 'write', offset: 0x80, width: 64 },
-      { op: 'write', offset: 0x88, width: 64 },
-      { op: 'write', offset: 0x90, width: 64 },
-      { op: 'write', offset: 0x98, width: 64 },
-    ]);
-    const own = 0x40000n;
-    transfer.values64.set([iova, own, 64n, 1n]);
-    transfer.run();
-    await bar.poll32(0x98, 1, 0, { timeout: 30_000 });
-    words.fill(0);
-    const ring = { offset: 12, stride: 16, count: 4, mask: 0x1_0000, value: 0x1_0000 };
-    const poll = buffer.pollEntries({ ...ring, step: 0x1_0000, spin: 1000 });
-    transfer.values64.set([own, iova, 64n, 3n]);
-    let found = poll.ringAndPoll(transfer);
-    while (found < 4) {
-      // Other things run meanwhile: the device takes 100 ms.
-      await setTimeout(1);
-      found += poll.poll();
-    }
-    assert.deepEqual([found, poll.head], [4, 0]);
-    assert.equal(poll.poll(), 0, 'the next are of the other phase');
-    await bar.poll32(0x98, 1, 0, { timeout: 30_000 });
   });
 
   const accesses: Record<string, (bar: MappedRegion) => unknown> = {
