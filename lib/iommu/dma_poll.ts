@@ -16,7 +16,7 @@ import { PreparedAccesses } from '../region/prepared.ts';
 export interface DmaPollOptions {
   /** Where in the memory the word is, of a ring that of its first entry; a multiple of the width. */
   offset: number;
-  /** Bits of a word, which is little-endian: 8, 16 or 32. */
+  /** Bits of a word, which is little-endian: 8, 16 or 32 (without this). */
   width?: 8 | 16 | 32 | undefined;
   /** How many one call finds at most: what a program does in one go. All by default. */
   most?: number | undefined;
@@ -26,8 +26,6 @@ export interface DmaPollOptions {
 
 /** Which entries of a ring are new: {@link DmaBuffer.pollEntries}. */
 export interface EntryPollOptions extends DmaPollOptions {
-  /** Bits of a word: 8, 16 or 32 (without this). */
-  width?: 8 | 16 | 32 | undefined;
   /** Bytes from one entry to the next; a multiple of the width, and the width without this. */
   stride?: number | undefined;
   /** Entries of the ring; 1 by default. */
@@ -45,8 +43,6 @@ export interface EntryPollOptions extends DmaPollOptions {
 
 /** A word that counts what is new: {@link DmaBuffer.pollCounter}. */
 export interface CounterPollOptions extends DmaPollOptions {
-  /** Bits of the word: 8, 16 or 32 (without this). */
-  width?: 8 | 16 | 32 | undefined;
   /** Its low bits that count, where not all do: one less than a power of two. */
   mask?: number | undefined;
   /** Where it stands when nothing is new; 0 by default. */
