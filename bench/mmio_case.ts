@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { GCProfiler } from 'node:v8';
 import { measure } from 'mitata';
 import { DmaBuffer } from '../lib/iommu/dma_buffer.ts';
 import { OwnedFd } from '../lib/core/owned_fd.ts';
@@ -138,12 +139,27 @@ function heapGrowth(): number {
   return process.memoryUsage().heapUsed - before;
 }
 
+/** Garbage collections in ten seconds of I/Os. */
+function collections(): number {
+  for (let at = 0; at < 100_000; at++) inAndOut();
+  const profiler = new GCProfiler();
+  profiler.start();
+  const end = performance.now() + 10_000;
+  while (performance.now() < end) for (let at = 0; at < 10_000; at++) inAndOut();
+  return profiler.stop().statistics.length;
+}
+
 const [name = ''] = process.argv.slice(2);
 const run = cases[name];
 
 if (name === 'heap') console.log(heapGrowth());
+else if (name === 'collections') console.log(collections());
 else if (run === undefined) throw new Error(`there is no case ${name}`);
 else console.log((await measure(run)).p50);
+
+if (finished < 0) throw new Error('no I/O was finished');
+
+queue.disposeSync();
 
 bar.closeSync();
 

@@ -54,7 +54,12 @@ export type { DirtyPages } from './feature/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
 export type { DmaBlock } from './iommu/dma_block.ts';
 export { DmaPool, type DmaPoolOptions } from './iommu/dma_pool.ts';
-export type { AnyPollOptions, CounterPollOptions, DmaPoll, EntryPollOptions } from './iommu/dma_poll.ts';
+export type {
+  CounterPollOptions,
+  DmaPoll,
+  DmaPollOptions,
+  EntryPollOptions,
+} from './iommu/dma_poll.ts';
 export type { DmaSpan } from './iommu/dma_span.ts';
 export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
 export type { HardwareInfo } from './iommu/hardware_info.ts';

@@ -56,8 +56,8 @@ namespace {
   return 0;
 }
 
-// By mail: ([prepared,] poll, spin) -> status, failed_at, found. Nothing is rung where
-// there is nothing to poll.
+// By mail: ([prepared,] poll, spin) -> status, failed_at, found. Nothing is rung where there is
+// nothing to poll.
 template <bool ring>
 int32_t RingAndPoll(Addon& addon, Mailbox& mailbox) {
   DmaPoll* poll = addon.dma_polls.Find(mailbox.poll);
@@ -103,11 +103,8 @@ std::optional<Answer> PreparePoll(const Napi::CallbackInfo& info) {
   const auto words = Uint32ArrayArgument(info, 3, 7);
   if (!handle || !offset || !stride || !words) return {};
   const auto& word = *words;
-  const DmaPoll::Layout layout = {word[0] != 0, static_cast<uint8_t>(word[1]),
-                                  word[2],      word[3],
-                                  word[4],      word[5],
-                                  word[6],      *offset,
-                                  *stride};
+  const DmaPoll::Layout layout = {word[0] != 0, word[1], word[2], word[3], word[4],
+                                  word[5],      word[6], *offset, *stride};
   const Memory* memory = addon.memories.Find(*handle);
   if (memory == nullptr || !IsSensible(layout) || !IsWithin(*memory, layout)) return {};
   return addon.dma_polls.Add(std::make_shared<DmaPoll>(*handle, *memory, layout));

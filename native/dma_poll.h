@@ -20,7 +20,7 @@ class DmaPoll {
   // mask. A counter is one word, of which the bits of `mask` count what is new.
   struct Layout {
     bool is_counter;
-    uint8_t width;
+    uint32_t width;
     uint32_t mask;
     uint32_t value;
     uint32_t step;
@@ -83,7 +83,7 @@ class DmaPoll {
     return found;
   }
 
-  static uint32_t Word(const volatile std::byte* word, uint8_t width) {
+  static uint32_t Word(const volatile std::byte* word, uint32_t width) {
     if (width == 4) [[likely]] return LittleEndian(LoadOnce<uint32_t>(word));
     if (width == 2) return LittleEndian(LoadOnce<uint16_t>(word));
     return LoadOnce<uint8_t>(word);

@@ -12,11 +12,11 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { done, Mailbox, refused } from '../region/mailbox.ts';
 import { PreparedAccesses } from '../region/prepared.ts';
 
-/** What both kinds of poll are told. */
-export interface AnyPollOptions {
+/** What both kinds of {@link DmaPoll} are told. */
+export interface DmaPollOptions {
   /** Where in the memory the word is, of a ring that of its first entry; a multiple of the width. */
   offset: number;
-  /** Bits of a word, which is little-endian: 8, 16 or 32. */
+  /** Bits of a word, which is little-endian: 8, 16 or 32 (without this). */
   width?: 8 | 16 | 32 | undefined;
   /** How many one call finds at most: what a program does in one go. All by default. */
   most?: number | undefined;
@@ -25,9 +25,7 @@ export interface AnyPollOptions {
 }
 
 /** Which entries of a ring are new: {@link DmaBuffer.pollEntries}. */
-export interface EntryPollOptions extends AnyPollOptions {
-  /** Bits of a word: 8, 16 or 32 (without this). */
-  width?: 8 | 16 | 32 | undefined;
+export interface EntryPollOptions extends DmaPollOptions {
   /** Bytes from one entry to the next; a multiple of the width, and the width without this. */
   stride?: number | undefined;
   /** Entries of the ring; 1 by default. */
@@ -44,9 +42,7 @@ export interface EntryPollOptions extends AnyPollOptions {
 }
 
 /** A word that counts what is new: {@link DmaBuffer.pollCounter}. */
-export interface CounterPollOptions extends AnyPollOptions {
-  /** Bits of the word: 8, 16 or 32 (without this). */
-  width?: 8 | 16 | 32 | undefined;
+export interface CounterPollOptions extends DmaPollOptions {
   /** Its low bits that count, where not all do: one less than a power of two. */
   mask?: number | undefined;
   /** Where it stands when nothing is new; 0 by default. */
@@ -77,15 +73,15 @@ export class DmaPoll {
   #spin: number;
 
   static {
-    defineInspect(this, 'DmaPoll', ({ head, first, spin }) => ({ head, first, spin }));
+    defineInspect(this, 'DmaPoll', (poll) => ({
+      head: poll.head,
+      first: poll.first,
+      spin: poll.#spin,
+      state: poll.#buffer.disposed ? 'disposed' : 'open',
+    }));
   }
 
-  private constructor(
-    buffer: PolledMemory,
-    poll: NativeDmaPoll,
-    state: Uint32Array,
-    spin: number,
-  ) {
+  private constructor(buffer: PolledMemory, poll: NativeDmaPoll, state: Uint32Array, spin: number) {
     this.#buffer = buffer;
     this.#poll = poll;
     this.#state = state;
@@ -171,7 +167,7 @@ export class DmaPoll {
   /**
    * For how many microseconds a call waits at most where nothing is new yet, 0 to 1,000; with 0 it
    * looks once. Nothing else runs in this thread meanwhile, so what takes longer should be waited
-   * for by an interrupt.
+   * for by an interrupt. Setting it throws TypeError, RangeError for anything else.
    */
   get spin(): number {
     return this.#spin;

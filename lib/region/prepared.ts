@@ -8,6 +8,7 @@ import { done, Mailbox } from './mailbox.ts';
 
 /** One access of a mapping, to be made later: {@link MappedRegion.prepare}. */
 export interface PreparedAccess {
+  /** Whether it reads or writes. */
   readonly op: 'read' | 'write';
   /** In the mapping; a multiple of the width. */
   readonly offset: number;

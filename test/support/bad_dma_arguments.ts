@@ -137,6 +137,42 @@ export const scatter: Parameter = options({
   boundary: powerOfTwo('boundary'),
 });
 
+export const spin: Parameter = required(whole('spin', 0, 1000));
+const width: Parameter = {
+  name: named('width'),
+  bad: [null, '32', 32n, 64, 24, 0, 8.5, NaN, {}, [32], Symbol('a symbol')],
+};
+/** A ring of four entries in memory of one page. */
+export const entryPoll: Parameter = {
+  name: named('options'),
+  bad: [...notObjects, 'x'],
+  properties: {
+    offset: required(whole('offset', 0, 4044)),
+    stride: whole('stride', 4, 1024),
+    count: whole('count', 1, 2 ** 32 - 1),
+    mask: required(whole('mask', 1, 2 ** 32 - 1)),
+    value: required(whole('value', 0, 1)),
+    step: whole('step', 0, 1),
+    most: whole('most', 1, 4),
+    spin: whole('spin', 0, 1000),
+    width,
+  },
+  good: () => ({ offset: 0, stride: 16, count: 4, mask: 1, value: 1 }),
+};
+export const counterPoll: Parameter = {
+  name: named('options'),
+  bad: [...notObjects, 'x'],
+  properties: {
+    offset: required(whole('offset', 0, 4092)),
+    mask: whole('mask', 1, 2 ** 32 - 1),
+    value: whole('value', 0, 0xff),
+    most: whole('most', 1, 0xff),
+    spin: whole('spin', 0, 1000),
+    width,
+  },
+  good: () => ({ offset: 0, mask: 0xff }),
+};
+
 const ofBuffers = {
   hugePages: {
     name: named('hugePages'),

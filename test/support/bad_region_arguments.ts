@@ -129,6 +129,23 @@ export const map: Parameter = options({
   size: whole('size', 1, size),
 });
 
+const onePrepared = (access: object): object[] => [{ op: 'read', offset: 0, ...access }];
+export const prepared: Parameter = {
+  name: /"accesses(?:\.length|\[0\](?:\.\w+)?)?"/,
+  bad: [
+    ...[undefined, ...notStrings.filter((one) => !Array.isArray(one)), 'x', [], new Array(1025)],
+    ...[undefined, ...notStrings.filter((one) => !isObject(one)), 'x', {}].map((one) => [one]),
+    ...offset(4).bad.map((one) => onePrepared({ offset: one })),
+    ...[null, '32', 32n, 24, 0, NaN, {}, [32]].map((one) => onePrepared({ width: one })),
+    ...[undefined, null, '', 'rw', 3, {}].map((one) => onePrepared({ op: one })),
+  ],
+};
+/** What `prepare` answered. */
+export const preparedAccesses: Parameter = {
+  name: named('accesses'),
+  bad: [undefined, ...notStrings, 'x', { run: never }, new Uint32Array(1)],
+};
+
 const notObjects = [undefined, ...notStrings.filter((one) => !isObject(one)), 'x'];
 const notMasks = [undefined, null, '1', 1n, {}, 0, -1, 0.5, NaN, 0b101, 2 ** 32];
 export const registers: Parameter = {

@@ -15,6 +15,7 @@ export interface Handles {
   DmaBuffer: api.DmaBuffer;
   DmaLogging: api.DmaLogging;
   DmaMapping: api.DmaMapping;
+  DmaPoll: api.DmaPoll;
   DmaPool: api.DmaPool;
   Dmabuf: api.Dmabuf;
   FaultQueue: api.FaultQueue;
@@ -36,6 +37,7 @@ export interface Handles {
   MigrationSource: api.MigrationSource;
   PciFunction: api.PciFunction;
   PeerMapping: api.PeerMapping;
+  PreparedAccesses: api.PreparedAccesses;
   Region: api.Region;
   VfioCdev: api.VfioCdev;
   VfioDevice: api.VfioDevice;
@@ -51,6 +53,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const { feature } = device;
     const { migration } = feature;
     const region = device.region('bar0');
+    const mapped = region.map();
     const interrupt = device.interrupt(0);
     const [vector] = await interrupt.enable();
     assert.ok(vector);
@@ -73,6 +76,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       DmaBuffer: buffer,
       DmaLogging: feature.dmaLogging,
       DmaMapping: mapping,
+      DmaPoll: buffer.pollCounter({ offset: 0 }),
       DmaPool: pool,
       Dmabuf: await feature.exportDmabuf(0, [{ offset: 0, length: 4096 }]),
       FaultQueue: iommufd.createFaultQueue(),
@@ -88,12 +92,13 @@ export function openHandles(roots: Roots): Promise<Handles> {
       Iommufd: iommufd,
       IovaAllocator: new api.IovaAllocator([{ start: 0n, last: 0xffff_ffffn }]),
       LowPower: feature.lowPower,
-      MappedRegion: region.map(),
+      MappedRegion: mapped,
       Migration: migration,
       MigrationSink: await migration.setState('resuming'),
       MigrationSource: await migration.setState('stop-copy'),
       PciFunction: device.pci,
       PeerMapping: await ioas.mapRegion(region),
+      PreparedAccesses: mapped.prepare([{ op: 'read', offset: 0 }]),
       Region: region,
       VfioCdev: await api.openCdev(fakeAddress, roots),
       VfioDevice: device,
