@@ -12,6 +12,13 @@ export interface SharedTokens {
   iommufd: { fd: number; path: string; identity: string };
   ioas: { iommufd: SharedToken<'iommufd'>; id: number; sharedCount: number };
   'dma-buffer': { memory: number; size: number };
+  /** `interrupt` and `index` say which of the device's vectors; `line` tells when it is over. */
+  vector: {
+    fd: number;
+    line: number;
+    interrupt: { name: string; index: number };
+    index: number;
+  };
   region: {
     fd: number;
     location: CdevLocation;
@@ -88,6 +95,12 @@ const contents: Record<string, Record<string, string>> = {
   iommufd: { fd: 'number', path: 'string', identity: 'string' },
   ioas: { iommufd: 'object', id: 'number', sharedCount: 'number' },
   'dma-buffer': { memory: 'number', size: 'number' },
+  vector: {
+    fd: 'number',
+    line: 'number',
+    interrupt: 'object',
+    index: 'number',
+  },
   region: {
     fd: 'number',
     location: 'object',

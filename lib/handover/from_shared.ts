@@ -21,6 +21,7 @@ import { OwnedFd } from '../core/owned_fd.ts';
 import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
 import { type HasClose, closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
+import { SharedVector } from '../interrupt/shared_vector.ts';
 import { DmaBuffer } from '../iommu/dma_buffer.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
@@ -33,6 +34,7 @@ export interface SharedObjects {
   iommufd: Iommufd;
   ioas: Ioas;
   'dma-buffer': DmaBuffer;
+  vector: SharedVector;
   region: MappedRegion;
   device: VfioDevice;
   'group-device': VfioDevice;
@@ -59,6 +61,8 @@ export function fromShared(token: SharedToken): SharedObjects[keyof SharedObject
       return ioasOf(token);
     case 'dma-buffer':
       return bufferOf(token);
+    case 'vector':
+      return SharedVector.adopt(token);
     case 'region':
       return regionOf(token);
     case 'device':

@@ -36,6 +36,7 @@ export interface Handles {
   PciFunction: api.PciFunction;
   PeerMapping: api.PeerMapping;
   Region: api.Region;
+  SharedVector: api.SharedVector;
   VfioCdev: api.VfioCdev;
   VfioDevice: api.VfioDevice;
   VfioError: api.VfioError;
@@ -92,6 +93,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       PciFunction: device.pci,
       PeerMapping: await ioas.mapRegion(region),
       Region: region,
+      SharedVector: api.fromShared(vector.share()),
       VfioCdev: await api.openCdev(fakeAddress, roots),
       VfioDevice: device,
       VfioError: new api.VfioError({ code: 'EIO', message: 'an error' }),
@@ -105,6 +107,7 @@ export function closeHandles(handles: Handles): void {
   handles.FdMessage.closeSync();
   handles.FileDescriptor.closeSync();
   handles.Dmabuf.closeSync();
+  handles.SharedVector.close();
   handles.MigrationSink.destroy();
   handles.MigrationSource.destroy();
   handles.VfioCdev.closeSync();
