@@ -9,7 +9,7 @@ interface Message {
   over?: boolean;
 }
 
-/** Another thread, which runs test/support/vector_worker.ts. */
+/** Another thread, which runs test/support/vector_worker.ts or interrupt_worker.ts. */
 export class VectorThread {
   readonly worker: Worker;
   readonly #messages: Message[] = [];
@@ -24,9 +24,9 @@ export class VectorThread {
   }
 
   /** Has what was shared in it. */
-  static async of(
-    token: SharedToken<'vector'>,
-    start: (token: SharedToken<'vector'>) => Worker,
+  static async of<Token extends SharedToken>(
+    token: Token,
+    start: (token: Token) => Worker,
   ): Promise<VectorThread> {
     const thread = new VectorThread(start(token));
     assert.equal(await thread.next('value'), 'ready');
@@ -49,12 +49,12 @@ export class VectorThread {
   }
 
   /** What came of an order, or the code of its error. */
-  async does(order: string, argument?: number): Promise<unknown> {
+  async does(order: string, argument?: number | string): Promise<unknown> {
     this.worker.postMessage([order, argument]);
     return this.next('value');
   }
 
-  async fails(order: string, argument?: number): Promise<unknown> {
+  async fails(order: string, argument?: number | string): Promise<unknown> {
     this.worker.postMessage([order, argument]);
     return this.next('code');
   }
