@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, it } from 'mocha';
@@ -9,6 +10,7 @@ import { InterruptVector } from '../../lib/interrupt/vector.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { eventfdId, eventfdsOf, packetSockets } from '../support/proc.ts';
+import { root } from '../support/root.ts';
 import { tsWorker } from '../support/ts_worker.ts';
 import { VectorThread } from '../support/vector_thread.ts';
 
@@ -239,6 +241,34 @@ describe('a vector that threads share', () => {
     }
     await failure(() => fromShared({ ...token, interrupt: 3 } as never), 'ERR_INVALID_ARG_TYPE');
     assert.deepEqual(open(), before);
+  });
+
+  it('is closed where the program drops it, unless it listens', () => {
+    const code = `
+      import { setTimeout } from 'node:timers/promises';
+      import { fromShared } from './lib/index.ts';
+      import { Eventfd } from './lib/interrupt/eventfd.ts';
+      import { InterruptVector } from './lib/interrupt/vector.ts';
+      import { eventfdId, eventfdsOf, packetSockets } from './test/support/proc.ts';
+      const event = Eventfd.open('the test');
+      const vector = InterruptVector.of({ name: 'msix', index: 2 }, 0, event);
+      const id = eventfdId(event.number);
+      const take = (listens) => {
+        const shared = fromShared(vector.share());
+        if (listens) shared.on('interrupt', () => undefined).unref();
+      };
+      take(true);
+      for (let at = 0; at < 10; at++) take(false);
+      console.log(eventfdsOf(id), packetSockets());
+      for (let at = 0; at < 1500 && eventfdsOf(id) + packetSockets() > 5; at++) {
+        globalThis.gc();
+        await setTimeout(20);
+      }
+      console.log(eventfdsOf(id), packetSockets());
+    `;
+    const args = ['--expose-gc', '--import', 'tsx', '--input-type=module', '--eval', code];
+    const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+    assert.deepEqual([stdout, stderr], ['12 13\n2 3\n', '']);
   });
 
   it('is polled by one loop at a time, as the addon says', () => {
