@@ -68,8 +68,8 @@ std::optional<Answer> EventfdUnwatch(const Napi::CallbackInfo& info) {
   return polls != nullptr && polls->Remove(*handle);
 }
 
-// eventfdMethod(handle, receiver, method): called with counts in the callback's place; undefined for
-// both ends that -> 1, or 0 where it is not watched
+// eventfdMethod(handle, receiver, method): called with counts in the callback's place; undefined
+// for both ends that -> 1, or 0 where it is not watched
 std::optional<Answer> EventfdMethod(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 0);
   const bool ends = info[1].IsUndefined() && info[2].IsUndefined();

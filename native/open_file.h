@@ -33,8 +33,8 @@ class OpenFile {
   // Has `other` live as long as this, as the kernel does.
   void Hold(std::shared_ptr<OpenFile> other);
 
-  // Whether no other has it to itself, of those in the whole process that may not have it at the same
-  // time; from then on this one has it.
+  // Whether no other has it to itself, of those in the whole process that may not have it at the
+  // same time; from then on this one has it.
   bool Occupy(const void* by);
   void Vacate(const void* by);
 

@@ -131,8 +131,8 @@ void Polls::CallBack(Poll* poll, double answer) {
       napi_make_callback(env_, context_, receiver, function, 1, &argument, &result) == napi_ok) {
     return;
   }
-  // Where nothing was thrown Node-API failed, as it does while the environment ends: there is nobody
-  // to tell.
+  // Where nothing was thrown Node-API failed, as it does while the environment ends: there is
+  // nobody to tell.
   const napi_value error = TakeException(env_);
   if (error != nullptr) Report(error);
 }

@@ -26,9 +26,9 @@ class Polls {
   // Whether the file may be polled by another loop of the process at the same time.
   enum class Loops { kMany, kOne };
 
-  // Polls the descriptor that the handle names: 0 or -errno; -EBUSY where one loop only may poll the
-  // file, and does. `events`, of uv_poll_event, are what is waited for; the callback gets what `tell`
-  // answers.
+  // Polls the descriptor that the handle names: 0 or -errno; -EBUSY where one loop only may poll
+  // the file, and does. `events`, of uv_poll_event, are what is waited for; the callback gets what
+  // `tell` answers.
   int Add(uint32_t handle, int events, Tell tell, Napi::Function callback, Loops loops);
   // Has the method of the receiver called in the callback's place with what is no error; with empty
   // ones the callback again. False where the descriptor is not polled.
