@@ -16,6 +16,9 @@ export interface VectorEvents {
   interrupt: [count: number];
 }
 
+/** Its microtasks cost less than those of `queueMicrotask`, each of which is an async resource. */
+const settled = Promise.resolve();
+
 type Listener = (this: InterruptVector, count: number) => void;
 
 /**
@@ -47,6 +50,8 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    */
   #only: Listener | undefined;
   #isLookedUp = false;
+  /** Whether there is no listener; likewise. */
+  #isUnheard = false;
   /** Whether the addon itself calls the listener. */
   #isBypassed = false;
   #watched = false;
@@ -246,6 +251,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   /** A single listener is called without the emitter, whose table is two cache misses more. */
   #lookUp(): void {
     const [first, ...more] = this.rawListeners('interrupt') as Listener[];
+    this.#isUnheard = first === undefined;
     // The emitter looks after what async listeners reject with, where it was told to.
     const isPlain = more.length === 0 && !EventEmitter.captureRejections;
     this.#only = isPlain ? first : undefined;
@@ -321,9 +327,10 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     if (this.#waits !== undefined && this.#waits.size > 0) {
       this.#waits.tell(count);
       // Who has waited, and waits again at once, goes on before: then it is polled on.
-      queueMicrotask(this.#watchIfWanted);
+      void settled.then(this.#watchIfWanted);
     }
     if (!this.#isLookedUp) this.#lookUp();
+    if (this.#isUnheard) return;
     try {
       const only = this.#only;
       if (only === undefined) this.emit('interrupt', count);

@@ -71,20 +71,22 @@ export class Waits {
     signal.addEventListener('abort', waiting.abort);
   }
 
+  /** Nobody waits any more then: who is told goes on later. */
   tell(count: number): void {
-    for (const { resolve } of this.#takeAll()) resolve(count);
+    for (const waiting of this.#waiting) {
+      this.#waiting.delete(waiting);
+      forget(waiting);
+      waiting.resolve(count);
+    }
   }
 
   /** There will be no more counts. */
   end(reason: () => Error): void {
-    for (const { reject } of this.#takeAll()) reject(reason());
-  }
-
-  #takeAll(): Waiting[] {
-    const all = [...this.#waiting];
-    this.#waiting.clear();
-    all.forEach(forget);
-    return all;
+    for (const waiting of this.#waiting) {
+      this.#waiting.delete(waiting);
+      forget(waiting);
+      waiting.reject(reason());
+    }
   }
 
   /** Where it was not told meanwhile. */
@@ -97,6 +99,6 @@ export class Waits {
 }
 
 function forget({ timer, signal, abort }: Waiting): void {
-  clearTimeout(timer);
+  if (timer) clearTimeout(timer);
   if (abort) signal?.removeEventListener('abort', abort);
 }
