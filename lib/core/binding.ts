@@ -204,6 +204,15 @@ export type Binding = {
   fdPoll: (fd: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** 1, or 0 where it was not watched. */
   eventfdUnwatch: (event: NativeFd) => Answer;
+  /**
+   * Has the method called on the receiver with counts, in the callback's place, which goes on
+   * getting errors; undefined for both ends that. Answers as `eventfdUnwatch`.
+   */
+  eventfdMethod: (
+    event: NativeFd,
+    receiver: object | undefined,
+    method: ((count: number) => void) | undefined,
+  ) => Answer;
   /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
   eventfdRef: (event: NativeFd, ref: boolean) => Answer;
   /**

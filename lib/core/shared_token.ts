@@ -28,6 +28,13 @@ export interface SharedTokens {
     hugePages: false | '2M' | '1G' | 'auto';
     populate: boolean;
   };
+  /** `interrupt` and `index` say which of the device's vectors; `line` tells when it is over. */
+  vector: {
+    fd: number;
+    line: number;
+    interrupt: { name: string; index: number };
+    index: number;
+  };
   region: {
     fd: number;
     location: CdevLocation;
@@ -114,6 +121,12 @@ const contents: Record<string, Record<string, string>> = {
     bufferOffset: 'number',
   },
   'dma-pool': { space: 'object', chunkSize: 'number', populate: 'boolean' },
+  vector: {
+    fd: 'number',
+    line: 'number',
+    interrupt: 'object',
+    index: 'number',
+  },
   region: {
     fd: 'number',
     location: 'object',

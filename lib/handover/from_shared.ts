@@ -18,6 +18,7 @@ import { type HasClose, closing, closingAll, run, runSync, undoAndThrow } from '
 import { VfioDevice } from '../device/device.ts';
 import { joinOwners } from '../interrupt/interrupts.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
+import { SharedVector } from '../interrupt/shared_vector.ts';
 import { DmaBuffer } from '../iommu/dma_buffer.ts';
 import { DmaPool } from '../iommu/dma_pool.ts';
 import { Ioas } from '../iommu/ioas.ts';
@@ -36,6 +37,7 @@ export interface SharedObjects {
   'dma-buffer': DmaBuffer;
   'dma-mapping': DmaMapping;
   'dma-pool': DmaPool;
+  vector: SharedVector;
   region: MappedRegion;
   device: VfioDevice;
   'group-device': VfioDevice;
@@ -68,6 +70,8 @@ export function fromShared(token: SharedToken): SharedObjects[keyof SharedObject
       return mappingOf(token);
     case 'dma-pool':
       return poolOf(token);
+    case 'vector':
+      return SharedVector.adopt(token);
     case 'region':
       return regionOf(token);
     case 'device':

@@ -39,6 +39,7 @@ export interface Handles {
   PeerMapping: api.PeerMapping;
   PreparedAccesses: api.PreparedAccesses;
   Region: api.Region;
+  SharedVector: api.SharedVector;
   VfioCdev: api.VfioCdev;
   VfioDevice: api.VfioDevice;
   VfioError: api.VfioError;
@@ -100,6 +101,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       PeerMapping: await ioas.mapRegion(region),
       PreparedAccesses: mapped.prepare([{ op: 'read', offset: 0 }]),
       Region: region,
+      SharedVector: api.fromShared(vector.share()),
       VfioCdev: await api.openCdev(fakeAddress, roots),
       VfioDevice: device,
       VfioError: new api.VfioError({ code: 'EIO', message: 'an error' }),
@@ -113,6 +115,7 @@ export function closeHandles(handles: Handles): void {
   handles.FdMessage.closeSync();
   handles.FileDescriptor.closeSync();
   handles.Dmabuf.closeSync();
+  handles.SharedVector.close();
   handles.MigrationSink.destroy();
   handles.MigrationSource.destroy();
   handles.VfioCdev.closeSync();
