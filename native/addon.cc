@@ -13,6 +13,7 @@
 #include "iommufd.h"
 #include "irq_owners.h"
 #include "irqs.h"
+#include "map_mail.h"
 #include "mapping.h"
 #include "memory.h"
 #include "migration.h"
@@ -43,6 +44,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMmioPoll(env, exports);
   ExportRegion(env, exports);
   ExportIoas(env, exports);
+  ExportMapMail(env, exports);
   ExportHwpt(env, exports);
   ExportMemory(env, exports);
   ExportShared(env, exports);

@@ -9,7 +9,7 @@ import type { IovaExtent } from '../core/reasons.ts';
 import { either, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian, requireBytes, walkCapabilities } from '../core/structs.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
-import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
+import { AddressSpace, type MapOptions, type MapTarget } from '../iommu/address_space.ts';
 import type { DmaMapping } from '../iommu/mapping.ts';
 import type { MapPlan } from '../iommu/maps.ts';
 import { planned, type Source, sourceOf } from '../iommu/source.ts';
@@ -108,10 +108,9 @@ export class ContainerSpace extends AddressSpace {
   }
 
   /** @internal */
-  protected planOf(options: MapOptions, makeSource: () => Source): MapPlan {
-    const { iova, read, write } = readMapOptions(options);
+  protected planOf({ iova, read, write }: MapTarget, given: Source): MapPlan {
     const flags = (read ? mapFlags.read : 0) | (write ? mapFlags.write : 0);
-    return planned(makeSource(), (source) => {
+    return planned(given, (source) => {
       if (iova !== undefined) checkEnd('iova', iova, source.length);
       const info = this.#info();
       if (iova !== undefined) return { iova, fixed: true, flags, source };

@@ -1,4 +1,5 @@
 import { loadAddon, requirePlatform } from '../addon.ts';
+import { type MapCalls, mapCalls, type MapsByMail } from './map_mail.ts';
 
 declare const fdBrand: unique symbol;
 
@@ -356,7 +357,7 @@ export type Binding = {
   Slow<'ioasMap', [...MapTarget, address: bigint, length: bigint, iova: bigint], bigint> &
   Slow<
     'ioasMapMemory' | 'ioasMapMemoryFile',
-    [...MapTarget, memory: NativeMemory, offset: bigint, length: bigint, iova: bigint],
+    [...MapTarget, memory: NativeMemory, offset: number, length: number, iova: bigint],
     bigint
   > &
   Slow<
@@ -443,7 +444,8 @@ let loaded: Binding | undefined;
 export function binding(): Binding {
   if (loaded === undefined) {
     requirePlatform();
-    loaded = loadAddon() as Binding;
+    const native = loadAddon() as Omit<Binding, keyof MapCalls> & MapsByMail;
+    loaded = { ...native, ...mapCalls(native) };
   }
   return loaded;
 }

@@ -1,16 +1,17 @@
 import { defineInspect } from '../core/inspect_handle.ts';
+import type { Listed } from '../core/linked_list.ts';
 import type { IovaExtent } from '../core/reasons.ts';
 
 /** A DmaBuffer, as its mappings know it. */
 export interface MappedBuffer {
   readonly disposed: boolean;
-  mapped(mapping: DmaMapping): void;
-  unmapped(mapping: DmaMapping): void;
+  mapped(mapping: DmaMapping): Listed<DmaMapping>;
+  unmapped(place: Listed<DmaMapping>): void;
 }
 
 /** What is mapped, as far as the mapping needs it. */
 interface MappedSource {
-  readonly length: bigint;
+  readonly size: number;
   readonly buffer: MappedBuffer | undefined;
 }
 
@@ -36,6 +37,10 @@ export class DmaMapping {
 
   /** Whose memory it is. @internal */
   source: Pick<MappedSource, 'buffer'>;
+  /** Where it stands among what its address space mapped, while it is mapped. @internal */
+  inSpace: Listed<DmaMapping> | undefined;
+  /** Where it stands among the mappings of its DmaBuffer. @internal */
+  inBuffer: Listed<DmaMapping> | undefined;
 
   /** @internal */
   static {
@@ -48,7 +53,7 @@ export class DmaMapping {
   private constructor(space: Unmapper, iova: bigint, source: MappedSource, pinned: boolean) {
     this.#space = space;
     this.iova = iova;
-    this.size = Number(source.length);
+    this.size = source.size;
     this.source = source;
     this.#pinned = pinned;
   }
@@ -82,6 +87,8 @@ export class DmaMapping {
   settle(): void {
     this.#mapped = false;
     this.source = nothing;
+    this.inSpace = undefined;
+    this.inBuffer = undefined;
   }
 
   /**

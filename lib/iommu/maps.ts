@@ -3,6 +3,7 @@ import { check, isOfDescriptors } from '../core/call.ts';
 import { ENOENT } from '../core/errno.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
+import { LinkedList } from '../core/linked_list.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
 import { either, type Steps, withAll } from '../core/steps.ts';
@@ -51,7 +52,7 @@ export class Maps {
   /** The iommufd's, or the container's. */
   readonly #fd: OwnedFd;
   readonly #space: MappedSpace;
-  readonly #all = new Set<DmaMapping>();
+  readonly #all = new LinkedList<DmaMapping>();
   /** The kernel has the address space no more. */
   #ended = false;
   readonly #unmapper: Unmapper = {
@@ -67,7 +68,7 @@ export class Maps {
   }
 
   get all(): DmaMapping[] {
-    return [...this.#all];
+    return this.#all.toArray();
   }
 
   /** The address space is destroyed, and with it all maps. */
@@ -78,7 +79,7 @@ export class Maps {
 
   /** The kernel unmapped everything by itself. */
   forgetAll(): void {
-    for (const mapping of this.#all) this.#forget(mapping);
+    for (const mapping of this.all) this.#forget(mapping);
   }
 
   /** Others go on with it: only what was mapped here goes, all of it also where one does not. */
@@ -116,9 +117,9 @@ export class Maps {
       return this.#refuse(answer, request, (error) => mapCause(error, this.#refused(plan)));
     }
     const mapping = DmaMapping.of(this.#unmapper, answer, source, this.#space.pins);
-    this.#all.add(mapping);
+    mapping.inSpace = this.#all.add(mapping);
+    mapping.inBuffer = source.buffer?.mapped(mapping);
     this.#space.took?.(mapping.extent);
-    source.buffer?.mapped(mapping);
     return mapping;
   }
 
@@ -166,13 +167,15 @@ export class Maps {
     range: IovaExtent,
     gone: readonly DmaMapping[],
   ): bigint {
-    if (typeof answer !== 'bigint') {
-      const causeOf = (error: VfioError): Cause | undefined =>
-        unmapCause(error, range, this.#extents());
-      return this.#refuse(answer, this.#space.unmapRequest, causeOf);
-    }
+    if (typeof answer !== 'bigint') return this.#refuseUnmap(answer, range);
     for (const mapping of gone) this.#forget(mapping);
     return answer;
+  }
+
+  #refuseUnmap(answer: number | undefined, range: IovaExtent): never {
+    return this.#refuse(answer, this.#space.unmapRequest, (error) =>
+      unmapCause(error, range, this.#extents()),
+    );
   }
 
   #extents(): IovaExtent[] {
@@ -202,8 +205,8 @@ export class Maps {
    * or process that has the same iommufd, or with the address space while the call was on its way.
    */
   #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
-    if (answer === ENOENT) this.#forget(mapping);
-    else this.#unmapped(answer, mapping.extent, [mapping]);
+    if (typeof answer === 'bigint' || answer === ENOENT) this.#forget(mapping);
+    else this.#refuseUnmap(answer, mapping.extent);
   }
 
   /** With its address space. */
@@ -214,11 +217,12 @@ export class Maps {
   }
 
   #forget(mapping: DmaMapping): void {
-    if (!this.#all.delete(mapping)) return;
-    const { source } = mapping;
+    const { source, inSpace, inBuffer } = mapping;
+    if (inSpace === undefined) return;
+    this.#all.remove(inSpace);
+    if (inBuffer !== undefined) source.buffer?.unmapped(inBuffer);
     mapping.settle();
     this.#space.gave?.(mapping.iova);
-    source.buffer?.unmapped(mapping);
   }
 
   #refuse(

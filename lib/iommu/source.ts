@@ -24,6 +24,8 @@ type Mapping = ReturnType<Binding['ioasMap']>;
 /** What is to be mapped, and which of the addon's functions maps it. */
 export interface Source {
   readonly length: bigint;
+  /** The same as a number. */
+  readonly size: number;
   /** Where it begins, in its file or in this process. */
   readonly offset: bigint;
   readonly what: 'buffer' | 'file' | 'address' | 'region';
@@ -55,7 +57,7 @@ export function sourceOf(
   // It duplicates the descriptor first, and only that fails for want of one.
   const handle = check(answer, { syscall: isOfDescriptors(answer) ? 'fcntl' : 'mmap' });
   const memory = new Memory(handle as never, Number(bytes));
-  return new MemorySource(memory, undefined, 0n, bytes);
+  return new MemorySource(memory, undefined, 0, memory.size);
 }
 
 /**
@@ -87,39 +89,48 @@ function bufferSource(
     throw outOfRange('length', `${memory.size - offset} at most`, length);
   }
   const Kind = byFile() ? MemoryFileSource : MemorySource;
-  return new Kind(memory, buffer, BigInt(offset), BigInt(length));
+  return new Kind(memory, buffer, offset, length);
 }
 
 // Classes, since a map is made of one each time: literals put together by spreading took longer
-// than all else together.
+// than all else together. Numbers, since BigInts are wanted where a map is refused, or made by
+// another call.
 
 /** Memory of ours, by its address. */
 class MemorySource implements Source {
   readonly request: Source['request'] = 'IOMMU_IOAS_MAP';
   readonly memory: Memory;
   readonly buffer: MappedBuffer | undefined;
-  readonly offset: bigint;
-  readonly length: bigint;
+  readonly size: number;
+  protected readonly start: number;
 
-  constructor(memory: Memory, buffer: MappedBuffer | undefined, offset: bigint, length: bigint) {
+  constructor(memory: Memory, buffer: MappedBuffer | undefined, start: number, size: number) {
     this.memory = memory;
     this.buffer = buffer;
-    this.offset = offset;
-    this.length = length;
+    this.start = start;
+    this.size = size;
   }
 
   get what(): Source['what'] {
     return this.buffer ? 'buffer' : 'file';
   }
 
+  get offset(): bigint {
+    return BigInt(this.start);
+  }
+
+  get length(): bigint {
+    return BigInt(this.size);
+  }
+
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, offset, length, iova);
+    const { memory, start, size } = this;
+    return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, start, size, iova);
   }
 
   mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemorySync(iommufd, ioas, flags, memory.native, offset, length, iova);
+    const { memory, start, size } = this;
+    return binding().ioasMapMemorySync(iommufd, ioas, flags, memory.native, start, size, iova);
   }
 }
 
@@ -128,21 +139,13 @@ class MemoryFileSource extends MemorySource {
   override readonly request = 'IOMMU_IOAS_MAP_FILE';
 
   override map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemoryFile(iommufd, ioas, flags, memory.native, offset, length, iova);
+    const { memory, start, size } = this;
+    return binding().ioasMapMemoryFile(iommufd, ioas, flags, memory.native, start, size, iova);
   }
 
   override mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemoryFileSync(
-      iommufd,
-      ioas,
-      flags,
-      memory.native,
-      offset,
-      length,
-      iova,
-    );
+    const { memory, start, size } = this;
+    return binding().ioasMapMemoryFileSync(iommufd, ioas, flags, memory.native, start, size, iova);
   }
 }
 
@@ -156,6 +159,10 @@ abstract class ForeignSource {
   constructor(offset: bigint, length: bigint) {
     this.offset = offset;
     this.length = length;
+  }
+
+  get size(): number {
+    return Number(this.length);
   }
 }
 
@@ -209,6 +216,10 @@ export class CopySource implements Source {
     this.offset = iova;
     this.length = length;
     this.buffer = from.buffer;
+  }
+
+  get size(): number {
+    return Number(this.length);
   }
 
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {

@@ -1,0 +1,106 @@
+/** What the addon has for maps that are made here and now. */
+export interface MapsByMail {
+  mapMail: () => ArrayBuffer;
+  mapMemoryByMail: () => void;
+  mapMemoryFileByMail: () => void;
+  unmapByMail: () => void;
+}
+
+/** A BigInt, -errno, or undefined where the arguments were refused. */
+type Answered = bigint | number | undefined;
+
+type MapMemory = (
+  iommufd: number,
+  ioas: number,
+  flags: number,
+  memory: number,
+  offset: number,
+  length: number,
+  iova: bigint,
+) => Answered;
+
+/** The calls, as functions that take arguments. */
+export interface MapCalls {
+  ioasMapMemorySync: MapMemory;
+  ioasMapMemoryFileSync: MapMemory;
+  ioasUnmapSync: (iommufd: number, ioas: number, iova: bigint, length: bigint) => Answered;
+}
+
+// Words of native/map_mail.h's MapMail, in arrays of their types.
+const IOVA = 0;
+const LENGTH = 1;
+const OFFSET = 2;
+const BYTES = 3;
+const IOMMUFD = 8;
+const IOAS = 9;
+const FLAGS = 10;
+const MEMORY = 11;
+const STATUS = 12;
+
+const done = 0;
+const refused = 1;
+
+/**
+ * The addon's blocking maps of our memory, and its unmapping: their arguments and results go
+ * through memory that both sides share, since in Node-API those cost several times what is done
+ * with them. What is no argument for them is refused here, as the addon does elsewhere.
+ */
+export function mapCalls(native: MapsByMail): MapCalls {
+  const { mapMemoryByMail, mapMemoryFileByMail, unmapByMail } = native;
+  const mail = native.mapMail();
+  const wide = new BigUint64Array(mail, 0, 2);
+  const real = new Float64Array(mail, 0, 4);
+  const words = new Uint32Array(mail);
+  const signed = new Int32Array(mail);
+
+  const aim = (iommufd: number, ioas: number, iova: bigint): boolean => {
+    if (!isWord(iommufd) || !isWord(ioas) || !isWide(iova)) return false;
+    words[IOMMUFD] = iommufd;
+    words[IOAS] = ioas;
+    wide[IOVA] = iova;
+    return true;
+  };
+
+  const answer = (at: number): Answered => {
+    const status = signed[STATUS];
+    if (status === done) return wide[at];
+    return status === refused ? undefined : status;
+  };
+
+  const mapBy = (make: () => void): MapMemory => {
+    return (iommufd, ioas, flags, memory, offset, length, iova) => {
+      if (!aim(iommufd, ioas, iova) || !isWord(flags) || !isWord(memory)) return undefined;
+      words[FLAGS] = flags;
+      words[MEMORY] = memory;
+      real[OFFSET] = isNumber(offset) ? offset : NaN;
+      real[BYTES] = isNumber(length) ? length : NaN;
+      make();
+      return answer(IOVA);
+    };
+  };
+
+  return {
+    ioasMapMemorySync: mapBy(mapMemoryByMail),
+    ioasMapMemoryFileSync: mapBy(mapMemoryFileByMail),
+    ioasUnmapSync: (iommufd, ioas, iova, length) => {
+      if (!aim(iommufd, ioas, iova) || !isWide(length)) return undefined;
+      wide[LENGTH] = length;
+      unmapByMail();
+      return answer(LENGTH);
+    },
+  };
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number';
+}
+
+/** Whether 32 bits hold it. */
+function isWord(value: unknown): boolean {
+  return typeof value === 'number' && value >>> 0 === value;
+}
+
+/** Whether it is a BigInt that 64 bits hold. */
+function isWide(value: unknown): boolean {
+  return typeof value === 'bigint' && BigInt.asUintN(64, value) === value;
+}
