@@ -307,11 +307,11 @@ int MapFile(const Fd& iommufd, MapPlace* place, int fd, uint64_t offset) {
 
 int UnmapRange(const Fd& iommufd, const MapExtent& range, uint64_t* bytes) {
   KeptMaps& maps = iommufd.file()->maps;
-  const auto within = maps.Within(range);
+  const KeptMaps::Moment before = maps.now();
   const int result = UnmapIoas(iommufd.number(), range, bytes);
-  if (result >= 0) maps.Remove(within);
+  if (result >= 0) maps.RemoveWithin(range, before);
   // Where the range cuts another map, those behind it may still be there: not one that fills it.
-  if (result == -ENOENT) maps.Remove(Exactly(range, within));
+  if (result == -ENOENT) maps.RemoveExactly(range, before);
   return result;
 }
 

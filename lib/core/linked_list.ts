@@ -7,32 +7,31 @@ export interface Listed<Item> {
 
 /**
  * Items in the order in which they were added. Linked, for what comes and goes all the time: a Set
- * makes its table anew whenever it becomes empty.
+ * makes its table anew whenever it becomes empty. And known by its last alone, since writing to
+ * what has lived long costs the engine's collector something.
  */
 export class LinkedList<Item> {
-  #first: Listed<Item> | undefined;
   #last: Listed<Item> | undefined;
 
   /** Answers the item's place, by which it is removed. */
   add(item: Item): Listed<Item> {
-    const listed = { item, before: this.#last, after: undefined };
-    if (this.#last === undefined) this.#first = listed;
-    else this.#last.after = listed;
+    const last = this.#last;
+    const listed = { item, before: last, after: undefined };
+    if (last !== undefined) last.after = listed;
     this.#last = listed;
     return listed;
   }
 
   /** Once for each place. */
   remove({ before, after }: Listed<Item>): void {
-    if (before === undefined) this.#first = after;
-    else before.after = after;
+    if (before !== undefined) before.after = after;
     if (after === undefined) this.#last = before;
     else after.before = before;
   }
 
   toArray(): Item[] {
     const items: Item[] = [];
-    for (let at = this.#first; at !== undefined; at = at.after) items.push(at.item);
-    return items;
+    for (let at = this.#last; at !== undefined; at = at.before) items.push(at.item);
+    return items.reverse();
   }
 }

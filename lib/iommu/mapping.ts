@@ -12,6 +12,7 @@ export interface MappedBuffer {
 /** What is mapped, as far as the mapping needs it. */
 interface MappedSource {
   readonly size: number;
+  readonly length: bigint;
   readonly buffer: MappedBuffer | undefined;
 }
 
@@ -30,6 +31,7 @@ export class DmaMapping {
   /** In bytes. */
   readonly size: number;
   readonly #space: Unmapper;
+  readonly #length: bigint;
   #mapped = true;
   #unmapping: Promise<void> | undefined;
   /** Whether a device was attached when, or since, it was mapped: then its pages are pinned. */
@@ -54,6 +56,7 @@ export class DmaMapping {
     this.#space = space;
     this.iova = iova;
     this.size = source.size;
+    this.#length = source.length;
     this.source = source;
     this.#pinned = pinned;
   }
@@ -70,7 +73,7 @@ export class DmaMapping {
 
   /** @internal */
   get extent(): IovaExtent {
-    return { iova: this.iova, length: BigInt(this.size) };
+    return { iova: this.iova, length: this.#length };
   }
 
   /** @internal */

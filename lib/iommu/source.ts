@@ -93,8 +93,7 @@ function bufferSource(
 }
 
 // Classes, since a map is made of one each time: literals put together by spreading took longer
-// than all else together. Numbers, since BigInts are wanted where a map is refused, or made by
-// another call.
+// than all else together.
 
 /** Memory of ours, by its address. */
 class MemorySource implements Source {
@@ -102,6 +101,7 @@ class MemorySource implements Source {
   readonly memory: Memory;
   readonly buffer: MappedBuffer | undefined;
   readonly size: number;
+  readonly length: bigint;
   protected readonly start: number;
 
   constructor(memory: Memory, buffer: MappedBuffer | undefined, start: number, size: number) {
@@ -109,6 +109,7 @@ class MemorySource implements Source {
     this.buffer = buffer;
     this.start = start;
     this.size = size;
+    this.length = size === memory.size ? memory.length : BigInt(size);
   }
 
   get what(): Source['what'] {
@@ -117,10 +118,6 @@ class MemorySource implements Source {
 
   get offset(): bigint {
     return BigInt(this.start);
-  }
-
-  get length(): bigint {
-    return BigInt(this.size);
   }
 
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
