@@ -52,8 +52,8 @@ class KeptMaps {
 
   // Asked before the kernel unmaps something, since others may be mapped there as soon as it has.
   Moment now() const { return last_serial_; }
-  // The kernel has none of these any more that were there at that moment: those that lie wholly in a
-  // range, or the one that fills it.
+  // The kernel has none of these any more that were there at that moment: those that lie wholly in
+  // a range, or the one that fills it.
   void RemoveWithin(const MapExtent& range, Moment moment);
   void RemoveExactly(const MapExtent& extent, Moment moment);
   // Of those that lie wholly in a range.

@@ -55,6 +55,8 @@ export function mapCalls(native: MapsByMail): MapCalls {
 
   const aim = (iommufd: number, ioas: number, iova: bigint): boolean => {
     if (!isWord(iommufd) || !isWord(ioas) || !isWide(iova)) return false;
+    // What stays where Node-API fails, as while a worker ends, and the call does not come there.
+    signed[STATUS] = refused;
     words[IOMMUFD] = iommufd;
     words[IOAS] = ioas;
     wide[IOVA] = iova;

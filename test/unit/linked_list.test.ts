@@ -5,7 +5,7 @@ import { LinkedList, type Listed } from '../../lib/core/linked_list.ts';
 
 describe('a linked list', () => {
   it('has what was added and not removed, in the order in which it was added', () => {
-    const steps = fc.array(fc.oneof(fc.constant('add'), fc.nat(20)), { maxLength: 60 });
+    const steps = fc.array(fc.oneof(fc.constant('add' as const), fc.nat(20)), { maxLength: 60 });
     fc.assert(
       fc.property(steps, (all) => {
         const list = new LinkedList<number>();
@@ -15,7 +15,7 @@ describe('a linked list', () => {
           if (step === 'add') {
             places.push(list.add(next++));
           } else {
-            const [place] = places.splice(Number(step) % (places.length || 1), 1);
+            const [place] = places.splice(step % (places.length || 1), 1);
             if (place !== undefined) list.remove(place);
           }
           assert.deepEqual(
