@@ -1,25 +1,18 @@
 #include "arguments.h"
 
-#include <cstdint>
+#include <cmath>
 #include <limits>
 #include <utility>
 
 #include "addon.h"
 
-constexpr double kMostSafe = 9007199254740991;
-
-// Whether it is whole, and from 0 to `most`, which is kMostSafe at most.
-static bool IsWhole(double number, double most) {
-  if (!(number >= 0 && number <= most)) return false;
-  // Not std::trunc, which is a call of the library on the oldest processors that we are built for.
-  return static_cast<double>(static_cast<int64_t>(number)) == number;
-}
-
+// A whole number from 0 to `most`.
 static std::optional<double> WholeArgument(const Napi::CallbackInfo& info, size_t index,
                                            double most) {
   double number = 0;
   if (napi_get_value_double(info.Env(), info[index], &number) != napi_ok) return std::nullopt;
-  if (!IsWhole(number, most)) return std::nullopt;
+  if (!(number >= 0 && number <= most)) return std::nullopt;
+  if (std::trunc(number) != number) return std::nullopt;
   return number;
 }
 
@@ -29,14 +22,11 @@ std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t in
   return static_cast<uint32_t>(*number);
 }
 
-std::optional<uint64_t> SafeInteger(double number) {
-  if (!IsWhole(number, kMostSafe)) return std::nullopt;
-  return static_cast<uint64_t>(number);
-}
-
 std::optional<uint64_t> SafeIntegerArgument(const Napi::CallbackInfo& info, size_t index) {
+  constexpr double kMostSafe = 9007199254740991;
   const auto number = WholeArgument(info, index, kMostSafe);
-  return number ? SafeInteger(*number) : std::nullopt;
+  if (!number) return std::nullopt;
+  return static_cast<uint64_t>(*number);
 }
 
 std::optional<uint64_t> Uint64Argument(const Napi::CallbackInfo& info, size_t index) {

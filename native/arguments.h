@@ -15,8 +15,7 @@
 // no system call and returns undefined, and TypeScript, which checks first, reports the mistake.
 
 std::optional<uint32_t> Uint32Argument(const Napi::CallbackInfo& info, size_t index);
-// A whole number from 0 to 2^53 - 1, as JavaScript gave it.
-std::optional<uint64_t> SafeInteger(double number);
+// A whole number from 0 to 2^53 - 1.
 std::optional<uint64_t> SafeIntegerArgument(const Napi::CallbackInfo& info, size_t index);
 // A BigInt of 64 bits without a sign.
 std::optional<uint64_t> Uint64Argument(const Napi::CallbackInfo& info, size_t index);

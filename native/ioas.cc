@@ -26,21 +26,14 @@ struct Target {
   MapPlace place;
 };
 
-// The length is read by `read_length`, for it is a BigInt or a number.
-template <typename ReadLength>
-std::optional<Target> TargetArguments(const Napi::CallbackInfo& info, size_t length_at,
-                                      ReadLength read_length) {
+std::optional<Target> TargetArguments(const Napi::CallbackInfo& info, size_t length_at) {
   auto iommufd = LeaseArgument(info, 0);
   const auto ioas = Uint32Argument(info, 1);
   const auto flags = Uint32Argument(info, 2);
-  const auto length = read_length(info, length_at);
+  const auto length = Uint64Argument(info, length_at);
   const auto iova = Uint64Argument(info, length_at + 1);
   if (!iommufd || !ioas || !flags || !length || !iova) return std::nullopt;
   return Target{std::move(*iommufd), {*ioas, *flags, *length, *iova}};
-}
-
-std::optional<Target> TargetArguments(const Napi::CallbackInfo& info, size_t length_at) {
-  return TargetArguments(info, length_at, Uint64Argument);
 }
 
 // Makes a map by `map`, and answers where it is.
@@ -75,8 +68,8 @@ struct MemoryTarget {
 // Nothing where the memory has no such part.
 std::optional<MemoryTarget> MemoryArguments(const Napi::CallbackInfo& info) {
   std::shared_ptr<Memory> memory = MemoryArgument(info, 3);
-  const auto offset = SafeIntegerArgument(info, 4);
-  auto target = TargetArguments(info, 5, SafeIntegerArgument);
+  const auto offset = Uint64Argument(info, 4);
+  auto target = TargetArguments(info, 5);
   if (!memory || !offset || !target) return std::nullopt;
   if (!memory->Has(*offset, target->place.length)) return std::nullopt;
   return MemoryTarget{std::move(*target), std::move(memory), *offset};

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "addon.h"
-#include "arguments.h"
 #include "export.h"
 #include "external_buffer.h"
 #include "ioas.h"
@@ -17,18 +16,7 @@ namespace {
 
 constexpr int32_t kRefused = 1;
 
-// The part of a memory that the mail names.
-struct Part {
-  uint64_t offset;
-  uint64_t length;
-};
-
-std::optional<Part> PartOf(const MapMail& mail, const Memory& memory) {
-  const auto offset = SafeInteger(mail.offset);
-  const auto length = SafeInteger(mail.bytes);
-  if (!offset || !length || !memory.Has(*offset, *length)) return std::nullopt;
-  return Part{*offset, *length};
-}
+MapPlace PlaceOf(const MapMail& mail) { return {mail.ioas, mail.flags, mail.length, mail.iova}; }
 
 int32_t Answered(MapMail& mail, int result, const MapPlace& place) {
   if (result < 0) return result;
@@ -40,11 +28,9 @@ int32_t Answered(MapMail& mail, int result, const MapPlace& place) {
 int32_t MapMemory(Addon& addon, MapMail& mail) {
   const Fd* iommufd = addon.fds.Find(mail.iommufd);
   std::shared_ptr<Memory> memory = addon.memories.Share(mail.memory);
-  if (iommufd == nullptr || !memory) return kRefused;
-  const auto part = PartOf(mail, *memory);
-  if (!part) return kRefused;
-  MapPlace place = {mail.ioas, mail.flags, part->length, mail.iova};
-  const uint64_t address = AddressOf(memory->data() + part->offset);
+  if (iommufd == nullptr || !memory || !memory->Has(mail.offset, mail.length)) return kRefused;
+  MapPlace place = PlaceOf(mail);
+  const uint64_t address = AddressOf(memory->data() + mail.offset);
   return Answered(mail, MapAddress(*iommufd, &place, address, std::move(memory)), place);
 }
 
@@ -53,10 +39,9 @@ int32_t MapMemoryFile(Addon& addon, MapMail& mail) {
   const Fd* iommufd = addon.fds.Find(mail.iommufd);
   const Memory* memory = addon.memories.Find(mail.memory);
   if (iommufd == nullptr || memory == nullptr) return kRefused;
-  const auto part = PartOf(mail, *memory);
-  if (!part) return kRefused;
-  MapPlace place = {mail.ioas, mail.flags, part->length, mail.iova};
-  return Answered(mail, MapFile(*iommufd, &place, memory->fd(), part->offset), place);
+  if (!memory->Has(mail.offset, mail.length)) return kRefused;
+  MapPlace place = PlaceOf(mail);
+  return Answered(mail, MapFile(*iommufd, &place, memory->fd(), mail.offset), place);
 }
 
 // unmapByMail(): IOMMU_IOAS_UNMAP

@@ -10,9 +10,8 @@
 // with them.
 struct MapMail {
   uint64_t iova;    // where to map, and where it was mapped; where to unmap
-  uint64_t length;  // of a range to unmap, and how many bytes were mapped there
-  double offset;    // of what is mapped, in its memory
-  double bytes;     // of what is mapped
+  uint64_t length;  // of what is mapped or unmapped, and how many bytes were mapped there
+  uint64_t offset;  // of what is mapped, in its memory
   uint32_t iommufd;
   uint32_t ioas;
   uint32_t flags;
@@ -20,8 +19,8 @@ struct MapMail {
   int32_t status;  // 0, 1 where the words are refused, or -errno
 };
 static_assert(offsetof(MapMail, length) == 8 && offsetof(MapMail, offset) == 16 &&
-              offsetof(MapMail, bytes) == 24 && offsetof(MapMail, iommufd) == 32 &&
-              offsetof(MapMail, ioas) == 36 && offsetof(MapMail, flags) == 40 &&
-              offsetof(MapMail, memory) == 44 && offsetof(MapMail, status) == 48);
+              offsetof(MapMail, iommufd) == 24 && offsetof(MapMail, ioas) == 28 &&
+              offsetof(MapMail, flags) == 32 && offsetof(MapMail, memory) == 36 &&
+              offsetof(MapMail, status) == 40);
 
 void ExportMapMail(Napi::Env env, Napi::Object exports);

@@ -357,7 +357,7 @@ export type Binding = {
   Slow<'ioasMap', [...MapTarget, address: bigint, length: bigint, iova: bigint], bigint> &
   Slow<
     'ioasMapMemory' | 'ioasMapMemoryFile',
-    [...MapTarget, memory: NativeMemory, offset: number, length: number, iova: bigint],
+    [...MapTarget, memory: NativeMemory, offset: bigint, length: bigint, iova: bigint],
     bigint
   > &
   Slow<

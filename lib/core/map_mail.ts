@@ -14,8 +14,8 @@ type MapMemory = (
   ioas: number,
   flags: number,
   memory: number,
-  offset: number,
-  length: number,
+  offset: bigint,
+  length: bigint,
   iova: bigint,
 ) => Answered;
 
@@ -30,12 +30,11 @@ export interface MapCalls {
 const IOVA = 0;
 const LENGTH = 1;
 const OFFSET = 2;
-const BYTES = 3;
-const IOMMUFD = 8;
-const IOAS = 9;
-const FLAGS = 10;
-const MEMORY = 11;
-const STATUS = 12;
+const IOMMUFD = 6;
+const IOAS = 7;
+const FLAGS = 8;
+const MEMORY = 9;
+const STATUS = 10;
 
 const done = 0;
 const refused = 1;
@@ -48,18 +47,18 @@ const refused = 1;
 export function mapCalls(native: MapsByMail): MapCalls {
   const { mapMemoryByMail, mapMemoryFileByMail, unmapByMail } = native;
   const mail = native.mapMail();
-  const wide = new BigUint64Array(mail, 0, 2);
-  const real = new Float64Array(mail, 0, 4);
+  const wide = new BigUint64Array(mail, 0, 3);
   const words = new Uint32Array(mail);
   const signed = new Int32Array(mail);
 
-  const aim = (iommufd: number, ioas: number, iova: bigint): boolean => {
-    if (!isWord(iommufd) || !isWord(ioas) || !isWide(iova)) return false;
+  const aim = (iommufd: number, ioas: number, iova: bigint, length: bigint): boolean => {
+    if (!isWord(iommufd) || !isWord(ioas) || !isWide(iova) || !isWide(length)) return false;
     // What stays where Node-API fails, as while a worker ends, and the call does not come there.
     signed[STATUS] = refused;
     words[IOMMUFD] = iommufd;
     words[IOAS] = ioas;
     wide[IOVA] = iova;
+    wide[LENGTH] = length;
     return true;
   };
 
@@ -71,11 +70,11 @@ export function mapCalls(native: MapsByMail): MapCalls {
 
   const mapBy = (make: () => void): MapMemory => {
     return (iommufd, ioas, flags, memory, offset, length, iova) => {
-      if (!aim(iommufd, ioas, iova) || !isWord(flags) || !isWord(memory)) return undefined;
+      if (!isWord(flags) || !isWord(memory) || !isWide(offset)) return undefined;
+      if (!aim(iommufd, ioas, iova, length)) return undefined;
       words[FLAGS] = flags;
       words[MEMORY] = memory;
-      real[OFFSET] = isNumber(offset) ? offset : NaN;
-      real[BYTES] = isNumber(length) ? length : NaN;
+      wide[OFFSET] = offset;
       make();
       return answer(IOVA);
     };
@@ -85,16 +84,11 @@ export function mapCalls(native: MapsByMail): MapCalls {
     ioasMapMemorySync: mapBy(mapMemoryByMail),
     ioasMapMemoryFileSync: mapBy(mapMemoryFileByMail),
     ioasUnmapSync: (iommufd, ioas, iova, length) => {
-      if (!aim(iommufd, ioas, iova) || !isWide(length)) return undefined;
-      wide[LENGTH] = length;
+      if (!aim(iommufd, ioas, iova, length)) return undefined;
       unmapByMail();
       return answer(LENGTH);
     },
   };
-}
-
-function isNumber(value: unknown): boolean {
-  return typeof value === 'number';
 }
 
 /** Whether 32 bits hold it. */

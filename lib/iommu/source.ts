@@ -101,14 +101,15 @@ class MemorySource implements Source {
   readonly memory: Memory;
   readonly buffer: MappedBuffer | undefined;
   readonly size: number;
+  readonly offset: bigint;
   readonly length: bigint;
-  protected readonly start: number;
 
   constructor(memory: Memory, buffer: MappedBuffer | undefined, start: number, size: number) {
     this.memory = memory;
     this.buffer = buffer;
-    this.start = start;
     this.size = size;
+    // Making a BigInt takes longer than the rest of this.
+    this.offset = start === 0 ? 0n : BigInt(start);
     this.length = size === memory.size ? memory.length : BigInt(size);
   }
 
@@ -116,18 +117,14 @@ class MemorySource implements Source {
     return this.buffer ? 'buffer' : 'file';
   }
 
-  get offset(): bigint {
-    return BigInt(this.start);
-  }
-
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, start, size } = this;
-    return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, start, size, iova);
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, offset, length, iova);
   }
 
   mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, start, size } = this;
-    return binding().ioasMapMemorySync(iommufd, ioas, flags, memory.native, start, size, iova);
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemorySync(iommufd, ioas, flags, memory.native, offset, length, iova);
   }
 }
 
@@ -136,13 +133,21 @@ class MemoryFileSource extends MemorySource {
   override readonly request = 'IOMMU_IOAS_MAP_FILE';
 
   override map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, start, size } = this;
-    return binding().ioasMapMemoryFile(iommufd, ioas, flags, memory.native, start, size, iova);
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemoryFile(iommufd, ioas, flags, memory.native, offset, length, iova);
   }
 
   override mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, start, size } = this;
-    return binding().ioasMapMemoryFileSync(iommufd, ioas, flags, memory.native, start, size, iova);
+    const { memory, offset, length } = this;
+    return binding().ioasMapMemoryFileSync(
+      iommufd,
+      ioas,
+      flags,
+      memory.native,
+      offset,
+      length,
+      iova,
+    );
   }
 }
 

@@ -99,13 +99,13 @@ async function mapAndAccess(call) {
 function mapByMail(call, file, memory) {
   const mail = call('mapMail');
   if (!(mail instanceof ArrayBuffer) || !(file > 0) || !(memory > 0)) return;
-  new Float64Array(mail).set([0, 4096], 2);
+  new BigUint64Array(mail, 0, 3).set([0n, 4096n, 0n]);
   const words = new Int32Array(mail);
-  words.set([file, 1, 6, memory], 8);
+  words.set([file, 1, 6, memory], 6);
   for (const name of ['mapMemoryByMail', 'mapMemoryFileByMail', 'unmapByMail']) {
-    words[12] = 1;
+    words[10] = 1;
     call(name);
-    if (words[12] === 0) throw new Error(`${name} says that it was made`);
+    if (words[10] === 0) throw new Error(`${name} says that it was made`);
   }
 }
 

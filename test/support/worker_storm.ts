@@ -14,7 +14,7 @@ function callForEver(): void {
   void native.ioasUnmap(fd as NativeFd, 1, 0n, 4096n);
   void native.memoryAllocate(65536n, 0, 1)?.then((memory) => {
     native.memoryBuffer(memory as NativeMemory, 0n, 65536n);
-    void native.ioasMapMemory(fd as NativeFd, 1, 6, memory as NativeMemory, 0, 4096, 0n);
+    void native.ioasMapMemory(fd as NativeFd, 1, 6, memory as NativeMemory, 0n, 4096n, 0n);
     native.memoryRelease(memory as NativeMemory);
   });
   void native.close(fd as NativeFd)?.then(callForEver);
