@@ -120,22 +120,21 @@ export class ContainerSpace extends AddressSpace {
   }
 
   /** @internal */
-  protected override mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
-    return run(this.#mapWhereFree(plan));
+  protected mapPlanned(plan: MapPlan, again: () => MapPlan): Promise<DmaMapping> {
+    return run(this.#mapWhereFree(plan, again));
   }
 
   /** @internal */
-  protected override mapPlannedSync(plan: () => MapPlan): DmaMapping {
-    return runSync(this.#mapWhereFree(plan));
+  protected mapPlannedSync(plan: MapPlan, again: () => MapPlan): DmaMapping {
+    return runSync(this.#mapWhereFree(plan, again));
   }
 
   /**
    * Another thread or process may have something at the address that was chosen: it is left alone from then
    * on, and another is chosen.
    */
-  *#mapWhereFree(makePlan: () => MapPlan): Steps<DmaMapping> {
-    for (;;) {
-      const plan = makePlan();
+  *#mapWhereFree(first: MapPlan, again: () => MapPlan): Steps<DmaMapping> {
+    for (let plan = first; ; plan = again()) {
       try {
         return yield* either(
           () => this.maps.map(plan),

@@ -8,8 +8,8 @@ type Step = () => Promise<unknown> | undefined;
 /**
  * A task of calls that can block, written once: it yields each and is given what came of it, and
  * who runs it decides whether this thread waits. Where it does, the calls are made where they
- * stand and nothing is yielded: handing each up through all the tasks around it, and its answer
- * down again, took a good part of the time of an opening.
+ * stand and nothing is yielded: each would be handed up through all the tasks around it, and its
+ * answer down again.
  */
 export type Steps<T> = Generator<Step, T, unknown>;
 

@@ -87,12 +87,12 @@ export abstract class AddressSpace extends Closable {
    *   reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.mapPlanned(() => this.#planOf(source, options));
+    return this.mapPlanned(this.#planOf(source, options), () => this.#planOf(source, options));
   }
 
   /** The blocking form of {@link map}. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.mapPlannedSync(() => this.#planOf(source, options));
+    return this.mapPlannedSync(this.#planOf(source, options), () => this.#planOf(source, options));
   }
 
   /**
@@ -111,7 +111,8 @@ export abstract class AddressSpace extends Closable {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
     checkEnd('address', start, source.length);
-    return this.mapPlanned(() => this.planOf(readMapOptions(options), source));
+    const plan = (): MapPlan => this.planOf(readMapOptions(options), source);
+    return this.mapPlanned(plan(), plan);
   }
 
   /**
@@ -190,15 +191,11 @@ export abstract class AddressSpace extends Closable {
   /** @internal */
   protected abstract planOf(target: MapTarget, source: Source): MapPlan;
 
-  /** @internal */
-  protected mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
-    return this.#maps.map(plan());
-  }
+  /** `again` makes another plan of the same, for who tries again. @internal */
+  protected abstract mapPlanned(plan: MapPlan, again: () => MapPlan): Promise<DmaMapping>;
 
   /** @internal */
-  protected mapPlannedSync(plan: () => MapPlan): DmaMapping {
-    return this.#maps.mapSync(plan());
-  }
+  protected abstract mapPlannedSync(plan: MapPlan, again: () => MapPlan): DmaMapping;
 
   /** @internal */
   abstract requireOpen(): void;

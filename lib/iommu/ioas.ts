@@ -366,6 +366,16 @@ export class Ioas extends AddressSpace {
   }
 
   /** @internal */
+  protected mapPlanned(plan: MapPlan): Promise<DmaMapping> {
+    return this.maps.map(plan);
+  }
+
+  /** @internal */
+  protected mapPlannedSync(plan: MapPlan): DmaMapping {
+    return this.maps.mapSync(plan);
+  }
+
+  /** @internal */
   mapSource(source: Source, flags: number, iova: bigint): ReturnType<Source['map']> {
     return source.map(this.#iommufd.native, this.id, flags, iova);
   }

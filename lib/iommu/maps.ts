@@ -94,9 +94,8 @@ export class Maps {
   }
 
   async map(plan: MapPlan): Promise<DmaMapping> {
-    const { source, flags, iova } = plan;
-    const answer = await begin(source, () => this.#space.mapSource(source, flags, iova));
-    const mapping = this.#mapped(answer, plan);
+    const { source } = plan;
+    const mapping = this.#mapped(await this.#begin(plan), plan);
     // Disposed of meanwhile: what comes too late must not stay.
     if (!source.buffer?.disposed) return mapping;
     await mapping.unmap();
@@ -104,9 +103,30 @@ export class Maps {
   }
 
   mapSync(plan: MapPlan): DmaMapping {
-    const { source, flags, iova } = plan;
-    const answer = begin(source, () => this.#space.mapSourceSync(source, flags, iova));
-    return this.#mapped(answer, plan);
+    return this.#mapped(this.#make(plan), plan);
+  }
+
+  /**
+   * Begins the call that maps. From then on the addon has the memory, and keeps it while it is
+   * mapped: what was made for this map alone can be given up here.
+   */
+  #begin({ source, flags, iova }: MapPlan): MapAnswer {
+    source.memory?.ref();
+    try {
+      return this.#space.mapSource(source, flags, iova);
+    } finally {
+      source.memory?.unref();
+    }
+  }
+
+  /** The blocking form: not by a function that is made for each map, which would cost a tenth. */
+  #make({ source, flags, iova }: MapPlan): bigint | Answer {
+    source.memory?.ref();
+    try {
+      return this.#space.mapSourceSync(source, flags, iova);
+    } finally {
+      source.memory?.unref();
+    }
   }
 
   #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
@@ -241,18 +261,5 @@ export class Maps {
       const cause = causeOf(error);
       throw cause ? explained(error, cause) : error;
     }
-  }
-}
-
-/**
- * Makes the call that maps. From then on the addon has the memory, and keeps it while it is mapped:
- * what was made for this map alone can be given up here.
- */
-function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
-  memory?.ref();
-  try {
-    return map();
-  } finally {
-    memory?.unref();
   }
 }
