@@ -119,7 +119,7 @@ export class Maps {
     }
   }
 
-  /** The blocking form: not by a function that is made for each map, which would cost a tenth. */
+  /** The blocking form. Neither takes a function, which would have to be made for each map. */
   #make({ source, flags, iova }: MapPlan): bigint | Answer {
     source.memory?.ref();
     try {
