@@ -416,7 +416,7 @@ function giveAway(devices: Unbound[]): string {
   const loss = lost.length > 0 ? `this takes ${lost.join(', ')} from the host: ` : '';
   const whole = devices.length > 1 ? 'give up all of them: ' : '';
   const unseen = devices.flatMap(unseenText).join('');
-  return `${unseen}${loss}${whole}${devices.map(bindCommand).join('; ')}`;
+  return `${unseen}${loss}${whole}${bindCommands(devices)}`;
 }
 
 const kindNames: Record<HostUse['kind'], string> = {
@@ -446,17 +446,16 @@ function unseenText({ address, uses = [], unseen = [] }: Unbound): string[] {
   return [`${what} to be seen from here; see on the host that it uses none: `];
 }
 
-function bindCommand({ bus, address, driver }: Unbound): string {
-  const vfio = vfioDrivers[bus];
-  if (vfio === undefined) return `bind it to the VFIO driver of the bus ${bus}`;
-  const folder = `/sys/bus/${bus}`;
-  const steps = [
-    `modprobe ${vfio}`,
-    `echo ${vfio} > ${folder}/devices/${address}/driver_override`,
-    ...(driver === null ? [] : [`echo ${address} > ${folder}/devices/${address}/driver/unbind`]),
-    `echo ${address} > ${folder}/drivers_probe`,
-  ];
-  return `sudo sh -c '${steps.join(' && ')}'`;
+/** What gives them to VFIO; it refuses by itself what the host needs by then. */
+function bindCommands(devices: Unbound[]): string {
+  const [taken, other] = [true, false].map((isTaken) =>
+    devices.filter(({ bus }) => (vfioDrivers[bus] !== undefined) === isTaken),
+  ) as [Unbound[], Unbound[]];
+  const addresses = taken.map(({ address }) => address).join(' ');
+  return [
+    ...(taken.length > 0 ? [`sudo npx vfio bind ${addresses}`] : []),
+    ...other.map(({ bus, address }) => `bind ${address} to the VFIO driver of the bus ${bus}`),
+  ].join('; ');
 }
 
 function rightsOf({ mode, owner, group, uid, gids }: Ownership): string {

@@ -8,6 +8,7 @@ import { deviceCause, hiddenCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
 import { findCdev, isPresent, noDevice } from '../locate/find_cdev.ts';
 import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { readRecord } from './driver_record.ts';
 import { type Finding, look, lookBySteps, type Place, type Seen } from './finding.ts';
 import { holderFindings } from './holder_findings.ts';
 import { deviceNodeFindings } from './device_nodes.ts';
@@ -22,6 +23,7 @@ export function* deviceFindings(device: SysfsDevice, place: Place): Steps<Findin
     ...there,
     ...look('driver', address, () => driver(device, place)),
     ...look('driver-override', address, () => driverOverride(device)),
+    ...look('driver-before', address, () => driverBefore(device, place)),
     ...group,
     ...look('sriov', address, () => sriov(device)),
     ...(yield* holderFindings(device, place)),
@@ -89,6 +91,18 @@ function driverOverride({ address, bus, sysfsPath }: SysfsDevice): Seen | undefi
     `${has}, and only ${text} may have it when it is bound anew`,
     `where that is not meant, lift it (the driver of now stays): echo | sudo tee /sys/bus/${bus}/devices/${address}/driver_override`,
   ];
+}
+
+/** What `vfio bind` remembers; a change that was not finished is one of a program that was ended. */
+function driverBefore(device: SysfsDevice, place: Place): Seen | undefined {
+  const record = readRecord(device, place);
+  if (record === undefined) return undefined;
+  const { driver: before, target } = record;
+  const now = readLinkName(`${device.sysfsPath}/driver`);
+  const had = `vfio bind remembers that it had ${before ?? 'no driver'}`;
+  if (now === target) return ['ok', `${had}; vfio unbind gives it that back`];
+  const mend = `sudo npx vfio unbind ${device.address} gives it back what it had`;
+  return ['warning', `${had}; its change to ${target} is not finished, or was undone: it has ${now ?? 'no driver'}`, mend]; // prettier-ignore
 }
 
 function* groupSeen(device: SysfsDevice, { roots }: Place): Steps<Seen | undefined> {

@@ -7,9 +7,9 @@ import { inSysfs } from '../locate/find_cdev.ts';
 import { listDevices, listDevicesSync } from '../locate/list.ts';
 import { parseSpec, resolveSpec } from '../locate/resolve.ts';
 import { hiddenNumbers } from '../locate/sysfs.ts';
-import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { deviceFindings } from './device_findings.ts';
 import { type Finding, finding, host, lookBySteps, type Place, type Seen } from './finding.ts';
+import { type HostRootOptions, hostRootsOf } from './host_roots.ts';
 import { kernelFindings } from './kernel_findings.ts';
 import { sharedNodeFindings } from './node_findings.ts';
 import { processFindings } from './process_findings.ts';
@@ -27,28 +27,27 @@ export interface Diagnosis {
  * at most.
  *
  * @param spec - the device; without it, the host alone
- * @param options - where sysfs and the device nodes are, if elsewhere
+ * @param options - where sysfs, procfs, the device nodes and what is remembered are, if elsewhere
  * @throws TypeError, RangeError for what cannot name a device
  * @throws VfioError `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
-export async function diagnose(spec?: DeviceSpec, options: RootOptions = {}): Promise<Diagnosis> {
+export async function diagnose(
+  spec?: DeviceSpec,
+  options: HostRootOptions = {},
+): Promise<Diagnosis> {
   return run(diagnosis(spec, options));
 }
 
 /** The blocking form of {@link diagnose}. It does not search who holds the device. */
-export function diagnoseSync(spec?: DeviceSpec, options: RootOptions = {}): Diagnosis {
+export function diagnoseSync(spec?: DeviceSpec, options: HostRootOptions = {}): Diagnosis {
   return runSync(diagnosis(spec, options));
 }
 
-/** @param procRoot - `/proc`; tests have one of their own */
-export function* diagnosis(
-  spec: DeviceSpec | undefined,
-  options: RootOptions,
-  procRoot = '/proc',
-): Steps<Diagnosis> {
+function* diagnosis(spec: DeviceSpec | undefined, options: HostRootOptions): Steps<Diagnosis> {
   requirePlatform();
   requireObject('options', options);
-  const place: Place = { roots: rootsOf(options), procRoot };
+  const roots = hostRootsOf(options);
+  const place: Place = { roots, procRoot: roots.procRoot, runRoot: roots.runRoot };
   const given = spec === undefined ? undefined : deviceOf(spec, place);
   const ofKernel = kernelFindings(place).map((found) => softenFor(given, found));
   const ofHost = [...ofKernel, ...processFindings(place)];

@@ -11,6 +11,8 @@ export interface DriverRecord extends DriverState {
   target: string;
 }
 
+type RecordRoots = Pick<HostRoots, 'procRoot' | 'runRoot'>;
+
 /** The same with what tells that it is of this device and this start of the machine. */
 interface Stored extends DriverRecord {
   version: 1;
@@ -19,7 +21,7 @@ interface Stored extends DriverRecord {
   boot: string;
 }
 
-function recordPath({ bus, address }: SysfsDevice, { runRoot }: HostRoots): string {
+function recordPath({ bus, address }: SysfsDevice, { runRoot }: RecordRoots): string {
   return `${runRoot}/bind/${bus}-${address}.json`;
 }
 
@@ -28,7 +30,7 @@ function idsOf({ sysfsPath }: SysfsDevice): string {
   return [read('vendor'), read('device'), read('modalias')].join(' ');
 }
 
-function bootOf({ procRoot }: HostRoots): string {
+function bootOf({ procRoot }: RecordRoots): string {
   return readAttribute(`${procRoot}/sys/kernel/random/boot_id`) ?? '';
 }
 
@@ -36,7 +38,7 @@ function bootOf({ procRoot }: HostRoots): string {
  * What is remembered of a device; undefined where nothing is, or only what was before another start
  * of the machine or of another device at the same place.
  */
-export function readRecord(device: SysfsDevice, roots: HostRoots): DriverRecord | undefined {
+export function readRecord(device: SysfsDevice, roots: RecordRoots): DriverRecord | undefined {
   const path = recordPath(device, roots);
   const text = readAttribute(path);
   if (text === undefined) return undefined;
@@ -67,11 +69,11 @@ function parse(text: string): Stored | undefined {
 }
 
 /** Remembers, before anything is changed; whoever is killed after that leaves what to go by. */
-export function writeRecord(device: SysfsDevice, record: DriverRecord, roots: HostRoots): void {
+export function writeRecord(device: SysfsDevice, record: DriverRecord, roots: RecordRoots): void {
   const stored: Stored = { version: 1, ...record, ids: idsOf(device), boot: bootOf(roots) };
   writeWhole(recordPath(device, roots), `${JSON.stringify(stored)}\n`);
 }
 
-export function removeRecord(device: SysfsDevice, roots: HostRoots): void {
+export function removeRecord(device: SysfsDevice, roots: RecordRoots): void {
   removeFile(recordPath(device, roots));
 }

@@ -26,6 +26,7 @@ export type FindingId =
   | 'device'
   | 'driver'
   | 'driver-override'
+  | 'driver-before'
   | 'group'
   | 'cdev-node'
   | 'group-node'
@@ -56,6 +57,8 @@ export interface Place {
   roots: Roots;
   /** `/proc`, or a test's. */
   procRoot: string;
+  /** `/run/vfio`, or a test's. */
+  runRoot: string;
 }
 
 /** The subject of what is of no device. */

@@ -17,9 +17,11 @@ export function rulePath({ bus, address }: SysfsDevice, { etcRoot }: HostRoots):
 }
 
 /**
- * The udev rule that gives a device to a driver as it appears, at the start or plugged in: sets its
- * `driver_override` (udev(7), ATTR) and loads the driver, which then finds it without one. It names
- * the model, too: another device at the same place is left alone.
+ * The udev rule that gives a device to a driver as it appears: sets its `driver_override` (udev(7),
+ * ATTR), loads the driver, and asks the bus, since a driver that was loaded before does not look
+ * again. It takes the device from no other driver: "add" is told again by `udevadm trigger`, and the
+ * host may use the device by then. It names the model, too: another device at the same place is
+ * left alone.
  */
 export function ruleOf(device: SysfsDevice, driver: string, roots: HostRoots): PersistentRule {
   const { bus, address, sysfsPath } = device;
@@ -33,7 +35,12 @@ export function ruleOf(device: SysfsDevice, driver: string, roots: HostRoots): P
     `KERNEL=="${address.replace(/[*?[\]|\\"]/g, '?')}"`,
     ...model,
   ];
-  const acts = [`ATTR{driver_override}="${driver}"`, `RUN{builtin}+="kmod load ${driver}"`];
+  const acts = [
+    `ATTR{driver_override}="${driver}"`,
+    `RUN{builtin}+="kmod load ${driver}"`,
+    // One that has a driver stays as it is (drivers_probe_store, drivers/base/bus.c).
+    `RUN+="/bin/sh -c 'echo %k > /sys/bus/${bus}/drivers_probe'"`,
+  ];
   const text = `# vfio bind --persist wrote this; vfio unbind --persist removes it.
 ${[...conditions, ...acts].join(', ')}
 `;

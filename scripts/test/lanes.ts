@@ -71,7 +71,7 @@ function byCdev(): string[] {
 }
 
 /** What finds out by itself which nodes the kernel has: run on each kernel. */
-const onEachKernel = ['cdi', 'udev'];
+const onEachKernel = ['cdi', 'cli_each', 'groups', 'udev', 'watch'];
 
 function byBackend(
   backend: string,
@@ -115,7 +115,7 @@ export const lanes: readonly Lane[] = [
     name: 'noiommu',
     command: inLab({
       lab: ['--memory', '1024', '--append', withoutIommu],
-      tests: ['noiommu', 'doctor'],
+      tests: ['noiommu', 'cli_each', 'doctor', 'groups', 'watch'],
     }),
     ...built,
   },

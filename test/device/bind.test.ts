@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { after, afterEach, before, it } from 'mocha';
@@ -9,6 +16,7 @@ import {
   bindDriver,
   bindDriverSync,
   type DriverReport,
+  type Finding,
   restoreDriver,
   restoreDriverSync,
   VfioDevice,
@@ -17,8 +25,10 @@ import {
 import { describeLab, devices, type TestDevice } from '../support/devices.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { hasModule } from '../support/hotplug.ts';
+import { withoutIommu } from '../support/iommu.ts';
 import { root } from '../support/root.ts';
 import { skip } from '../support/skip.ts';
+import { udevd, withUdevd } from '../support/udevd.ts';
 
 // The real kernel's answers. Every device of the lab begins with vfio-pci, of which nothing is
 // remembered, and the first thing that most tests do is to give it back to the host.
@@ -109,9 +119,6 @@ async function end(child: ChildProcess): Promise<void> {
   child.kill('SIGKILL');
   await once(child, 'exit');
 }
-
-/** Whether this kernel confines devices: without an IOMMU vfio-pci takes them only if told to. */
-const hasIommu = existsSync('/sys/class/iommu') && readdirSync('/sys/class/iommu').length > 0;
 
 describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (lab) => {
   const edu = lab.edu.address;
@@ -234,7 +241,7 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
   });
 
   it('refuses what another program has open; by force it waits, and says for whom', async function () {
-    if (!hasIommu) skip(this, 'an IOMMU');
+    if (withoutIommu) skip(this, 'an IOMMU');
     const holder = await holding(lab.edu);
     try {
       const whom = new RegExp(`process ${holder.pid ?? 0} \\(node\\) has it open`);
@@ -266,7 +273,7 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
   });
 
   it('asks a program that listens for the device, by force', async function () {
-    if (!hasIommu) skip(this, 'an IOMMU');
+    if (withoutIommu) skip(this, 'an IOMMU');
     const holder = await holding(lab.edu);
     try {
       const { status, out, err } = vfio('unbind', edu, '--force');
@@ -280,7 +287,7 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
   });
 
   it('leaves the bridges of a group to the host, and takes the rest of it', function () {
-    if (!hasIommu) skip(this, 'an IOMMU');
+    if (withoutIommu) skip(this, 'an IOMMU');
     const sata = '0000:00:1f.2';
     const report = json('bind', sata, '--group', '--dry-run', '--force');
     const named = report.devices.map(({ address }) => address);
@@ -309,6 +316,28 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
     assert.equal(gone.status, 0, gone.err);
     assert.match(gone.out, new RegExp(`^${rule} removed$`, 'm'));
     assert.ok(!existsSync(rule));
+  });
+
+  it('has udevd bind what appears, also where vfio-pci is loaded already', async function () {
+    if (udevd === undefined) skip(this, 'udev: apt-get install -y udev');
+    if (process.env['VFIO_LAB'] !== '1') skip(this, 'the lab: npm run test:lab');
+    for (const address of [edu, testdev])
+      assert.equal(vfio('bind', address, '--persist').status, 0);
+    // As a start has them: the rules, no driver, and nothing that is remembered in /run.
+    for (const address of [edu, testdev]) assert.equal(vfio('unbind', address).status, 0);
+    assert.deepEqual([driverOf(edu), overrideOf(edu), remembered()], [null, '(null)', []]);
+    assert.ok(existsSync('/sys/bus/pci/drivers/vfio-pci'));
+    await withUdevd(async (daemon) => {
+      while (driverOf(edu) === null || driverOf(testdev) === null) {
+        assert.equal(daemon.exitCode, null, 'udevd ended');
+        for (const address of [edu, testdev]) writeFileSync(`${folder(address)}/uevent`, 'add');
+        await setTimeout(200);
+      }
+    });
+    for (const address of [edu, testdev]) {
+      assert.deepEqual([driverOf(address), overrideOf(address)], ['vfio-pci', 'vfio-pci']);
+      assert.equal(vfio('unbind', address, '--persist').status, 0);
+    }
   });
 
   it('lets two tools at once each do its work, one after the other', async () => {
@@ -593,6 +622,24 @@ describeLab('vfio bind that is killed at any moment', ['nvme0'], (lab) => {
     return status === 0;
   }
 
+  /** What the doctor says of its driver is what sysfs has, whatever is half done. */
+  function assertDoctorSees(address: string, round: string): void {
+    const { status, out, err } = vfio('doctor', address, '--json');
+    assert.ok(status === 0 || status === 1, `${round}: ${err}`);
+    const { findings } = JSON.parse(out) as { findings: Finding[] };
+    const said = (id: string): Finding | undefined => findings.find((each) => each.id === id);
+    const [driver, override] = [driverOf(address), overrideOf(address)];
+    assert.equal(said('driver')?.status, driver === 'vfio-pci' ? 'ok' : 'bad', round);
+    const now = driver === null ? /has no driver/ : new RegExp(`\\b${driver}\\b`);
+    assert.match(said('driver')?.what ?? '', now, round);
+    const laid = override === '(null)' ? /no driver is laid down/ : /only vfio-pci may have it/;
+    assert.match(said('driver-override')?.what ?? '', laid, round);
+    const remembers = remembered().some((file) => file.includes(address));
+    assert.equal(said('driver-before') !== undefined, remembers, round);
+    const halfDone = remembers && driver !== 'vfio-pci';
+    assert.equal(said('driver-before')?.status === 'warning', halfDone, round);
+  }
+
   it(`leaves what vfio unbind repairs (${rounds} rounds)`, async function () {
     this.timeout(120_000 + rounds * 60_000);
     // How long a whole one takes here: the kills are spread over that.
@@ -606,6 +653,7 @@ describeLab('vfio bind that is killed at any moment', ['nvme0'], (lab) => {
       if (command === 'unbind') assert.equal(vfio('bind', nvme).status, 0);
       const isDone = await killed(command, Math.random() * whole * 1.2);
       seen[isDone ? 'done' : 'killed']++;
+      assertDoctorSees(nvme, `round ${round}`);
       const { status, err } = vfio('unbind', nvme);
       assert.equal(status, 0, `round ${round}: ${err}`);
       assert.deepEqual([driverOf(nvme), overrideOf(nvme)], ['nvme', '(null)'], `round ${round}`);
@@ -622,7 +670,7 @@ describeLab('vfio bind that is killed at any moment', ['nvme0'], (lab) => {
 
 describeLab('what was bound', ['edu'], (lab) => {
   it('is opened', async function () {
-    if (!hasIommu) skip(this, 'an IOMMU');
+    if (withoutIommu) skip(this, 'an IOMMU');
     await restoreDriver(lab.edu.address);
     await bindDriver(lab.edu.address);
     await using device = await VfioDevice.open(lab.edu);

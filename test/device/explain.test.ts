@@ -35,7 +35,10 @@ import { describeLab, type TestDevice } from '../support/devices.ts';
 import { explainedFailure, failure, searchedFailure } from '../support/errors.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
 import { hasModule } from '../support/hotplug.ts';
+import { root } from '../support/root.ts';
 import { skip } from '../support/skip.ts';
+
+const main = new URL('dist/cli/main.js', root).pathname;
 
 /** A process that has opened the device, until it is killed. */
 async function holder({ bus, address }: TestDevice): Promise<ChildProcess> {
@@ -190,9 +193,11 @@ describeLab('the reason why a group is refused', ['edu'], () => {
       const blocking = members.filter(({ verdict }) => verdict === 'host-driver');
       assert.deepEqual(blocking, [{ bus: 'pci', address: sata, driver: 'ahci', verdict: 'host-driver' }]); // prettier-ignore
       assert.ok(members.length >= 2);
-      const command = /sudo sh -c '(.*)'/.exec(error.hint ?? '')?.[1] ?? '';
-      execFileSync('sh', ['-c', command]);
+      const command = /sudo npx vfio (.*) \(/.exec(error.hint ?? '')?.[1] ?? '';
+      execFileSync(process.execPath, [main, ...command.split(' ')]);
       await (await VfioDevice.open(smbus)).close();
+      execFileSync(process.execPath, [main, 'unbind', sata]);
+      await explainedFailure(() => VfioDevice.open(smbus), 'EPERM');
     });
   });
 

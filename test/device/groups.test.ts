@@ -8,6 +8,7 @@ import { sata, withSiblingOnHost } from '../support/chip_set.ts';
 import { vfio } from '../support/cli.ts';
 import { devices, itEach } from '../support/devices.ts';
 import { hasModule } from '../support/hotplug.ts';
+import { withoutIommu } from '../support/iommu.ts';
 import { skip } from '../support/skip.ts';
 import { tree } from '../support/tree.ts';
 
@@ -15,7 +16,6 @@ import { tree } from '../support/tree.ts';
 // without.
 
 const folder = '/sys/kernel/iommu_groups';
-const withoutIommu = readFileSync('/proc/cmdline', 'utf8').includes('intel_iommu=off');
 
 async function groupWith(address: string): Promise<ListedGroup> {
   const groups = await listGroups();

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
@@ -21,6 +20,7 @@ import { findGroup } from '../../lib/locate/find_cdev.ts';
 import { vfio } from '../support/cli.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { skip } from '../support/skip.ts';
+import { udevd, withUdevd } from '../support/udevd.ts';
 
 // The rules under a real udevd. The lab's root is a layer in memory: what is written is forgotten.
 
@@ -29,9 +29,6 @@ const gid = 987;
 /** A user in no group but the one that it is given. */
 const nobody = 65534;
 
-const udevd = ['/lib/systemd/systemd-udevd', '/usr/lib/systemd/systemd-udevd'].find((file) =>
-  existsSync(file),
-);
 const isLab = process.env['VFIO_LAB'] === '1';
 
 /** A node, and its device in sysfs, where an event of it can be asked for. */
@@ -85,20 +82,17 @@ async function applyRules(nodes: readonly Node[]): Promise<void> {
     (subsystem) => `SUBSYSTEM=="${subsystem}", SYMLINK+="${link}-%k"\n`,
   );
   writeFileSync(markerFile, marked.join(''));
-  const daemon = spawn(udevd ?? '', [], { stdio: 'ignore' });
-  const ended = once(daemon, 'exit');
   try {
-    for (const { name, uevent } of nodes) {
-      // It hears of no event before it listens, and tells nobody when it does.
-      while (!existsSync(`/dev/${link}-${name}`)) {
-        assert.equal(daemon.exitCode, null, 'udevd ended');
-        writeFileSync(uevent, 'change');
-        await delay(200);
+    await withUdevd(async (daemon) => {
+      for (const { name, uevent } of nodes) {
+        while (!existsSync(`/dev/${link}-${name}`)) {
+          assert.equal(daemon.exitCode, null, 'udevd ended');
+          writeFileSync(uevent, 'change');
+          await delay(200);
+        }
       }
-    }
+    });
   } finally {
-    daemon.kill();
-    await ended;
     rmSync(markerFile);
   }
 }

@@ -4,17 +4,18 @@ import { writeFileSync } from 'node:fs';
 import { commands } from '../../lib/cli/commands.ts';
 import { withProcessOutput } from '../../lib/cli/output.ts';
 import { run } from '../../lib/cli/run.ts';
-import { runOf, runsOnDevice } from './command_runs.ts';
+import { parseAddress } from '../../lib/locate/address.ts';
+import { argvOnDevice, runOf, runsOnDevice } from './command_runs.ts';
 
 const [device = '', file = ''] = process.argv.slice(2);
 for (const stream of [process.stdout, process.stderr]) stream.setMaxListeners(0);
 
 const statuses: Record<string, number> = {};
 for (const command of commands) {
-  const { args, env } = runOf(runsOnDevice(device), command);
+  const { env } = runOf(runsOnDevice(device), command);
   // What needs an environment of its own is a program of its own.
   if (env !== undefined) continue;
-  const argv = [...command.name.split(' '), ...args];
+  const argv = argvOnDevice(command, parseAddress(device));
   statuses[command.name] = await withProcessOutput((out) => run(argv, commands, out));
 }
 writeFileSync(file, JSON.stringify(statuses));

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Command } from '../../lib/cli/command.ts';
+import type { DeviceAddress } from '../../lib/core/location.ts';
+import { withoutIommu } from './iommu.ts';
 
 /** What follows a command's name in a run of it, and what it finds in its environment. */
 export interface CommandRun {
@@ -69,4 +71,11 @@ export function runOf(runs: Readonly<Record<string, CommandRun>>, { name }: Comm
   const run = runs[name];
   assert.ok(run, `say in test/support/command_runs.ts how vfio ${name} is run`);
   return run;
+}
+
+/** The whole command line of a command's run on a device of the lab, on a kernel without an IOMMU too. */
+export function argvOnDevice(command: Command, { bus, address }: DeviceAddress): string[] {
+  const { args } = runOf(runsOnDevice(address), command);
+  const isUnconfined = withoutIommu && bus === 'pci' && command.options['backend'] !== undefined;
+  return [...command.name.split(' '), ...args, ...(isUnconfined ? ['--backend', 'noiommu'] : [])];
 }

@@ -54,7 +54,10 @@ export function itEach(title: string, body: (device: TestDevice) => Promise<void
 /**
  * As {@link itEach}, for the first device of each kind: what takes long need not be seen on all.
  */
-export function itEachKind(title: string, body: (device: TestDevice) => Promise<void>): void {
+export function itEachKind(
+  title: string,
+  body: (device: TestDevice) => Promise<void> | void,
+): void {
   const kinds = new Map(devices.toReversed().map((device) => [device.kind, device]));
   for (const device of kinds.values()) it(`${title}: ${device.name}`, () => body(device));
   if (devices.length === 0) it.skip(`${title} (${howTo})`, () => undefined);

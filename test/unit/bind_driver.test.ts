@@ -209,7 +209,7 @@ module vfio-pci would be loaded
 "${a}" would be written to /sys/bus/pci/drivers/vfio-pci/bind
 /etc/udev/rules.d/70-vfio-bind-pci-${a}.rules would be written:
   # vfio bind --persist wrote this; vfio unbind --persist removes it.
-  ACTION=="add", SUBSYSTEM=="pci", KERNEL=="${a}", ATTR{vendor}=="0x1b36", ATTR{device}=="0x0010", ATTR{driver_override}="vfio-pci", RUN{builtin}+="kmod load vfio-pci"`,
+  ACTION=="add", SUBSYSTEM=="pci", KERNEL=="${a}", ATTR{vendor}=="0x1b36", ATTR{device}=="0x0010", ATTR{driver_override}="vfio-pci", RUN{builtin}+="kmod load vfio-pci", RUN+="/bin/sh -c 'echo %k > /sys/bus/pci/drivers_probe'"`,
     );
     assert.equal(host.driverOf(a), 'nvme');
     assert.deepEqual(

@@ -4,9 +4,13 @@ import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { doctorText } from '../../lib/cli/doctor.ts';
 import type { DeviceSpec } from '../../lib/core/location.ts';
-import { run, runSync } from '../../lib/core/steps.ts';
-import { diagnosis } from '../../lib/host/doctor.ts';
-import { diagnose, diagnoseSync, type Finding, type FindingId } from '../../lib/index.ts';
+import {
+  diagnose,
+  diagnoseSync,
+  type Finding,
+  type FindingId,
+  type HostRootOptions,
+} from '../../lib/index.ts';
 import { boundToVfio, pciDevice } from '../support/sysfs.ts';
 import { type Entry, put, tree } from '../support/tree.ts';
 
@@ -88,9 +92,13 @@ function changed(change: Change): string {
   return root;
 }
 
+function rootsIn(root: string): HostRootOptions {
+  const names = { sysfsRoot: 'sys', devRoot: 'dev', procRoot: 'proc', runRoot: 'run' };
+  return Object.fromEntries(Object.entries(names).map(([key, name]) => [key, join(root, name)]));
+}
+
 function findingsWith(root: string, spec: DeviceSpec | undefined): Finding[] {
-  const options = { sysfsRoot: join(root, 'sys'), devRoot: join(root, 'dev') };
-  return runSync(diagnosis(spec, options, join(root, 'proc'))).findings;
+  return diagnoseSync(spec, rootsIn(root)).findings;
 }
 
 function statusesOf(findings: readonly Finding[]): Partial<Record<FindingId, string>> {
@@ -101,6 +109,13 @@ const sys = 'sys/bus/pci/devices';
 const modules = 'sys/module';
 const nodes = 'dev/vfio';
 const isX86 = process.arch === 'x64';
+
+/** What `vfio bind` remembers of the device. */
+function rememberedBy(target: string): Files {
+  const ids = '0x1b36 0x0010 ';
+  const record = { version: 1, driver: 'nvme', driverOverride: null, target, ids, boot: '' };
+  return { [`run/bind/pci-${address}.json`]: JSON.stringify(record) };
+}
 
 interface Case {
   id: FindingId;
@@ -178,11 +193,14 @@ const cases: Case[] = [
   { id: 'interrupt-remapping', status: 'unknown', why: 'hidden with all of sysfs', change: { sys: null }, what: /of sysfs/ }, // prettier-ignore
   { id: 'namespaces', status: 'warning', why: 'net', change: { 'proc/self/ns/net': { pointsTo: 'net:[2]' } }, what: /another net namespace/ }, // prettier-ignore
   { id: 'device', status: 'unknown', why: 'hidden', change: { 'sys/bus': null }, what: /is to be seen/, mend: /sysfs/ }, // prettier-ignore
-  { id: 'driver', status: 'bad', why: 'none', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/vfio-dev`]: null }, what: /has no driver/, mend: /vfio-pci > .*drivers_probe/ }, // prettier-ignore
+  { id: 'driver', status: 'bad', why: 'none', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/vfio-dev`]: null }, what: /has no driver/, mend: /^sudo npx vfio bind 0000:3b:00\.0$/ }, // prettier-ignore
   { id: 'driver', status: 'bad', why: "the host's", change: { [`${sys}/${address}/driver`]: hostDriver, [`${sys}/${address}/vfio-dev`]: null, 'sys/class/block/nvme9n1': { pointsTo: `../../devices/pci0000:3a/${address}/nvme/nvme9/nvme9n1` } }, what: /driver nvme/, mend: /takes the disk nvme9n1.* from the host/ }, // prettier-ignore
   { id: 'driver', status: 'bad', why: 'a bridge', change: { [`${sys}/${address}/class`]: '0x060400\n', [`${sys}/${address}/vfio-dev`]: null }, what: /is a bridge/, mend: /leave it to the host/ }, // prettier-ignore
   { id: 'driver-override', status: 'warning', why: 'another', change: { [`${sys}/${address}/driver_override`]: 'nvme\n' }, what: /has vfio-pci, and only nvme/, mend: /lift it/ }, // prettier-ignore
   { id: 'driver-override', status: 'ok', why: 'none', change: { [`${sys}/${address}/driver_override`]: '(null)\n' }, what: /no driver is laid down/ }, // prettier-ignore
+  { id: 'driver-before', status: 'ok', why: 'bound', change: rememberedBy('vfio-pci'), what: /^vfio bind remembers that it had nvme; vfio unbind gives it that back$/ }, // prettier-ignore
+  { id: 'driver-before', status: 'warning', why: 'half bound', change: { ...rememberedBy('vfio-pci'), [`${sys}/${address}/driver`]: null }, what: /had nvme; its change to vfio-pci is not finished.*: it has no driver$/, mend: /^sudo npx vfio unbind 0000:3b:00\.0 / }, // prettier-ignore
+  { id: 'driver-before', status: 'unknown', why: "another's file", change: { [`run/bind/pci-${address}.json`]: '{}' }, what: /is not what vfio bind writes there/ }, // prettier-ignore
   { id: 'group', status: 'bad', why: 'not viable', change: device(sibling, 11, pciDevice(11, { driver: hostDriver })), what: /3b:00\.1 \(nvme: the host's driver\)/, mend: /3b:00\.1/ }, // prettier-ignore
   { id: 'group', status: 'ok', why: 'with a free sibling', change: device(sibling, 11, pciDevice(11)), what: /3b:00\.1 \(no driver: ok\)/ }, // prettier-ignore
   { id: 'group', status: 'warning', why: 'without an IOMMU', change: { 'sys/class/vfio/noiommu-11/dev': `${group}\n` }, what: /no IOMMU confines/, mend: /noiommu/ }, // prettier-ignore
@@ -276,15 +294,15 @@ describe('diagnose', () => {
       'sys/class/vfio/11/dev': '511:77777\n',
       [`sys/bus/pci/devices/${address}/vfio-dev/vfio3/dev`]: '511:77778\n',
     });
-    const options = { sysfsRoot: join(root, 'sys'), devRoot: join(root, 'dev') };
-    const { findings } = await run(diagnosis(address, options, join(root, 'proc')));
+    const options = rootsIn(root);
+    const { findings } = await diagnose(address, options);
     assert.equal(findings.find(({ id }) => id === 'holders')?.status, 'unknown');
   });
 
   it('searches who has the nodes open, but in the blocking form', async () => {
     const root = tree(machine());
-    const options = { sysfsRoot: join(root, 'sys'), devRoot: join(root, 'dev') };
-    const searched = await run(diagnosis(address, options, join(root, 'proc')));
+    const options = rootsIn(root);
+    const searched = await diagnose(address, options);
     const { what } = searched.findings.find(({ id }) => id === 'holders') ?? {};
     assert.doesNotMatch(what ?? '', /blocking form/);
     const both = [await diagnose(address, options), diagnoseSync(address, options)];
