@@ -14,6 +14,7 @@
 #include "iommufd.h"
 #include "irq_owners.h"
 #include "irqs.h"
+#include "map_mail.h"
 #include "mapping.h"
 #include "memory.h"
 #include "migration.h"
@@ -58,6 +59,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportNotices(env, exports);
   ExportRegion(env, exports);
   ExportIoas(env, exports);
+  ExportMapMail(env, exports);
   ExportHwpt(env, exports);
   ExportMemory(env, exports);
   ExportShared(env, exports);

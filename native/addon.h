@@ -9,6 +9,7 @@
 #include "dma_poll.h"
 #include "fd.h"
 #include "handles.h"
+#include "map_mail.h"
 #include "mapping.h"
 #include "memory.h"
 #include "mmio.h"
@@ -36,6 +37,9 @@ struct Addon {
   Mailbox no_mailbox = {};
   Mailbox* mailbox = &no_mailbox;
   Napi::ObjectReference mailbox_owner;
+  MapMail no_map_mail = {};
+  MapMail* map_mail = &no_map_mail;
+  Napi::ObjectReference map_mail_owner;
   // Made by the first slow call, ended and freed by the environment's cleanup.
   SlowCalls* slow_calls = nullptr;
   // Made by the first descriptor that is polled, and likewise.

@@ -10,7 +10,7 @@ import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { closing, either, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian, requireBytes, walkCapabilities } from '../core/structs.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
-import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
+import { AddressSpace, type MapOptions, type MapTarget } from '../iommu/address_space.ts';
 import type { DmaMapping } from '../iommu/mapping.ts';
 import type { MapPlan } from '../iommu/maps.ts';
 import { planned, type Source, sourceOf } from '../iommu/source.ts';
@@ -128,10 +128,9 @@ export class ContainerSpace extends AddressSpace {
   }
 
   /** @internal */
-  protected planOf(options: MapOptions, makeSource: () => Source): MapPlan {
-    const { iova, read, write } = readMapOptions(options);
+  protected planOf({ iova, read, write }: MapTarget, given: Source): MapPlan {
     const flags = (read ? mapFlags.read : 0) | (write ? mapFlags.write : 0);
-    return planned(makeSource(), (source) => {
+    return planned(given, (source) => {
       if (iova !== undefined) checkEnd('iova', iova, source.length);
       const info = this.#info();
       if (iova !== undefined) return { iova, fixed: true, flags, source };
@@ -141,22 +140,21 @@ export class ContainerSpace extends AddressSpace {
   }
 
   /** @internal */
-  protected override mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
-    return run(this.#mapWhereFree(plan));
+  protected mapPlanned(plan: MapPlan, again: () => MapPlan): Promise<DmaMapping> {
+    return run(this.#mapWhereFree(plan, again));
   }
 
   /** @internal */
-  protected override mapPlannedSync(plan: () => MapPlan): DmaMapping {
-    return runSync(this.#mapWhereFree(plan));
+  protected mapPlannedSync(plan: MapPlan, again: () => MapPlan): DmaMapping {
+    return runSync(this.#mapWhereFree(plan, again));
   }
 
   /**
    * Another thread or process may have something at the address that was chosen: it is left alone from then
    * on, and another is chosen.
    */
-  *#mapWhereFree(makePlan: () => MapPlan): Steps<DmaMapping> {
-    for (;;) {
-      const plan = makePlan();
+  *#mapWhereFree(first: MapPlan, again: () => MapPlan): Steps<DmaMapping> {
+    for (let plan = first; ; plan = again()) {
       try {
         return yield* either(
           () => this.maps.map(plan),

@@ -1,4 +1,5 @@
 import { loadAddon, requirePlatform } from '../addon.ts';
+import { type MapCalls, mapCalls, type MapsByMail } from './map_mail.ts';
 
 declare const fdBrand: unique symbol;
 
@@ -494,9 +495,10 @@ let loaded: Binding | undefined;
 export function binding(): Binding {
   if (loaded === undefined) {
     requirePlatform();
+    const native = loadAddon() as Omit<Binding, keyof MapCalls> & MapsByMail;
     // A copy: engines keep what an addon exports one by one as a hash table, in which they would look
     // the function up at each call, three times as long as an access takes.
-    loaded = { ...(loadAddon() as Binding) };
+    loaded = { ...native, ...mapCalls(native) };
   }
   return loaded;
 }

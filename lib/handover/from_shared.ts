@@ -118,7 +118,7 @@ function mappingOf(token: SharedToken<'dma-mapping'>): DmaMapping {
     const buffer = bufferOf(token.buffer);
     opened.unshift(disposing(buffer));
     const owners = SharedCount.take(token.owners, 'the DMA mapping');
-    const source = { length: BigInt(size), buffer, bufferOffset };
+    const source = { size, length: BigInt(size), buffer, bufferOffset };
     return space.adoptMapping(iova, source, owners, asOne(opened));
   } catch (error) {
     return runSync(undoAndThrow(error, closingAll(opened)));

@@ -31,12 +31,15 @@ export interface MapOptions {
   length?: number | undefined;
 }
 
-/** The options that are the same for whatever is mapped. @throws TypeError, RangeError */
-export function readMapOptions(options: MapOptions): {
+/** Where a map is to go, and what devices may do there. */
+export interface MapTarget {
   iova: bigint | undefined;
   read: boolean;
   write: boolean;
-} {
+}
+
+/** The options that are the same for whatever is mapped. @throws TypeError, RangeError */
+export function readMapOptions(options: MapOptions): MapTarget {
   requireObject('options', options);
   const { iova, read = true, write = true } = options;
   if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);
@@ -86,12 +89,12 @@ export abstract class AddressSpace extends Closable {
    *   reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.mapPlanned(() => this.planOf(options, () => this.sourceOf(source, options)));
+    return this.mapPlanned(this.#planOf(source, options), () => this.#planOf(source, options));
   }
 
   /** The blocking form of {@link map}. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.mapPlannedSync(() => this.planOf(options, () => this.sourceOf(source, options)));
+    return this.mapPlannedSync(this.#planOf(source, options), () => this.#planOf(source, options));
   }
 
   /**
@@ -110,7 +113,8 @@ export abstract class AddressSpace extends Closable {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
     checkEnd('address', start, source.length);
-    return this.mapPlanned(() => this.planOf(options, () => source));
+    const plan = (): MapPlan => this.planOf(readMapOptions(options), source);
+    return this.mapPlanned(plan(), plan);
   }
 
   /**
@@ -174,6 +178,12 @@ export abstract class AddressSpace extends Closable {
    */
   abstract share(): SharedToken<'ioas' | 'container-space'>;
 
+  /** All options are checked before the source may make anything. */
+  #planOf(source: unknown, options: MapOptions): MapPlan {
+    const target = readMapOptions(options);
+    return this.planOf(target, this.sourceOf(source, options));
+  }
+
   /** Unmaps what this object mapped, and more as its class says. */
   abstract override close(): Promise<void>;
 
@@ -193,18 +203,14 @@ export abstract class AddressSpace extends Closable {
   /** What the program wants to have mapped. @internal */
   protected abstract sourceOf(source: unknown, options: MapOptions): Source;
 
-  /** All options are checked before the source may make anything. @internal */
-  protected abstract planOf(options: MapOptions, makeSource: () => Source): MapPlan;
+  /** @internal */
+  protected abstract planOf(target: MapTarget, source: Source): MapPlan;
+
+  /** `again` makes another plan of the same, for who tries again. @internal */
+  protected abstract mapPlanned(plan: MapPlan, again: () => MapPlan): Promise<DmaMapping>;
 
   /** @internal */
-  protected mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
-    return this.#maps.map(plan());
-  }
-
-  /** @internal */
-  protected mapPlannedSync(plan: () => MapPlan): DmaMapping {
-    return this.#maps.mapSync(plan());
-  }
+  protected abstract mapPlannedSync(plan: MapPlan, again: () => MapPlan): DmaMapping;
 
   /** @internal */
   abstract requireOpen(): void;

@@ -5,6 +5,7 @@ import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
+import { LinkedList, type Listed } from '../core/linked_list.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { call, run, runSync, type Steps, withAll } from '../core/steps.ts';
 import { type CounterPollOptions, DmaPoll, type EntryPollOptions } from './dma_poll.ts';
@@ -55,7 +56,7 @@ interface Kind {
  */
 export class DmaBuffer {
   readonly #memory: Memory;
-  readonly #mappings = new Set<DmaMapping>();
+  readonly #mappings = new LinkedList<DmaMapping>();
   #shown: WeakRef<ArrayBuffer>[] = [];
   #whole: ArrayBuffer | undefined;
   /** No map is begun any more; then, when all are undone, the memory is not ours any more. */
@@ -65,7 +66,7 @@ export class DmaBuffer {
   static {
     defineInspect(this, 'DmaBuffer', (buffer) => ({
       size: buffer.size,
-      mappings: buffer.#mappings.size,
+      mappings: buffer.mappings.length,
       state: buffer.disposed ? 'disposed' : 'open',
     }));
   }
@@ -209,7 +210,7 @@ export class DmaBuffer {
 
   /** Where devices reach it now. */
   get mappings(): DmaMapping[] {
-    return [...this.#mappings];
+    return this.#mappings.toArray();
   }
 
   get disposed(): boolean {
@@ -266,13 +267,13 @@ export class DmaBuffer {
   }
 
   /** @internal */
-  mapped(mapping: DmaMapping): void {
-    this.#mappings.add(mapping);
+  mapped(mapping: DmaMapping): Listed<DmaMapping> {
+    return this.#mappings.add(mapping);
   }
 
   /** @internal */
-  unmapped(mapping: DmaMapping): void {
-    this.#mappings.delete(mapping);
+  unmapped(place: Listed<DmaMapping>): void {
+    this.#mappings.remove(place);
   }
 
   /** To be detached; those that were collected are forgotten now and then. */

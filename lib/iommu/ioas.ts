@@ -10,7 +10,7 @@ import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { call, closing, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import type { Region } from '../region/region.ts';
-import { AddressSpace, type MapOptions, readMapOptions } from './address_space.ts';
+import { AddressSpace, type MapOptions, type MapTarget, readMapOptions } from './address_space.ts';
 import type { BoundDevice } from './bound_device.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
 import type { DmaMapping } from './mapping.ts';
@@ -176,12 +176,12 @@ export class Ioas extends AddressSpace {
    *   write what was mapped to be read only
    */
   async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
-    return this.maps.map(this.planOf(options, () => this.#copySource(iova, length, options)));
+    return this.maps.map(this.#copyPlan(iova, length, options));
   }
 
   /** The blocking form of {@link copy}. */
   copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
-    return this.maps.mapSync(this.planOf(options, () => this.#copySource(iova, length, options)));
+    return this.maps.mapSync(this.#copyPlan(iova, length, options));
   }
 
   /**
@@ -339,8 +339,14 @@ export class Ioas extends AddressSpace {
   }
 
   #mapRegion(region: Region, options: MapOptions): Steps<PeerMapping> {
-    const plan = this.planOf(options, () => regionSource(region, options, this.#parent.mapsFiles));
-    return PeerMapping.make(this.maps, plan);
+    const target = readMapOptions(options);
+    const source = regionSource(region, options, this.#parent.mapsFiles);
+    return PeerMapping.make(this.maps, this.planOf(target, source));
+  }
+
+  #copyPlan(iova: bigint, length: number, options: CopyOptions): MapPlan {
+    const target = readMapOptions(options);
+    return this.planOf(target, this.#copySource(iova, length, options));
   }
 
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
@@ -357,19 +363,29 @@ export class Ioas extends AddressSpace {
 
   /** @internal */
   protected planOf<Of extends Source>(
-    options: MapOptions,
-    makeSource: () => Of,
+    { iova, read, write }: MapTarget,
+    source: Of,
   ): MapPlan & { source: Of } {
-    const { iova, read, write } = readMapOptions(options);
     const fixed = iova !== undefined;
     const flags =
       (fixed ? mapFlags.fixedIova : 0) |
       (read ? mapFlags.readable : 0) |
       (write ? mapFlags.writeable : 0);
-    return planned(makeSource(), (source) => {
-      if (fixed) checkEnd('iova', iova, source.length);
-      return { iova: iova ?? 0n, fixed, flags, source };
+    if (!fixed) return { iova: 0n, fixed, flags, source };
+    return planned(source, ({ length }) => {
+      checkEnd('iova', iova, length);
+      return { iova, fixed, flags, source };
     });
+  }
+
+  /** @internal */
+  protected mapPlanned(plan: MapPlan): Promise<DmaMapping> {
+    return this.maps.map(plan);
+  }
+
+  /** @internal */
+  protected mapPlannedSync(plan: MapPlan): DmaMapping {
+    return this.maps.mapSync(plan);
   }
 
   /** @internal */

@@ -1,5 +1,6 @@
 import { closedError, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import type { Listed } from '../core/linked_list.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { type DmaSpan, SpanAddresses, unmappedError } from './dma_span.ts';
@@ -10,12 +11,13 @@ export interface MappedBuffer {
   readonly disposed: boolean;
   view(offset: number, length: number): Uint8Array;
   share(): SharedToken<'dma-buffer'>;
-  mapped(mapping: DmaMapping): void;
-  unmapped(mapping: DmaMapping): void;
+  mapped(mapping: DmaMapping): Listed<DmaMapping>;
+  unmapped(place: Listed<DmaMapping>): void;
 }
 
 /** What is mapped, as far as the mapping needs it. */
 export interface MappedSource {
+  readonly size: number;
   readonly length: bigint;
   readonly buffer: MappedBuffer | undefined;
   /** Where in the buffer it begins, where there is one. */
@@ -42,6 +44,7 @@ export class DmaMapping implements DmaSpan {
   /** In bytes. */
   readonly size: number;
   readonly #space: Unmapper;
+  readonly #length: bigint;
   #mapped = true;
   #unmapping: Promise<void> | undefined;
   #bytes: Uint8Array | undefined;
@@ -53,6 +56,10 @@ export class DmaMapping implements DmaSpan {
 
   /** Whose memory it is. @internal */
   source: Pick<MappedSource, 'buffer' | 'bufferOffset'>;
+  /** Where it stands among what its address space mapped, while it is mapped. @internal */
+  inSpace: Listed<DmaMapping> | undefined;
+  /** Where it stands among the mappings of its DmaBuffer. @internal */
+  inBuffer: Listed<DmaMapping> | undefined;
 
   /** @internal */
   static {
@@ -65,7 +72,8 @@ export class DmaMapping implements DmaSpan {
   private constructor(space: Unmapper, iova: bigint, source: MappedSource, pinned: boolean) {
     this.#space = space;
     this.iova = iova;
-    this.size = Number(source.length);
+    this.size = source.size;
+    this.#length = source.length;
     this.source = source;
     this.#pinned = pinned;
   }
@@ -152,7 +160,7 @@ export class DmaMapping implements DmaSpan {
 
   /** @internal */
   get extent(): IovaExtent {
-    return { iova: this.iova, length: BigInt(this.size) };
+    return { iova: this.iova, length: this.#length };
   }
 
   /** @internal */
@@ -193,6 +201,8 @@ export class DmaMapping implements DmaSpan {
     this.#mapped = false;
     this.#bytes = undefined;
     this.source = nothing;
+    this.inSpace = undefined;
+    this.inBuffer = undefined;
   }
 
   /**

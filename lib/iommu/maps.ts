@@ -3,6 +3,7 @@ import { check, isOfDescriptors } from '../core/call.ts';
 import { ENOENT } from '../core/errno.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
+import { LinkedList } from '../core/linked_list.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
 import type { SharedToken } from '../core/shared_token.ts';
@@ -54,7 +55,7 @@ export class Maps {
   /** The iommufd's, or the container's. */
   readonly #fd: OwnedFd;
   readonly #space: MappedSpace;
-  readonly #all = new Set<DmaMapping>();
+  readonly #all = new LinkedList<DmaMapping>();
   /** The kernel has the address space no more. */
   #ended = false;
   readonly #unmapper: Unmapper;
@@ -89,7 +90,7 @@ export class Maps {
   }
 
   get all(): DmaMapping[] {
-    return [...this.#all];
+    return this.#all.toArray();
   }
 
   /** The address space is destroyed, and with it all maps. */
@@ -100,7 +101,7 @@ export class Maps {
 
   /** The kernel unmapped everything by itself. */
   forgetAll(): void {
-    for (const mapping of this.#all) this.#forget(mapping);
+    for (const mapping of this.all) this.#forget(mapping);
   }
 
   /** Others go on with it: only what was mapped here goes, all of it also where one does not. */
@@ -115,9 +116,8 @@ export class Maps {
   }
 
   async map(plan: MapPlan): Promise<DmaMapping> {
-    const { source, flags, iova } = plan;
-    const answer = await begin(source, () => this.#space.mapSource(source, flags, iova));
-    const mapping = this.#mapped(answer, plan);
+    const { source } = plan;
+    const mapping = this.#mapped(await this.#begin(plan), plan);
     // Disposed of meanwhile: what comes too late must not stay.
     if (!source.buffer?.disposed) return mapping;
     await mapping.unmap();
@@ -125,9 +125,30 @@ export class Maps {
   }
 
   mapSync(plan: MapPlan): DmaMapping {
-    const { source, flags, iova } = plan;
-    const answer = begin(source, () => this.#space.mapSourceSync(source, flags, iova));
-    return this.#mapped(answer, plan);
+    return this.#mapped(this.#make(plan), plan);
+  }
+
+  /**
+   * Begins the call that maps. From then on the addon has the memory, and keeps it while it is
+   * mapped: what was made for this map alone can be given up here.
+   */
+  #begin({ source, flags, iova }: MapPlan): MapAnswer {
+    source.memory?.ref();
+    try {
+      return this.#space.mapSource(source, flags, iova);
+    } finally {
+      source.memory?.unref();
+    }
+  }
+
+  /** The blocking form. Neither takes a function, which would have to be made for each map. */
+  #make({ source, flags, iova }: MapPlan): bigint | Answer {
+    source.memory?.ref();
+    try {
+      return this.#space.mapSourceSync(source, flags, iova);
+    } finally {
+      source.memory?.unref();
+    }
   }
 
   /** What another thread mapped and shared; `own` is closed when it is unmapped. */
@@ -147,9 +168,9 @@ export class Maps {
   }
 
   #kept(mapping: DmaMapping, { buffer }: MappedSource): DmaMapping {
-    this.#all.add(mapping);
+    mapping.inSpace = this.#all.add(mapping);
+    mapping.inBuffer = buffer?.mapped(mapping);
     this.#space.took?.(mapping.extent);
-    buffer?.mapped(mapping);
     return mapping;
   }
 
@@ -197,13 +218,15 @@ export class Maps {
     range: IovaExtent,
     gone: readonly DmaMapping[],
   ): bigint {
-    if (typeof answer !== 'bigint') {
-      const causeOf = (error: VfioError): Cause | undefined =>
-        unmapCause(error, range, this.#extents());
-      return this.#refuse(answer, this.#space.unmapRequest, causeOf);
-    }
+    if (typeof answer !== 'bigint') return this.#refuseUnmap(answer, range);
     for (const mapping of gone) this.#forget(mapping);
     return answer;
+  }
+
+  #refuseUnmap(answer: number | undefined, range: IovaExtent): never {
+    return this.#refuse(answer, this.#space.unmapRequest, (error) =>
+      unmapCause(error, range, this.#extents()),
+    );
   }
 
   #extents(): IovaExtent[] {
@@ -235,8 +258,8 @@ export class Maps {
    * or process that has the same iommufd, or with the address space while the call was on its way.
    */
   #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
-    if (answer === ENOENT) this.#forget(mapping);
-    else this.#unmapped(answer, mapping.extent, [mapping]);
+    if (typeof answer === 'bigint' || answer === ENOENT) this.#forget(mapping);
+    else this.#refuseUnmap(answer, mapping.extent);
   }
 
   /** Another thread has it still, and leaves nothing to do here. */
@@ -254,11 +277,12 @@ export class Maps {
   }
 
   #forget(mapping: DmaMapping): void {
-    if (!this.#all.delete(mapping)) return;
-    const { source } = mapping;
+    const { source, inSpace, inBuffer } = mapping;
+    if (inSpace === undefined) return;
+    this.#all.remove(inSpace);
+    if (inBuffer !== undefined) source.buffer?.unmapped(inBuffer);
     mapping.settle();
     this.#space.gave?.(mapping.iova);
-    source.buffer?.unmapped(mapping);
   }
 
   #refuse(
@@ -277,18 +301,5 @@ export class Maps {
       const cause = causeOf(error);
       throw cause ? explained(error, cause) : error;
     }
-  }
-}
-
-/**
- * Makes the call that maps. From then on the addon has the memory, and keeps it while it is mapped:
- * what was made for this map alone can be given up here.
- */
-function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
-  memory?.ref();
-  try {
-    return map();
-  } finally {
-    memory?.unref();
   }
 }

@@ -31,6 +31,7 @@ export class RegionSource implements Source {
   readonly owner: RegionOwner;
   readonly offset: bigint;
   readonly length: bigint;
+  readonly size: number;
   readonly #info: RegionInfo;
 
   constructor(owner: RegionOwner, info: RegionInfo, offset: number, length: number) {
@@ -38,6 +39,7 @@ export class RegionSource implements Source {
     this.#info = info;
     this.offset = BigInt(offset);
     this.length = BigInt(length);
+    this.size = length;
   }
 
   /** Such as `bar0`. */

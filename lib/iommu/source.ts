@@ -23,6 +23,9 @@ type Mapping = ReturnType<Binding['ioasMap']>;
 
 /** What is to be mapped, and which of the addon's functions maps it. */
 export interface Source extends MappedSource {
+  readonly length: bigint;
+  /** The same as a number. */
+  readonly size: number;
   /** Where it begins, in its file or in this process. */
   readonly offset: bigint;
   readonly what: 'buffer' | 'file' | 'address' | 'region';
@@ -53,7 +56,7 @@ export function sourceOf(
   // It duplicates the descriptor first, and only that fails for want of one.
   const handle = check(answer, { syscall: isOfDescriptors(answer) ? 'fcntl' : 'mmap' });
   const memory = new Memory(handle as never, Number(bytes));
-  return new MemorySource(memory, undefined, 0n, bytes);
+  return new MemorySource(memory, undefined, 0, memory.size, false);
 }
 
 /**
@@ -84,26 +87,35 @@ function bufferSource(
   if (offset + length > memory.size) {
     throw outOfRange('length', `${memory.size - offset} at most`, length);
   }
-  const Kind = byFile() ? MemoryFileSource : MemorySource;
-  return new Kind(memory, buffer, BigInt(offset), BigInt(length));
+  return new MemorySource(memory, buffer, offset, length, byFile());
 }
 
 // Classes, since a map is made of one each time: literals put together by spreading took longer
-// than all else together.
+// than all else together. None of a class that extends it, which the engine makes more slowly.
 
-/** Memory of ours, by its address. */
+/** Memory of ours, by its file where the kernel maps files, else by its address. */
 class MemorySource implements Source {
-  readonly request: Source['request'] = 'IOMMU_IOAS_MAP';
   readonly memory: Memory;
   readonly buffer: MappedBuffer | undefined;
+  readonly size: number;
   readonly offset: bigint;
   readonly length: bigint;
+  readonly #byFile: boolean;
 
-  constructor(memory: Memory, buffer: MappedBuffer | undefined, offset: bigint, length: bigint) {
+  constructor(
+    memory: Memory,
+    buffer: MappedBuffer | undefined,
+    start: number,
+    size: number,
+    byFile: boolean,
+  ) {
     this.memory = memory;
     this.buffer = buffer;
-    this.offset = offset;
-    this.length = length;
+    this.size = size;
+    // Making a BigInt takes longer than the rest of this.
+    this.offset = start === 0 ? 0n : BigInt(start);
+    this.length = size === memory.size ? memory.length : BigInt(size);
+    this.#byFile = byFile;
   }
 
   get what(): Source['what'] {
@@ -114,37 +126,24 @@ class MemorySource implements Source {
     return Number(this.offset);
   }
 
+  get request(): Source['request'] {
+    return this.#byFile ? 'IOMMU_IOAS_MAP_FILE' : 'IOMMU_IOAS_MAP';
+  }
+
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, offset, length, iova);
+    const { offset, length } = this;
+    const { native } = this.memory;
+    return this.#byFile
+      ? binding().ioasMapMemoryFile(iommufd, ioas, flags, native, offset, length, iova)
+      : binding().ioasMapMemory(iommufd, ioas, flags, native, offset, length, iova);
   }
 
   mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemorySync(iommufd, ioas, flags, memory.native, offset, length, iova);
-  }
-}
-
-/** Memory of ours, by its file. */
-class MemoryFileSource extends MemorySource {
-  override readonly request = 'IOMMU_IOAS_MAP_FILE';
-
-  override map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemoryFile(iommufd, ioas, flags, memory.native, offset, length, iova);
-  }
-
-  override mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemoryFileSync(
-      iommufd,
-      ioas,
-      flags,
-      memory.native,
-      offset,
-      length,
-      iova,
-    );
+    const { offset, length } = this;
+    const { native } = this.memory;
+    return this.#byFile
+      ? binding().ioasMapMemoryFileSync(iommufd, ioas, flags, native, offset, length, iova)
+      : binding().ioasMapMemorySync(iommufd, ioas, flags, native, offset, length, iova);
   }
 }
 
@@ -159,6 +158,10 @@ abstract class ForeignSource {
   constructor(offset: bigint, length: bigint) {
     this.offset = offset;
     this.length = length;
+  }
+
+  get size(): number {
+    return Number(this.length);
   }
 }
 
@@ -214,6 +217,10 @@ export class CopySource implements Source {
     this.length = length;
     this.buffer = from?.source.buffer;
     this.bufferOffset = from ? from.source.bufferOffset + Number(iova - from.iova) : 0;
+  }
+
+  get size(): number {
+    return Number(this.length);
   }
 
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {

@@ -15,7 +15,7 @@ const unmapper = {
 };
 
 function mappingAt(iova: bigint, size: number): DmaMapping {
-  const source = { length: BigInt(size), buffer: undefined, bufferOffset: 0 };
+  const source = { size, length: BigInt(size), buffer: undefined, bufferOffset: 0 };
   return DmaMapping.of(unmapper, iova, source, true);
 }
 
