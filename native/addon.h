@@ -63,7 +63,8 @@ Addon* AskForAddon(napi_env env, napi_callback_info info);
 // The Addon of a function that ExportPlain exported; null where Node-API fails.
 inline Addon* AddonOfCall(napi_env env, napi_callback_info info) {
   const LastCaller last = last_caller;
-  if (last.env == env) [[likely]] return last.addon;
+  if (last.env == env) [[likely]]
+    return last.addon;
   return AskForAddon(env, info);
 }
 

@@ -61,13 +61,15 @@ namespace {
 template <bool ring>
 int32_t RingAndPoll(Addon& addon, Mailbox& mailbox) {
   DmaPoll* poll = addon.dma_polls.Find(mailbox.poll);
-  if (poll == nullptr || !poll->IsThere(addon.memories)) [[unlikely]] return kRefused;
+  if (poll == nullptr || !poll->IsThere(addon.memories)) [[unlikely]]
+    return kRefused;
   if constexpr (ring) {
     const int32_t status = RunPrepared(addon.prepared, addon.mappings, mailbox);
     if (status != kDone) return status;
   }
   uint32_t found = poll->Take();
-  if (found == 0 && mailbox.spin > 0) [[unlikely]] found = Spin(*poll, mailbox.spin);
+  if (found == 0 && mailbox.spin > 0) [[unlikely]]
+    found = Spin(*poll, mailbox.spin);
   mailbox.found = found;
   return kDone;
 }

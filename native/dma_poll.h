@@ -66,7 +66,8 @@ class DmaPoll {
       found++;
       head++;
       word += stride;
-      if (head < count) [[likely]] continue;
+      if (head < count) [[likely]]
+        continue;
       head = 0;
       word = start_;
       value = (value + step) & mask;
@@ -78,13 +79,15 @@ class DmaPoll {
   }
 
   uint32_t TakeCounted() {
-    const uint32_t found = std::min((Word(start_, layout_.width) - head_) & layout_.mask, layout_.most);
+    const uint32_t found =
+        std::min((Word(start_, layout_.width) - head_) & layout_.mask, layout_.most);
     head_ = (head_ + found) & layout_.mask;
     return found;
   }
 
   static uint32_t Word(const volatile std::byte* word, uint32_t width) {
-    if (width == 4) [[likely]] return LittleEndian(LoadOnce<uint32_t>(word));
+    if (width == 4) [[likely]]
+      return LittleEndian(LoadOnce<uint32_t>(word));
     if (width == 2) return LittleEndian(LoadOnce<uint16_t>(word));
     return LoadOnce<uint8_t>(word);
   }

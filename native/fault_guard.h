@@ -26,9 +26,9 @@ extern constinit thread_local FaultGuard* volatile armed_guard
 int InstallFaultHandler();
 
 // Makes an access within `size` bytes from `start`. 0, or -EIO after a fault, which leaves the
-// access half done. A fault leaves `access` by a jump: it must hold nothing that needs a destructor.
-// The compiler's own setjmp, since that of libc takes as long as the rest of an access: it saves no
-// signal mask either, which the handler, with SA_NODEFER, does not change.
+// access half done. A fault leaves `access` by a jump: it must hold nothing that needs a
+// destructor. The compiler's own setjmp, since that of libc takes as long as the rest of an access:
+// it saves no signal mask either, which the handler, with SA_NODEFER, does not change.
 template <typename Access>
 [[gnu::noinline]] int Guarded(const volatile std::byte* start, size_t size, const Access& access) {
   FaultGuard guard;

@@ -31,7 +31,8 @@ class HandleTable {
   // nothing.
   Named* Find(uint32_t handle) {
     const Recent& recent = recent_[handle % kRecent];
-    if (handle == recent.handle) [[likely]] return recent.named;
+    if (handle == recent.handle) [[likely]]
+      return recent.named;
     return LookUp(handle);
   }
 
@@ -82,7 +83,8 @@ class NamedFor {
   // Whether the handle names something still.
   template <typename Named>
   bool IsIn(HandleTable<Named>& table) {
-    if (table.forgotten() == forgotten_) [[likely]] return is_in_;
+    if (table.forgotten() == forgotten_) [[likely]]
+      return is_in_;
     return IsStillIn(table);
   }
 

@@ -35,7 +35,8 @@ class Prepared {
 
   // kDone; kRefused where the mapping is closed; or -EIO, and which one faulted.
   int32_t Run(HandleTable<Mapping>& mappings, uint32_t* failed_at) {
-    if (!mapping_.IsIn(mappings)) [[unlikely]] return kRefused;
+    if (!mapping_.IsIn(mappings)) [[unlikely]]
+      return kRefused;
     return Guarded(start_, size_, [this, failed_at] { MakeAll(row_, failed_at); });
   }
 

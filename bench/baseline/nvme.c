@@ -60,7 +60,9 @@ static double now(void) {
   return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
-static void write32(uint32_t offset, uint32_t value) { *(volatile uint32_t*)(bar + offset) = value; }
+static void write32(uint32_t offset, uint32_t value) {
+  *(volatile uint32_t*)(bar + offset) = value;
+}
 static uint32_t read32(uint32_t offset) { return *(volatile uint32_t*)(bar + offset); }
 
 static void wait_for(uint32_t offset, uint32_t mask, uint32_t value) {
@@ -83,9 +85,7 @@ static void make_queue(struct queue* made, uint32_t id, uint32_t entries, size_t
 
 static uint32_t* next(struct queue* to) { return to->submissions + to->tail * 16; }
 
-static void push(struct queue* to) {
-  to->tail = to->tail + 1 == to->entries ? 0 : to->tail + 1;
-}
+static void push(struct queue* to) { to->tail = to->tail + 1 == to->entries ? 0 : to->tail + 1; }
 
 static void ring(struct queue* to) {
   if (to->tail == to->rung) return;
@@ -267,8 +267,8 @@ static inline __attribute__((always_inline)) uint64_t reads(uint32_t bytes, uint
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
-  memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1,
-                0);
+  memory =
+      mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (memory == MAP_FAILED) err(1, "mmap");
   is_null = !strcmp(argv[1], "null");
   if (is_null) {

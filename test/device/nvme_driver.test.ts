@@ -14,6 +14,7 @@ import type { Namespace } from '../../examples/nvme/namespace.ts';
 import { NvmeError, type NvmeFailure } from '../../examples/nvme/status.ts';
 import { Qmp } from '../../lab/guest/qmp.ts';
 import { backend } from '../support/backend.ts';
+import { inspect } from 'node:util';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { hasModule, plug, unplug } from '../support/hotplug.ts';
 import { readByKernel, throttle } from '../support/nvme_lab.ts';
@@ -70,7 +71,7 @@ async function endings(promises: Promise<unknown>[]): Promise<Partial<Record<str
   const counts: Partial<Record<string, number>> = {};
   for (const result of await Promise.allSettled(promises)) {
     const reason: unknown = result.status === 'rejected' ? result.reason : undefined;
-    if (reason !== undefined) assert.ok(reason instanceof NvmeError, String(reason));
+    if (reason !== undefined) assert.ok(reason instanceof NvmeError, inspect(reason));
     const name = reason?.code ?? 'done';
     counts[name] = (counts[name] ?? 0) + 1;
   }
@@ -291,7 +292,8 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
         );
         console.error('D');
         const gone = unplug(port);
-        device.on('request', () => console.error('request')); controller.on('failed', () => console.error('failed'));
+        device.on('request', () => { console.error('request'); });
+        controller.on('failed', () => { console.error('failed'); });
         const { done = 0, removed = 0, ...others } = await ends;
         assert.deepEqual(others, {});
         assert.equal(done + removed, 16);
