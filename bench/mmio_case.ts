@@ -99,7 +99,9 @@ const cases: Record<string, () => unknown> = {
   },
   poll: () => one.poll(),
   ringAndPoll: () => one.ringAndPoll(bells),
-  ios: () => { inAndOut(); },
+  ios: () => {
+    inAndOut();
+  },
   readBlock: () => bar.readBlock(0, values),
 };
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { afterEach, before, it } from 'mocha';
 import { DmaBuffer, VfioDevice } from 'vfio';
@@ -14,7 +15,6 @@ import type { Namespace } from '../../examples/nvme/namespace.ts';
 import { NvmeError, type NvmeFailure } from '../../examples/nvme/status.ts';
 import { Qmp } from '../../lab/guest/qmp.ts';
 import { backend } from '../support/backend.ts';
-import { inspect } from 'node:util';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { hasModule, plug, unplug } from '../support/hotplug.ts';
 import { readByKernel, throttle } from '../support/nvme_lab.ts';
@@ -292,8 +292,12 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
         );
         console.error('D');
         const gone = unplug(port);
-        device.on('request', () => { console.error('request'); });
-        controller.on('failed', () => { console.error('failed'); });
+        device.on('request', () => {
+          console.error('request');
+        });
+        controller.on('failed', () => {
+          console.error('failed');
+        });
         const { done = 0, removed = 0, ...others } = await ends;
         assert.deepEqual(others, {});
         assert.equal(done + removed, 16);

@@ -164,7 +164,10 @@ describe('polls of DMA memory', () => {
     assert.match(error.message, /the mapping of bar0/);
     assert.deepEqual([poll.first, poll.head], [0, 0]);
     assert.equal(poll.poll(), 1);
-    await failure(() => poll.ringAndPoll({ run: () => undefined } as never), 'ERR_INVALID_ARG_TYPE');
+    await failure(
+      () => poll.ringAndPoll({ run: () => undefined } as never),
+      'ERR_INVALID_ARG_TYPE',
+    );
   });
 
   it('ring nothing, and say so, where the memory was disposed of', async () => {
