@@ -2,7 +2,7 @@ import { invalidType, outOfRange } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
-import { EIO } from '../core/errno.ts';
+import { EIO, ENODEV } from '../core/errno.ts';
 import { closedError, explained, type FailedCall, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { absenceCause } from '../diagnose/device_causes.ts';
@@ -149,7 +149,8 @@ const asleep =
 /** The error of a transfer that the kernel refused. */
 export function transferError(call: FailedCall, device: SysfsDevice): VfioError {
   if (call.errno === EIO) return unanswered(systemError(call, asleep), device);
-  return unanswered(systemError(call), device);
+  // Others, such as EINVAL, are about what was asked for, and not about the device.
+  return call.errno === ENODEV ? unanswered(systemError(call), device) : systemError(call);
 }
 
 /** The error where a configuration space reads as ones. */

@@ -278,7 +278,6 @@ export const table: Record<string, Parameter[]> = {
   'MappedRegion#poll32Sync': [region.offset(4), region.mask, region.polled, region.pollSync],
   'MappedRegion#removalRequested': none,
   'MappedRegion#prepare': [region.prepared],
-  'MappedRegion#read64LoHi': [region.offset(8)],
   'MappedRegion#readBatch32': [region.offsets, region.values],
   'MappedRegion#readBlock': [region.offset(4), region.blockTarget],
   'MappedRegion#unsafeArrayBuffer': none,
