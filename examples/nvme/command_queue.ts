@@ -75,8 +75,12 @@ export class CommandQueue {
 
   /** Takes what was completed. */
   reap(): void {
-    // The look that finds nothing has told the controller of what those before it took.
-    while (this.pair.look(this.#take) > 0);
+    try {
+      // The look that finds nothing has told the controller of what those before it took.
+      while (this.pair.look(this.#take) > 0);
+    } catch (error) {
+      this.#gone(error);
+    }
   }
 
   isUnderWay(request: Request): boolean {
@@ -103,20 +107,24 @@ export class CommandQueue {
    * the memory of a command is the device's.
    */
   drop(error: NvmeError): void {
-    const dropped = this.#requests.splice(0);
-    this.#requests.length = this.pair.entries;
-    this.#free.splice(0);
-    for (let id = this.pair.entries - 2; id >= 0; id--) this.#free.push(id);
     this.pair.clear();
-    for (const request of dropped) request?.reject(this.#errorOf(request, error));
+    this.#rejectAll(error);
   }
 
-  /** As {@link drop}, and no command is begun any more. */
+  /** Begins no command any more, and ends those under way. */
   end(error: NvmeError): void {
     this.#ended ??= error;
     clearTimeout(this.#timer);
-    this.drop(error);
+    this.#rejectAll(error);
     for (const { stop } of this.#waiting.splice(0)) stop(error);
+  }
+
+  #rejectAll(error: NvmeError): void {
+    const rejected = this.#requests.splice(0);
+    this.#requests.length = this.pair.entries;
+    this.#free.splice(0);
+    for (let id = this.pair.entries - 2; id >= 0; id--) this.#free.push(id);
+    for (const request of rejected) request?.reject(this.#errorOf(request, error));
   }
 
   readonly #take = (id: number, status: number, result: number): void => {
@@ -149,13 +157,20 @@ export class CommandQueue {
     });
   }
 
-  /** The device may not be there any more: then what is under way cannot be told of better. */
   #ring(): void {
     try {
       if (!this.#ended) this.pair.ring();
-    } catch {
-      this.end(new NvmeError('removed', 'the device does not answer'));
+    } catch (error) {
+      this.#gone(error);
     }
+  }
+
+  /**
+   * The device is not there any more, or its memory: then what is under way cannot be told of better.
+   * Rings and looks are made by timers and microtasks, whose errors nobody could catch.
+   */
+  #gone(cause: unknown): void {
+    this.end(new NvmeError('removed', 'the device does not answer', 0, { cause }));
   }
 
   #spin(): void {
@@ -197,7 +212,10 @@ export class CommandQueue {
   }
 
   #errorOf({ late, what }: Request, error: NvmeError): NvmeError {
-    if (late) return new NvmeError('timeout', `${what}: it took too long: ${error.message}`);
-    return new NvmeError(error.code, `${what}: ${error.message}`);
+    const { cause } = error;
+    if (late) {
+      return new NvmeError('timeout', `${what}: it took too long: ${error.message}`, 0, { cause });
+    }
+    return new NvmeError(error.code, `${what}: ${error.message}`, 0, { cause });
   }
 }

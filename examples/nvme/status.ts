@@ -17,8 +17,8 @@ export class NvmeError extends Error {
   /** The status type and code, `(type << 8) | code`, of a completion; 0 otherwise. */
   readonly status: number;
 
-  constructor(code: NvmeFailure, message: string, status = 0) {
-    super(message);
+  constructor(code: NvmeFailure, message: string, status = 0, options?: ErrorOptions) {
+    super(message, options);
     this.code = code;
     this.status = status;
   }

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { CommandQueue } from '../../examples/nvme/command_queue.ts';
 import { encode, encodeTransfer, io } from '../../examples/nvme/commands.ts';
 import { decodeEvent } from '../../examples/nvme/events.ts';
 import { decodeController, decodeNamespaceList } from '../../examples/nvme/identify.ts';
 import { maxBytes, PrpTable } from '../../examples/nvme/prp.ts';
 import { doorbellOffsets } from '../../examples/nvme/registers.ts';
-import { statusError } from '../../examples/nvme/status.ts';
+import { QueuePair, ringLayout } from '../../examples/nvme/queue.ts';
+import { NvmeError, statusError } from '../../examples/nvme/status.ts';
+import { DmaBuffer, type VfioError } from '../../lib/index.ts';
+import { fileRegion } from '../support/file_region.ts';
 
 // What the NVMe example computes; what it does with a controller is in test/device.
 
@@ -57,6 +61,32 @@ describe('the NVMe example', () => {
   it('finds doorbells, whatever their distance', () => {
     assert.deepEqual(doorbellOffsets(0, 0), { submission: 0x1000, completion: 0x1004 });
     assert.deepEqual(doorbellOffsets(3, 2), { submission: 0x1060, completion: 0x1070 });
+  });
+
+  it('ends what is under way where the device’s memory has gone', async () => {
+    const entries = 4;
+    const buffer = await DmaBuffer.allocate(ringLayout(entries).bytes);
+    using file = fileRegion(new Uint8Array(0x2000), { size: 0x2000 });
+    using bar = file.region.map();
+    // The example has the types of the package, and this test the classes of its sources.
+    const pair = new QueuePair(bar as never, 0, 0, buffer as never, entries);
+    const onTimeout = (): void => undefined;
+    const queue = new CommandQueue(pair, { timeout: 60_000, polled: true, onTimeout });
+    const ended = queue.run('flush', () => ({ opcode: io.flush, namespace: 1 }));
+    buffer.disposeSync();
+    await assert.rejects(ended, (error: unknown) => {
+      assert.ok(error instanceof NvmeError);
+      assert.deepEqual(
+        [error.code, error.message],
+        ['removed', 'flush: the device does not answer'],
+      );
+      assert.equal((error.cause as VfioError).code, 'ERR_VFIO_CLOSED');
+      return true;
+    });
+    await assert.rejects(
+      queue.run('flush', () => ({ opcode: io.flush })),
+      { code: 'removed' },
+    );
   });
 
   it('takes answers apart', () => {
