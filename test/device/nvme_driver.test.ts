@@ -47,8 +47,17 @@ async function withController<T>(
   return await body(controller, device);
 }
 
-async function allocate(controller: Controller, bytes: number): Promise<DataArea> {
+/** Memory of the test that runs, which goes with it. */
+const memories: DmaBuffer[] = [];
+
+async function allocateMemory(bytes: number): Promise<DmaBuffer> {
   const memory = await DmaBuffer.allocate(bytes);
+  memories.push(memory);
+  return memory;
+}
+
+async function allocate(controller: Controller, bytes: number): Promise<DataArea> {
+  const memory = await allocateMemory(bytes);
   const { iova } = await controller.space.map(memory);
   return { bytes: new Uint8Array(memory.buffer, 0, bytes), iova };
 }
@@ -110,6 +119,7 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
   });
 
   afterEach(async () => {
+    for (const memory of memories.splice(0)) await memory.dispose();
     if (backend !== 'noiommu') await throttle(spec, 0);
   });
 
@@ -267,7 +277,7 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
       const bytes = 64 * 1024;
       const work = [3, 7].map(async (seed, at) => {
         const lent = await controller.lendQueue(16);
-        const memory = await DmaBuffer.allocate(bytes);
+        const memory = await allocateMemory(bytes);
         const { iova } = await controller.space.map(memory);
         const block = 1000 + (at * bytes) / blockSize;
         const task: NvmeWorkerTask = { lent, namespace, memory: memory.share(), iova, block, seed };
