@@ -45,7 +45,8 @@ Refused is what the host needs, unless --force insists: a disk that is mounted, 
 another; the network card of the default route, of this SSH connection, of a bridge or a bond; the
 display of the start; virtual functions; what a program has open; and always a PCI bridge.
 
---persist writes a udev rule to /etc/udev/rules.d, which --dry-run shows. A driver that the initramfs
+--persist writes a udev rule to /etc/udev/rules.d, which --dry-run shows; no file that it did not write
+is replaced, and where the rule cannot be written no device is touched. A driver that the initramfs
 loads comes before it: rebuild that, too.
 
 ${aboutJson}`,
@@ -64,6 +65,9 @@ export const unbind: Command = {
   },
   details: `Each device gets the driver and the driver_override that it had before vfio bind. A VFIO device of
 which nothing is remembered goes to whichever driver of the host takes it.
+
+--persist removes the rule; of a device that was pulled out, by its address, the rule alone. Where there
+is none it says so, and does the rest.
 
 With --force the kernel asks the program that has the device open to close it, and waits for it;
 the time that this command waits is --timeout.

@@ -3,7 +3,6 @@ import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
 import type { HostNeed } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
-import { readAttribute } from '../locate/sysfs.ts';
 import {
   type BindDriverOptions,
   type Plan,
@@ -17,7 +16,7 @@ import { vfioDriverFor } from './driver_choice.ts';
 import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
-import { rulePath, ruleOf } from './persistence.ts';
+import { pulledOut, requireOwnRules, ruleOf, ruleToRemove } from './persistence.ts';
 import { hostNeeds, neededError, userNeeds } from './refusals.ts';
 
 /**
@@ -84,6 +83,7 @@ function* bind(
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
   const wanted = devices.map((device) => ({ device, driver: driverFor(device, plan) }));
   return yield* changeDrivers(devices, plan, report, function* () {
+    requireOwnRules(devices, plan);
     yield* refuseNeeded(wanted, plan, report);
     const needed = wanted.map(({ device: { bus }, driver }) => ({ bus, driver }));
     const names = yield* loadDrivers(needed, plan, report);
@@ -164,10 +164,16 @@ function* restore(
   options: RestoreDriverOptions,
 ): Steps<DriverReport> {
   const plan = planOf(specs, options);
-  const { devices, leftOut, notes } = yield* chosenDevices(plan);
+  const absent = pulledOut(plan);
+  const { devices, leftOut, notes } = yield* chosenDevices({ ...plan, specs: absent.others });
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
-  return yield* changeDrivers(devices, plan, report, function* () {
-    const changes = devices.map((device) => changeBack(device, plan, report));
+  const all = [...devices, ...absent.devices];
+  return yield* changeDrivers(all, plan, report, function* () {
+    requireOwnRules(all, plan);
+    const changes = [
+      ...devices.map((device) => changeBack(device, plan, report)),
+      ...absent.devices.map((device) => withoutDevice(device, plan, report)),
+    ];
     yield* refuseHeld(changes, plan, report);
     const needed = changes.flatMap(({ device: { bus }, to, before }) =>
       to?.driver != null && to.driver !== before.driver ? [{ bus, driver: to.driver }] : [],
@@ -182,6 +188,13 @@ function changeBack(device: SysfsDevice, plan: Plan, report: DriverReport): Chan
   const record = readRecord(device, plan.roots);
   const to = destinationOf(device, before, record, report);
   return { device, before, to, forget: true, ...ruleToRemove(device, plan, report) };
+}
+
+/** Of a device that was pulled out there is only the rule to remove. */
+function withoutDevice(device: SysfsDevice, plan: Plan, report: DriverReport): Change {
+  report.notes.push(`${device.address} is not there: only its rule is removed`);
+  const before = { driver: null, driverOverride: null };
+  return { device, before, to: undefined, absent: true, ...ruleToRemove(device, plan, report) };
 }
 
 function destinationOf(
@@ -203,17 +216,6 @@ function destinationOf(
   }
   report.notes.push(`${address} is ${stateText(now)}, and nothing is remembered of it`);
   return undefined;
-}
-
-function ruleToRemove(device: SysfsDevice, plan: Plan, report: DriverReport): Pick<Change, 'rule'> {
-  const path = rulePath(device, plan.roots);
-  const isThere = readAttribute(path) !== undefined;
-  if (plan.persist) return isThere ? { rule: { path, text: null } } : {};
-  if (isThere)
-    report.notes.push(
-      `${path} stands: ${device.address} is given away again at the next start (vfio unbind --persist removes it)`,
-    );
-  return {};
 }
 
 /** Taking a device from its VFIO driver waits for whoever has it open. */
