@@ -38,6 +38,9 @@ The numbers in the names of nodes change when a device is bound anew and when th
 devices were bound. It writes the file <vendor>-<class>.json as a whole or not at all, with the devices
 of this command line only, and replaces no file that it did not write.
 
+A device without an IOMMU (--backend noiommu) is opened only by a container that has CAP_SYS_RAWIO
+besides (--cap-add SYS_RAWIO), which no specification can give.
+
 ${aboutBackends}`,
   run: cdiCommand,
 };
@@ -48,12 +51,25 @@ async function cdiCommand(invocation: Invocation): Promise<number> {
   const install = flags['install'] === true;
   if (dir !== undefined && !install) throw usageError('--dir', 'absent without --install', dir);
   const spec = cdiSpec(positionals, { kind, name, ...openOptions(invocation) });
+  tellUnconfined(spec, out);
   if (!install) {
     out.print(jsonText(spec));
     return exitStatus.ok;
   }
   await installSpec(spec, dir ?? untilReboot, out);
   return exitStatus.ok;
+}
+
+/** What the nodes alone do not give. */
+function tellUnconfined({ devices }: CdiSpec, out: Output): void {
+  const isWithout = ({ containerEdits }: CdiSpec['devices'][number]): boolean =>
+    containerEdits.deviceNodes.some(({ path }) => /\/noiommu-[^/]+$/.test(path));
+  const names = devices.filter(isWithout).map(({ name }) => name);
+  if (names.length === 0) return;
+  out.note(
+    `vfio cdi: without an IOMMU only CAP_SYS_RAWIO opens ${names.join(' and ')}, which then reaches all memory of the machine`,
+  );
+  out.note('hint: the nodes alone are not enough: start the container with --cap-add SYS_RAWIO');
 }
 
 async function installSpec(spec: CdiSpec, folder: string, out: Output): Promise<void> {

@@ -13,11 +13,13 @@ import {
 } from '../../lib/index.ts';
 import { describeDevice } from '../../lib/locate/facts.ts';
 import { assertCdi } from '../support/cdi_schema.ts';
+import { vfio } from '../support/cli.ts';
 import { devices } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
+import { tree } from '../support/tree.ts';
 
 // Run by the lane noiommu of `npm test`, in a VM without an IOMMU.
 
@@ -124,6 +126,14 @@ const title = hasIommu ? ' (a VM without an IOMMU: npm test -- build noiommu)' :
     const paths = nodes.map(({ path }) => path);
     assert.deepEqual(paths, [`/dev/vfio/noiommu-${groupOf(spec.address)}`, '/dev/vfio/vfio']);
     for (const path of paths) assert.ok(existsSync(path), path);
+    const folder = tree({});
+    for (const install of [[], ['--install', '--dir', folder]]) {
+      const argv = ['cdi', spec.address, '--backend', 'noiommu', ...install];
+      const { status, err } = await vfio(argv);
+      assert.equal(status, 0, err);
+      assert.match(err, /^vfio cdi: without an IOMMU only CAP_SYS_RAWIO opens 0000:/m);
+      assert.match(err, /^hint: .* --cap-add SYS_RAWIO$/m);
+    }
   });
 
   it('its DMA is by physical addresses', async () => {

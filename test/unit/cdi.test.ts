@@ -108,12 +108,36 @@ describe('cdiSpec', () => {
     );
   });
 
+  it('names no iommufd that the kernel does not have', async () => {
+    const other: Files = { 'class/misc/vfio/dev': '10:196\n' };
+    for (const [backend, roots] of [
+      ['compat', withoutCdevs('11', other)],
+      ['compat', withCdevs(other)],
+      ['cdev', withCdevs(other)],
+    ] as const) {
+      const options = { ...roots, backend };
+      const error = await vfioFailure(() => cdiSpec([nvme], options), 'ERR_VFIO_UNSUPPORTED');
+      assert.match(
+        error.message,
+        new RegExp(`^the backend ${backend} opens 0000:3b:00.0 by an iommufd, and there is none`),
+      );
+      assert.match(error.reason ?? '', /^iommufd-(absent|not-loaded)$/);
+      assert.match(error.hint ?? '', /CONFIG_IOMMUFD|modprobe iommufd/);
+    }
+    // Where it is not to be seen, nobody knows that it is not there.
+    const hidden = { ...withCdevs({}), backend: 'compat' } as const;
+    assert.deepEqual(pathsOf(cdiSpec([nvme], hidden)), [['/dev/vfio/11', '/dev/iommu']]);
+  });
+
   it('gives a device without an IOMMU only where that is asked for', async () => {
     const roots = withoutCdevs('noiommu-11');
     const error = await vfioFailure(() => cdiSpec([nvme], roots), 'ERR_VFIO_WRONG_BACKEND');
     assert.equal(error.reason, 'no-iommu');
-    const spec = cdiSpec([nvme], { ...roots, backend: 'noiommu' });
-    assert.deepEqual(pathsOf(spec), [['/dev/vfio/noiommu-11', '/dev/vfio/vfio']]);
+    for (const more of [{}, iommufd]) {
+      const options = { ...withoutCdevs('noiommu-11', more), backend: 'noiommu' } as const;
+      const nodes = [['/dev/vfio/noiommu-11', '/dev/vfio/vfio']];
+      assert.deepEqual(pathsOf(cdiSpec([nvme], options)), nodes);
+    }
     await vfioFailure(
       () => cdiSpec([nvme], { ...withoutCdevs(), backend: 'noiommu' }),
       'ERR_VFIO_WRONG_BACKEND',
