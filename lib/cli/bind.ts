@@ -15,7 +15,10 @@ const common: Options = {
 };
 
 const more: Options = {
-  timeout: { type: 'string', description: 'Milliseconds to wait for the kernel; 10000' },
+  timeout: {
+    ...{ type: 'string', placeholder: 'ms' },
+    description: 'Milliseconds to wait for the kernel; 10000 by default',
+  },
   json: { type: 'boolean', description: 'Print JSON, see below' },
 };
 
@@ -30,7 +33,10 @@ export const bind: Command = {
   positionals: ['device…'],
   devices: 'all',
   options: {
-    driver: { type: 'string', description: 'The driver; without it VFIO’s own for this model' },
+    driver: {
+      ...{ type: 'string', placeholder: 'name' },
+      description: 'The driver; without it VFIO’s own for this model',
+    },
     ...common,
     persist: { type: 'boolean', description: 'At every start of the machine as well' },
     force: { type: 'boolean', description: 'Take also what the host needs, but no bridge' },
@@ -100,7 +106,7 @@ function optionsOf({ flags, values }: Invocation): BindDriverOptions {
 
 function millisecondsOf(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw usageError('--timeout', 'a number of milliseconds', text);
+  throw usageError('--timeout', 'a number of milliseconds, such as 10000', text);
 }
 
 /** A line for each device: what was, and what is. */

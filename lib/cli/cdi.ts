@@ -6,8 +6,8 @@ import {
   exitStatus,
   type Invocation,
   openOptions,
+  misuse,
   type Output,
-  usageError,
 } from './command.ts';
 import { jsonText } from './text.ts';
 import { writeOwnFile } from './write_file.ts';
@@ -19,13 +19,16 @@ export const cdi: Command = {
   summary: 'Describe devices to container runtimes (Container Device Interface)',
   positionals: ['device…'],
   options: {
-    kind: { type: 'string', description: 'vendor/class, vfio.dev/device by default' },
+    kind: {
+      ...{ type: 'string', placeholder: 'vendor/class' },
+      description: 'What the devices are called; vfio.dev/device by default',
+    },
     name: { type: 'string', description: 'The name of a single device; its address by default' },
     install: { type: 'boolean', description: 'Write it where container runtimes look for it' },
     dir: {
       type: 'string',
       description: `Where to write it, ${untilReboot} by default`,
-      values: 'file',
+      ...{ values: 'file', placeholder: 'folder' },
     },
     ...backendOption,
   },
@@ -49,7 +52,8 @@ async function cdiCommand(invocation: Invocation): Promise<number> {
   const { positionals, flags, values, out } = invocation;
   const { kind, name, dir } = values;
   const install = flags['install'] === true;
-  if (dir !== undefined && !install) throw usageError('--dir', 'absent without --install', dir);
+  if (dir !== undefined && !install)
+    throw misuse('--dir says where --install writes: give --install, too');
   const spec = cdiSpec(positionals, { kind, name, ...openOptions(invocation) });
   tellUnconfined(spec, out);
   if (!install) {

@@ -1,5 +1,12 @@
 import { udevRules } from '../index.ts';
-import { type Command, exitStatus, type Invocation, type Output, usageError } from './command.ts';
+import {
+  type Command,
+  exitStatus,
+  type Invocation,
+  misuse,
+  type Output,
+  usageError,
+} from './command.ts';
 import { type GroupLookup, lookUpGroup } from './unix_group.ts';
 import { writeOwnFile } from './write_file.ts';
 
@@ -12,7 +19,10 @@ export const udev: Command = {
   optional: true,
   devices: 'all',
   options: {
-    group: { type: 'string', description: 'The group; required' },
+    group: {
+      ...{ type: 'string', placeholder: 'name', values: 'unix-group' },
+      description: 'The Unix group; required',
+    },
     mode: { type: 'string', description: 'The mode of the nodes, 0660 by default' },
     install: {
       type: 'boolean',
@@ -21,7 +31,7 @@ export const udev: Command = {
     dir: {
       type: 'string',
       description: `Where to write it, ${rulesFolder} by default`,
-      values: 'file',
+      ...{ values: 'file', placeholder: 'folder' },
     },
   },
   details: `Prints rules for the cdevs of the devices, for their legacy groups and for /dev/iommu, with comments
@@ -39,9 +49,11 @@ udev takes no group that is not there, and since systemd 258 only system groups 
 
 async function udevCommand({ positionals, flags, values, out }: Invocation): Promise<number> {
   const { group, mode, dir } = values;
-  if (group === undefined) throw withCode('needs --group NAME: the Unix group that gets the nodes');
+  if (group === undefined)
+    throw misuse('--group <name> is missing: the Unix group that gets the nodes');
   const install = flags['install'] === true;
-  if (dir !== undefined && !install) throw usageError('--dir', 'absent without --install', dir);
+  if (dir !== undefined && !install)
+    throw misuse('--dir says where --install writes: give --install, too');
   const rules = udevRules({
     group,
     ...(mode !== undefined && { mode: parseMode(mode) }),
@@ -59,11 +71,6 @@ async function udevCommand({ positionals, flags, values, out }: Invocation): Pro
   }
   await installRules(rules, group, dir ?? rulesFolder, out);
   return exitStatus.ok;
-}
-
-/** What the command line lacks. */
-function withCode(message: string): TypeError {
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
 }
 
 /** The group reads and writes, nobody executes. */

@@ -241,13 +241,13 @@ describe('vfio cdi', () => {
   });
 
   const misuse: [string[], RegExp][] = [
-    [[], /expected <device…>, got 0 arguments/],
+    [[], /<device…> is missing: it takes <device…>, and none was given/],
     [['3b:00.0', '--kind', 'a'], /"kind" argument must be a vendor's domain and a class/],
     [
       ['3b:00.0', '5e:00.1', '--name', 'a'],
       /"name" argument must be absent where there are several/,
     ],
-    [['3b:00.0', '--dir', '/etc/cdi'], /--dir must be absent without --install/],
+    [['3b:00.0', '--dir', '/etc/cdi'], /--dir says where --install writes: give --install, too/],
     [['3b:00.0', '--backend', 'x'], /--backend must be auto/],
   ];
   for (const [argv, message] of misuse) {

@@ -79,12 +79,12 @@ describe('vfio', () => {
     [['--verison'], /there is no option '--verison' here; did you mean '--version'\?$/m],
     [['--json', 'list'], /there is no option '--json' here: options stand after the command$/m],
     [['--'], /there is no command '--'$/m],
-    [['info'], /expected <device>, got 0 arguments/],
-    [['info', 'a', 'b'], /expected <device>, got 2 arguments/],
-    [['doctor', 'a', 'b'], /expected \[device\], got 2 arguments/],
+    [['info'], /<device> is missing: it takes <device>, and none was given/],
+    [['info', 'a', 'b'], /info: it takes <device>, and 2 were given/],
+    [['doctor', 'a', 'b'], /it takes \[device\], and 2 were given/],
     [['doctor', '3b:00'], /must be a device address.*'3b:00'/],
-    [['list', 'extra'], /vfio list: takes no arguments, got 1$/m],
-    [['build', 'extra', 'more'], /vfio build: takes no arguments, got 2$/m],
+    [['list', 'extra'], /vfio list: it takes no arguments, and 1 was given$/m],
+    [['build', 'extra', 'more'], /vfio build: it takes no arguments, and 2 were given$/m],
     [
       ['info', '--jason', '3b:00.0'],
       /vfio info: there is no option '--jason'; did you mean '--json'/,
@@ -95,12 +95,39 @@ describe('vfio', () => {
     [['build', '--json'], /vfio build: there is no option '--json'$/m],
     // What stands after -- is an argument.
     [['info', '--', '--help'], /must be a device address.*'--help'/],
-    [['list', '--', '--json'], /vfio list: takes no arguments, got 1$/m],
-    [['info', '--backend'], /vfio info: Option '--backend <value>' argument missing$/m],
-    [['list', '--json=yes'], /vfio list: Option '--json' does not take an argument$/m],
+    [['list', '--', '--json'], /vfio list: it takes no arguments, and 1 was given$/m],
+    [['info', '--backend'], /vfio info: --backend needs a value: --backend <backend>$/m],
+    [['list', '--json=yes'], /vfio list: --json takes no value, and was given 'yes'$/m],
     [['info', '3b:00'], /must be a device address.*'3b:00'/],
+    [
+      ['watch', '--timeout', '-1'],
+      /--timeout must be a number of milliseconds, such as 60000, not '-1'$/m,
+    ],
+    [
+      ['bind', '3b:00.0', '--timeout', '-1'],
+      /--timeout must be a number of milliseconds, such as 10000, not '-1'$/m,
+    ],
+    [['watch', '--timeout'], /^vfio watch: --timeout needs a value: --timeout <ms>$/m],
+    [
+      ['watch', '--timeout', '--json'],
+      /--timeout needs a value, and '--json' follows it: --timeout <ms>$/m,
+    ],
+    [['groups', '--svg', ''], /--svg needs a value, and was given an empty one: --svg <file>$/m],
+    [['groups', '--svg='], /--svg needs a value, and was given an empty one: --svg <file>$/m],
+    [
+      ['udev', '--group', 'a', '--install', '--dir', ''],
+      /--dir needs a value, and was given an empty one: --dir <folder>$/m,
+    ],
+    [
+      ['groups', '--json', '--dot'],
+      /--json, --dot and --svg exclude each other: give one of them$/m,
+    ],
+    [['--help', 'inof'], /there is no command 'inof'; did you mean 'info'\?$/m],
     [['config', '3b:00'], /must be a device address.*'3b:00'/],
-    [['read', '3b:00.0', 'bar0'], /expected <device> <region> <offset>, got 2 arguments/],
+    [
+      ['read', '3b:00.0', 'bar0'],
+      /<offset> is missing: it takes <device> <region> <offset>, and 2 were given/,
+    ],
     [['read', '3b:00.0', 'bar0', '0x'], /offset must be a number such as 4096 or 0x1000, not '0x'/],
     [
       ['read', '3b:00.0', 'bar0', '0', '--width', '24'],
@@ -109,11 +136,11 @@ describe('vfio', () => {
     [['write', '3b:00.0', 'bar0', '0', 'one'], /value must be a number .* not 'one'/],
     [
       ['info', '3b:00.0', '--no-open', '--backend', 'group'],
-      /--backend must be absent with --no-open/,
+      /--backend says how to open the device, and --no-open not to/,
     ],
     [
       ['config', '3b:00.0', '--no-open', '--backend=cdev'],
-      /--backend must be absent with --no-open/,
+      /--backend says how to open the device, and --no-open not to/,
     ],
   ];
   for (const [argv, message] of misuse) {
@@ -136,11 +163,38 @@ describe('vfio', () => {
         ['help', ...words],
         [...words, '-h'],
         ['help', ...words, '--help'],
+        ['--help', ...words],
+        ['-h', ...words, '3b:00.0', '--frobnicate'],
       ]) {
         assert.deepEqual(await vfio(argv), { status: 0, out, err: '' }, argv.join(' '));
       }
     }
     assert.equal((await vfio(['help'])).out, (await vfio(['--help'])).out);
+    assert.equal((await vfio(['--help', '--help'])).out, (await vfio(['--help'])).out);
+  });
+
+  it('says what help does, too', async () => {
+    const out = 'Usage: vfio help [command]\n\nSay what a command does, or which there are.\n';
+    for (const argv of [
+      ['help', 'help'],
+      ['help', '--help'],
+      ['help', '-h'],
+      ['--help', 'help'],
+    ])
+      assert.deepEqual(await vfio(argv), { status: 0, out, err: '' }, argv.join(' '));
+  });
+
+  it('shows what stands for the value of every option that takes one', async () => {
+    for (const { name, options } of commands) {
+      const { out } = await vfio(['help', ...name.split(' ')]);
+      for (const [option, { type }] of Object.entries(options)) {
+        const shown = new RegExp(
+          `^  --${option}${type === 'string' ? ' <[\\w/-]+>' : ''}  +\\S`,
+          'm',
+        );
+        assert.match(out, shown, name);
+      }
+    }
   });
 
   it('lists the commands that have a first word in common', async () => {
@@ -148,7 +202,8 @@ describe('vfio', () => {
     assert.equal(status, 0);
     assert.match(out, /^Usage: vfio bench <command>.*\n\nCommands:\n {2}bench open {2}Time /);
     assert.deepEqual(await vfio(['bench']), { status: 2, out, err: '' });
-    assert.deepEqual(await vfio(['help', 'bench']), { status: 0, out, err: '' });
+    for (const help of ['help', '--help'])
+      assert.deepEqual(await vfio([help, 'bench']), { status: 0, out, err: '' });
   });
 
   it('lets an argument be left out where the command can do without', async () => {
@@ -165,7 +220,7 @@ describe('vfio', () => {
     }
     const { status, err } = await vfio(['x'], [printing]);
     assert.equal(status, 2);
-    assert.match(err, /vfio x: expected <first> \[more…\], got 0 arguments/);
+    assert.match(err, /vfio x: <first> is missing: it takes <first> \[more…\], and none was given/);
   });
 
   it('has no terminal obey what others named', async () => {

@@ -164,12 +164,12 @@ describe('vfio udev', () => {
   });
 
   const misuse: [string[], RegExp][] = [
-    [[], /^vfio udev: needs --group NAME/],
-    [['3b:00.0'], /needs --group NAME/],
+    [[], /^vfio udev: --group <name> is missing/],
+    [['3b:00.0'], /--group <name> is missing/],
     [['--group', 'a"b'], /"group" argument must be the name of a Unix group/],
     [['--group', 'root', '--mode', '0600'], /--mode must be 0660, or another .* not '0600'/],
     [['--group', 'root', '--mode', 'rw'], /--mode must be/],
-    [['--group', 'root', '--dir', '/tmp'], /--dir must be absent without --install/],
+    [['--group', 'root', '--dir', '/tmp'], /--dir says where --install writes: give --install, too/],
     [['--group', 'root', '3b:00'], /must be a device address/],
   ];
   for (const [argv, message] of misuse) {
