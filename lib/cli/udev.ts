@@ -8,6 +8,7 @@ import {
   usageError,
 } from './command.ts';
 import { type GroupLookup, lookUpGroup } from './unix_group.ts';
+import { notGiven } from './udev_devices.ts';
 import { writeOwnFile } from './write_file.ts';
 
 const rulesFolder = '/etc/udev/rules.d';
@@ -37,7 +38,8 @@ export const udev: Command = {
   details: `Prints rules for the cdevs of the devices, for their legacy groups and for /dev/iommu, with comments
 that say what each right means. Without a device they are for all that have a VFIO driver, now or
 later. A device is named as for vfio info and has to be there; it need not be bound yet. Its rules go
-by its address, since the numbers of cdevs and of groups change.
+by its address, since the numbers of cdevs and of groups change. A bridge is refused: VFIO takes none.
+Nodes of devices without an IOMMU stay root's, which the command says.
 
 --install writes 70-vfio-<group>.rules, as a whole or not at all, and replaces no file that it did not
 write. It runs nothing: the commands by which udev applies the rules to the nodes that are there are
@@ -59,8 +61,11 @@ async function udevCommand({ positionals, flags, values, out }: Invocation): Pro
     ...(mode !== undefined && { mode: parseMode(mode) }),
     ...(positionals.length > 0 && { devices: positionals }),
   });
+  const named = positionals.length > 0 ? positionals : undefined;
+  const remarks = await notGiven(named);
   const found = await lookUpGroup(group);
   tellGroup(group, found, out);
+  for (const remark of remarks) out.note(`vfio udev: ${remark}`);
   if (!install) {
     out.print(rules.trimEnd());
     return exitStatus.ok;
