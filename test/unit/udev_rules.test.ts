@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { notGiven } from '../../lib/cli/udev_devices.ts';
@@ -228,9 +228,10 @@ describe('what udev rules give nothing of', () => {
   });
 
   it('is everything where the kernel uses no IOMMU', async () => {
-    const without = roots();
-    mkdirSync(join(without.sysfsRoot, 'kernel/iommu_groups'), { recursive: true });
-    const [said = '', ...more] = await notGiven(undefined, without);
+    const device = pciDevice(0);
+    delete device['iommu_group'];
+    const without = { ...sysfsFiles({ pci: { [nvme]: device } }), 'class/net/lo': '' };
+    const [said = '', ...more] = await notGiven(undefined, { sysfsRoot: tree(without) });
     assert.match(
       said,
       /^there are no IOMMU groups: .*\. Nodes of devices .* these rules give nothing now$/,
