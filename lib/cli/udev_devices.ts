@@ -54,6 +54,6 @@ function bridgeError({ address, behind }: VfioFacts['bridge']): VfioError {
     hint:
       behind.length > 0
         ? `name what is behind it: ${behind.join(' or ')}`
-        : 'vfio list --all shows the devices that can be named',
+        : 'ls /sys/bus/pci/devices shows what is on the bus',
   });
 }

@@ -279,7 +279,10 @@ describe('vfio', () => {
     assert.deepEqual([status, out], [1, '']);
     const [what, hint, ...more] = err.split('\n');
     assert.equal(what, 'vfio info: there is no device ffff:ff:1f.7 on the bus pci');
-    assert.match(hint ?? '', /^hint: vfio list --all /);
+    assert.match(
+      hint ?? '',
+      /^hint: ls \/sys\/bus\/pci\/devices shows what is on the bus; vfio list --all /,
+    );
     assert.deepEqual(more, ['']);
   });
 });
