@@ -4,7 +4,8 @@ import { type Command, exitStatus, type Invocation, type Output } from './comman
 import { commandHelp, familyHelp, helpOfHelp, overview } from './help.ts';
 import { asksForHelp, parse } from './parse.ts';
 import { didYouMean } from './suggest.ts';
-import { hintOf, printableLines } from './text.ts';
+import { printableLines } from './text.ts';
+import { hintOf, messageFor } from './words.ts';
 
 /** Runs one command line, without the program's name. Returns the exit status. */
 export function run(argv: string[], commands: readonly Command[], out: Output): Promise<number> {
@@ -123,9 +124,13 @@ async function runCommand(
     return await command.run(invocation);
   } catch (error) {
     if (isArgumentError(error)) {
-      return refuse(out, `vfio ${command.name}: ${messageOf(error)}`, `vfio ${command.name}`);
+      return refuse(
+        out,
+        `vfio ${command.name}: ${messageFor(error, command)}`,
+        `vfio ${command.name}`,
+      );
     }
-    out.note(`vfio ${command.name}: ${messageOf(error)}`);
+    out.note(`vfio ${command.name}: ${messageFor(error, command)}`);
     const hint = hintOf(error);
     if (hint !== undefined) out.note(`hint: ${hint}`);
     return exitStatus.failed;

@@ -119,7 +119,7 @@ function requireEachOnce(devices: readonly CdiDevice[]): void {
   const names = devices.map(({ name }) => name);
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice === undefined) return;
-  throw invalidValue('devices', 'an array that names each device once', twice);
+  throw invalidValue('devices', 'a list that names each device once', twice);
 }
 
 function deviceOf(

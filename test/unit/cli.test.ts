@@ -3,7 +3,8 @@ import { describe, it } from 'mocha';
 import type { Command } from '../../lib/cli/command.ts';
 import { commands } from '../../lib/cli/commands.ts';
 import { infoJson, type InfoReport, infoText } from '../../lib/cli/info.ts';
-import { hintOf, jsonText } from '../../lib/cli/text.ts';
+import { jsonText } from '../../lib/cli/text.ts';
+import { hintOf, inOptions, messageFor } from '../../lib/cli/words.ts';
 import { explained } from '../../lib/core/errors.ts';
 import type { Cause } from '../../lib/core/reasons.ts';
 import { VfioError } from '../../lib/index.ts';
@@ -263,9 +264,59 @@ describe('vfio', () => {
       assert.doesNotMatch(hint, /\{|\w\(|Iommufd/);
       assert.ok(hint.endsWith(`(docs/errors.md#${cause.reason})`));
     }
+    const needs = [{ kind: 'disk', name: 'sda', text: 'sda is mounted' } as const];
+    const needed = explained(new VfioError({ code: 'EPERM', message: 'EPERM' }), {
+      ...{ reason: 'needed-by-host', certainty: 'certain' },
+      facts: { devices: [{ bus: 'pci', address: 'a', needs }] },
+    });
+    assert.match(needed.hint ?? '', /\{ force: true \}/);
+    assert.match(hintOf(needed) ?? '', /takes it by --force \(docs/);
+    assert.equal(
+      inOptions("x: --backend cdev, in programs { backend: 'cdev' }; y"),
+      'x: --backend cdev; y',
+    );
+    assert.equal(
+      inOptions('more (--timeout, { timeout }); { force: true }, --force on the command line, has'),
+      'more (--timeout); --force, has',
+    );
     const other = new VfioError({ code: 'EPERM', message: 'EPERM', hint: 'sudo it' });
     assert.equal(hintOf(other), 'sudo it');
     assert.equal(hintOf(new Error('no')), undefined);
+  });
+
+  it('names what was typed, where the library names its arguments', async () => {
+    const device =
+      "<device> must be a device address such as '0000:3b:00.0', an mdev's UUID, a path in sysfs, or a node such as /dev/vfio/devices/vfio0";
+    for (const [argv, what] of [
+      [['info', '3b:00'], `vfio info: ${device}, not '3b:00'`],
+      [['bind', '3b:00'], `vfio bind: ${device}, not '3b:00'`],
+      [['sriov', '3b:00'], `vfio sriov: ${device.replace('device', 'pf')}, not '3b:00'`],
+      [
+        ['info', '/etc/x'],
+        `vfio info: ${device}; a path must lie below /sys or be a node in /dev, not '/etc/x'`,
+      ],
+      [['bind', '3b:00.0', '--driver', '-x'], /^vfio bind: --driver must be .*, not '-x'$/],
+      [['bind', '3b:00.0', '--timeout', '999999999'], /./],
+      [
+        ['udev', '--group', 'a"b'],
+        /^vfio udev: --group must be the name of a Unix group: .*, not 'a"b'$/,
+      ],
+      [
+        ['cdi', '3b:00.0', '--kind', 'a'],
+        /^vfio cdi: --kind must be a vendor's domain and a class, such as 'vfio.dev\/device', not 'a'$/,
+      ],
+    ] as const) {
+      const { err } = await vfio([...argv]);
+      const [line = ''] = err.split('\n');
+      if (typeof what === 'string') assert.equal(line, what);
+      else assert.match(line, what);
+      assert.doesNotMatch(err, /[{}]|argument|Received|descriptor/, argv.join(' '));
+    }
+    const [command] = commands;
+    assert.ok(command);
+    const asked =
+      "0000:3b:00.0 was asked back, and closed itself since nobody listened to its event 'request'";
+    assert.equal(messageFor(new Error(asked), command), '0000:3b:00.0 was asked back');
   });
 
   it('prints the overview where nothing was asked, and fails', async () => {

@@ -5,7 +5,8 @@ import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { constants, release } from 'node:os';
 import { describe, it } from 'mocha';
 import { binding, type Binding } from '../../lib/core/binding.ts';
-import { systemError, VfioError } from '../../lib/core/errors.ts';
+import { hintOf as cliHintOf } from '../../lib/cli/words.ts';
+import { explained, systemError, VfioError } from '../../lib/core/errors.ts';
 import type { Roots } from '../../lib/core/location.ts';
 import { wordsOf } from '../../lib/core/messages.ts';
 import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/core/reasons.ts';
@@ -636,6 +637,9 @@ describe('every reason', () => {
       const { why, hint } = wordsOf(cause);
       assert.doesNotMatch(`${why} ${hint}`, /undefined|null|NaN|\[object/);
       assert.notEqual(hint, '');
+      // Nobody types an object.
+      const error = explained(new VfioError({ code: 'EPERM', message: 'EPERM' }), cause);
+      assert.doesNotMatch(cliHintOf(error) ?? '', /\{/);
       assert.match(errors, new RegExp(`^### ${reason}$`, 'm'));
     });
   }

@@ -169,7 +169,7 @@ describe('vfio udev', () => {
   const misuse: [string[], RegExp][] = [
     [[], /^vfio udev: --group <name> is missing/],
     [['3b:00.0'], /--group <name> is missing/],
-    [['--group', 'a"b'], /"group" argument must be the name of a Unix group/],
+    [['--group', 'a"b'], /--group must be the name of a Unix group/],
     [['--group', 'root', '--mode', '0600'], /--mode must be 0660, or another .* not '0600'/],
     [['--group', 'root', '--mode', 'rw'], /--mode must be/],
     [
