@@ -40,3 +40,27 @@ export class BaselineRounds<Result = Round> {
     this.#child.stdin?.end();
   }
 }
+
+/** A program of bench/baseline that answers each line it is given by one. */
+export class BaselineTurns {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(program: string, args: string[]) {
+    const file = new URL(`build-baseline/${program}`, root).pathname;
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#child = child;
+    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  }
+
+  async turn<Result>(line: string): Promise<Result> {
+    this.#child.stdin?.write(`${line}\n`);
+    const answer = await this.#lines.next();
+    if (answer.done) throw new Error('the baseline program ended');
+    return JSON.parse(answer.value) as Result;
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+  }
+}

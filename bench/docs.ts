@@ -11,6 +11,7 @@ interface Benchmark {
   /** Options of the lab; without them it runs on this machine. */
   lab?: string[];
   program: string[];
+  env?: NodeJS.ProcessEnv;
 }
 
 const docs = new URL('docs', root).pathname;
@@ -30,17 +31,24 @@ const benchmarks: Record<string, Benchmark> = {
   install: { program: ['node', '--import', 'tsx', 'bench/install.ts'] },
   mmio: { program: ['node', 'build-test/bench/mmio.js'] },
   region: { lab: [], program: ['node', 'build-test/bench/region.js'] },
+  nvme: { lab: ['--nvme', '2'], program: ['node', 'build-test/bench/nvme.js'] },
+  'nvme-null': { program: ['node', 'build-test/bench/nvme_null.js'] },
   interrupt: { program: ['node', 'build-test/bench/interrupt.js'] },
+  map: {
+    program: ['node', 'build-test/bench/map.js'],
+    env: { LD_PRELOAD: new URL('build-baseline/iommufd.so', root).pathname },
+  },
   dma: { lab: ['--memory', '6144'], program: ['node', 'build-test/bench/dma.js'] },
 };
 
-function tablesOf({ lab, program }: Benchmark): Table[] {
+function tablesOf({ lab, program, env }: Benchmark): Table[] {
   const command = [...program, '--json'];
   const inLab = ['npx', 'tsx', 'lab/main.ts', '--deadline', '1800', ...(lab ?? []), '--'];
   const [file = '', ...args] = lab === undefined ? command : [...inLab, ...command];
   const { status, stdout, error } = spawnSync(file, args, {
     cwd: root,
     encoding: 'utf8',
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   if (error) throw error;

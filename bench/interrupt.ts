@@ -1,11 +1,13 @@
 // Times an eventfd's way to a handler. First its latency on an idle loop, beside a C epoll loop:
-// another process signals it, a millisecond apart, the two in turn. Then the cost of an event with
+// another process signals it, a millisecond apart, they in turn: wherever the scheduler puts the two
+// processes, with a processor for each, and both on one, where waking the one is in the way of the
+// other's going to sleep. Then the cost of an event with
 // 16 and with 4,096 eventfds on the loop, beside C again: the kernel and the processor's caches
 // have their part in what more of them cost.
 //
 //   npm run bench:interrupt [-- rounds]
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { median, quantile } from '../lib/cli/bench/rounds.ts';
@@ -38,13 +40,29 @@ function latencies(sent: string[], told: bigint[]): number[] {
   return all.slice(all.length / 10);
 }
 
+/** Which processor the writer runs on, and which who waits; -1: any. */
+type Placement = readonly [writer: number, waiter: number];
+
+function pin({ pid }: { pid?: number | undefined }, cpu: number): void {
+  const { status } = spawnSync(program, ['pin', String(pid), String(cpu)], { stdio: 'inherit' });
+  if (status !== 0) throw new Error(`cannot run on processor ${cpu}`);
+}
+
+/** When another process signalled it. */
+function sendTo(event: Eventfd, rounds: number, [cpu]: Placement): Promise<string[]> {
+  const writer = start('write', event, [rounds, gap]);
+  pin(writer, cpu);
+  return linesOf(writer);
+}
+
 /** In a C process. */
-async function inC(rounds: number): Promise<number[]> {
+async function inC(rounds: number, placement: Placement): Promise<number[]> {
   const event = Eventfd.open('the benchmark');
   const loop = start('loop', event, [rounds]);
   if (loop.stdout) await once(loop.stdout, 'readable');
+  pin(loop, placement[1]);
   const told = linesOf(loop);
-  const sent = await linesOf(start('write', event, [rounds, gap]));
+  const sent = await sendTo(event, rounds, placement);
   const [, ...times] = await told;
   event.close();
   return latencies(sent, times.map(BigInt));
@@ -58,19 +76,38 @@ async function costInC(count: number, events: number): Promise<number> {
   return Number((await linesOf(child))[0]);
 }
 
-/** In a handler here. */
-async function here(rounds: number): Promise<number[]> {
+/** Here: `listen` notes when it was told. */
+async function here(
+  rounds: number,
+  placement: Placement,
+  listen: (vector: InterruptVector, note: (count: number) => void) => void,
+): Promise<number[]> {
   const event = Eventfd.open('the benchmark');
-  const vector = InterruptVector.of(nobodys, 0, event);
+  const vector = InterruptVector.of({ name: 'msix', index: 2 }, 0, event);
   const told: bigint[] = [];
-  vector.on('interrupt', (count) => {
+  pin(process, placement[1]);
+  listen(vector, (count) => {
     const now = process.hrtime.bigint();
     // On a busy machine a signal may have to wait for the next one.
     for (let left = count; left > 0; left--) told.push(now);
   });
-  const sent = await linesOf(start('write', event, [rounds, gap]));
+  const sent = await sendTo(event, rounds, placement);
+  pin(process, -1);
   vector.end();
   return latencies(sent, told);
+}
+
+function inHandler(rounds: number, placement: Placement): Promise<number[]> {
+  return here(rounds, placement, (vector, note) => vector.on('interrupt', note));
+}
+
+function byWait(rounds: number, placement: Placement): Promise<number[]> {
+  return here(rounds, placement, (vector, note) => {
+    void (async () => {
+      for (;;) note(await vector.wait());
+      // It is over with the vector.
+    })().catch(() => undefined);
+  });
 }
 
 /** Nanoseconds of an event, of which 16 are signalled at a time, each on another of the vectors. */
@@ -113,24 +150,35 @@ async function costOfEvent(count: number, events: number): Promise<number> {
 const us = (nanoseconds: number): string => (nanoseconds / 1000).toFixed(2);
 
 const rounds = Number(positionals()[0] ?? '500');
-const c: number[] = [];
-const node: number[] = [];
+const turns = 10;
 
-for (let turn = 0; turn < 20; turn++) {
-  c.push(...(await inC(rounds)));
-  node.push(...(await here(rounds)));
-}
+const placements: Record<string, Placement> = {
+  anywhere: [-1, -1],
+  'on two processors': [0, 1],
+  'on one processor': [1, 1],
+};
 
 const rows: string[][] = [];
 
-for (const [name, at] of [
-  // Where nobody else wanted the processor.
-  ['p10', 0.1],
-  ['p50', 0.5],
-  ['p99', 0.99],
-] as const) {
-  const [inLoop, inHandler] = [quantile(c, at), quantile(node, at)];
-  rows.push([name, us(inLoop), us(inHandler), ratio(inHandler, inLoop)]);
+for (const [where, placement] of Object.entries(placements)) {
+  const [c, handler, wait]: number[][] = [[], [], []];
+  for (let turn = 0; turn < turns; turn++) {
+    c?.push(...(await inC(rounds, placement)));
+    handler?.push(...(await inHandler(rounds, placement)));
+    wait?.push(...(await byWait(rounds, placement)));
+  }
+  for (const [name, at] of [
+    // Where nobody else wanted the processor.
+    ['p10', 0.1],
+    ['p50', 0.5],
+    ['p99', 0.99],
+  ] as const) {
+    const [inLoop = NaN, told = NaN, waited = NaN] = [c, handler, wait].map((each) =>
+      quantile(each ?? [], at),
+    );
+    const ratios = [us(told), ratio(told, inLoop), us(waited), ratio(waited, inLoop)];
+    rows.push([`${name}, ${where}`, us(inLoop), ...ratios]);
+  }
 }
 
 const ways = { 'C epoll loop': costInC, handlers: costOfEvent };
@@ -151,11 +199,15 @@ const [inC16, inC4096] = [median(costs[0]?.few ?? []), median(costs[0]?.many ?? 
 const [here16, here4096] = [median(costs[1]?.few ?? []), median(costs[1]?.many ?? [])];
 
 rows.push(
-  ['an event of 16 eventfds', us(inC16), us(here16), ratio(here16, inC16)],
-  ['an event of 4,096', us(inC4096), us(here4096), ratio(here4096, inC4096)],
-  ['the second ÷ the first', ratio(inC4096, inC16), ratio(here4096, here16), ''],
+  ['an event of 16 eventfds', us(inC16), us(here16), ratio(here16, inC16), '', ''],
+  ['an event of 4,096', us(inC4096), us(here4096), ratio(here4096, inC4096), '', ''],
+  ['the second ÷ the first', ratio(inC4096, inC16), ratio(here4096, here16), '', '', ''],
 );
 
-showTables(`an eventfd's way to a handler, 20 × ${rounds} signals of each, in turns`, [
-  { name: 'interrupt', header: ['', 'C epoll loop, µs', 'handler, µs', '÷ C'], rows },
+showTables(`an eventfd's way to a handler, ${turns} × ${rounds} signals of each, in turns`, [
+  {
+    name: 'interrupt',
+    header: ['', 'C epoll loop, µs', 'handler, µs', '÷ C', 'wait(), µs', '÷ C'],
+    rows,
+  },
 ]);

@@ -28,6 +28,9 @@ const cases = {
   readBatchOf16: 16,
   sixteenWrites32: 16,
   writeBatchOf16: 16,
+  preparedPair: 2,
+  poll: 1,
+  ringAndPoll: 1,
 };
 const rounds = 5;
 
@@ -44,6 +47,10 @@ interface Column {
   /** Nanoseconds of each case, and the growth of the heap in bytes. */
   times: Record<Case, number>;
   heap: number;
+  /** Of one I/O of 32 on a device that takes no time. */
+  io: number;
+  /** Garbage collections in ten seconds of them. */
+  collections: number;
 }
 
 function compare(node: string): Column {
@@ -54,7 +61,14 @@ function compare(node: string): Column {
   }
   const medians = names.map((name) => [name, median(all[name] ?? [])]);
   const times = Object.fromEntries(medians) as Record<Case, number>;
-  return { version, times, heap: measure(node, 'heap') };
+  const ios = Array.from({ length: rounds }, () => measure(node, 'ios'));
+  return {
+    version,
+    times,
+    heap: measure(node, 'heap'),
+    io: median(ios) / 32,
+    collections: measure(node, 'collections'),
+  };
 }
 
 const columns = [process.execPath, ...positionals()].map(compare);
@@ -66,11 +80,18 @@ const rows = names.map((name) => {
   });
   return [name === 'noop' ? name : cases[name] < 64 ? `${name} ÷ noop` : `${name} of 64`, ...cells];
 });
-const heap = columns.map((column) => String(column.heap));
+const ofAll = (label: string, cell: (column: Column) => string): string[] => {
+  return [label, ...columns.map(cell)];
+};
 showTables(`accesses of registers, medians of ${rounds} processes`, [
   {
     name: 'mmio',
     header: ['', ...columns.map(({ version }) => version)],
-    rows: [...rows, ['heap after 10 million read32, bytes', ...heap]],
+    rows: [
+      ...rows,
+      ofAll('an I/O, 32 at a time', ({ io }) => `${io.toFixed(2)} ns`),
+      ofAll('collections in 10 s of them', ({ collections }) => String(collections)),
+      ofAll('heap after 10 million read32, bytes', ({ heap }) => String(heap)),
+    ],
   },
 ]);

@@ -34,7 +34,9 @@ export type { OpenStep } from './core/open_steps.ts';
 export type { RawCapability } from './core/structs.ts';
 export type { EnableOptions } from './interrupt/set_irqs.ts';
 export type { Interrupt } from './interrupt/interrupt.ts';
+export type { SharedVector } from './interrupt/shared_vector.ts';
 export type { InterruptVector, VectorEvents } from './interrupt/vector.ts';
+export type { VectorWaitOptions } from './interrupt/waits.ts';
 export type { Display, Plane, PlaneSource } from './feature/display.ts';
 export type { DmaLogging, LoggedRange } from './feature/dma_logging.ts';
 export type { Dmabuf } from './feature/dmabuf.ts';
@@ -52,7 +54,15 @@ export {
 } from './core/errors.ts';
 export type { DirtyPages } from './feature/dirty_pages.ts';
 export { DmaBuffer, type DmaBufferOptions } from './iommu/dma_buffer.ts';
-export { DmaPool, type DmaBlock, type DmaPoolOptions } from './iommu/dma_pool.ts';
+export type { DmaBlock } from './iommu/dma_block.ts';
+export { DmaPool, type DmaPoolOptions } from './iommu/dma_pool.ts';
+export type {
+  CounterPollOptions,
+  DmaPoll,
+  DmaPollOptions,
+  EntryPollOptions,
+} from './iommu/dma_poll.ts';
+export type { DmaSpan } from './iommu/dma_span.ts';
 export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
 export type { HardwareInfo } from './iommu/hardware_info.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';
@@ -172,6 +182,7 @@ export { printable } from './core/printable.ts';
 export type { PciRegionName, RegionSpec } from './region/find.ts';
 export type { RegionMapOptions } from './region/map.ts';
 export type { Block, MappedRegion, PollOptions, PollSyncOptions } from './region/mapped_region.ts';
+export type { PreparedAccess, PreparedAccesses } from './region/prepared.ts';
 export type { Region } from './region/region.ts';
 export type { PciFunction, PciPowerState } from './device/pci_function.ts';
 export { decodePciConfig, type PciConfig } from './pci/config.ts';
@@ -184,6 +195,7 @@ export type {
   ReadableRegister,
   Register,
   RegisterAccess,
+  RegisterArray,
   RegisterMap,
   RegisterFields,
   Registers,

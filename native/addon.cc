@@ -1,6 +1,7 @@
 #include "addon.h"
 
 #include "container.h"
+#include "dma_poll.h"
 #include "eventfd.h"
 #include "fd.h"
 #include "feature.h"
@@ -13,11 +14,14 @@
 #include "iommufd.h"
 #include "irq_owners.h"
 #include "irqs.h"
+#include "map_mail.h"
 #include "mapping.h"
 #include "memory.h"
 #include "migration.h"
 #include "mmio.h"
+#include "notices.h"
 #include "polls.h"
+#include "prepared.h"
 #include "region.h"
 #include "reset.h"
 #include "shared.h"
@@ -26,6 +30,15 @@
 #include "uevent.h"
 #include "vfio_device.h"
 #include "watch.h"
+
+constinit thread_local LastCaller last_caller = {};
+
+Addon* AskForAddon(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
+  last_caller = {env, static_cast<Addon*>(data)};
+  return last_caller.addon;
+}
 
 // All that JavaScript sees of the addon. Each function does one thing that the kernel offers: a
 // system call, the same one for a row of indexes, the reading of one file. It returns the value or
@@ -41,8 +54,12 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMmio(env, exports);
   ExportMmioRows(env, exports);
   ExportMmioPoll(env, exports);
+  ExportPrepared(env, exports);
+  ExportDmaPoll(env, exports);
+  ExportNotices(env, exports);
   ExportRegion(env, exports);
   ExportIoas(env, exports);
+  ExportMapMail(env, exports);
   ExportHwpt(env, exports);
   ExportMemory(env, exports);
   ExportShared(env, exports);

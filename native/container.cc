@@ -3,7 +3,6 @@
 #include <cstring>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "answers.h"
 #include "arguments.h"
@@ -109,14 +108,15 @@ Call ContainerMapMemory(const Napi::CallbackInfo& info) {
 // What is certain to be gone: a map that fills the range, also where there is none any more (0
 // bytes, or EINVAL); the others where all their bytes were unmapped, since older kernels stop at
 // the first map of another process.
-void RemoveUnmapped(KeptMaps& maps, const std::vector<KeptMaps::Kept>& within,
-                    const MapExtent& range, int result, uint64_t bytes) {
-  uint64_t wanted = 0;
-  for (const auto& each : within) wanted += each.extent.length;
+//
+// `wanted`: the bytes of all, summed up before: another thread may have noted since that some are
+// gone.
+void RemoveUnmapped(KeptMaps& maps, KeptMaps::Moment before, const MapExtent& range, int result,
+                    uint64_t bytes, uint64_t wanted) {
   if (result >= 0 && bytes >= wanted) {
-    maps.Remove(within);
+    maps.RemoveWithin(range, before);
   } else if (result >= 0 || result == -EINVAL) {
-    maps.Remove(Exactly(range, within));
+    maps.RemoveExactly(range, before);
   }
 }
 
@@ -133,10 +133,11 @@ Call ContainerUnmap(const Napi::CallbackInfo& info) {
     const bool is_all = (flags & uapi::kVfioDmaUnmapFlagAll) != 0;
     const MapExtent range = {0, iova, is_all ? UINT64_MAX : length};
     KeptMaps& maps = container.file()->maps;
-    const auto within = maps.Within(range);
+    const KeptMaps::Moment before = maps.now();
+    const uint64_t wanted = maps.BytesWithin(range, before);
     uint64_t bytes = 0;
     const int result = UnmapContainer(container.number(), flags, iova, length, &bytes);
-    RemoveUnmapped(maps, within, range, result, bytes);
+    RemoveUnmapped(maps, before, range, result, bytes, wanted);
     return BigOr(result, bytes);
   };
 }

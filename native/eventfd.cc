@@ -49,14 +49,15 @@ std::optional<Answer> EventfdWrite(const Napi::CallbackInfo& info) {
   return RetryOnSignal([&] { return eventfd_write(*fd, *count); });
 }
 
-// eventfdWatch(handle, callback)
+// eventfdWatch(handle, callback); -EBUSY where another thread, or another handle of the same file,
+// does
 std::optional<Answer> EventfdWatch(const Napi::CallbackInfo& info) {
   const auto handle = HandleArgument(info, 0);
   if (!handle || !info[1].IsFunction()) return {};
   Polls* polls = Polls::Of(info.Env());
   if (polls == nullptr) return {};
   const auto callback = info[1].As<Napi::Function>();
-  return polls->Add(*handle, UV_READABLE, TellCount, callback);
+  return polls->Add(*handle, UV_READABLE, TellCount, callback, Polls::Loops::kOne);
 }
 
 // eventfdUnwatch(handle) -> 1, or 0 where it was not watched
@@ -65,6 +66,18 @@ std::optional<Answer> EventfdUnwatch(const Napi::CallbackInfo& info) {
   if (!handle) return {};
   Polls* polls = AddonOf(info.Env()).polls;
   return polls != nullptr && polls->Remove(*handle);
+}
+
+// eventfdMethod(handle, receiver, method): called with counts in the callback's place; undefined
+// for both ends that -> 1, or 0 where it is not watched
+std::optional<Answer> EventfdMethod(const Napi::CallbackInfo& info) {
+  const auto handle = Uint32Argument(info, 0);
+  const bool ends = info[1].IsUndefined() && info[2].IsUndefined();
+  if (!handle || (!ends && (!info[1].IsObject() || !info[2].IsFunction()))) return {};
+  Polls* polls = AddonOf(info.Env()).polls;
+  if (polls == nullptr) return 0;
+  if (ends) return polls->SetMethod(*handle, {}, {});
+  return polls->SetMethod(*handle, info[1].As<Napi::Object>(), info[2].As<Napi::Function>());
 }
 
 // eventfdRef(handle, boolean) -> 1, or 0 where it is not watched
@@ -85,5 +98,6 @@ void ExportEventfd(Napi::Env env, Napi::Object exports) {
   ExportShortCall<EventfdWrite>(env, exports, "eventfdWrite");
   ExportShortCall<EventfdWatch>(env, exports, "eventfdWatch");
   ExportShortCall<EventfdUnwatch>(env, exports, "eventfdUnwatch");
+  ExportShortCall<EventfdMethod>(env, exports, "eventfdMethod");
   ExportShortCall<EventfdRef>(env, exports, "eventfdRef");
 }

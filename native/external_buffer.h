@@ -26,3 +26,14 @@ inline Napi::Value ExternalBuffer(Napi::Env env, void* data, size_t size,
   }
   return Napi::Number::New(env, -EOPNOTSUPP);
 }
+
+// Words that JavaScript and the addon share: the memory of an ArrayBuffer of the engine's own,
+// which is kept, and so stays where it is. Null where Node-API failed.
+inline void* KeptWords(Napi::Env env, size_t size, Napi::ObjectReference* owner) {
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, size);
+  if (buffer.IsEmpty()) return nullptr;
+  void* data = buffer.Data();
+  if (data == nullptr) return nullptr;
+  *owner = Napi::Persistent(buffer.As<Napi::Object>());
+  return owner->IsEmpty() ? nullptr : data;
+}

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
@@ -28,12 +30,10 @@ class HandleTable {
   // For a call that ends before the JavaScript thread can take it away. Null where the handle names
   // nothing.
   Named* Find(uint32_t handle) {
-    if (handle == recent_handle_) return recent_;
-    const auto found = named_.find(handle);
-    if (found == named_.end()) return nullptr;
-    recent_handle_ = handle;
-    recent_ = found->second.get();
-    return recent_;
+    const Recent& recent = recent_[handle % kRecent];
+    if (handle == recent.handle) [[likely]]
+      return recent.named;
+    return LookUp(handle);
   }
 
   std::shared_ptr<Named> Share(uint32_t handle) const {
@@ -41,20 +41,62 @@ class HandleTable {
     return found == named_.end() ? nullptr : found->second;
   }
 
+  // How often a handle was forgotten: who found something keeps it while this stays the same.
+  uint64_t forgotten() const { return forgotten_; }
+
   // Forgets the handle.
   std::shared_ptr<Named> Take(uint32_t handle) {
     std::shared_ptr<Named> named = Share(handle);
     named_.erase(handle);
-    recent_handle_ = 0;
-    recent_ = nullptr;
+    forgotten_++;
+    Recent& recent = recent_[handle % kRecent];
+    if (recent.handle == handle) recent = {};
     return named;
   }
 
  private:
+  [[gnu::noinline]] Named* LookUp(uint32_t handle) {
+    const auto found = named_.find(handle);
+    if (found == named_.end()) return nullptr;
+    recent_[handle % kRecent] = {handle, found->second.get()};
+    return found->second.get();
+  }
+
   std::unordered_map<uint32_t, std::shared_ptr<Named>> named_;
   uint32_t last_ = 0;
-  // Accesses come in rows to one mapping: looking it up would be a good part of their time. 0 names
-  // nothing.
-  uint32_t recent_handle_ = 0;
-  Named* recent_ = nullptr;
+  uint64_t forgotten_ = 0;
+  // Accesses come again and again to the same few: looking one up would be a good part of their
+  // time. 0 names nothing.
+  struct Recent {
+    uint32_t handle = 0;
+    Named* named = nullptr;
+  };
+  static constexpr size_t kRecent = 16;
+  std::array<Recent, kRecent> recent_ = {};
+};
+
+// What a handle names, for who asks again and again. Nothing is kept alive by it.
+class NamedFor {
+ public:
+  explicit NamedFor(uint32_t handle) : handle_(handle) {}
+
+  // Whether the handle names something still.
+  template <typename Named>
+  bool IsIn(HandleTable<Named>& table) {
+    if (table.forgotten() == forgotten_) [[likely]]
+      return is_in_;
+    return IsStillIn(table);
+  }
+
+ private:
+  template <typename Named>
+  [[gnu::noinline]] bool IsStillIn(HandleTable<Named>& table) {
+    forgotten_ = table.forgotten();
+    is_in_ = table.Find(handle_) != nullptr;
+    return is_in_;
+  }
+
+  uint32_t handle_;
+  bool is_in_ = false;
+  uint64_t forgotten_ = UINT64_MAX;
 };

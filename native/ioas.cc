@@ -8,6 +8,7 @@
 #include "answers.h"
 #include "arguments.h"
 #include "export.h"
+#include "fd.h"
 #include "memory.h"
 #include "system_call.h"
 #include "uapi/iommufd.h"
@@ -15,97 +16,86 @@
 // Numbers of 64 bits are BigInts. What the kernel answers as one is a BigInt, so that it cannot be
 // taken for -errno.
 
-namespace {
-
 uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }
 
+namespace {
+
 // Where a mapping goes, which all ways of making one share: (iommufd, ioas, flags, …, length, iova)
-struct Place {
+struct Target {
   FdLease iommufd;
-  uint32_t ioas;
-  uint32_t flags;
-  uint64_t length;
-  uint64_t iova;
+  MapPlace place;
 };
 
-std::optional<Place> PlaceArguments(const Napi::CallbackInfo& info, size_t length_at) {
-  const auto iommufd = LeaseArgument(info, 0);
+std::optional<Target> TargetArguments(const Napi::CallbackInfo& info, size_t length_at) {
+  auto iommufd = LeaseArgument(info, 0);
   const auto ioas = Uint32Argument(info, 1);
   const auto flags = Uint32Argument(info, 2);
   const auto length = Uint64Argument(info, length_at);
   const auto iova = Uint64Argument(info, length_at + 1);
   if (!iommufd || !ioas || !flags || !length || !iova) return std::nullopt;
-  return Place{*iommufd, *ioas, *flags, *length, *iova};
+  return Target{std::move(*iommufd), {*ioas, *flags, *length, *iova}};
 }
 
-// Keeps the memory, where it is ours, until the map is gone.
-Answer MapAt(const Place& place, uint64_t address, std::shared_ptr<Memory> memory) {
-  if (place.iommufd.number() < 0) return place.iommufd.number();
-  KeptMaps& maps = place.iommufd.file()->maps;
-  const int error = maps.Prepare(place.iommufd.number());
-  if (error < 0) return error;
-  uapi::IommuIoasMap arg = {};
-  arg.size = sizeof(arg);
-  arg.flags = place.flags;
-  arg.ioas_id = place.ioas;
-  arg.user_va = address;
-  arg.length = place.length;
-  arg.iova = place.iova;
-  const int result = Ioctl(place.iommufd.number(), uapi::kIommuIoasMap, &arg);
-  if (result >= 0) maps.Add({place.ioas, arg.iova, place.length}, std::move(memory));
-  return BigOr(result, arg.iova);
-}
-
-Answer MapFile(const Place& place, int fd, uint64_t offset) {
-  uapi::IommuIoasMapFile arg = {};
-  arg.size = sizeof(arg);
-  arg.flags = place.flags;
-  arg.ioas_id = place.ioas;
-  arg.fd = fd;
-  arg.start = offset;
-  arg.length = place.length;
-  arg.iova = place.iova;
-  const int result = Ioctl(place.iommufd.number(), uapi::kIommuIoasMapFile, &arg);
-  return BigOr(result, arg.iova);
+// Makes a map by `map`, and answers where it is.
+template <typename Map>
+Answer MapAnswer(const Target& target, const Map& map) {
+  const Fd* iommufd = target.iommufd.get();
+  if (iommufd == nullptr) return -EBADF;
+  MapPlace place = target.place;
+  const int result = map(*iommufd, &place);
+  return BigOr(result, place.iova);
 }
 
 // ioasMap(iommufd, ioas, flags, address, length, iova) -> iova
 Call IoasMap(const Napi::CallbackInfo& info) {
-  const auto place = PlaceArguments(info, 4);
+  auto target = TargetArguments(info, 4);
   const auto address = Uint64Argument(info, 3);
-  if (!place || !address) return {};
-  return [place = *place, address = *address] { return MapAt(place, address, nullptr); };
+  if (!target || !address) return {};
+  return [target = std::move(*target), address = *address] {
+    return MapAnswer(target, [&](const Fd& iommufd, MapPlace* place) {
+      return MapAddress(iommufd, place, address, nullptr);
+    });
+  };
 }
 
-// The part of a memory that (…, memory, offset, length, iova) name; null where it has no such part.
-std::shared_ptr<Memory> MemoryPart(const Napi::CallbackInfo& info, uint64_t* offset) {
+// A part of a memory, and where it goes: (iommufd, ioas, flags, memory, offset, length, iova)
+struct MemoryTarget {
+  Target target;
+  std::shared_ptr<Memory> memory;
+  uint64_t offset;
+};
+
+// Nothing where the memory has no such part.
+std::optional<MemoryTarget> MemoryArguments(const Napi::CallbackInfo& info) {
   std::shared_ptr<Memory> memory = MemoryArgument(info, 3);
-  const auto start = Uint64Argument(info, 4);
-  const auto length = Uint64Argument(info, 5);
-  if (!memory || !start || !length || !memory->Has(*start, *length)) return nullptr;
-  *offset = *start;
-  return memory;
+  const auto offset = Uint64Argument(info, 4);
+  auto target = TargetArguments(info, 5);
+  if (!memory || !offset || !target) return std::nullopt;
+  if (!memory->Has(*offset, target->place.length)) return std::nullopt;
+  return MemoryTarget{std::move(*target), std::move(memory), *offset};
 }
 
 // ioasMapMemory(iommufd, ioas, flags, memory, offset, length, iova) -> iova
 Call IoasMapMemory(const Napi::CallbackInfo& info) {
-  uint64_t offset = 0;
-  std::shared_ptr<Memory> memory = MemoryPart(info, &offset);
-  const auto place = PlaceArguments(info, 5);
-  if (!memory || !place) return {};
-  return [place = *place, memory = std::move(memory), offset] {
-    return MapAt(place, AddressOf(memory->data() + offset), memory);
+  auto arguments = MemoryArguments(info);
+  if (!arguments) return {};
+  return [arguments = std::move(*arguments)] {
+    const auto& [target, memory, offset] = arguments;
+    return MapAnswer(target, [&](const Fd& iommufd, MapPlace* place) {
+      return MapAddress(iommufd, place, AddressOf(memory->data() + offset), memory);
+    });
   };
 }
 
 // ioasMapMemoryFile(…): the same by the memory's file, where the kernel can (Linux 6.13)
 Call IoasMapMemoryFile(const Napi::CallbackInfo& info) {
-  uint64_t offset = 0;
-  std::shared_ptr<Memory> memory = MemoryPart(info, &offset);
-  const auto place = PlaceArguments(info, 5);
-  if (!memory || !place) return {};
-  return [place = *place, memory = std::move(memory), offset] {
-    return MapFile(place, memory->fd(), offset);
+  auto arguments = MemoryArguments(info);
+  if (!arguments) return {};
+  return [arguments = std::move(*arguments)] {
+    const auto& [target, memory, offset] = arguments;
+    return MapAnswer(target, [&](const Fd& iommufd, MapPlace* place) {
+      return MapFile(iommufd, place, memory->fd(), offset);
+    });
   };
 }
 
@@ -113,33 +103,30 @@ Call IoasMapMemoryFile(const Napi::CallbackInfo& info) {
 Call IoasMapFile(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 3);
   const auto offset = Uint64Argument(info, 4);
-  const auto place = PlaceArguments(info, 5);
-  if (!number || !offset || !place) return {};
+  auto target = TargetArguments(info, 5);
+  if (!number || !offset || !target) return {};
   // A copy, since its owner may close the number while the call is on its way.
   const int copy = Duplicate(static_cast<int>(*number));
   if (copy < 0) return [copy] { return copy; };
-  return [place = *place, fd = std::make_shared<Fd>(copy), offset = *offset] {
-    return MapFile(place, fd->number(), offset);
+  return [target = std::move(*target), fd = std::make_shared<Fd>(copy), offset = *offset] {
+    return MapAnswer(target, [&](const Fd& iommufd, MapPlace* place) {
+      return MapFile(iommufd, place, fd->number(), offset);
+    });
   };
 }
 
 // ioasUnmap(iommufd, ioas, iova, length) -> bytes that were mapped there
 Call IoasUnmap(const Napi::CallbackInfo& info) {
-  const auto iommufd = LeaseArgument(info, 0);
+  auto iommufd = LeaseArgument(info, 0);
   const auto ioas = Uint32Argument(info, 1);
   const auto iova = Uint64Argument(info, 2);
   const auto length = Uint64Argument(info, 3);
   if (!iommufd || !ioas || !iova || !length) return {};
   const MapExtent range = {*ioas, *iova, *length};
-  return [iommufd = *iommufd, range]() -> Answer {
-    if (iommufd.number() < 0) return iommufd.number();
-    KeptMaps& maps = iommufd.file()->maps;
-    const auto within = maps.Within(range);
+  return [iommufd = std::move(*iommufd), range]() -> Answer {
+    if (iommufd.get() == nullptr) return -EBADF;
     uint64_t bytes = 0;
-    const int result = UnmapIoas(iommufd.number(), range, &bytes);
-    if (result >= 0) maps.Remove(within);
-    // Where the range cuts another map, those behind it may still be there: not one that fills it.
-    if (result == -ENOENT) maps.Remove(Exactly(range, within));
+    const int result = UnmapRange(*iommufd.get(), range, &bytes);
     return BigOr(result, bytes);
   };
 }
@@ -160,13 +147,14 @@ void AddCopies(KeptMaps& maps, const std::vector<KeptMaps::Mapped>& before,
 
 // ioasCopy(iommufd, ioas, flags, source ioas, source iova, length, iova) -> iova
 Call IoasCopy(const Napi::CallbackInfo& info) {
-  const auto place = PlaceArguments(info, 5);
+  auto target = TargetArguments(info, 5);
   const auto source = Uint32Argument(info, 3);
   const auto source_iova = Uint64Argument(info, 4);
-  if (!place || !source || !source_iova) return {};
-  return [place = *place, source = *source, source_iova = *source_iova]() -> Answer {
-    if (place.iommufd.number() < 0) return place.iommufd.number();
-    KeptMaps& maps = place.iommufd.file()->maps;
+  if (!target || !source || !source_iova) return {};
+  return [target = std::move(*target), source = *source, source_iova = *source_iova]() -> Answer {
+    const auto& [iommufd, place] = target;
+    if (iommufd.number() < 0) return iommufd.number();
+    KeptMaps& maps = iommufd.file()->maps;
     const MapExtent from = {source, source_iova, place.length};
     const auto before = maps.CopiesOf(from, place.ioas, 0);
     uapi::IommuIoasCopy arg = {};
@@ -177,7 +165,7 @@ Call IoasCopy(const Napi::CallbackInfo& info) {
     arg.length = place.length;
     arg.dst_iova = place.iova;
     arg.src_iova = source_iova;
-    const int result = Ioctl(place.iommufd.number(), uapi::kIommuIoasCopy, &arg);
+    const int result = Ioctl(iommufd.number(), uapi::kIommuIoasCopy, &arg);
     if (result >= 0) AddCopies(maps, before, maps.CopiesOf(from, place.ioas, 0), arg.dst_iova);
     return BigOr(result, arg.dst_iova);
   };
@@ -277,6 +265,49 @@ std::optional<Answer> IommufdProbe(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
+// The pages are kept, where they are ours, until the map is gone.
+int MapAddress(const Fd& iommufd, MapPlace* place, uint64_t address,
+               std::shared_ptr<Memory> memory) {
+  KeptMaps& maps = iommufd.file()->maps;
+  const int error = maps.Prepare(iommufd.number());
+  if (error < 0) return error;
+  uapi::IommuIoasMap arg = {};
+  arg.size = sizeof(arg);
+  arg.flags = place->flags;
+  arg.ioas_id = place->ioas;
+  arg.user_va = address;
+  arg.length = place->length;
+  arg.iova = place->iova;
+  const int result = Ioctl(iommufd.number(), uapi::kIommuIoasMap, &arg);
+  if (result >= 0) maps.Add({place->ioas, arg.iova, place->length}, std::move(memory));
+  place->iova = arg.iova;
+  return result;
+}
+
+int MapFile(const Fd& iommufd, MapPlace* place, int fd, uint64_t offset) {
+  uapi::IommuIoasMapFile arg = {};
+  arg.size = sizeof(arg);
+  arg.flags = place->flags;
+  arg.ioas_id = place->ioas;
+  arg.fd = fd;
+  arg.start = offset;
+  arg.length = place->length;
+  arg.iova = place->iova;
+  const int result = Ioctl(iommufd.number(), uapi::kIommuIoasMapFile, &arg);
+  place->iova = arg.iova;
+  return result;
+}
+
+int UnmapRange(const Fd& iommufd, const MapExtent& range, uint64_t* bytes) {
+  KeptMaps& maps = iommufd.file()->maps;
+  const KeptMaps::Moment before = maps.now();
+  const int result = UnmapIoas(iommufd.number(), range, bytes);
+  if (result >= 0) maps.RemoveWithin(range, before);
+  // Where the range cuts another map, those behind it may still be there: not one that fills it.
+  if (result == -ENOENT) maps.RemoveExactly(range, before);
+  return result;
+}
+
 int UnmapIoas(int iommufd, const MapExtent& range, uint64_t* bytes) {
   uapi::IommuIoasUnmap arg = {};
   arg.size = sizeof(arg);
@@ -290,10 +321,10 @@ int UnmapIoas(int iommufd, const MapExtent& range, uint64_t* bytes) {
 
 void ExportIoas(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<IoasMap>(env, exports, "ioasMap");
-  ExportSlowCall<IoasMapMemory>(env, exports, "ioasMapMemory");
-  ExportSlowCall<IoasMapMemoryFile>(env, exports, "ioasMapMemoryFile");
+  ExportPromise<IoasMapMemory>(env, exports, "ioasMapMemory");
+  ExportPromise<IoasMapMemoryFile>(env, exports, "ioasMapMemoryFile");
   ExportSlowCall<IoasMapFile>(env, exports, "ioasMapFile");
-  ExportSlowCall<IoasUnmap>(env, exports, "ioasUnmap");
+  ExportPromise<IoasUnmap>(env, exports, "ioasUnmap");
   ExportSlowCall<IoasCopy>(env, exports, "ioasCopy");
   ExportSlowCall<IoasChangeProcess>(env, exports, "ioasChangeProcess");
   ExportShortCall<IoasIovaRanges>(env, exports, "ioasIovaRanges");

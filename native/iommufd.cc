@@ -36,12 +36,12 @@ Call Destroy(const Napi::CallbackInfo& info) {
   return [iommufd = *iommufd, id = *id]() -> Answer {
     if (iommufd.number() < 0) return iommufd.number();
     KeptMaps& maps = iommufd.file()->maps;
-    const auto within = maps.Within({id, 0, UINT64_MAX});
+    const KeptMaps::Moment before = maps.now();
     uapi::IommuDestroy arg = {};
     arg.size = sizeof(arg);
     arg.id = id;
     const int result = Ioctl(iommufd.number(), uapi::kIommuDestroy, &arg);
-    if (result >= 0) maps.Remove(within);
+    if (result >= 0) maps.RemoveWithin({id, 0, UINT64_MAX}, before);
     return result;
   };
 }

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "fd.h"
+#include "notices.h"
 
 // Who of this process has enabled which interrupts of one device. The kernel gives them to whoever
 // asks last, and tells nobody: so all descriptors that this process has of a device share one of
@@ -22,6 +23,9 @@ class IrqOwners {
 
   // The one of that device for the whole process.
   static std::shared_ptr<IrqOwners> Of(const std::string& device);
+
+  // What the device tells of itself, also by interrupts.
+  const std::shared_ptr<Notices>& notices() const { return notices_; }
 
   // A descriptor of the device is there. `told` is an eventfd that is signalled when another takes
   // an interrupt away from it; null for none.
@@ -49,6 +53,7 @@ class IrqOwners {
   };
   Claimed* Find(uint32_t index);
 
+  const std::shared_ptr<Notices> notices_ = std::make_shared<Notices>();
   // Taken for the time of a system call, and before the other.
   std::mutex calls_;
   std::mutex mutex_;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <iterator>
 #include <limits>
 
 #include "container.h"
@@ -46,13 +45,14 @@ KeptMaps::~KeptMaps() {
   for (auto& [key, entry] : maps_) {
     const auto [ioas, iova, serial] = key;
     const bool is_gone = Undo(number_, {ioas, iova, entry.length});
-    auto memory = Released(ioas, entry);
-    if (!is_gone) KeepForEver(std::move(memory));
+    Retire(ioas, entry);
+    if (!is_gone) KeepForEver(std::move(entry.memory));
   }
   if (number_ >= 0) close(number_);
 }
 
 int KeptMaps::Prepare(int number) {
+  if (number_ >= 0) return 0;
   const std::lock_guard lock(mutex_);
   if (number_ >= 0) return 0;
   const int copy = Duplicate(number);
@@ -61,40 +61,48 @@ int KeptMaps::Prepare(int number) {
   return 0;
 }
 
-int KeptMaps::number() {
-  const std::lock_guard lock(mutex_);
-  return number_;
-}
-
 void KeptMaps::Add(const MapExtent& extent, std::shared_ptr<Memory> memory) {
   const std::lock_guard lock(mutex_);
   const Key key = {extent.ioas, extent.iova, ++last_serial_};
   maps_.emplace(key, Entry{extent.length, std::move(memory)});
 }
 
-std::vector<KeptMaps::Kept> KeptMaps::Within(const MapExtent& range) {
-  std::vector<Kept> within;
-  if (range.length == 0) return within;
+template <typename Visit>
+void KeptMaps::VisitThose(const MapExtent& range, Moment moment, const Visit& visit) {
+  if (range.length == 0) return;
   const std::lock_guard lock(mutex_);
-  for (auto at = maps_.lower_bound({range.ioas, range.iova, 0}); at != maps_.end(); ++at) {
+  for (auto at = maps_.lower_bound({range.ioas, range.iova, 0}); at != maps_.end();) {
     const auto [ioas, iova, serial] = at->first;
     if (ioas != range.ioas || iova > LastOf(range)) break;
-    const MapExtent extent = {ioas, iova, at->second.length};
-    if (range.Has(extent)) within.push_back({extent, serial});
+    const auto visited = at++;
+    if (serial <= moment) visit(visited, MapExtent{ioas, iova, visited->second.length});
   }
-  return within;
 }
 
-void KeptMaps::Remove(const std::vector<Kept>& gone) {
-  std::vector<std::shared_ptr<Memory>> memories;  // go after the lock: that may take long
-  memories.reserve(gone.size());
-  const std::lock_guard lock(mutex_);
-  for (const auto& [extent, serial] : gone) {
-    const auto found = maps_.find({extent.ioas, extent.iova, serial});
-    if (found == maps_.end()) continue;
-    memories.push_back(Released(extent.ioas, found->second));
-    maps_.erase(found);
-  }
+template <typename IsGone>
+void KeptMaps::Remove(const MapExtent& range, Moment moment, const IsGone& is_gone) {
+  std::map<Key, Entry> gone;  // go after the lock: that may take long
+  VisitThose(range, moment, [&](auto at, const MapExtent& extent) {
+    if (!is_gone(extent)) return;
+    Retire(extent.ioas, at->second);
+    gone.insert(maps_.extract(at));
+  });
+}
+
+void KeptMaps::RemoveWithin(const MapExtent& range, Moment moment) {
+  Remove(range, moment, [&](const MapExtent& extent) { return range.Has(extent); });
+}
+
+void KeptMaps::RemoveExactly(const MapExtent& extent, Moment moment) {
+  Remove(extent, moment, [&](const MapExtent& each) { return each == extent; });
+}
+
+uint64_t KeptMaps::BytesWithin(const MapExtent& range, Moment moment) {
+  uint64_t bytes = 0;
+  VisitThose(range, moment, [&](auto, const MapExtent& extent) {
+    if (range.Has(extent)) bytes += extent.length;
+  });
+  return bytes;
 }
 
 std::vector<KeptMaps::Mapped> KeptMaps::CopiesOf(const MapExtent& range, uint32_t ioas,
@@ -115,26 +123,17 @@ std::vector<KeptMaps::Mapped> KeptMaps::CopiesOf(const MapExtent& range, uint32_
   return copies;
 }
 
-std::shared_ptr<Memory> KeptMaps::Released(uint32_t ioas, Entry& entry) const {
+void KeptMaps::Retire(uint32_t ioas, const Entry& entry) const {
   // A container has no calls that copy.
   if (is_shared_ && ioas != 0 && entry.memory) entry.memory->RetireAddresses();
-  return std::move(entry.memory);
 }
 
 void KeptMaps::ForgetWhereEmptied() {
-  const std::vector<Kept> all = Within({0, 0, kLast});
-  if (!all.empty() && IsContainerEmpty(number())) Remove(all);
+  const Moment before = now();
+  if (!empty() && IsContainerEmpty(number_)) RemoveWithin({0, 0, kLast}, before);
 }
 
 bool KeptMaps::empty() {
   const std::lock_guard lock(mutex_);
   return maps_.empty();
-}
-
-std::vector<KeptMaps::Kept> Exactly(const MapExtent& extent,
-                                    const std::vector<KeptMaps::Kept>& kept) {
-  std::vector<KeptMaps::Kept> exact;
-  std::ranges::copy_if(kept, std::back_inserter(exact),
-                       [&](const auto& each) { return each.extent == extent; });
-  return exact;
 }

@@ -30,12 +30,9 @@ struct MapExtent {
 // still; pages whose map the kernel refuses to undo stay for ever.
 class KeptMaps {
  public:
-  // One that was there at some moment. No other is ever taken for it, whatever is mapped in its
-  // place.
-  struct Kept {
-    MapExtent extent;
-    uint64_t serial;
-  };
+  // How many there have been: tells those that were there at some moment from whatever is mapped in
+  // their places later.
+  using Moment = uint64_t;
   // Memory that somebody else owns is mapped and undone too, and not kept.
   using Mapped = std::pair<MapExtent, std::shared_ptr<Memory>>;
 
@@ -48,16 +45,19 @@ class KeptMaps {
   // -errno.
   int Prepare(int number);
   // That descriptor, or -EBADF.
-  int number();
+  int number() const { return number_; }
 
   // The kernel made a map.
   void Add(const MapExtent& extent, std::shared_ptr<Memory> memory);
 
-  // Those that lie wholly in a range: asked before the kernel unmaps it, since others may be mapped
-  // there as soon as it has.
-  std::vector<Kept> Within(const MapExtent& range);
-  // The kernel has these no more.
-  void Remove(const std::vector<Kept>& gone);
+  // Asked before the kernel unmaps something, since others may be mapped there as soon as it has.
+  Moment now() const { return last_serial_; }
+  // The kernel has none of these any more that were there at that moment: those that lie wholly in
+  // a range, or the one that fills it.
+  void RemoveWithin(const MapExtent& range, Moment moment);
+  void RemoveExactly(const MapExtent& extent, Moment moment);
+  // Of those that lie wholly in a range.
+  uint64_t BytesWithin(const MapExtent& range, Moment moment);
 
   // Another process may have the iommufd from now on. It can copy maps to where nobody here knows
   // of: the addresses of what has been mapped are never used again.
@@ -79,16 +79,19 @@ class KeptMaps {
     std::shared_ptr<Memory> memory;
   };
 
-  // The memory of a map that is gone.
-  std::shared_ptr<Memory> Released(uint32_t ioas, Entry& entry) const;
+  // Those that begin in a range and were there at that moment, under the lock. `visit` may take out
+  // what it is given.
+  template <typename Visit>
+  void VisitThose(const MapExtent& range, Moment moment, const Visit& visit);
+  // Takes out those of them for which `is_gone` holds.
+  template <typename IsGone>
+  void Remove(const MapExtent& range, Moment moment, const IsGone& is_gone);
+  // Of a map that is gone.
+  void Retire(uint32_t ioas, const Entry& entry) const;
 
   std::atomic<bool> is_shared_ = false;
   std::mutex mutex_;
   std::map<Key, Entry> maps_;
-  uint64_t last_serial_ = 0;
-  int number_ = -EBADF;
+  std::atomic<Moment> last_serial_ = 0;
+  std::atomic<int> number_ = -EBADF;
 };
-
-// Those of a snapshot which have exactly this extent.
-std::vector<KeptMaps::Kept> Exactly(const MapExtent& extent,
-                                    const std::vector<KeptMaps::Kept>& kept);

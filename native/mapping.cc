@@ -10,6 +10,7 @@
 #include "export.h"
 #include "external_buffer.h"
 #include "fault_guard.h"
+#include "irq_owners.h"
 #include "region.h"
 
 Mapping::Mapping(void* pages, size_t total, size_t skip, Range read_only)
@@ -55,7 +56,10 @@ std::optional<Answer> Map(const Napi::CallbackInfo& info) {
                      *device, *position - static_cast<int64_t>(skip));
   if (pages == MAP_FAILED) return -errno;
   auto mapping = std::make_shared<Mapping>(pages, total, skip, Mapping::Range{*start, *end});
-  return AddonOf(info.Env()).mappings.Add(std::move(mapping));
+  Addon& addon = AddonOf(info.Env());
+  const std::shared_ptr<Fd> fd = NamedArgument(info, 0, addon.fds);
+  if (fd && fd->irq_owners()) mapping->SetNotices(fd->irq_owners()->notices());
+  return addon.mappings.Add(std::move(mapping));
 }
 
 // Takes the mapping from a handle that is forgotten then; null where it names none.

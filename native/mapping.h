@@ -4,8 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "lease.h"
+#include "notices.h"
 
 // A part of a region, mapped. It is unmapped once: by its owner, or when nobody has it any more.
 class Mapping : public Leased {
@@ -27,6 +30,10 @@ class Mapping : public Leased {
   // From now on the memory stays until the Mapping is gone: JavaScript has it as an ArrayBuffer.
   void Expose() { exposed_ = true; }
 
+  // What its device tells of itself; null where the device is nobody's that would hear of it.
+  Notices* notices() const { return notices_.get(); }
+  void SetNotices(std::shared_ptr<Notices> notices) { notices_ = std::move(notices); }
+
   volatile std::byte* at(uint64_t offset) const { return start_ + offset; }
   uint64_t size() const { return size_; }
   bool Holds(uint64_t offset, uint64_t length) const {
@@ -44,6 +51,7 @@ class Mapping : public Leased {
   void* pages_;  // null when unmapped
   size_t total_;
   bool exposed_ = false;
+  std::shared_ptr<Notices> notices_;
 };
 
 void ExportMapping(Napi::Env env, Napi::Object exports);

@@ -4,6 +4,7 @@
 
 #include "addon.h"
 #include "export.h"
+#include "external_buffer.h"
 #include "fault_guard.h"
 
 // Single accesses. What an argument and a result cost in Node-API would be most of their time, so
@@ -47,9 +48,8 @@ using Access = int32_t (*)(Mailbox& mailbox, HandleTable<Mapping>& mappings);
 
 template <Access access>
 napi_value AccessByMail(napi_env env, napi_callback_info info) {
-  void* data = nullptr;
-  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
-  auto* addon = static_cast<Addon*>(data);
+  Addon* addon = AddonOfCall(env, info);
+  if (addon == nullptr) return nullptr;
   addon->mailbox->status = access(*addon->mailbox, addon->mappings);
   return nullptr;
 }
@@ -59,17 +59,12 @@ std::optional<Answer> MailboxOf(const Napi::CallbackInfo&) {
   return Answer([](Napi::Env env) { return AddonOf(env).mailbox_owner.Value(); });
 }
 
-// An ArrayBuffer of the engine's own, which is kept: its memory stays where it is.
 void ExportMailbox(Napi::Env env, Napi::Object exports) {
-  auto* addon = env.GetInstanceData<Addon>();
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, sizeof(Mailbox));
+  Addon& addon = AddonOf(env);
+  void* words = KeptWords(env, sizeof(Mailbox), &addon.mailbox_owner);
   // Any call fails, and throws, in a worker that is being terminated while it loads the addon.
-  if (buffer.IsEmpty()) return;
-  void* data = buffer.Data();
-  if (data == nullptr) return;
-  addon->mailbox_owner = Napi::Persistent(buffer.As<Napi::Object>());
-  if (addon->mailbox_owner.IsEmpty()) return;
-  addon->mailbox = static_cast<Mailbox*>(data);
+  if (words == nullptr) return;
+  addon.mailbox = static_cast<Mailbox*>(words);
   ExportShortCall<MailboxOf>(env, exports, "mailbox");
 }
 

@@ -123,11 +123,18 @@ struct Mailbox {
   uint32_t rows;
   uint32_t row_offsets[kMostRows];
   uint32_t row_values[kMostRows];
+  uint32_t prepared;   // prepared accesses
+  uint32_t failed_at;  // which of them faulted
+  uint32_t poll;       // of DMA memory
+  uint32_t spin;       // microseconds
+  uint32_t found;      // how many entries are new
+  uint32_t unused;
 };
 static_assert(offsetof(Mailbox, value) == 8 && offsetof(Mailbox, handle) == 16 &&
               offsetof(Mailbox, status) == 20 && offsetof(Mailbox, start_high) == 24 &&
               offsetof(Mailbox, start_low) == 28 && offsetof(Mailbox, rows) == 32 &&
-              offsetof(Mailbox, row_offsets) == 36 && offsetof(Mailbox, row_values) == 100);
+              offsetof(Mailbox, row_offsets) == 36 && offsetof(Mailbox, row_values) == 100 &&
+              offsetof(Mailbox, prepared) == 164 && offsetof(Mailbox, found) == 180);
 
 inline constexpr int32_t kDone = 0;
 inline constexpr int32_t kRefused = 1;

@@ -113,9 +113,8 @@ napi_value Batch(napi_env env, napi_callback_info info) {
 // The same of a short row, by mail.
 template <bool write>
 napi_value BatchByMail(napi_env env, napi_callback_info info) {
-  void* data = nullptr;
-  if (napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data) != napi_ok) return nullptr;
-  auto* addon = static_cast<Addon*>(data);
+  Addon* addon = AddonOfCall(env, info);
+  if (addon == nullptr) return nullptr;
   Mailbox& mailbox = *addon->mailbox;
   const Mapping* mapping = addon->mappings.Find(mailbox.handle);
   const size_t count = mailbox.rows;

@@ -86,6 +86,13 @@ void OpenFile::Hold(std::shared_ptr<OpenFile> other) {
   if (std::ranges::find(held_, other) == held_.end()) held_.push_back(std::move(other));
 }
 
+bool OpenFile::Occupy(const void* by) {
+  const void* nobody = nullptr;
+  return occupied_by_.compare_exchange_strong(nobody, by);
+}
+
+void OpenFile::Vacate(const void* by) { occupied_by_.compare_exchange_strong(by, nullptr); }
+
 bool OpenFile::HasNumber(int number) {
   const std::lock_guard lock(mutex_);
   return std::ranges::find(numbers_, number) != numbers_.end();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -32,6 +33,11 @@ class OpenFile {
   // Has `other` live as long as this, as the kernel does.
   void Hold(std::shared_ptr<OpenFile> other);
 
+  // Whether no other has it to itself, of those in the whole process that may not have it at the
+  // same time; from then on this one has it.
+  bool Occupy(const void* by);
+  void Vacate(const void* by);
+
   KeptMaps maps;
 
  private:
@@ -40,6 +46,7 @@ class OpenFile {
   // 0 where the descriptor is one of this file, above 0 where not, -errno where that is not known.
   int Compare(int number);
 
+  std::atomic<const void*> occupied_by_ = nullptr;
   std::mutex mutex_;
   std::vector<int> numbers_;  // open as long as they are here
   std::vector<std::shared_ptr<OpenFile>> held_;

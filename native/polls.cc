@@ -31,7 +31,7 @@ Polls* Polls::Of(Napi::Env env) {
   return polls;
 }
 
-int Polls::Add(uint32_t handle, int events, Tell tell, Napi::Function callback) {
+int Polls::Add(uint32_t handle, int events, Tell tell, Napi::Function callback, Loops loops) {
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return -ECANCELED;
   if (polls_.contains(handle)) return -EEXIST;
@@ -39,10 +39,17 @@ int Polls::Add(uint32_t handle, int events, Tell tell, Napi::Function callback) 
   std::shared_ptr<Fd> fd = AddonOf(env_).fds.Share(handle);
   if (!fd) return -EBADF;
   std::unique_ptr<Poll> poll(
-      new Poll{this, handle, std::move(fd), tell, Napi::Persistent(callback)});
+      new Poll{this, handle, std::move(fd), tell, Napi::Persistent(callback), {}, {}, nullptr});
   if (poll->callback.IsEmpty()) return -ECANCELED;
+  if (loops == Loops::kOne) {
+    poll->occupied = poll->fd->file();
+    if (!poll->occupied->Occupy(poll.get())) return -EBUSY;
+  }
   const int error = uv_poll_init(loop, &poll->uv, poll->fd->number());
-  if (error != 0) return error;
+  if (error != 0) {
+    if (poll->occupied) poll->occupied->Vacate(poll.get());
+    return error;
+  }
   poll->uv.data = poll.get();
   polls_.emplace(handle, poll.get());
   uv_handles_++;
@@ -73,6 +80,19 @@ bool Polls::Remove(uint32_t handle) {
   return true;
 }
 
+bool Polls::SetMethod(uint32_t handle, Napi::Object receiver, Napi::Function method) {
+  const auto found = polls_.find(handle);
+  if (found == polls_.end()) return false;
+  Poll* poll = found->second;
+  poll->method.Reset();
+  poll->receiver.Reset();
+  if (method.IsEmpty()) return true;
+  poll->receiver = Napi::Persistent(receiver);
+  // Without a receiver the callback goes on getting everything.
+  if (!poll->receiver.IsEmpty()) poll->method = Napi::Persistent(method);
+  return true;
+}
+
 bool Polls::SetRef(uint32_t handle, bool ref) {
   const auto found = polls_.find(handle);
   if (found == polls_.end()) return false;
@@ -94,22 +114,44 @@ void Polls::Ready(Poll* poll, int status, int events) {
 
 void Polls::CallBack(Poll* poll, double answer) {
   if (stopping_) return;
-  Napi::HandleScope handles(env_);
-  const Napi::Function callback = poll->callback.Value();
-  const napi_value argument = Napi::Number::New(env_, answer);
-  // Node-API failed, as it does while the environment ends: there is nobody to tell.
-  if (TakeException(env_) != nullptr || callback.IsEmpty() || argument == nullptr) return;
+  // How soon a handler runs depends on all that stands before it: Node-API is called without more.
+  const Napi::HandleScope handles(env_);
+  const bool is_method = answer >= 0 && !poll->method.IsEmpty();
+  const napi_ref function_ref = is_method ? poll->method : poll->callback;
+  const napi_ref receiver_ref = is_method ? static_cast<napi_ref>(poll->receiver) : function_ref;
+  napi_value function = nullptr;
+  napi_value receiver = nullptr;
+  napi_value argument = nullptr;
   napi_value result = nullptr;
-  // Microtasks and ticks run when it ends.
-  napi_make_callback(env_, context_, callback, callback, 1, &argument, &result);
-  // Otherwise nobody would hear of it.
+  if (napi_get_reference_value(env_, function_ref, &function) == napi_ok &&
+      napi_get_reference_value(env_, receiver_ref, &receiver) == napi_ok &&
+      napi_create_double(env_, answer, &argument) == napi_ok && function != nullptr &&
+      receiver != nullptr &&
+      // Microtasks and ticks run when it ends.
+      napi_make_callback(env_, context_, receiver, function, 1, &argument, &result) == napi_ok) {
+    return;
+  }
+  // Where nothing was thrown Node-API failed, as it does while the environment ends: there is
+  // nobody to tell.
   const napi_value error = TakeException(env_);
-  if (error != nullptr) napi_fatal_exception(env_, error);
+  if (error != nullptr) Report(error);
+}
+
+// What JavaScript threw: otherwise nobody would hear of it. What it left for later runs before, as
+// after a function that throws nothing.
+void Polls::Report(napi_value error) {
+  napi_callback_scope scope = nullptr;
+  if (napi_open_callback_scope(env_, nullptr, context_, &scope) == napi_ok) {
+    napi_close_callback_scope(env_, scope);
+  }
+  TakeException(env_);
+  napi_fatal_exception(env_, error);
 }
 
 // Stops polling here and now. The rest needs a turn of the loop.
 void Polls::Close(Poll* poll) {
   if (polls_.erase(poll->handle) == 0) return;
+  if (poll->occupied) poll->occupied->Vacate(poll);
   uv_close(reinterpret_cast<uv_handle_t*>(&poll->uv), [](uv_handle_t* uv) {
     auto* ours = static_cast<Poll*>(uv->data);
     ours->owner->Closed(ours);
@@ -157,7 +199,7 @@ std::optional<Answer> FdPoll(const Napi::CallbackInfo& info) {
   const int wanted = static_cast<int>(*events);
   if (polls->Change(*handle, wanted)) return 0;
   const auto callback = info[2].As<Napi::Function>();
-  return polls->Add(*handle, wanted, TellEvents, callback);
+  return polls->Add(*handle, wanted, TellEvents, callback, Polls::Loops::kMany);
 }
 
 }  // namespace

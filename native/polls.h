@@ -23,9 +23,16 @@ class Polls {
   // any other -errno is told, and the descriptor polled no more.
   using Tell = double (*)(int fd, int events);
 
-  // Polls the descriptor that the handle names: 0 or -errno. `events`, of uv_poll_event, are what
-  // is waited for; the callback gets what `tell` answers.
-  int Add(uint32_t handle, int events, Tell tell, Napi::Function callback);
+  // Whether the file may be polled by another loop of the process at the same time.
+  enum class Loops { kMany, kOne };
+
+  // Polls the descriptor that the handle names: 0 or -errno; -EBUSY where one loop only may poll
+  // the file, and does. `events`, of uv_poll_event, are what is waited for; the callback gets what
+  // `tell` answers.
+  int Add(uint32_t handle, int events, Tell tell, Napi::Function callback, Loops loops);
+  // Has the method of the receiver called in the callback's place with what is no error; with empty
+  // ones the callback again. False where the descriptor is not polled.
+  bool SetMethod(uint32_t handle, Napi::Object receiver, Napi::Function method);
   // Waits for other events from now on. False where the descriptor is not polled.
   bool Change(uint32_t handle, int events);
   // False where the descriptor is not polled. When it returns, it may be closed.
@@ -40,6 +47,9 @@ class Polls {
     std::shared_ptr<Fd> fd;
     Tell tell;
     Napi::FunctionReference callback;
+    Napi::FunctionReference method;  // empty, as the receiver, where the callback gets everything
+    Napi::ObjectReference receiver;
+    std::shared_ptr<OpenFile> occupied;  // null where other loops may poll it
     uv_poll_t uv = {};
   };
 
@@ -49,6 +59,7 @@ class Polls {
   void Start(Poll* poll, int events);
   void Ready(Poll* poll, int status, int events);
   void CallBack(Poll* poll, double answer);
+  void Report(napi_value error);
   void Close(Poll* poll);
   void Closed(Poll* poll);
   void Stop();

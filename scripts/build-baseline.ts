@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { labHeaders } from '../lab/headers.ts';
 
 const root = new URL('../', import.meta.url).pathname;
-const programs = ['dma', 'eventfd', 'fleet', 'info', 'list', 'open', 'path', 'region'];
+const programs = ['dma', 'eventfd', 'fleet', 'info', 'list', 'nvme', 'open', 'path', 'region'];
 const flags = ['-std=gnu17', '-O2', '-Wall', '-Wextra', '-Werror'];
 
 const include = systemHeadersSuffice() ? [] : ['-isystem', await labHeaders('6.12')];
@@ -15,6 +15,10 @@ for (const program of programs) {
   const sources = [program, 'cdev', 'group'].map((name) => `bench/baseline/${name}.c`);
   gcc([...flags, ...include, ...sources, '-pthread', '-o', `build-baseline/${program}`]);
 }
+// It stands alone, as what is preloaded does.
+gcc([...flags, ...include, 'bench/baseline/map.c', '-o', 'build-baseline/map']);
+const shared = ['-shared', '-fPIC', 'bench/baseline/iommufd.c'];
+gcc([...flags, ...include, ...shared, '-o', 'build-baseline/iommufd.so']);
 
 // Addons in C.
 const { include_dir: nodeApi } = createRequire(import.meta.url)('node-api-headers') as {

@@ -24,6 +24,7 @@ await build({
     'irq_worker',
     'late_opener',
     'lives',
+    'vector_worker',
     'watch_worker',
     'way_opener',
   ].map((name) => `test/support/${name}.ts`),

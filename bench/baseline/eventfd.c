@@ -3,9 +3,12 @@
 // eventfd loop <fd> <rounds>: waits for it by epoll, reads it, and prints when it had.
 // eventfd many <count> <events>: signals 16 of so many eventfds at a time and reads them by epoll,
 // until that were so many events; prints the nanoseconds of one.
+// eventfd pin <pid> <cpu>: has another process run on that processor only; -1: on any.
 // bench/interrupt.ts puts the first two, or the first and itself, together, and does the third too.
 
+#define _GNU_SOURCE
 #include <err.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +27,11 @@ static uint64_t now(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+// As a device it does not compete for the processor with who is woken: whether the scheduler lets
+// the one preempt the other, or go to sleep first, is not what is measured.
 static void write_rounds(int fd, int rounds, int microseconds) {
+  const struct sched_param idle = {.sched_priority = 0};
+  if (sched_setscheduler(0, SCHED_IDLE, &idle) != 0) err(1, "sched_setscheduler");
   const struct timespec gap = {.tv_nsec = microseconds * 1000L};
   for (int round = 0; round < rounds; round++) {
     nanosleep(&gap, NULL);
@@ -87,12 +94,25 @@ static void many(int count, int events) {
   printf("%f\n", (double)(now() - begin) / events);
 }
 
+static void pin(int pid, int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int at = 0; at < CPU_SETSIZE; at++) {
+    if (cpu < 0 || at == cpu) CPU_SET(at, &set);
+  }
+  if (sched_setaffinity(pid, sizeof(set), &set) != 0) err(1, "sched_setaffinity");
+}
+
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
   if (strcmp(argv[1], "many") == 0) {
     const int count = atoi(argv[2]);
     if (count < AT_A_TIME || count > MOST_FDS) return 2;
     many(count, atoi(argv[3]));
+    return 0;
+  }
+  if (strcmp(argv[1], "pin") == 0) {
+    pin(atoi(argv[2]), atoi(argv[3]));
     return 0;
   }
   const int fd = atoi(argv[2]);

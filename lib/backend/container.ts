@@ -8,7 +8,7 @@ import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { GroupLocation, Roots } from '../core/location.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
-import { call, closing, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
+import { call, closing, type HasClose, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
 import { badAnswer } from '../core/structs.ts';
 import { explainSync } from '../diagnose/explain.ts';
 import { type MiscNode, openMiscNode } from '../iommu/node_identity.ts';
@@ -75,6 +75,12 @@ export class Container extends Closable {
     return new Container(fd);
   }
 
+  /** The address space of one that another thread has: closes `fd`. @internal */
+  static adoptSpace(fd: OwnedFd): ContainerSpace {
+    const container = new Container(fd);
+    return container.#space(container);
+  }
+
   /** Whether it is one, and not only called so. @internal */
   static isContainer(value: unknown): value is Container {
     return typeof value === 'object' && value !== null && #fd in value;
@@ -107,12 +113,17 @@ export class Container extends Closable {
    */
   createIoas(): ContainerSpace {
     check(binding().fdNumber(this.#fd.native), { syscall: 'fdNumber' });
+    return this.#space();
+  }
+
+  #space(own?: HasClose): ContainerSpace {
     const space = ContainerSpace.of({
       fd: this.#fd,
       usedIovas: this.#usedIovas,
       forget: (one) => {
         this.#spaces.delete(one);
       },
+      ...(own && { own }),
     });
     this.#spaces.add(space);
     return space;

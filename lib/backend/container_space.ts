@@ -6,10 +6,11 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { IovaExtent } from '../core/reasons.ts';
-import { either, run, runSync, type Steps } from '../core/steps.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { closing, either, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian, requireBytes, walkCapabilities } from '../core/structs.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
-import { AddressSpace, type MapOptions, readMapOptions } from '../iommu/address_space.ts';
+import { AddressSpace, type MapOptions, type MapTarget } from '../iommu/address_space.ts';
 import type { DmaMapping } from '../iommu/mapping.ts';
 import type { MapPlan } from '../iommu/maps.ts';
 import { planned, type Source, sourceOf } from '../iommu/source.ts';
@@ -24,6 +25,8 @@ export interface SpaceParent {
   /** Shared by all that map there. */
   usedIovas: UsedIovas;
   forget: (space: ContainerSpace) => void;
+  /** Closed with it. */
+  own?: HasClose;
 }
 
 /**
@@ -79,7 +82,24 @@ export class ContainerSpace extends AddressSpace {
   }
 
   *#close(): Steps<void> {
-    if (this.#leave()) yield* this.maps.leave(this.#parent.fd.native);
+    const { own, fd } = this.#parent;
+    try {
+      if (this.#leave()) yield* this.maps.leave(fd.native);
+    } finally {
+      yield* closing(own);
+    }
+  }
+
+  /**
+   * A token by which another thread of this process maps in the same container, by an object of its
+   * own: {@link fromShared}. What each maps, it unmaps.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'container-space'> {
+    this.requireOpen();
+    const { fd } = this.#parent;
+    return tokenOf('container-space', { fd: fd.offer(), path: fd.path });
   }
 
   /** The container's last device was closed: the kernel unmapped everything. @internal */
@@ -108,10 +128,9 @@ export class ContainerSpace extends AddressSpace {
   }
 
   /** @internal */
-  protected planOf(options: MapOptions, makeSource: () => Source): MapPlan {
-    const { iova, read, write } = readMapOptions(options);
+  protected planOf({ iova, read, write }: MapTarget, given: Source): MapPlan {
     const flags = (read ? mapFlags.read : 0) | (write ? mapFlags.write : 0);
-    return planned(makeSource(), (source) => {
+    return planned(given, (source) => {
       if (iova !== undefined) checkEnd('iova', iova, source.length);
       const info = this.#info();
       if (iova !== undefined) return { iova, fixed: true, flags, source };
@@ -121,22 +140,21 @@ export class ContainerSpace extends AddressSpace {
   }
 
   /** @internal */
-  protected override mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
-    return run(this.#mapWhereFree(plan));
+  protected mapPlanned(plan: MapPlan, again: () => MapPlan): Promise<DmaMapping> {
+    return run(this.#mapWhereFree(plan, again));
   }
 
   /** @internal */
-  protected override mapPlannedSync(plan: () => MapPlan): DmaMapping {
-    return runSync(this.#mapWhereFree(plan));
+  protected mapPlannedSync(plan: MapPlan, again: () => MapPlan): DmaMapping {
+    return runSync(this.#mapWhereFree(plan, again));
   }
 
   /**
    * Another thread or process may have something at the address that was chosen: it is left alone from then
    * on, and another is chosen.
    */
-  *#mapWhereFree(makePlan: () => MapPlan): Steps<DmaMapping> {
-    for (;;) {
-      const plan = makePlan();
+  *#mapWhereFree(first: MapPlan, again: () => MapPlan): Steps<DmaMapping> {
+    for (let plan = first; ; plan = again()) {
       try {
         return yield* either(
           () => this.maps.map(plan),

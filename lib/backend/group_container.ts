@@ -1,4 +1,4 @@
-import { binding, type NativeSharedCount } from '../core/binding.ts';
+import { binding } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import type { Roots } from '../core/location.ts';
@@ -6,6 +6,7 @@ import type { SharedTokens } from '../core/shared_token.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
+import { SharedCount } from '../iommu/shared_count.ts';
 import { Container } from './container.ts';
 import { ContainerSpace } from './container_space.ts';
 import { Groups } from './groups.ts';
@@ -65,14 +66,8 @@ export function compatContainer(roots: Roots, given: Iommufd | undefined): Group
     own,
     share: () => ({ iommufd: iommufd.share() }),
     createIoas: () => {
-      const counted = binding().sharedCountTake(
-        check(binding().sharedCountOffer(sharedCount), { syscall: 'sharedCount' }),
-      );
-      const ioas = Ioas.adoptShared(
-        iommufd.parent,
-        compatId(iommufd),
-        counted as NativeSharedCount,
-      );
+      const counted = SharedCount.take(sharedCount.offer(), 'the IOAS');
+      const ioas = Ioas.adoptShared(iommufd.parent, compatId(iommufd), counted);
       ioas.attached('');
       return ioas;
     },
@@ -89,7 +84,7 @@ interface CompatSide {
   /**
    * Its own part in the address space: others who have it never are the last, and destroy it not.
    */
-  sharedCount: NativeSharedCount;
+  sharedCount: SharedCount;
 }
 
 const sides = new WeakMap<Iommufd, CompatSide>();
@@ -100,7 +95,7 @@ function sideOf(iommufd: Iommufd): CompatSide {
   // The kernel makes the address space with the first group, and keeps it.
   const side = {
     groups: new Groups(iommufd.owned, {}),
-    sharedCount: binding().sharedCountNew() as NativeSharedCount,
+    sharedCount: SharedCount.make(),
   };
   sides.set(iommufd, side);
   return side;

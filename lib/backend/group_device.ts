@@ -45,7 +45,9 @@ export class GroupDevice implements OpenedDevice {
     this.rawInfo = rawInfo;
     this.#group = group;
     this.#groupContainer = groupContainer;
-    this.attachment = new JoinedAttachment(location, (target) => groupContainer.isOwn(target));
+    this.attachment = new JoinedAttachment({ location, fd }, (target) =>
+      groupContainer.isOwn(target),
+    );
   }
 
   get iommufd(): Iommufd | undefined {
@@ -114,10 +116,15 @@ export class GroupDevice implements OpenedDevice {
  */
 class JoinedAttachment implements Attachment {
   readonly #location: NodeLocation;
+  readonly #fd: OwnedFd;
   readonly #isOwn: (target: AddressSpace) => boolean;
 
-  constructor(location: NodeLocation, isOwn: (target: AddressSpace) => boolean) {
+  constructor(
+    { location, fd }: { location: NodeLocation; fd: OwnedFd },
+    isOwn: (target: AddressSpace) => boolean,
+  ) {
     this.#location = location;
+    this.#fd = fd;
     this.#isOwn = isOwn;
   }
 
@@ -131,6 +138,7 @@ class JoinedAttachment implements Attachment {
     if (!AddressSpace.isAddressSpace(target)) {
       throw invalidType('ioas', 'an address space', target);
     }
+    this.#fd.requireOpen();
     if (this.#isOwn(target)) return Ioas.isIoas(target) ? target.id : 0;
     const facts = { device: this.#location.device.address };
     const error = this.#wrongBackend('is attached to the address space of its own container');

@@ -1,4 +1,5 @@
 import { loadAddon, requirePlatform } from '../addon.ts';
+import { type MapCalls, mapCalls, type MapsByMail } from './map_mail.ts';
 
 declare const fdBrand: unique symbol;
 
@@ -9,6 +10,16 @@ declare const mappingBrand: unique symbol;
 
 /** Mapped device memory that the addon owns, by a handle like {@link NativeFd}'s; 0 names none. */
 export type NativeMapping = number & { readonly [mappingBrand]: never };
+
+declare const preparedBrand: unique symbol;
+
+/** Accesses of a mapping that the addon has ready. */
+export type NativePrepared = number & { readonly [preparedBrand]: never };
+
+declare const dmaPollBrand: unique symbol;
+
+/** Where in which memory the addon looks for what is new. */
+export type NativeDmaPoll = number & { readonly [dmaPollBrand]: never };
 
 declare const memoryBrand: unique symbol;
 
@@ -143,6 +154,25 @@ export type Binding = {
   /** A short row, which the mailbox has. */
   readRows32: Access;
   writeRows32: Access;
+  /** `kinds` are those of `Prepared::Access` in native/prepared.h. Answers a NativePrepared. */
+  prepare: (mapping: NativeMapping, kinds: Uint8Array, offsets: BigUint64Array) => Answer;
+  /** For each access 64 bits, then for each 32: what it writes or has read. */
+  preparedValues: (prepared: NativePrepared) => ArrayBuffer | Answer;
+  preparedRelease: (prepared: NativePrepared) => Answer;
+  /** Makes the accesses that the mailbox names. */
+  runPrepared: Access;
+  /**
+   * `layout` is `[counter, width, mask, value, step, count, most]`, as in native/dma_poll.h.
+   * Answers a NativeDmaPoll.
+   */
+  dmaPoll: (memory: NativeMemory, offset: number, stride: number, layout: Uint32Array) => Answer;
+  /** `[first, head]`, which each poll writes. */
+  dmaPollState: (poll: NativeDmaPoll) => ArrayBuffer | Answer;
+  dmaPollRelease: (poll: NativeDmaPoll) => Answer;
+  /** Looks where the mailbox says for what is new. */
+  pollMemory: Access;
+  /** `runPrepared`, then `pollMemory`. */
+  ringAndPoll: Access;
   ioasAlloc: (iommufd: NativeFd) => Answer;
   /** Another descriptor, close-on-exec, for what a number of the caller's stands for. */
   dup: (number: number) => Answer;
@@ -175,6 +205,15 @@ export type Binding = {
   fdPoll: (fd: NativeFd, events: number, callback: (answer: number) => void) => Answer;
   /** 1, or 0 where it was not watched. */
   eventfdUnwatch: (event: NativeFd) => Answer;
+  /**
+   * Has the method called on the receiver with counts, in the callback's place, which goes on
+   * getting errors; undefined for both ends that. Answers as `eventfdUnwatch`.
+   */
+  eventfdMethod: (
+    event: NativeFd,
+    receiver: object | undefined,
+    method: ((count: number) => void) | undefined,
+  ) => Answer;
   /** Whether the watch keeps the loop alive; answers as `eventfdUnwatch`. */
   eventfdRef: (event: NativeFd, ref: boolean) => Answer;
   /**
@@ -283,6 +322,19 @@ export type Binding = {
    * again changes the eventfd.
    */
   irqsJoin: (device: NativeFd, name: string, told: NativeFd | 0) => Answer;
+  /**
+   * What the kernel signals where the device tells that it is wanted back (0) or that it failed (1);
+   * 0 where it never does. Of a device that has joined.
+   */
+  noticesWatch: (device: NativeFd, kind: number, event: NativeFd | 0) => Answer;
+  /** The loop heard of it. */
+  noticesTell: (device: NativeFd, kind: number) => Answer;
+  /**
+   * Of the device or mapping that the mailbox names: bits 0 and 1 whether it told, bits 2 and 3
+   * whether that would be heard of; -EBADF where nobody has joined.
+   */
+  noticesOfDevice: Access;
+  noticesOfMapping: Access;
   /** 1, or 0 where another descriptor has the interrupt. Only who claimed it can enable it. */
   irqsClaim: (device: NativeFd, index: number) => Answer;
   /** Gives back one that is not enabled. */
@@ -443,7 +495,10 @@ let loaded: Binding | undefined;
 export function binding(): Binding {
   if (loaded === undefined) {
     requirePlatform();
-    loaded = loadAddon() as Binding;
+    const native = loadAddon() as Omit<Binding, keyof MapCalls> & MapsByMail;
+    // A copy: engines keep what an addon exports one by one as a hash table, in which they would look
+    // the function up at each call, three times as long as an access takes.
+    loaded = { ...native, ...mapCalls(native) };
   }
   return loaded;
 }

@@ -50,6 +50,8 @@ export type VfioErrorCode =
   | 'ERR_VFIO_IRQ_ENABLED'
   /** The interrupt is not enabled. */
   | 'ERR_VFIO_IRQ_DISABLED'
+  /** Another thread, or another object, listens to the vector: one at a time can. */
+  | 'ERR_VFIO_VECTOR_BUSY'
   /** The process may have no more threads, and a promise's call needs one. */
   | 'ERR_VFIO_NO_THREAD'
   /** A blocking call in the middle of a promise's work. */
@@ -67,7 +69,10 @@ export type VfioErrorCode =
   /** The register map says that the register is only to be read, or only to be written. */
   | 'ERR_VFIO_READ_ONLY'
   | 'ERR_VFIO_WRITE_ONLY'
-  /** A register did not get the value that was waited for, or the kernel did not answer in time. */
+  /**
+   * A register did not get the value that was waited for, no interrupt came, or the kernel did not
+   * answer in time.
+   */
   | 'ERR_VFIO_TIMEOUT'
   /** The device cannot be taken from its driver: the host, or a program, needs it. */
   | 'ERR_VFIO_IN_USE'

@@ -88,6 +88,11 @@ export class OwnedFd {
     return this.#closing;
   }
 
+  /** @throws VfioError `ERR_VFIO_CLOSED` */
+  requireOpen(): void {
+    if (this.#fd === undefined) throw closedError(this.#what, this.#closing);
+  }
+
   /** Offers it to the other threads; answers the offer's number. Throws `ERR_VFIO_CLOSED`. */
   offer(): number {
     return check(binding().fdOffer(this.native), { syscall: 'fdOffer' });

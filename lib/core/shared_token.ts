@@ -11,7 +11,30 @@ import type { Backend, CdevLocation, GroupLocation } from './location.ts';
 export interface SharedTokens {
   iommufd: { fd: number; path: string; identity: string };
   ioas: { iommufd: SharedToken<'iommufd'>; id: number; sharedCount: number };
+  /** An address space of a container: where it is. */
+  'container-space': { fd: number; path: string };
   'dma-buffer': { memory: number; size: number };
+  'dma-mapping': {
+    space: SharedToken<'ioas' | 'container-space'>;
+    buffer: SharedToken<'dma-buffer'>;
+    owners: number;
+    iova: bigint;
+    size: number;
+    bufferOffset: number;
+  };
+  'dma-pool': {
+    space: SharedToken<'ioas' | 'container-space'>;
+    chunkSize: number;
+    hugePages: false | '2M' | '1G' | 'auto';
+    populate: boolean;
+  };
+  /** `interrupt` and `index` say which of the device's vectors; `line` tells when it is over. */
+  vector: {
+    fd: number;
+    line: number;
+    interrupt: { name: string; index: number };
+    index: number;
+  };
   region: {
     fd: number;
     location: CdevLocation;
@@ -87,7 +110,23 @@ export function taken(answer: Answer, what: string): number {
 const contents: Record<string, Record<string, string>> = {
   iommufd: { fd: 'number', path: 'string', identity: 'string' },
   ioas: { iommufd: 'object', id: 'number', sharedCount: 'number' },
+  'container-space': { fd: 'number', path: 'string' },
   'dma-buffer': { memory: 'number', size: 'number' },
+  'dma-mapping': {
+    space: 'object',
+    buffer: 'object',
+    owners: 'number',
+    iova: 'bigint',
+    size: 'number',
+    bufferOffset: 'number',
+  },
+  'dma-pool': { space: 'object', chunkSize: 'number', populate: 'boolean' },
+  vector: {
+    fd: 'number',
+    line: 'number',
+    interrupt: 'object',
+    index: 'number',
+  },
   region: {
     fd: 'number',
     location: 'object',
@@ -129,11 +168,23 @@ export function checkToken(token: unknown): asserts token is SharedToken {
   throw invalidType('token', `${own} by this copy of the package: it is of one ${other}`, token);
 }
 
-function isToken(token: unknown, of?: string): token is SharedToken {
+/** Which kinds of token those are that stand in others. */
+const nested: Record<string, readonly string[]> = {
+  iommufd: ['iommufd'],
+  space: ['ioas', 'container-space'],
+  buffer: ['dma-buffer'],
+};
+
+function isToken(token: unknown, of?: readonly string[]): token is SharedToken {
   if (typeof token !== 'object' || token === null) return false;
   const { kind, pid, ...rest } = token as Record<string, unknown>;
   const content = typeof kind === 'string' ? Object.entries(contents[kind] ?? {}) : [];
-  if (content.length === 0 || typeof pid !== 'number' || kind !== (of ?? kind)) return false;
+  if (content.length === 0 || typeof pid !== 'number' || of?.includes(kind as string) === false) {
+    return false;
+  }
   const right = content.every(([name, type]) => typeof rest[name] === type && rest[name] !== null);
-  return right && (!('iommufd' in rest) || isToken(rest['iommufd'], 'iommufd'));
+  return (
+    right &&
+    Object.entries(nested).every(([name, of]) => !(name in rest) || isToken(rest[name], of))
+  );
 }

@@ -2,19 +2,30 @@ import { type Answer, type Binding, binding } from './binding.ts';
 import type { Closable } from './closable.ts';
 import { messageOf } from './errors.ts';
 
-/** One thing that a task waits for, in both its forms. */
-interface Step {
-  /** Begins it. */
-  start: () => Promise<unknown> | undefined;
-  /** Does it here and now. */
-  block: () => unknown;
-}
+/** Begins what a task waits for. */
+type Step = () => Promise<unknown> | undefined;
 
 /**
  * A task of calls that can block, written once: it yields each and is given what came of it, and
- * who runs it decides whether this thread waits.
+ * who runs it decides whether this thread waits. Where it does, the calls are made where they
+ * stand and nothing is yielded: each would be handed up through all the tasks around it, and its
+ * answer down again.
  */
 export type Steps<T> = Generator<Step, T, unknown>;
+
+/** Whether the task that goes on at this moment is to block. */
+let blocking = false;
+
+/** Has what goes on in `body`, and nothing that is awaited there, block or not. */
+function goOn<T>(blocks: boolean, body: () => T): T {
+  const before = blocking;
+  blocking = blocks;
+  try {
+    return body();
+  } finally {
+    blocking = before;
+  }
+}
 
 /** Names of the addon's functions that have a promise and a form that blocks. */
 type SlowName = {
@@ -32,63 +43,55 @@ export function* call<Name extends SlowName>(
   ...args: ArgumentsOf<Name>
 ): Steps<AnswerOf<Name>> {
   type Plain = Record<string, (...given: ArgumentsOf<Name>) => unknown>;
-  const answer = yield {
-    start: () => (binding() as Plain)[name]?.(...args) as Promise<unknown> | undefined,
-    block: () => (binding() as Plain)[`${name}Sync`]?.(...args),
-  };
-  return answer as AnswerOf<Name>;
+  const native = binding() as Plain;
+  if (blocking) return native[`${name}Sync`]?.(...args) as AnswerOf<Name>;
+  return (yield () => native[name]?.(...args) as Promise<unknown> | undefined) as AnswerOf<Name>;
 }
 
 /** Does what has a promise and a form that blocks. */
 export function* either<T>(start: () => Promise<T> | undefined, block: () => T): Steps<T> {
-  return (yield { start, block }) as T;
+  return blocking ? block() : ((yield start) as T);
 }
 
 /** Waits so many milliseconds. */
-export function* pause(milliseconds: number): Steps<void> {
-  yield {
-    start: () => process.getBuiltinModule('node:timers/promises').setTimeout(milliseconds),
-    block: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds),
-  };
+export function pause(milliseconds: number): Steps<void> {
+  return either(
+    () => process.getBuiltinModule('node:timers/promises').setTimeout(milliseconds),
+    () => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+    },
+  );
 }
 
 /**
  * Lets who called the promise form go on before the task does; the blocking form goes on at once.
  */
 export function* letCallerGoOn(): Steps<void> {
-  yield { start: () => undefined, block: () => undefined };
+  if (!blocking) yield () => undefined;
 }
 
 /** Runs a task; each call is made on a thread of the addon's own. */
 export async function run<T>(steps: Steps<T>): Promise<T> {
-  let step = steps.next();
+  let step = goOn(false, () => steps.next());
   while (!step.done) {
+    const { value: start } = step;
     let result: unknown;
     try {
-      result = await step.value.start();
+      result = await goOn(false, start);
     } catch (error) {
-      step = steps.throw(error);
+      step = goOn(false, () => steps.throw(error));
       continue;
     }
-    step = steps.next(result);
+    step = goOn(false, () => steps.next(result));
   }
   return step.value;
 }
 
 /** Runs a task, blocking. */
 export function runSync<T>(steps: Steps<T>): T {
-  let step = steps.next();
-  while (!step.done) {
-    let result: unknown;
-    try {
-      result = step.value.block();
-    } catch (error) {
-      step = steps.throw(error);
-      continue;
-    }
-    step = steps.next(result);
-  }
-  return step.value;
+  const { done, value } = goOn(true, () => steps.next());
+  if (!done) throw new Error('vfio: a task that blocks yielded; please report this bug');
+  return value;
 }
 
 /** What has both forms of closing. */
@@ -97,12 +100,12 @@ export type HasClose = Pick<Closable, 'close' | 'closeSync'>;
 /** Closes what is there. */
 export function* closing(open: HasClose | undefined): Steps<void> {
   if (open === undefined) return;
-  yield {
-    start: () => open.close(),
-    block: () => {
+  yield* either(
+    () => open.close(),
+    () => {
       open.closeSync();
     },
-  };
+  );
 }
 
 /** Does one after the other, whatever comes of those before; then throws what failed. */

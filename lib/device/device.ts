@@ -27,6 +27,7 @@ import { Region } from '../region/region.ts';
 import { DeviceState, register, unregister } from '../reset/device_state.ts';
 import { hotResetDevice, type HotResetPlan, planHotReset } from '../reset/hot_reset.ts';
 import { resetDevice } from '../reset/reset.ts';
+import { notice, type Notice, Notices } from '../region/notices.ts';
 import { armNotices, type DeviceEvents, type Notified } from './events.ts';
 import { openDevice } from './open.ts';
 import {
@@ -52,6 +53,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   readonly #bound: OpenedDevice;
   readonly #interrupts: Interrupts;
   readonly #state: DeviceState;
+  readonly #notices: Notices;
   #pci: PciFunction | undefined;
   #features: Features | undefined;
   #info: DeviceInfo | undefined;
@@ -71,6 +73,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     super();
     this.#bound = bound;
     this.#interrupts = interrupts;
+    this.#notices = new Notices('noticesOfDevice', bound.location.device.address);
     this.#state = new DeviceState(bound, interrupts, this.#peers, () => this.#config());
     this.#mappings.add(this.#peers);
     register(this.#state);
@@ -290,6 +293,28 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   }
 
   /**
+   * Whether somebody wants the device back, as the event `request` says: for a loop that polls the
+   * device and does not come to the event loop. Costs about as much as a register; the kernel is
+   * asked some hundred times a second, however often this is. Once true it stays so, also when the
+   * device is closed. Who has the device in another thread finds it as well ({@link share}). A
+   * device that has no such interrupt is never asked for.
+   *
+   * @throws VfioError `ERR_VFIO_IRQ_DISABLED` where nobody in this process hears of it: see
+   *   {@link requestEvents}; `ERR_VFIO_CLOSED`
+   */
+  get removalRequested(): boolean {
+    return this.#hasTold(notice.request);
+  }
+
+  /**
+   * Whether the device reported an uncorrectable error since it was opened, as the event `error`
+   * says; like {@link removalRequested}, and with the same errors.
+   */
+  get errorReported(): boolean {
+    return this.#hasTold(notice.error);
+  }
+
+  /**
    * A region of the device: a BAR, the configuration space, a region of the device's own.
    *
    * @throws TypeError, RangeError for what cannot name a region
@@ -488,6 +513,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     });
   }
 
+  #hasTold(kind: Notice): boolean {
+    return this.#notices.isKnown(kind) || this.#notices.ask(kind, this.#bound.fd.native);
+  }
+
   #config(): Region | undefined {
     const owner = this.#owner();
     return owner.config && Region.of(owner, owner.config);
@@ -511,10 +540,14 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /** A function that nobody else can call. */
   readonly #notified: Notified = {
     requested: (count) => {
+      this.#notices.tell(notice.request);
+      this.#interrupts.tell(notice.request);
       if (this.listenerCount('request') > 0) this.emit('request', count);
       else this.#giveBack();
     },
     failed: (error) => {
+      this.#notices.tell(notice.error);
+      this.#interrupts.tell(notice.error);
       this.#tell(error);
     },
   };

@@ -1,5 +1,6 @@
 import { VfioError } from '../core/errors.ts';
 import type { Interrupts } from '../interrupt/interrupts.ts';
+import { notice } from '../region/notices.ts';
 
 /** What a device tells of itself. */
 export interface DeviceEvents {
@@ -24,8 +25,8 @@ export interface Notified {
 export function armNotices(interrupts: Interrupts, device: Notified): void {
   const reference = new WeakRef(device);
   const { address } = interrupts;
-  interrupts.arm('req', (count) => reference.deref()?.requested(count));
-  interrupts.arm('err', () => reference.deref()?.failed(deviceError(address)));
+  interrupts.arm('req', notice.request, (count) => reference.deref()?.requested(count));
+  interrupts.arm('err', notice.error, () => reference.deref()?.failed(deviceError(address)));
 }
 
 function deviceError(address: string): VfioError {

@@ -171,7 +171,7 @@ export class PciFunction {
   /** Where the power management capability has its control register. */
   #powerControl(): number {
     const header = this.#config.read(0, Math.min(this.#config.size, 0x100));
-    if (!responds(header)) throw noAnswerError(this.#place.owner.location.device.address);
+    if (!responds(header)) throw noAnswerError(this.#place.owner.location.device);
     const placed = standardChain(header).capabilities.find(({ id }) => id === PM);
     // One that is cut off has no such register: what stands there is another's.
     if (placed && placed.offset + PM_CONTROL + 2 <= placed.end) return placed.offset + PM_CONTROL;
@@ -184,7 +184,7 @@ export class PciFunction {
   #read16(offset: number): number {
     const value = this.#config.read16(offset);
     if (value !== 0xffff) return value;
-    throw noAnswerError(this.#place.owner.location.device.address);
+    throw noAnswerError(this.#place.owner.location.device);
   }
 
   #notTaken(what: string): VfioError {

@@ -112,6 +112,19 @@ export function removalCause(device: SysfsDevice): Cause<'being-removed'> | unde
 }
 
 /**
+ * Why a device that is open does not answer, where sysfs says that it is gone, or is being removed.
+ * What is hidden is not gone.
+ */
+export function absenceCause(device: SysfsDevice): Cause<'gone' | 'being-removed'> | undefined {
+  const { bus, address, sysfsPath } = device;
+  if (isPresent(device)) return removalCause(device);
+  const path = process.getBuiltinModule('node:path');
+  const others = listNames(path.dirname(sysfsPath)) ?? [];
+  if (others.length === 0 || others.includes(path.basename(sysfsPath))) return undefined;
+  return { reason: 'gone', certainty: 'certain', facts: { bus, address } };
+}
+
+/**
  * Who else has the line of a device's INTx. vfio-pci shares a line where the device can be masked
  * by its Command register, and wants it for itself otherwise.
  */

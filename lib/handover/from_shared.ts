@@ -6,25 +6,26 @@ import {
   type GroupContainer,
   noiommuContainer,
 } from '../backend/group_container.ts';
+import type { ContainerSpace } from '../backend/container_space.ts';
 import { GroupDevice } from '../backend/group_device.ts';
 import { readOpened } from '../backend/opened.ts';
-import {
-  binding,
-  type NativeFd,
-  type NativeMapping,
-  type NativeMemory,
-  type NativeSharedCount,
-} from '../core/binding.ts';
+import { binding, type NativeFd, type NativeMapping, type NativeMemory } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import type { Roots } from '../core/location.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
-import { type HasClose, closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
+import { type HasClose, closing, closingAll, run, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
+import { joinOwners } from '../interrupt/interrupts.ts';
+import type { AddressSpace } from '../iommu/address_space.ts';
+import { SharedVector } from '../interrupt/shared_vector.ts';
 import { DmaBuffer } from '../iommu/dma_buffer.ts';
+import { DmaPool } from '../iommu/dma_pool.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
+import type { DmaMapping } from '../iommu/mapping.ts';
 import { Memory } from '../iommu/memory.ts';
+import { SharedCount } from '../iommu/shared_count.ts';
 import { MappedRegion } from '../region/mapped_region.ts';
 import { OpenMappings } from '../region/owner.ts';
 
@@ -32,7 +33,11 @@ import { OpenMappings } from '../region/owner.ts';
 export interface SharedObjects {
   iommufd: Iommufd;
   ioas: Ioas;
+  'container-space': ContainerSpace;
   'dma-buffer': DmaBuffer;
+  'dma-mapping': DmaMapping;
+  'dma-pool': DmaPool;
+  vector: SharedVector;
   region: MappedRegion;
   device: VfioDevice;
   'group-device': VfioDevice;
@@ -57,8 +62,16 @@ export function fromShared(token: SharedToken): SharedObjects[keyof SharedObject
       return iommufdOf(token);
     case 'ioas':
       return ioasOf(token);
+    case 'container-space':
+      return containerSpaceOf(token);
     case 'dma-buffer':
       return bufferOf(token);
+    case 'dma-mapping':
+      return mappingOf(token);
+    case 'dma-pool':
+      return poolOf(token);
+    case 'vector':
+      return SharedVector.adopt(token);
     case 'region':
       return regionOf(token);
     case 'device':
@@ -75,7 +88,7 @@ function iommufdOf({ fd, path, identity }: SharedToken<'iommufd'>): Iommufd {
 function ioasOf({ iommufd, id, sharedCount }: SharedToken<'ioas'>): Ioas {
   const own = iommufdOf(iommufd);
   try {
-    const counted = taken(binding().sharedCountTake(sharedCount), 'the IOAS') as NativeSharedCount;
+    const counted = SharedCount.take(sharedCount, 'the IOAS');
     return Ioas.adoptShared(own.parent, id, counted, own);
   } catch (error) {
     return runSync(undoAndThrow(error, closing(own)));
@@ -87,6 +100,59 @@ function bufferOf({ memory, size }: SharedToken<'dma-buffer'>): DmaBuffer {
   return DmaBuffer.adopt(new Memory(handle, size));
 }
 
+function containerSpaceOf({ fd, path }: SharedToken<'container-space'>): ContainerSpace {
+  return Container.adoptSpace(takeFd(fd, 'the container', path));
+}
+
+function spaceOf(token: SharedToken<'ioas' | 'container-space'>): AddressSpace {
+  return token.kind === 'ioas' ? ioasOf(token).asPart() : containerSpaceOf(token);
+}
+
+/** It has a space and a buffer of its own, which go with it. */
+function mappingOf(token: SharedToken<'dma-mapping'>): DmaMapping {
+  const { iova, size, bufferOffset } = token;
+  const opened: HasClose[] = [];
+  try {
+    const space = spaceOf(token.space);
+    opened.unshift(space);
+    const buffer = bufferOf(token.buffer);
+    opened.unshift(disposing(buffer));
+    const owners = SharedCount.take(token.owners, 'the DMA mapping');
+    const source = { size, length: BigInt(size), buffer, bufferOffset };
+    return space.adoptMapping(iova, source, owners, asOne(opened));
+  } catch (error) {
+    return runSync(undoAndThrow(error, closingAll(opened)));
+  }
+}
+
+function poolOf(token: SharedToken<'dma-pool'>): DmaPool {
+  const { chunkSize, hugePages, populate } = token;
+  const space = spaceOf(token.space);
+  try {
+    return DmaPool.adoptShared(space, { chunkSize, hugePages, populate });
+  } catch (error) {
+    return runSync(undoAndThrow(error, closing(space)));
+  }
+}
+
+function disposing(buffer: DmaBuffer): HasClose {
+  return {
+    close: () => buffer.dispose(),
+    closeSync: () => {
+      buffer.disposeSync();
+    },
+  };
+}
+
+function asOne(all: readonly HasClose[]): HasClose {
+  return {
+    close: () => run(closingAll(all)),
+    closeSync: () => {
+      runSync(closingAll(all));
+    },
+  };
+}
+
 /** Mapped memory keeps the device by itself: the descriptor goes at once. */
 function regionOf(token: SharedToken<'region'>): MappedRegion {
   const { location, name, offset, size, high, low, readOnlyStart, readOnlyEnd } = token;
@@ -94,6 +160,8 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
   const fd = takeFd(token.fd, `the device ${device.address}`, path);
   const opened: HasClose[] = [fd];
   try {
+    // So that the mapping hears of what the device tells.
+    joinOwners(fd, device);
     const part = [offset, size, readOnlyStart, readOnlyEnd] as const;
     const answer = binding().map(fd.native, high, low, ...part);
     const call = { syscall: 'mmap', device: device.address, region: name, path };

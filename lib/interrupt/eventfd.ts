@@ -1,8 +1,9 @@
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
-import { EAGAIN } from '../core/errno.ts';
-import { closedError } from '../core/errors.ts';
+import { EAGAIN, EBUSY } from '../core/errno.ts';
+import { closedError, VfioError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
+import { taken } from '../core/shared_token.ts';
 import { doAll } from '../core/steps.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
 
@@ -31,6 +32,16 @@ export class Eventfd {
     return new Eventfd(check(binding().dup(number), { syscall: 'fcntl' }) as NativeFd, what);
   }
 
+  /** The same one that another thread offered. Throws `ERR_VFIO_CLOSED` where that closed it. */
+  static take(offer: number, what: string): Eventfd {
+    return new Eventfd(taken(binding().fdTake(offer), what) as NativeFd, what);
+  }
+
+  /** Offers it to the other threads; answers the offer's number. Throws `ERR_VFIO_CLOSED`. */
+  offer(): number {
+    return check(binding().fdOffer(this.native), { syscall: 'fdOffer' });
+  }
+
   /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
   get native(): NativeFd {
     if (this.#fd !== undefined) return this.#fd;
@@ -48,15 +59,28 @@ export class Eventfd {
     return answer === EAGAIN ? 0 : check(answer, { syscall: 'read' });
   }
 
-  /** Calls back with every count, until `unwatch` or `close`. */
+  /**
+   * Calls back with every count, until `unwatch` or `close`. Throws `ERR_VFIO_VECTOR_BUSY` where
+   * another thread does.
+   */
   watch(callback: (count: number) => void, ref: boolean): void {
     // No more than this: how soon a handler runs depends on all that stands before it.
     const called = (answer: number): void => {
       if (answer >= 0) callback(answer);
       else check(answer, { syscall: 'read' });
     };
-    check(binding().eventfdWatch(this.native, called), { syscall: 'epoll_ctl' });
+    const answer = binding().eventfdWatch(this.native, called);
+    if (answer === EBUSY) throw this.#busy();
+    check(answer, { syscall: 'epoll_ctl' });
     this.ref(ref);
+  }
+
+  /**
+   * While it is watched: has the addon itself call a method of the receiver with every count, in
+   * the callback's place; without arguments the callback again.
+   */
+  method(receiver?: object, method?: (count: number) => void): void {
+    check(binding().eventfdMethod(this.native, receiver, method), { syscall: 'epoll_ctl' });
   }
 
   unwatch(): void {
@@ -66,6 +90,11 @@ export class Eventfd {
   /** Whether watching keeps the loop alive. */
   ref(ref: boolean): void {
     check(binding().eventfdRef(this.native, ref), { syscall: 'epoll_ctl' });
+  }
+
+  #busy(): VfioError {
+    const message = `${this.#what} is listened to already, by another thread or another object: of those who share a vector one at a time can`;
+    return new VfioError({ code: 'ERR_VFIO_VECTOR_BUSY', message });
   }
 
   /** Never blocks. Closing twice is harmless. `cause` where the program did not want it. */

@@ -10,7 +10,7 @@ import type { IrqInfo } from '../info/decode.ts';
 import {
   closeEventfds,
   duplicateEventfd,
-  type Eventfd,
+  Eventfd,
   makeEventfds,
   openEventfds,
   type VectorEventfd,
@@ -239,29 +239,29 @@ export class Interrupt {
 
   /**
    * Enables vector 0 for the package itself: without a vector of ours, and keeping neither the
-   * event loop nor the device alive. False where the driver tells of the interrupt and does not
-   * know it, and where another owner of the device has it.
+   * event loop nor the device alive. Answers its eventfd; `absent` where the driver tells of the
+   * interrupt and does not know it, `taken` where another owner of the device has it.
    *
    * @internal
    */
-  arm(callback: (count: number) => void): boolean {
-    if (!this.#lines.claim()) return false;
-    const lines: Eventfd[] = [];
+  arm(callback: (count: number) => void): Eventfd | 'absent' | 'taken' {
+    if (!this.#lines.claim()) return 'taken';
+    let line: Eventfd | undefined;
     try {
-      lines.push(...makeEventfds(this.name, 0, 1));
-      const answer = runSync(this.#lines.setEventfds(action.trigger, 0, lines));
+      line = Eventfd.open(`the eventfd of ${this.name}`);
+      const answer = runSync(this.#lines.setEventfds(action.trigger, 0, [line]));
       if (answer === ENOTTY || answer === EINVAL) {
-        this.#giveUp(lines);
-        return false;
+        this.#giveUp([line]);
+        return 'absent';
       }
       this.#lines.check(answer);
-      for (const line of lines) line.watch(callback, false);
+      line.watch(callback, false);
     } catch (error) {
-      this.#giveUp(lines);
+      this.#giveUp([line]);
       throw error;
     }
-    this.#eventfds = lines;
-    return true;
+    this.#eventfds = [line];
+    return line;
   }
 
   /** Another owner of the device may have disabled it: ends it here as well. @internal */

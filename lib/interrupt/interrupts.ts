@@ -3,7 +3,8 @@ import { binding } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { closedError, VfioError } from '../core/errors.ts';
-import type { DeviceNode } from '../core/owned_fd.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import { Mutex, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import { Eventfd } from './eventfd.ts';
@@ -35,10 +36,7 @@ export class Interrupts implements DeviceInterrupts {
    * used.
    */
   join(): void {
-    const { bus, address } = this.bound.location.device;
-    const told = this.#told === undefined ? 0 : this.#told.native;
-    const answer = binding().irqsJoin(this.bound.fd.native, `${bus}:${address}`, told);
-    check(answer, { syscall: 'irqsJoin' });
+    joinOwners(this.bound.fd, this.bound.location.device, this.#told);
   }
 
   /** There are other owners, or will be: hears of it where they disable what was enabled here. */
@@ -99,12 +97,25 @@ export class Interrupts implements DeviceInterrupts {
     return this.#armed.some(({ isOurs }) => isOurs);
   }
 
-  /** Has the interrupt of that name call back, where the device has it. */
-  arm(name: string, callback: (count: number) => void): void {
+  /**
+   * Has the interrupt of that name call back, where the device has it; and all who have the device
+   * in this process find it as the notice `kind`, without an event loop.
+   */
+  arm(name: string, kind: number, callback: (count: number) => void): void {
     const irq = this.#irqs.find((one) => one.name === name && one.count > 0);
-    if (irq === undefined) return;
-    const interrupt = this.get(irq.index);
-    if (interrupt.arm(callback)) this.#armed.push(interrupt);
+    const interrupt = irq && this.get(irq.index);
+    const line = interrupt ? interrupt.arm(callback) : 'absent';
+    if (line === 'taken') return;
+    if (interrupt && line !== 'absent') this.#armed.push(interrupt);
+    const event = line === 'absent' ? 0 : line.native;
+    check(binding().noticesWatch(this.bound.fd.native, kind, event), { syscall: 'noticesWatch' });
+  }
+
+  /** It called back, so that the eventfd says so no more: all who have the device find it still. */
+  tell(kind: number): void {
+    const { fd } = this.bound;
+    if (fd.closed) return;
+    check(binding().noticesTell(fd.native, kind), { syscall: 'noticesTell' });
   }
 
   /** Ends what {@link arm} began. @throws VfioError `ERR_VFIO_BUSY`, having ended nothing */
@@ -156,6 +167,13 @@ export class Interrupts implements DeviceInterrupts {
     for (const interrupt of this.#known.values()) interrupt.end(this.bound.fd.closing);
     this.#told?.close();
   }
+}
+
+/** A descriptor is one more of those that this process has of the device. */
+export function joinOwners(fd: OwnedFd, device: SysfsDevice, told?: Eventfd): void {
+  const { bus, address } = device;
+  const answer = binding().irqsJoin(fd.native, `${bus}:${address}`, told ? told.native : 0);
+  check(answer, { syscall: 'irqsJoin' });
 }
 
 function checkSpec(which: unknown): void {

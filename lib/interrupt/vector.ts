@@ -1,15 +1,23 @@
 import { EventEmitter } from 'node:events';
 import { checkSignal, requireObject } from '../core/arguments.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { abortReason, throwIfAborted } from '../core/readiness.ts';
+import { closedError, VfioError } from '../core/errors.ts';
+import { throwIfAborted } from '../core/readiness.ts';
 import type { Cause } from '../core/reasons.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
+import { type Lifeline, makeLifeline } from './lifeline.ts';
+import { checkWait, type VectorWaitOptions, Waits } from './waits.ts';
 
 /** What a vector tells. */
 export interface VectorEvents {
   /** How many interrupts there were since the last count. */
   interrupt: [count: number];
 }
+
+/** Its microtasks cost less than those of `queueMicrotask`, each of which is an async resource. */
+const settled = Promise.resolve();
 
 type Listener = (this: InterruptVector, count: number) => void;
 
@@ -18,8 +26,10 @@ type Listener = (this: InterruptVector, count: number) => void;
  * listening, or iterating, has the event loop poll that. What happens faster than JavaScript runs
  * is added up and told as one count; nothing is queued, nothing is lost.
  *
- * While nobody listens here the counts stay in the eventfd: for the first who does, or for the
- * program that `fd` was handed to.
+ * While nobody listens here the counts stay in the eventfd: for the first who does, for the program
+ * that `fd` was handed to, or for the thread that it is shared with. Of the threads one listens at a
+ * time, and takes all that comes meanwhile: in another `on()`, `counts()` and `wait()` throw
+ * `ERR_VFIO_VECTOR_BUSY` until it stops or ends.
  */
 export class InterruptVector extends EventEmitter<VectorEvents> implements AsyncIterable<number> {
   /**
@@ -33,27 +43,37 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    * Made when the first is: with thousands of vectors every object that an event touches counts.
    */
   #iterators: Set<Counts> | undefined;
+  #waits: Waits | undefined;
   /**
    * The listener, where there is one; undefined where that is to be looked up, or there are
    * several.
    */
   #only: Listener | undefined;
   #isLookedUp = false;
+  /** Whether there is no listener; likewise. */
+  #isUnheard = false;
+  /** Whether the addon itself calls the listener. */
+  #isBypassed = false;
   #watched = false;
   #ref = true;
   #ended = false;
+  #cause: Cause | undefined;
+  /** How other threads hear that it is over; made when it is shared. */
+  #lifeline: Lifeline | undefined;
 
   static {
-    defineInspect(this, 'InterruptVector', (vector) => {
-      const { interrupt, index } = vector;
-      const listeners = vector.listenerCount('interrupt') + (vector.#iterators?.size ?? 0);
-      const state = vector.#ended ? 'closed' : 'open';
-      return { interrupt: interrupt.name, index, listeners, state };
-    });
+    defineInspect(this, 'InterruptVector', (vector) => vector.inspected());
   }
 
-  private constructor(interrupt: InterruptVector['interrupt'], index: number, event: Eventfd) {
+  /** @internal */
+  protected constructor(
+    interrupt: InterruptVector['interrupt'],
+    index: number,
+    event: Eventfd,
+    lifeline?: Lifeline,
+  ) {
     super();
+    this.#lifeline = lifeline;
     this.interrupt = interrupt;
     this.index = index;
     this.#event = event;
@@ -91,8 +111,55 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   }
 
   /**
+   * Resolves to the next count: how many interrupts there were since the last, 1 at least. What was
+   * counted before and told to nobody is told at once. All who wait at the same time are told the
+   * same, as listeners and loops are. Waiting keeps the event loop alive, as listening does.
+   *
+   * ```ts
+   * doorbell.write(tail);
+   * await vector.wait({ timeout: 1_000 });
+   * ```
+   *
+   * @throws TypeError, RangeError for options that cannot be right
+   * @throws VfioError `ERR_VFIO_TIMEOUT`: there was none within the time; with a timeout of 0, none
+   *   that was counted already. `ERR_VFIO_CLOSED` where the interrupt is disabled or the device
+   *   closed, also meanwhile. `ERR_VFIO_VECTOR_BUSY` while another thread listens
+   * @throws the signal's reason
+   */
+  wait(options: VectorWaitOptions = {}): Promise<number> {
+    // Without an async function around it, who awaits goes on a microtask earlier.
+    return new Promise((resolve, reject) => {
+      const checked = checkWait(options);
+      if (this.#ended) throw this.#over();
+      this.#watch(true);
+      this.#waits ??= new Waits(this.#watchIfWanted);
+      const late = (): Error => this.#late(checked.timeout);
+      this.#waits.add({ resolve, reject }, checked, this.#takeLast, late);
+      this.#unbypass();
+    });
+  }
+
+  /**
+   * A token by which another thread of this process gets the vector: {@link fromShared}. There it
+   * listens in the loop of its own, without this thread's. The interrupt stays this thread's: the
+   * shared vector is over when it is disabled, or its device closed, or when this thread ends. It
+   * keeps none of that from happening.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`; `EMFILE`
+   */
+  share(): SharedToken<'vector'> {
+    if (this.#ended) throw this.#over();
+    this.#lifeline ??= makeLifeline(this.#name);
+    const { name, index } = this.interrupt;
+    const [fd, line] = [this.#event.offer(), this.#lifeline.offer()];
+    return tokenOf('vector', { fd, line, interrupt: { name, index }, index: this.index });
+  }
+
+  /**
    * The counts, for `for await`: each is the number of interrupts since the one before. The loop is
    * over when the interrupt is disabled; aborting throws the signal's reason into it.
+   *
+   * @throws TypeError; VfioError `ERR_VFIO_VECTOR_BUSY` while another thread listens
    */
   counts(options: { signal?: AbortSignal | undefined } = {}): AsyncIterableIterator<number> {
     requireObject('options', options);
@@ -105,8 +172,11 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     }, signal);
     this.#iterators ??= new Set();
     if (this.#ended) counts.end();
-    else this.#iterators.add(counts);
-    this.#watchIfWanted();
+    else {
+      this.#watch(true);
+      this.#iterators.add(counts);
+      this.#unbypass();
+    }
     return counts;
   }
 
@@ -123,20 +193,29 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   }
 
   /**
-   * The interrupt is off: tells what was counted before, ends the iterators, closes the eventfd.
+   * The interrupt is off: tells what was counted before, ends the iterators and waits, closes the
+   * eventfd, and tells other threads.
    *
    * @internal
    */
   end(cause?: Cause): void {
     if (this.#ended) return;
-    if (this.#isWanted()) {
-      const last = this.#event.read();
-      if (last > 0) this.#deliver(last);
-    }
+    if (this.#isWanted()) this.#takeLast();
     this.#ended = true;
+    this.#cause = cause;
     this.#watched = false;
     this.#event.close(cause);
+    this.#lifeline?.close();
     for (const counts of this.#readers()) counts.end();
+    this.#waits?.end(() => this.#over());
+  }
+
+  /** What `util.inspect` shows. @internal */
+  inspected(): object {
+    const { interrupt, index } = this;
+    const listeners = this.listenerCount('interrupt') + this.#others;
+    const state = this.#ended ? 'closed' : 'open';
+    return { interrupt: interrupt.name, index, listeners, state };
   }
 
   #followListeners(): void {
@@ -148,8 +227,9 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   /** The emitter tells of a new listener before it has it. */
   readonly #isAdded = (name: unknown): void => {
     if (name !== 'interrupt') return;
-    this.#isLookedUp = false;
     this.#watch(true);
+    this.#isLookedUp = false;
+    this.#unbypass();
   };
 
   /** And of a removed one after. */
@@ -159,6 +239,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
 
   #changed(): void {
     this.#isLookedUp = false;
+    this.#unbypass();
     this.#watchIfWanted();
   }
 
@@ -170,25 +251,67 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   /** A single listener is called without the emitter, whose table is two cache misses more. */
   #lookUp(): void {
     const [first, ...more] = this.rawListeners('interrupt') as Listener[];
+    this.#isUnheard = first === undefined;
     // The emitter looks after what async listeners reject with, where it was told to.
     const isPlain = more.length === 0 && !EventEmitter.captureRejections;
     this.#only = isPlain ? first : undefined;
     this.#isLookedUp = true;
   }
 
-  #isWanted(): boolean {
-    return this.listenerCount('interrupt') > 0 || this.#readers().length > 0;
+  /** Who is told beside the listeners. */
+  get #others(): number {
+    return (this.#iterators?.size ?? 0) + (this.#waits?.size ?? 0);
   }
 
-  #watchIfWanted(): void {
-    this.#watch(this.#isWanted());
+  #isWanted(): boolean {
+    return this.listenerCount('interrupt') > 0 || this.#others > 0;
   }
+
+  readonly #watchIfWanted = (): void => {
+    this.#watch(this.#isWanted());
+  };
 
   #watch(wanted: boolean): void {
     if (this.#ended || wanted === this.#watched) return;
-    this.#watched = wanted;
     if (wanted) this.#event.watch(this.#deliver, this.#ref);
     else this.#event.unwatch();
+    this.#watched = wanted;
+    this.#isBypassed = false;
+  }
+
+  /**
+   * From now on the addon itself calls the listener, since there is nobody else to tell: none of
+   * the objects here is touched then.
+   */
+  #bypass(listener: Listener): void {
+    if (this.#isBypassed || !this.#watched || this.#others > 0) return;
+    this.#event.method(this, listener);
+    this.#isBypassed = true;
+  }
+
+  #unbypass(): void {
+    if (!this.#isBypassed) return;
+    this.#event.method();
+    this.#isBypassed = false;
+  }
+
+  /** Tells what was counted and not told yet. */
+  readonly #takeLast = (): void => {
+    const last = this.#event.read();
+    if (last > 0) this.#deliver(last);
+  };
+
+  get #name(): string {
+    return `vector ${this.index} of ${this.interrupt.name}`;
+  }
+
+  #late(timeout = 0): VfioError {
+    const message = `there was no interrupt of ${this.#name} within ${timeout} ms`;
+    return new VfioError({ code: 'ERR_VFIO_TIMEOUT', message });
+  }
+
+  #over(): VfioError {
+    return closedError(this.#name, this.#cause);
   }
 
   #setRef(ref: boolean): this {
@@ -201,10 +324,21 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     if (this.#iterators !== undefined) {
       for (const counts of this.#readers()) counts.add(count);
     }
+    if (this.#waits !== undefined && this.#waits.size > 0) {
+      this.#waits.tell(count);
+      // Who has waited, and waits again at once, goes on before: then it is polled on.
+      void settled.then(this.#watchIfWanted);
+    }
     if (!this.#isLookedUp) this.#lookUp();
+    if (this.#isUnheard) return;
     try {
-      if (this.#only !== undefined) this.#only(count);
-      else this.emit('interrupt', count);
+      const only = this.#only;
+      if (only === undefined) this.emit('interrupt', count);
+      else {
+        only.call(this, count);
+        // It is still the one, unless it has removed itself.
+        if (this.#isLookedUp) this.#bypass(only);
+      }
     } catch (error) {
       // To `uncaughtException`, wherever this was called from; after what the handler left for
       // later.
@@ -212,82 +346,5 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
         throw error;
       });
     }
-  };
-}
-
-interface Waiter {
-  resolve: (result: IteratorResult<number, undefined>) => void;
-  reject: (reason: unknown) => void;
-}
-
-/**
- * What `for await` over a vector's interrupts takes. Interrupts between two turns are added up, so
- * that nothing grows however slow the reader is, and none is lost.
- */
-export class Counts implements AsyncIterableIterator<number, undefined> {
-  #pending = 0;
-  #ended = false;
-  #failure: { reason: unknown } | undefined;
-  readonly #waiters: Waiter[] = [];
-  readonly #signal: AbortSignal | undefined;
-  readonly #released: (counts: Counts) => void;
-
-  /** `released` is called once, when no more counts are wanted. */
-  constructor(released: (counts: Counts) => void, signal?: AbortSignal) {
-    this.#released = released;
-    this.#signal = signal;
-    signal?.addEventListener('abort', this.#abort);
-  }
-
-  add(count: number): void {
-    const waiter = this.#waiters.shift();
-    if (waiter) waiter.resolve({ value: count, done: false });
-    else this.#pending += count;
-  }
-
-  /** What is pending is still told; then the loop is over. */
-  end(): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#signal?.removeEventListener('abort', this.#abort);
-    this.#released(this);
-    for (const { resolve } of this.#waiters.splice(0)) resolve({ value: undefined, done: true });
-  }
-
-  next(): Promise<IteratorResult<number, undefined>> {
-    if (this.#pending > 0) {
-      const value = this.#pending;
-      this.#pending = 0;
-      return Promise.resolve({ value, done: false });
-    }
-    const failure = this.#failure;
-    this.#failure = undefined;
-    // The caller's own reason, whatever it is.
-    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
-    if (failure) return Promise.reject(failure.reason);
-    if (this.#ended) return Promise.resolve({ value: undefined, done: true });
-    return new Promise((resolve, reject) => {
-      this.#waiters.push({ resolve, reject });
-    });
-  }
-
-  return(): Promise<IteratorResult<number, undefined>> {
-    this.#pending = 0;
-    this.end();
-    return Promise.resolve({ value: undefined, done: true });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  /** Those who wait hear the reason; if nobody does, the next who asks. */
-  readonly #abort = (): void => {
-    const reason = this.#signal && abortReason(this.#signal);
-    const waiter = this.#waiters.shift();
-    if (waiter) waiter.reject(reason);
-    else this.#failure = { reason };
-    this.#pending = 0;
-    this.end();
   };
 }

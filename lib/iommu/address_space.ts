@@ -3,11 +3,13 @@ import type { Answer, NativeFd } from '../core/binding.ts';
 import { Closable } from '../core/closable.ts';
 import { checkEnd, checkIova, checkLength, type IovaRange, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
-import { run, runSync } from '../core/steps.ts';
+import type { SharedToken } from '../core/shared_token.ts';
+import { type HasClose, run, runSync } from '../core/steps.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
 import type { DmaBuffer } from './dma_buffer.ts';
-import type { DmaMapping } from './mapping.ts';
+import type { DmaMapping, MappedSource } from './mapping.ts';
 import { type MapPlan, Maps } from './maps.ts';
+import type { SharedCount } from './shared_count.ts';
 import { AddressSource, type DmaFile, type Source } from './source.ts';
 
 /** What devices may do with what is mapped, and where they find it. */
@@ -29,12 +31,15 @@ export interface MapOptions {
   length?: number | undefined;
 }
 
-/** The options that are the same for whatever is mapped. @throws TypeError, RangeError */
-export function readMapOptions(options: MapOptions): {
+/** Where a map is to go, and what devices may do there. */
+export interface MapTarget {
   iova: bigint | undefined;
   read: boolean;
   write: boolean;
-} {
+}
+
+/** The options that are the same for whatever is mapped. @throws TypeError, RangeError */
+export function readMapOptions(options: MapOptions): MapTarget {
   requireObject('options', options);
   const { iova, read = true, write = true } = options;
   if (typeof read !== 'boolean') throw invalidType('read', 'a boolean', read);
@@ -84,12 +89,12 @@ export abstract class AddressSpace extends Closable {
    *   reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.mapPlanned(() => this.planOf(options, () => this.sourceOf(source, options)));
+    return this.mapPlanned(this.#planOf(source, options), () => this.#planOf(source, options));
   }
 
   /** The blocking form of {@link map}. */
   mapSync(source: DmaBuffer | DmaFile, options: MapOptions = {}): DmaMapping {
-    return this.mapPlannedSync(() => this.planOf(options, () => this.sourceOf(source, options)));
+    return this.mapPlannedSync(this.#planOf(source, options), () => this.#planOf(source, options));
   }
 
   /**
@@ -108,7 +113,8 @@ export abstract class AddressSpace extends Closable {
     const start = checkIova('address', address);
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
     checkEnd('address', start, source.length);
-    return this.mapPlanned(() => this.planOf(options, () => source));
+    const plan = (): MapPlan => this.planOf(readMapOptions(options), source);
+    return this.mapPlanned(plan(), plan);
   }
 
   /**
@@ -164,11 +170,30 @@ export abstract class AddressSpace extends Closable {
     return this.bounds().alignment;
   }
 
+  /**
+   * A token by which another thread of this process maps in the same address space:
+   * {@link fromShared}.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  abstract share(): SharedToken<'ioas' | 'container-space'>;
+
+  /** All options are checked before the source may make anything. */
+  #planOf(source: unknown, options: MapOptions): MapPlan {
+    const target = readMapOptions(options);
+    return this.planOf(target, this.sourceOf(source, options));
+  }
+
   /** Unmaps what this object mapped, and more as its class says. */
   abstract override close(): Promise<void>;
 
   /** The blocking form of {@link close}. */
   abstract override closeSync(): void;
+
+  /** What another thread mapped here; `own` is closed when it is unmapped. @internal */
+  adoptMapping(iova: bigint, source: MappedSource, owners: SharedCount, own: HasClose): DmaMapping {
+    return this.#maps.adopt(iova, source, owners, own);
+  }
 
   /** @internal */
   protected get maps(): Maps {
@@ -178,18 +203,14 @@ export abstract class AddressSpace extends Closable {
   /** What the program wants to have mapped. @internal */
   protected abstract sourceOf(source: unknown, options: MapOptions): Source;
 
-  /** All options are checked before the source may make anything. @internal */
-  protected abstract planOf(options: MapOptions, makeSource: () => Source): MapPlan;
+  /** @internal */
+  protected abstract planOf(target: MapTarget, source: Source): MapPlan;
+
+  /** `again` makes another plan of the same, for who tries again. @internal */
+  protected abstract mapPlanned(plan: MapPlan, again: () => MapPlan): Promise<DmaMapping>;
 
   /** @internal */
-  protected mapPlanned(plan: () => MapPlan): Promise<DmaMapping> {
-    return this.#maps.map(plan());
-  }
-
-  /** @internal */
-  protected mapPlannedSync(plan: () => MapPlan): DmaMapping {
-    return this.#maps.mapSync(plan());
-  }
+  protected abstract mapPlannedSync(plan: MapPlan, again: () => MapPlan): DmaMapping;
 
   /** @internal */
   abstract requireOpen(): void;

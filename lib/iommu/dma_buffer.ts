@@ -5,8 +5,10 @@ import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
+import { LinkedList, type Listed } from '../core/linked_list.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { call, run, runSync, type Steps, withAll } from '../core/steps.ts';
+import { type CounterPollOptions, DmaPoll, type EntryPollOptions } from './dma_poll.ts';
 import type { DmaMapping } from './mapping.ts';
 import { allocated, Memory } from './memory.ts';
 
@@ -54,7 +56,7 @@ interface Kind {
  */
 export class DmaBuffer {
   readonly #memory: Memory;
-  readonly #mappings = new Set<DmaMapping>();
+  readonly #mappings = new LinkedList<DmaMapping>();
   #shown: WeakRef<ArrayBuffer>[] = [];
   #whole: ArrayBuffer | undefined;
   /** No map is begun any more; then, when all are undone, the memory is not ours any more. */
@@ -64,7 +66,7 @@ export class DmaBuffer {
   static {
     defineInspect(this, 'DmaBuffer', (buffer) => ({
       size: buffer.size,
-      mappings: buffer.#mappings.size,
+      mappings: buffer.mappings.length,
       state: buffer.disposed ? 'disposed' : 'open',
     }));
   }
@@ -150,6 +152,50 @@ export class DmaBuffer {
   }
 
   /**
+   * Makes ready a poll of a ring of entries that a device writes, each with some bits that tell
+   * whether it is new. The completion queue of an NVMe controller, whose phase bit changes at each
+   * wrap:
+   *
+   * ```ts
+   * const phase = 0x1_0000;
+   * const completions = queue.pollEntries({
+   *   offset: 12, stride: 16, count: 64, mask: phase, value: phase, step: phase,
+   * });
+   * const fresh = completions.poll();
+   * for (let at = 0; at < fresh; at++) finish((completions.first + at) % 64);
+   * ```
+   *
+   * A network card's “descriptor done” bit has no `step`: the program clears it before the device
+   * gets the descriptor back. A generation number that counts up has the step of its lowest bit. The
+   * two flags of virtio's packed rings are one mask (`0x8080`, of 16 bits) with itself as value and
+   * step.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  pollEntries(options: EntryPollOptions): DmaPoll {
+    return DmaPoll.ofEntries(this, this.memory.native, this.size, options);
+  }
+
+  /**
+   * Makes ready a poll of one word that counts what the device has done, and so differs from what
+   * it was when something is new: `used.idx` of a virtio ring, which counts to 2^16 whatever the
+   * ring's size.
+   *
+   * ```ts
+   * const used = queue.pollCounter({ offset: 4098, width: 16 });
+   * const fresh = used.poll();
+   * for (let at = 0; at < fresh; at++) finish((used.first + at) % entries);
+   * ```
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  pollCounter(options: CounterPollOptions): DmaPoll {
+    return DmaPoll.ofCounter(this, this.memory.native, this.size, options);
+  }
+
+  /**
    * A token by which another thread of this process gets the same memory: {@link fromShared}. Its
    * ArrayBuffers there show the same bytes, without the order that a SharedArrayBuffer has by
    * Atomics; disposing of it in one thread unmaps what that thread mapped, and takes nothing from
@@ -164,7 +210,7 @@ export class DmaBuffer {
 
   /** Where devices reach it now. */
   get mappings(): DmaMapping[] {
-    return [...this.#mappings];
+    return this.#mappings.toArray();
   }
 
   get disposed(): boolean {
@@ -213,14 +259,21 @@ export class DmaBuffer {
     throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
   }
 
-  /** @internal */
-  mapped(mapping: DmaMapping): void {
-    this.#mappings.add(mapping);
+  /** A part of it, by the ArrayBuffer of all where that can be. @internal */
+  view(offset: number, length: number): Uint8Array {
+    const most = process.getBuiltinModule('node:buffer').constants.MAX_LENGTH;
+    if (this.size > most) return new Uint8Array(this.window(offset, length));
+    return new Uint8Array(this.buffer, offset, length);
   }
 
   /** @internal */
-  unmapped(mapping: DmaMapping): void {
-    this.#mappings.delete(mapping);
+  mapped(mapping: DmaMapping): Listed<DmaMapping> {
+    return this.#mappings.add(mapping);
+  }
+
+  /** @internal */
+  unmapped(place: Listed<DmaMapping>): void {
+    this.#mappings.remove(place);
   }
 
   /** To be detached; those that were collected are forgotten now and then. */

@@ -1,31 +1,29 @@
-import { invalidType, outOfRange, requireObject } from '../core/arguments.ts';
+import { invalidType, outOfRange } from '../core/arguments.ts';
+import { binding } from '../core/binding.ts';
 import { Closable } from '../core/closable.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
+import { checkAlignment, checkLength } from '../core/iova.ts';
+import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import {
   closeAndThrow,
   closeSyncAndThrow,
+  closing,
+  type HasClose,
   run,
   runSync,
   type Steps,
   withAll,
 } from '../core/steps.ts';
 import { AddressSpace } from './address_space.ts';
+import { DmaBlock } from './dma_block.ts';
 import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buffer.ts';
 import { IovaAllocator } from './iova_allocator.ts';
 import type { DmaMapping } from './mapping.ts';
 
 export interface DmaPoolOptions extends DmaBufferOptions {
-  /** How many bytes to map at a time; 64 KiB by default. */
+  /** How many bytes to map at a time, unless a block needs more; 64 KiB by default. */
   chunkSize?: number | undefined;
-}
-
-/** A small piece of DMA memory, where JavaScript and where devices see it. */
-export interface DmaBlock {
-  bytes: Uint8Array;
-  iova: bigint;
-  size: number;
 }
 
 interface Chunk {
@@ -37,17 +35,25 @@ interface Chunk {
 /** Blocks are multiples of this: a cache line, which no two of them share. */
 const granule = 64n;
 
+/** What is wanted of a block. */
+interface Wanted {
+  size: number;
+  alignment: bigint;
+}
+
 /**
- * Hands out small pieces of DMA memory, mapped a chunk at a time: descriptors, completion words,
- * what is not worth a page and a system call of its own.
+ * Hands out pieces of DMA memory, mapped a chunk at a time: descriptors, completion words, what is
+ * not worth a page and a system call of its own.
  */
 export class DmaPool extends Closable {
   readonly #ioas: AddressSpace;
   readonly #chunkSize: number;
   readonly #options: DmaBufferOptions;
   #chunks: Chunk[] = [];
-  #growing: Promise<void> | undefined;
+  #growing: Promise<Chunk> | undefined;
   #closed = false;
+  /** Closed with it. */
+  #own: HasClose | undefined;
 
   /** @throws TypeError, RangeError */
   static {
@@ -67,21 +73,45 @@ export class DmaPool extends Closable {
     this.#options = ofBuffers;
   }
 
+  /** One over an address space of its own, which is closed with it. @internal */
+  static adoptShared(ioas: AddressSpace, options: DmaPoolOptions): DmaPool {
+    const pool = new DmaPool(ioas, options);
+    pool.#own = ioas;
+    return pool;
+  }
+
   /**
-   * A block of at least so many bytes, zeroed where it was never given back. Where the chunks there
-   * are have no room, another is mapped; a block lies in one chunk.
+   * A token by which another thread of this process gets a pool over the same address space:
+   * {@link fromShared}. Each maps chunks of its own, so that neither waits for the other; blocks go
+   * back to the pool that they are of, and closing the one takes nothing from the other.
    *
-   * @param size - `chunkSize` at most
-   * @param alignment - a power of two of which its `iova` is a multiple, 4,096 at most
-   * @throws TypeError; RangeError also for more than `chunkSize`
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  share(): SharedToken<'dma-pool'> {
+    this.#checkOpen();
+    const { hugePages = false, populate = false } = this.#options;
+    const [space, chunkSize] = [this.#ioas.share(), this.#chunkSize];
+    return tokenOf('dma-pool', { space, chunkSize, hugePages, populate });
+  }
+
+  /**
+   * A block of so many bytes, zeroed where nobody had it before. Where the chunks there are have no
+   * room, another is mapped, as large as it has to be; a block lies in one chunk.
+   *
+   * @param alignment - a power of two of which its `iova` is a multiple, 64 at least. One above the
+   *   page size takes so much more memory, which later blocks get.
+   * @throws TypeError, RangeError
    * @throws VfioError what {@link DmaBuffer.allocate} and {@link Ioas.map} throw; `ERR_VFIO_CLOSED`
    */
   async allocate(size: number, alignment: bigint = granule): Promise<DmaBlock> {
+    const wanted = checkWanted(size, alignment);
     for (;;) {
-      const block = this.#find(size, alignment);
+      const block = this.#find(wanted);
       if (block) return block;
+      const room = this.#roomFor(wanted);
+      if (room > this.#chunkSize) return this.#blockOf(await this.#grow(room), wanted);
       // One chunk for all who wait; who finds none left tries again.
-      this.#growing ??= this.#grow().finally(() => {
+      this.#growing ??= this.#grow(room).finally(() => {
         this.#growing = undefined;
       });
       await this.#growing;
@@ -90,33 +120,33 @@ export class DmaPool extends Closable {
 
   /** The blocking form of {@link allocate}. */
   allocateSync(size: number, alignment: bigint = granule): DmaBlock {
-    for (;;) {
-      const block = this.#find(size, alignment);
-      if (block) return block;
-      const buffer = DmaBuffer.allocateSync(this.#chunkSize, this.#options);
-      try {
-        this.#add(buffer, this.#ioas.mapSync(buffer));
-      } catch (error) {
-        closeSyncAndThrow(error, () => {
-          buffer.disposeSync();
-        });
-      }
+    const wanted = checkWanted(size, alignment);
+    const block = this.#find(wanted);
+    if (block) return block;
+    const buffer = DmaBuffer.allocateSync(this.#roomFor(wanted), this.#options);
+    try {
+      return this.#blockOf(this.#add(buffer, this.#ioas.mapSync(buffer)), wanted);
+    } catch (error) {
+      closeSyncAndThrow(error, () => {
+        buffer.disposeSync();
+      });
     }
   }
 
   /**
    * Gives a block back: its bytes may become another's.
    *
-   * @throws TypeError; RangeError for what is no block of this pool
+   * @throws TypeError for what is no block; RangeError for one of another pool, and for one that
+   *   was given back
    */
   release(block: DmaBlock): void {
-    requireObject('block', block);
-    const iova = checkIova('block.iova', block.iova);
-    const chunk = this.#chunks.find(({ mapping }) => {
-      return mapping.iova <= iova && iova < mapping.iova + BigInt(mapping.size);
-    });
-    if (!chunk) throw outOfRange('block.iova', 'that of a block of this pool', iova);
-    chunk.free.release(iova);
+    const mapping = DmaBlock.mappingOf(block);
+    if (!mapping) throw invalidType('block', 'what allocate() answered', block);
+    const chunk = this.#chunks.find((each) => each.mapping === mapping);
+    if (!chunk) throw outOfRange('block', 'of this pool', block);
+    if (!block.mapped) throw outOfRange('block', 'one that was not given back', block);
+    block.settle();
+    chunk.free.release(block.iova);
   }
 
   /** Disposes of all chunks, and with them of all blocks. Harmless where it is closed. */
@@ -139,42 +169,48 @@ export class DmaPool extends Closable {
       },
     );
     this.#chunks = [];
+    yield* closing(this.#own);
   }
 
-  #find(size: number, alignment: bigint): DmaBlock | undefined {
+  #find({ size, alignment }: Wanted): DmaBlock | undefined {
     this.#checkOpen();
-    if (checkLength('size', size) > this.#chunkSize) {
-      throw outOfRange(
-        'size',
-        `${this.#chunkSize} at most: a block lies in one chunk, and the pool's chunkSize is that`,
-        size,
-      );
-    }
-    if (checkAlignment('alignment', alignment) > 4096n) {
-      throw outOfRange('alignment', '4096n at most', alignment);
-    }
-    for (const chunk of this.#chunks) {
-      const block = blockIn(chunk, size, alignment);
-      if (block) return block;
+    for (const { mapping, free } of this.#chunks) {
+      // Somebody unmapped it: mapping another says why, or serves.
+      if (!mapping.mapped) continue;
+      const iova = allocateIn(free, size, alignment);
+      if (iova !== undefined) return DmaBlock.of(mapping, iova, size);
     }
     return undefined;
   }
 
-  async #grow(): Promise<void> {
-    const buffer = await DmaBuffer.allocate(this.#chunkSize, this.#options);
-    try {
-      const mapping = await this.#ioas.map(buffer);
-      if (!this.#closed) this.#add(buffer, mapping);
-    } catch (error) {
-      await closeAndThrow(error, () => buffer.dispose());
-    }
-    if (this.#closed) await buffer.dispose();
+  /** How large a chunk has to be: mapped anywhere, by whole pages, it has the block. */
+  #roomFor({ size, alignment }: Wanted): number {
+    const page = BigInt(binding().pageSize());
+    const extra = alignment > page ? alignment - page : 0n;
+    return Math.max(this.#chunkSize, checkLength('size', size + Number(extra)));
   }
 
-  #add(buffer: DmaBuffer, mapping: DmaMapping): void {
-    const { iova } = mapping;
-    const range = { start: iova, last: iova + BigInt(mapping.size) - 1n };
-    this.#chunks.push({ buffer, mapping, free: new IovaAllocator([range], granule) });
+  #blockOf({ mapping, free }: Chunk, { size, alignment }: Wanted): DmaBlock {
+    return DmaBlock.of(mapping, free.allocate(size, { alignment }), size);
+  }
+
+  async #grow(size: number): Promise<Chunk> {
+    const buffer = await DmaBuffer.allocate(size, this.#options);
+    try {
+      const mapping = await this.#ioas.map(buffer);
+      this.#checkOpen();
+      return this.#add(buffer, mapping);
+    } catch (error) {
+      return await closeAndThrow(error, () => buffer.dispose());
+    }
+  }
+
+  #add(buffer: DmaBuffer, mapping: DmaMapping): Chunk {
+    const { iova, bytes } = mapping;
+    const range = { start: iova, last: iova + BigInt(bytes.length) - 1n };
+    const chunk = { buffer, mapping, free: new IovaAllocator([range], granule) };
+    this.#chunks.push(chunk);
+    return chunk;
   }
 
   #checkOpen(): void {
@@ -183,15 +219,18 @@ export class DmaPool extends Closable {
   }
 }
 
-function blockIn(
-  { buffer, mapping, free }: Chunk,
-  size: number,
-  alignment: bigint,
-): DmaBlock | undefined {
+function checkWanted(size: number, alignment: bigint): Wanted {
+  checkLength('size', size);
+  if (checkAlignment('alignment', alignment) > 2n ** 52n) {
+    throw outOfRange('alignment', '2n ** 52n at most', alignment);
+  }
+  return { size, alignment };
+}
+
+/** The lowest free address; undefined where there is no room. */
+function allocateIn(free: IovaAllocator, size: number, alignment: bigint): bigint | undefined {
   try {
-    const iova = free.allocate(size, { alignment });
-    const bytes = new Uint8Array(buffer.buffer, Number(iova - mapping.iova), size);
-    return { bytes, iova, size };
+    return free.allocate(size, { alignment });
   } catch (error) {
     if (error instanceof VfioError && error.code === 'ENOSPC') return undefined;
     throw error;

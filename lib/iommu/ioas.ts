@@ -1,7 +1,7 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
-import { type Answer, binding, type NativeFd, type NativeSharedCount } from '../core/binding.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check, checkBig } from '../core/call.ts';
-import { ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
+import { EBUSY, ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
 import { closedError, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, checkIova, checkLength, checkRanges, type IovaRange } from '../core/iova.ts';
@@ -10,13 +10,14 @@ import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { call, closing, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import type { Region } from '../region/region.ts';
-import { AddressSpace, type MapOptions, readMapOptions } from './address_space.ts';
+import { AddressSpace, type MapOptions, type MapTarget, readMapOptions } from './address_space.ts';
 import type { BoundDevice } from './bound_device.ts';
 import { Hwpt, type HwptOptions } from './hwpt.ts';
 import type { DmaMapping } from './mapping.ts';
 import type { MapPlan } from './maps.ts';
 import { PeerMapping } from './peer_mapping.ts';
 import { regionSource } from './region_source.ts';
+import { SharedCount } from './shared_count.ts';
 import { CopySource, planned, type Source, sourceOf } from './source.ts';
 import { Users } from './users.ts';
 
@@ -61,8 +62,9 @@ export class Ioas extends AddressSpace {
   readonly #id: number;
   #closed = false;
   /** Where it was shared: of its owners, the last destroys it. */
-  #sharedCount: NativeSharedCount | undefined;
+  #sharedCount: SharedCount | undefined;
   #own: HasClose | undefined;
+  #isPart = false;
   /** Devices that were attached, and page tables that were made, through this object. */
   readonly #users: Users;
 
@@ -90,13 +92,24 @@ export class Ioas extends AddressSpace {
   static adoptShared(
     parent: IoasParent,
     id: number,
-    sharedCount: NativeSharedCount,
+    sharedCount: SharedCount,
     own?: HasClose,
   ): Ioas {
     const ioas = new Ioas(parent, id);
     ioas.#sharedCount = sharedCount;
     ioas.#own = own;
     return ioas;
+  }
+
+  /**
+   * It belongs to a mapping or a pool, of which a program closes no address space: where a device
+   * is attached to it still when the last owner goes, it is left, and goes with the iommufd.
+   *
+   * @internal
+   */
+  asPart(): this {
+    this.#isPart = true;
+    return this;
   }
 
   /**
@@ -108,10 +121,8 @@ export class Ioas extends AddressSpace {
   share(): SharedToken<'ioas'> {
     const { id } = this;
     const iommufd = this.#parent.share();
-    this.#sharedCount ??= binding().sharedCountNew() as NativeSharedCount;
-    const sharedCount = check(binding().sharedCountOffer(this.#sharedCount), {
-      syscall: 'sharedCountOffer',
-    });
+    this.#sharedCount ??= SharedCount.make();
+    const sharedCount = this.#sharedCount.offer();
     return tokenOf('ioas', { iommufd, id, sharedCount });
   }
 
@@ -165,12 +176,12 @@ export class Ioas extends AddressSpace {
    *   write what was mapped to be read only
    */
   async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
-    return this.maps.map(this.planOf(options, () => this.#copySource(iova, length, options)));
+    return this.maps.map(this.#copyPlan(iova, length, options));
   }
 
   /** The blocking form of {@link copy}. */
   copySync(iova: bigint, length: number, options: CopyOptions = {}): DmaMapping {
-    return this.maps.mapSync(this.planOf(options, () => this.#copySource(iova, length, options)));
+    return this.maps.mapSync(this.#copyPlan(iova, length, options));
   }
 
   /**
@@ -272,7 +283,9 @@ export class Ioas extends AddressSpace {
     const iommufd = this.#take();
     if (iommufd === undefined) return;
     if (this.#isLast()) {
-      this.#settle(yield* call('destroy', iommufd, this.#id));
+      const answer = yield* call('destroy', iommufd, this.#id);
+      if (this.#isPart && answer === EBUSY) this.maps.end();
+      else this.#settle(answer);
       yield* closing(this.#own);
       return;
     }
@@ -326,8 +339,14 @@ export class Ioas extends AddressSpace {
   }
 
   #mapRegion(region: Region, options: MapOptions): Steps<PeerMapping> {
-    const plan = this.planOf(options, () => regionSource(region, options, this.#parent.mapsFiles));
-    return PeerMapping.make(this.maps, plan);
+    const target = readMapOptions(options);
+    const source = regionSource(region, options, this.#parent.mapsFiles);
+    return PeerMapping.make(this.maps, this.planOf(target, source));
+  }
+
+  #copyPlan(iova: bigint, length: number, options: CopyOptions): MapPlan {
+    const target = readMapOptions(options);
+    return this.planOf(target, this.#copySource(iova, length, options));
   }
 
   #copySource(from: bigint, size: number, { from: space = this }: CopyOptions): Source {
@@ -338,25 +357,35 @@ export class Ioas extends AddressSpace {
     if (space.iommufdIdentity !== this.iommufdIdentity) {
       throw invalidValue('options.from', 'an address space of the same iommufd', space);
     }
-    const source = space.mappings.find((each) => contains(each, iova, length))?.source;
-    return new CopySource(space.id, iova, length, source ?? {});
+    const mapping = space.mappings.find((each) => contains(each, iova, length));
+    return new CopySource(space.id, iova, length, mapping);
   }
 
   /** @internal */
   protected planOf<Of extends Source>(
-    options: MapOptions,
-    makeSource: () => Of,
+    { iova, read, write }: MapTarget,
+    source: Of,
   ): MapPlan & { source: Of } {
-    const { iova, read, write } = readMapOptions(options);
     const fixed = iova !== undefined;
     const flags =
       (fixed ? mapFlags.fixedIova : 0) |
       (read ? mapFlags.readable : 0) |
       (write ? mapFlags.writeable : 0);
-    return planned(makeSource(), (source) => {
-      if (fixed) checkEnd('iova', iova, source.length);
-      return { iova: iova ?? 0n, fixed, flags, source };
+    if (!fixed) return { iova: 0n, fixed, flags, source };
+    return planned(source, ({ length }) => {
+      checkEnd('iova', iova, length);
+      return { iova, fixed, flags, source };
     });
+  }
+
+  /** @internal */
+  protected mapPlanned(plan: MapPlan): Promise<DmaMapping> {
+    return this.maps.map(plan);
+  }
+
+  /** @internal */
+  protected mapPlannedSync(plan: MapPlan): DmaMapping {
+    return this.maps.mapSync(plan);
   }
 
   /** @internal */
@@ -423,7 +452,7 @@ export class Ioas extends AddressSpace {
   #isLast(): boolean {
     const sharedCount = this.#sharedCount;
     this.#sharedCount = undefined;
-    return sharedCount === undefined || binding().sharedCountDrop(sharedCount) === 1;
+    return sharedCount?.drop() ?? true;
   }
 
   #settle(answer: number | undefined): void {

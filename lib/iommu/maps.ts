@@ -3,11 +3,14 @@ import { check, isOfDescriptors } from '../core/call.ts';
 import { ENOENT } from '../core/errno.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
+import { LinkedList } from '../core/linked_list.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
-import { either, type Steps, withAll } from '../core/steps.ts';
+import type { SharedToken } from '../core/shared_token.ts';
+import { either, type HasClose, type Steps, withAll } from '../core/steps.ts';
 import { type Bounds, mapCause, unmapCause } from '../diagnose/map_causes.ts';
-import { DmaMapping, type Unmapper } from './mapping.ts';
+import { DmaMapping, type MappedSource, type Unmapper } from './mapping.ts';
+import type { SharedCount } from './shared_count.ts';
 import type { Source } from './source.ts';
 
 /** A map that is about to be made. */
@@ -36,6 +39,7 @@ export interface MappedSpace {
   bounds(): Bounds;
   /** Whether what is mapped is pinned. */
   readonly pins: boolean;
+  share(): SharedToken<'ioas' | 'container-space'>;
   /** How many maps more the kernel takes, where there is a limit. */
   readonly available?: number | undefined;
   /** Hear of every address that is mapped, and unmapped. */
@@ -51,23 +55,42 @@ export class Maps {
   /** The iommufd's, or the container's. */
   readonly #fd: OwnedFd;
   readonly #space: MappedSpace;
-  readonly #all = new Set<DmaMapping>();
+  readonly #all = new LinkedList<DmaMapping>();
   /** The kernel has the address space no more. */
   #ended = false;
-  readonly #unmapper: Unmapper = {
-    unmap: (mapping) => this.#unmapOne(mapping),
-    unmapSync: (mapping) => {
-      this.#unmapOneSync(mapping);
-    },
-  };
+  readonly #unmapper: Unmapper;
 
   constructor(fd: OwnedFd, space: MappedSpace) {
     this.#fd = fd;
     this.#space = space;
+    this.#unmapper = this.#makeUnmapper();
+  }
+
+  /** `own` is closed with the mapping. */
+  #makeUnmapper(own?: HasClose): Unmapper {
+    const isClosed = (): boolean => this.#ended || this.#fd.closed;
+    const closing = (): Cause | undefined => this.#fd.closing;
+    return {
+      unmap: async (mapping) => {
+        await this.#unmapOne(mapping);
+        await own?.close();
+      },
+      unmapSync: (mapping) => {
+        this.#unmapOneSync(mapping);
+        own?.closeSync();
+      },
+      share: () => this.#space.share(),
+      get closed() {
+        return isClosed();
+      },
+      get closing() {
+        return closing();
+      },
+    };
   }
 
   get all(): DmaMapping[] {
-    return [...this.#all];
+    return this.#all.toArray();
   }
 
   /** The address space is destroyed, and with it all maps. */
@@ -78,7 +101,7 @@ export class Maps {
 
   /** The kernel unmapped everything by itself. */
   forgetAll(): void {
-    for (const mapping of this.#all) this.#forget(mapping);
+    for (const mapping of this.all) this.#forget(mapping);
   }
 
   /** Others go on with it: only what was mapped here goes, all of it also where one does not. */
@@ -93,9 +116,8 @@ export class Maps {
   }
 
   async map(plan: MapPlan): Promise<DmaMapping> {
-    const { source, flags, iova } = plan;
-    const answer = await begin(source, () => this.#space.mapSource(source, flags, iova));
-    const mapping = this.#mapped(answer, plan);
+    const { source } = plan;
+    const mapping = this.#mapped(await this.#begin(plan), plan);
     // Disposed of meanwhile: what comes too late must not stay.
     if (!source.buffer?.disposed) return mapping;
     await mapping.unmap();
@@ -103,9 +125,36 @@ export class Maps {
   }
 
   mapSync(plan: MapPlan): DmaMapping {
-    const { source, flags, iova } = plan;
-    const answer = begin(source, () => this.#space.mapSourceSync(source, flags, iova));
-    return this.#mapped(answer, plan);
+    return this.#mapped(this.#make(plan), plan);
+  }
+
+  /**
+   * Begins the call that maps. From then on the addon has the memory, and keeps it while it is
+   * mapped: what was made for this map alone can be given up here.
+   */
+  #begin({ source, flags, iova }: MapPlan): MapAnswer {
+    source.memory?.ref();
+    try {
+      return this.#space.mapSource(source, flags, iova);
+    } finally {
+      source.memory?.unref();
+    }
+  }
+
+  /** The blocking form. Neither takes a function, which would have to be made for each map. */
+  #make({ source, flags, iova }: MapPlan): bigint | Answer {
+    source.memory?.ref();
+    try {
+      return this.#space.mapSourceSync(source, flags, iova);
+    } finally {
+      source.memory?.unref();
+    }
+  }
+
+  /** What another thread mapped and shared; `own` is closed when it is unmapped. */
+  adopt(iova: bigint, source: MappedSource, owners: SharedCount, own: HasClose): DmaMapping {
+    const unmapper = this.#makeUnmapper(own);
+    return this.#kept(DmaMapping.adoptShared(unmapper, iova, source, owners), source);
   }
 
   #mapped(answer: bigint | number | undefined, plan: MapPlan): DmaMapping {
@@ -115,10 +164,13 @@ export class Maps {
       const request = this.#space.mapRequest ?? source.request;
       return this.#refuse(answer, request, (error) => mapCause(error, this.#refused(plan)));
     }
-    const mapping = DmaMapping.of(this.#unmapper, answer, source, this.#space.pins);
-    this.#all.add(mapping);
+    return this.#kept(DmaMapping.of(this.#unmapper, answer, source, this.#space.pins), source);
+  }
+
+  #kept(mapping: DmaMapping, { buffer }: MappedSource): DmaMapping {
+    mapping.inSpace = this.#all.add(mapping);
+    mapping.inBuffer = buffer?.mapped(mapping);
     this.#space.took?.(mapping.extent);
-    source.buffer?.mapped(mapping);
     return mapping;
   }
 
@@ -166,13 +218,15 @@ export class Maps {
     range: IovaExtent,
     gone: readonly DmaMapping[],
   ): bigint {
-    if (typeof answer !== 'bigint') {
-      const causeOf = (error: VfioError): Cause | undefined =>
-        unmapCause(error, range, this.#extents());
-      return this.#refuse(answer, this.#space.unmapRequest, causeOf);
-    }
+    if (typeof answer !== 'bigint') return this.#refuseUnmap(answer, range);
     for (const mapping of gone) this.#forget(mapping);
     return answer;
+  }
+
+  #refuseUnmap(answer: number | undefined, range: IovaExtent): never {
+    return this.#refuse(answer, this.#space.unmapRequest, (error) =>
+      unmapCause(error, range, this.#extents()),
+    );
   }
 
   #extents(): IovaExtent[] {
@@ -188,11 +242,13 @@ export class Maps {
   }
 
   async #unmapOf(fd: NativeFd, mapping: DmaMapping): Promise<void> {
+    if (this.#isLeft(mapping)) return;
     const { iova, length } = mapping.extent;
     this.#unmappedOne(await this.#space.unmapRange(fd, iova, length), mapping);
   }
 
   #unmapOfSync(fd: NativeFd, mapping: DmaMapping): void {
+    if (this.#isLeft(mapping)) return;
     const { iova, length } = mapping.extent;
     this.#unmappedOne(this.#space.unmapRangeSync(fd, iova, length), mapping);
   }
@@ -202,8 +258,15 @@ export class Maps {
    * or process that has the same iommufd, or with the address space while the call was on its way.
    */
   #unmappedOne(answer: bigint | number | undefined, mapping: DmaMapping): void {
-    if (answer === ENOENT) this.#forget(mapping);
-    else this.#unmapped(answer, mapping.extent, [mapping]);
+    if (typeof answer === 'bigint' || answer === ENOENT) this.#forget(mapping);
+    else this.#refuseUnmap(answer, mapping.extent);
+  }
+
+  /** Another thread has it still, and leaves nothing to do here. */
+  #isLeft(mapping: DmaMapping): boolean {
+    if (mapping.leave()) return false;
+    this.#forget(mapping);
+    return true;
   }
 
   /** With its address space. */
@@ -214,11 +277,12 @@ export class Maps {
   }
 
   #forget(mapping: DmaMapping): void {
-    if (!this.#all.delete(mapping)) return;
-    const { source } = mapping;
+    const { source, inSpace, inBuffer } = mapping;
+    if (inSpace === undefined) return;
+    this.#all.remove(inSpace);
+    if (inBuffer !== undefined) source.buffer?.unmapped(inBuffer);
     mapping.settle();
     this.#space.gave?.(mapping.iova);
-    source.buffer?.unmapped(mapping);
   }
 
   #refuse(
@@ -237,18 +301,5 @@ export class Maps {
       const cause = causeOf(error);
       throw cause ? explained(error, cause) : error;
     }
-  }
-}
-
-/**
- * Makes the call that maps. From then on the addon has the memory, and keeps it while it is mapped:
- * what was made for this map alone can be given up here.
- */
-function begin<T>({ memory }: Pick<Source, 'memory'>, map: () => T): T {
-  memory?.ref();
-  try {
-    return map();
-  } finally {
-    memory?.unref();
   }
 }

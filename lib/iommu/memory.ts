@@ -11,10 +11,13 @@ export class Memory {
   #handle: NativeMemory | undefined;
   #users = 0;
   readonly size: number;
+  /** The same; made once, since a buffer may be mapped many times. */
+  readonly length: bigint;
 
   constructor(handle: NativeMemory, size: number) {
     this.#handle = handle;
     this.size = size;
+    this.length = BigInt(size);
     dropped.register(this, handle, this);
   }
 

@@ -27,9 +27,11 @@ export class RegionSource implements Source {
   readonly request = 'IOMMU_IOAS_MAP_FILE' as const;
   readonly memory: undefined;
   readonly buffer: undefined;
+  readonly bufferOffset = 0;
   readonly owner: RegionOwner;
   readonly offset: bigint;
   readonly length: bigint;
+  readonly size: number;
   readonly #info: RegionInfo;
 
   constructor(owner: RegionOwner, info: RegionInfo, offset: number, length: number) {
@@ -37,6 +39,7 @@ export class RegionSource implements Source {
     this.#info = info;
     this.offset = BigInt(offset);
     this.length = BigInt(length);
+    this.size = length;
   }
 
   /** Such as `bar0`. */

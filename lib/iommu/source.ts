@@ -3,7 +3,7 @@ import { type Answer, type Binding, binding, type NativeFd } from '../core/bindi
 import { check, isOfDescriptors } from '../core/call.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
 import { DmaBuffer } from './dma_buffer.ts';
-import type { MappedBuffer } from './mapping.ts';
+import type { DmaMapping, MappedBuffer, MappedSource } from './mapping.ts';
 import { Memory } from './memory.ts';
 
 /** A part of a memfd, of a shmem or hugetlbfs file, or of a DMA-BUF. */
@@ -22,14 +22,15 @@ export interface DmaFile {
 type Mapping = ReturnType<Binding['ioasMap']>;
 
 /** What is to be mapped, and which of the addon's functions maps it. */
-export interface Source {
+export interface Source extends MappedSource {
   readonly length: bigint;
+  /** The same as a number. */
+  readonly size: number;
   /** Where it begins, in its file or in this process. */
   readonly offset: bigint;
   readonly what: 'buffer' | 'file' | 'address' | 'region';
   /** What must stay until the call that maps it has begun. */
   readonly memory: Memory | undefined;
-  readonly buffer: MappedBuffer | undefined;
   readonly request: 'IOMMU_IOAS_MAP' | 'IOMMU_IOAS_MAP_FILE' | 'IOMMU_IOAS_COPY';
   map: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => Mapping;
   mapSync: (iommufd: NativeFd, ioas: number, flags: number, iova: bigint) => bigint | Answer;
@@ -55,7 +56,7 @@ export function sourceOf(
   // It duplicates the descriptor first, and only that fails for want of one.
   const handle = check(answer, { syscall: isOfDescriptors(answer) ? 'fcntl' : 'mmap' });
   const memory = new Memory(handle as never, Number(bytes));
-  return new MemorySource(memory, undefined, 0n, bytes);
+  return new MemorySource(memory, undefined, 0, memory.size, false);
 }
 
 /**
@@ -86,63 +87,63 @@ function bufferSource(
   if (offset + length > memory.size) {
     throw outOfRange('length', `${memory.size - offset} at most`, length);
   }
-  const Kind = byFile() ? MemoryFileSource : MemorySource;
-  return new Kind(memory, buffer, BigInt(offset), BigInt(length));
+  return new MemorySource(memory, buffer, offset, length, byFile());
 }
 
 // Classes, since a map is made of one each time: literals put together by spreading took longer
-// than all else together.
+// than all else together. None of a class that extends it, which the engine makes more slowly.
 
-/** Memory of ours, by its address. */
+/** Memory of ours, by its file where the kernel maps files, else by its address. */
 class MemorySource implements Source {
-  readonly request: Source['request'] = 'IOMMU_IOAS_MAP';
   readonly memory: Memory;
   readonly buffer: MappedBuffer | undefined;
+  readonly size: number;
   readonly offset: bigint;
   readonly length: bigint;
+  readonly #byFile: boolean;
 
-  constructor(memory: Memory, buffer: MappedBuffer | undefined, offset: bigint, length: bigint) {
+  constructor(
+    memory: Memory,
+    buffer: MappedBuffer | undefined,
+    start: number,
+    size: number,
+    byFile: boolean,
+  ) {
     this.memory = memory;
     this.buffer = buffer;
-    this.offset = offset;
-    this.length = length;
+    this.size = size;
+    // Making a BigInt takes longer than the rest of this.
+    this.offset = start === 0 ? 0n : BigInt(start);
+    this.length = size === memory.size ? memory.length : BigInt(size);
+    this.#byFile = byFile;
   }
 
   get what(): Source['what'] {
     return this.buffer ? 'buffer' : 'file';
   }
 
+  get bufferOffset(): number {
+    return Number(this.offset);
+  }
+
+  get request(): Source['request'] {
+    return this.#byFile ? 'IOMMU_IOAS_MAP_FILE' : 'IOMMU_IOAS_MAP';
+  }
+
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemory(iommufd, ioas, flags, memory.native, offset, length, iova);
+    const { offset, length } = this;
+    const { native } = this.memory;
+    return this.#byFile
+      ? binding().ioasMapMemoryFile(iommufd, ioas, flags, native, offset, length, iova)
+      : binding().ioasMapMemory(iommufd, ioas, flags, native, offset, length, iova);
   }
 
   mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemorySync(iommufd, ioas, flags, memory.native, offset, length, iova);
-  }
-}
-
-/** Memory of ours, by its file. */
-class MemoryFileSource extends MemorySource {
-  override readonly request = 'IOMMU_IOAS_MAP_FILE';
-
-  override map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemoryFile(iommufd, ioas, flags, memory.native, offset, length, iova);
-  }
-
-  override mapSync(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): bigint | Answer {
-    const { memory, offset, length } = this;
-    return binding().ioasMapMemoryFileSync(
-      iommufd,
-      ioas,
-      flags,
-      memory.native,
-      offset,
-      length,
-      iova,
-    );
+    const { offset, length } = this;
+    const { native } = this.memory;
+    return this.#byFile
+      ? binding().ioasMapMemoryFileSync(iommufd, ioas, flags, native, offset, length, iova)
+      : binding().ioasMapMemorySync(iommufd, ioas, flags, native, offset, length, iova);
   }
 }
 
@@ -150,12 +151,17 @@ class MemoryFileSource extends MemorySource {
 abstract class ForeignSource {
   readonly memory: undefined;
   readonly buffer: undefined;
+  readonly bufferOffset = 0;
   readonly offset: bigint;
   readonly length: bigint;
 
   constructor(offset: bigint, length: bigint) {
     this.offset = offset;
     this.length = length;
+  }
+
+  get size(): number {
+    return Number(this.length);
   }
 }
 
@@ -199,16 +205,22 @@ export class CopySource implements Source {
   readonly request = 'IOMMU_IOAS_COPY' as const;
   readonly memory: undefined;
   readonly buffer: MappedBuffer | undefined;
+  readonly bufferOffset: number;
   readonly offset: bigint;
   readonly length: bigint;
   readonly #ioas: number;
 
-  /** `from`: whose memory it is, where that is known. */
-  constructor(ioas: number, iova: bigint, length: bigint, from: Partial<Pick<Source, 'buffer'>>) {
+  /** `from`: what is mapped there, where that is known. */
+  constructor(ioas: number, iova: bigint, length: bigint, from: DmaMapping | undefined) {
     this.#ioas = ioas;
     this.offset = iova;
     this.length = length;
-    this.buffer = from.buffer;
+    this.buffer = from?.source.buffer;
+    this.bufferOffset = from ? from.source.bufferOffset + Number(iova - from.iova) : 0;
+  }
+
+  get size(): number {
+    return Number(this.length);
   }
 
   map(iommufd: NativeFd, ioas: number, flags: number, iova: bigint): Mapping {

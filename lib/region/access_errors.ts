@@ -2,8 +2,10 @@ import { invalidType, outOfRange } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
-import { EIO } from '../core/errno.ts';
-import { closedError, type FailedCall, systemError, VfioError } from '../core/errors.ts';
+import { EIO, ENODEV } from '../core/errno.ts';
+import { closedError, explained, type FailedCall, systemError, VfioError } from '../core/errors.ts';
+import type { SysfsDevice } from '../core/location.ts';
+import { absenceCause } from '../diagnose/device_causes.ts';
 import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
 import { refused } from './mailbox.ts';
 import type { MappedArea } from './mappable.ts';
@@ -45,7 +47,7 @@ export class AccessErrors {
     this.requireOpen();
     if (status === refused) {
       checkAccess(offset, width, this.#area.size);
-      this.#checkWritable(offset, width);
+      this.checkWritable(offset, width);
       checkValue(value, width);
     }
     return faultError(this.#area, call, offset, status);
@@ -64,7 +66,7 @@ export class AccessErrors {
       checkRange(offset, values.byteLength, size);
       const width = values.BYTES_PER_ELEMENT;
       if (offset % width !== 0) throw outOfRange('offset', `a multiple of ${width}`, offset);
-      if (call === 'writeBlock') this.#checkWritable(offset, values.byteLength);
+      if (call === 'writeBlock') this.checkWritable(offset, values.byteLength);
     }
     return faultError(this.#area, call, offset, answer);
   }
@@ -80,9 +82,25 @@ export class AccessErrors {
     }
     for (const offset of offsets) {
       checkAccess(offset, 4, this.#area.size);
-      if (call === 'writeBatch32') this.#checkWritable(offset, 4);
+      if (call === 'writeBatch32') this.checkWritable(offset, 4);
     }
     return faultError(this.#area, call, undefined, answer);
+  }
+
+  /** Of prepared accesses, whose places were checked when they were prepared. */
+  prepared(
+    access: { op: string; width: number; offset: number } | undefined,
+    status: number,
+  ): Error {
+    this.requireOpen();
+    const call = access === undefined ? 'run' : `${access.op}${access.width}`;
+    return faultError(this.#area, call, access?.offset, status === refused ? undefined : status);
+  }
+
+  /** @throws TypeError, RangeError for a place where such an access may not be made */
+  checkPlace(op: 'read' | 'write', offset: unknown, width: Width, name: string): void {
+    checkAccess(offset, width, this.#area.size, name);
+    if (op === 'write') this.checkWritable(offset as number, width, name);
   }
 
   poll(offset: number, mask: number, value: number, timeout: number, answer: Answer): Error {
@@ -101,7 +119,8 @@ export class AccessErrors {
     });
   }
 
-  #checkWritable(offset: number, length: number): void {
+  /** @throws RangeError */
+  checkWritable(offset: number, length: number, name = 'offset'): void {
     const { readOnly, size } = this.#area;
     const { start, end } = readOnly;
     if (offset >= end || offset + length <= start) return;
@@ -109,7 +128,7 @@ export class AccessErrors {
     const expected = isAll
       ? 'in a region that can be written'
       : `outside of the MSI-X table (0x${start.toString(16)} to 0x${end.toString(16)}), which the kernel alone writes`;
-    throw outOfRange('offset', expected, offset);
+    throw outOfRange(name, expected, offset);
   }
 }
 
@@ -128,14 +147,23 @@ const asleep =
   'memory decoding is off (PCI command register), or the device is in a low-power state or gone';
 
 /** The error of a transfer that the kernel refused. */
-export function transferError(call: FailedCall): VfioError {
-  return systemError(call, call.errno === EIO ? asleep : undefined);
+export function transferError(call: FailedCall, device: SysfsDevice): VfioError {
+  if (call.errno === EIO) return unanswered(systemError(call, asleep), device);
+  // Others, such as EINVAL, are about what was asked for, and not about the device.
+  return call.errno === ENODEV ? unanswered(systemError(call), device) : systemError(call);
 }
 
 /** The error where a configuration space reads as ones. */
-export function noAnswerError(device: string): VfioError {
-  const message = `EIO: ${device} does not answer, its configuration space reads as ones: it is gone, or asleep`;
-  return new VfioError({ code: 'EIO', errno: EIO, message, device });
+export function noAnswerError(device: SysfsDevice): VfioError {
+  const { address } = device;
+  const message = `EIO: ${address} does not answer, its configuration space reads as ones: it is gone, or asleep`;
+  return unanswered(new VfioError({ code: 'EIO', errno: EIO, message, device: address }), device);
+}
+
+/** The same error, with the reason where the device is known to be gone, or on its way. */
+function unanswered(error: VfioError, device: SysfsDevice): VfioError {
+  const cause = absenceCause(device);
+  return cause === undefined ? error : explained(error, cause);
 }
 
 /** Where an access went: the part of a region that is mapped. */
@@ -164,5 +192,5 @@ export function faultError(
     return new Error(`vfio: ${call} answered ${answer}; please report this bug`);
   }
   const message = `EIO: ${call} of ${region} of ${device.address} was not answered: ${asleep}`;
-  return new VfioError({ code: 'EIO', errno: EIO, message, ...where });
+  return unanswered(new VfioError({ code: 'EIO', errno: EIO, message, ...where }), device);
 }

@@ -29,6 +29,12 @@ export function checkAccess(offset: unknown, width: Width, size: number, name = 
   throw outOfRange(name, `a multiple of ${width}`, offset);
 }
 
+/** Like {@link checkRange}, for eight bytes that are reached by two accesses of four. */
+export function checkHalves(offset: unknown, size: number): void {
+  checkRange(offset, 8, size);
+  if ((offset as number) % 4 !== 0) throw outOfRange('offset', 'a multiple of 4', offset);
+}
+
 /**
  * A number of bytes of a region of `size`.
  *

@@ -1,4 +1,4 @@
-import type { NativeFd, NativeMapping } from '../core/binding.ts';
+import type { NativeDmaPoll, NativeFd, NativeMapping, NativePrepared } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { littleEndian } from '../core/structs.ts';
 
@@ -19,6 +19,11 @@ const START_LOW = 7;
 const ROWS = 8;
 const OFFSETS = 9;
 const VALUES = 25;
+const PREPARED = 41;
+const FAILED_AT = 42;
+const POLL = 43;
+const SPIN = 44;
+const FOUND = 45;
 
 /** Registers of 32 bits that go by one mail. Longer rows cost less as arguments. */
 const mostRows = 16;
@@ -45,6 +50,11 @@ export class Mailbox {
   aim(mapping: NativeMapping, offset: unknown): void {
     this.#words[HANDLE] = mapping;
     this.#offset[0] = typeof offset === 'number' ? offset : NaN;
+  }
+
+  /** What the next call is about, where it goes to no place. */
+  name(handle: number): void {
+    this.#words[HANDLE] = handle;
   }
 
   /** Like {@link aim}, for a place in a region of a device, whose start is in two halves. */
@@ -81,6 +91,27 @@ export class Mailbox {
   /** What a row of reads found. */
   takeRows(values: Uint32Array, count: number): void {
     for (let at = 0; at < count; at++) values[at] = this.#words[VALUES + at] ?? 0;
+  }
+
+  /** Which accesses are made. */
+  aimPrepared(prepared: NativePrepared): void {
+    this.#words[PREPARED] = prepared;
+  }
+
+  /** Which memory is polled, for so many microseconds at most. */
+  aimPoll(poll: NativeDmaPoll, spin: number): void {
+    this.#words[POLL] = poll;
+    this.#words[SPIN] = spin;
+  }
+
+  /** Which of the prepared accesses faulted. */
+  get failedAt(): number {
+    return this.#words[FAILED_AT] ?? 0;
+  }
+
+  /** How many entries a poll found. */
+  get found(): number {
+    return this.#words[FOUND] ?? 0;
   }
 
   get status(): number {

@@ -70,7 +70,7 @@ function readConfig(
   const length = Math.min(owner.config.size, conventionalSize);
   const bytes = readBytes(placeOf(owner, owner.config), 0, new Uint8Array(length));
   // A device that does not answer does not say where its MSI-X table is.
-  if (!responds(bytes)) throw noAnswerError(owner.location.device.address);
+  if (!responds(bytes)) throw noAnswerError(owner.location.device);
   const bar = viewOf(bytes).getUint32(BAR0 + index * 4, true);
   const table = msixTable(bytes);
   return {

@@ -15,9 +15,11 @@ import { throwIfAborted } from '../core/readiness.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { warnIfFailed } from '../core/warnings.ts';
 import { AccessErrors, faultError } from './access_errors.ts';
-import { checkAccess } from './checks.ts';
+import { checkHalves, checkValue } from './checks.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { MappedArea } from './mappable.ts';
+import { notice, Notices } from './notices.ts';
+import { type PreparedAccess, PreparedAccesses } from './prepared.ts';
 import { makeRegisters, type RegisterMap, type Registers } from './registers.ts';
 
 /** Elements of one width: each is one access. */
@@ -58,6 +60,7 @@ export class MappedRegion extends Closable {
   readonly #box = new Mailbox(this.#native.mailbox());
   readonly #area: MappedArea;
   readonly #errors: AccessErrors;
+  readonly #notices: Notices;
   /** 0, which names nothing, when closed. */
   #mapping: NativeMapping;
   /** What unmapping failed of, for another try. */
@@ -77,6 +80,7 @@ export class MappedRegion extends Closable {
     super();
     this.#area = area;
     this.#errors = new AccessErrors(area, () => this.closed);
+    this.#notices = new Notices('noticesOfMapping', area.owner.location.device.address);
     this.#mapping = mapping;
     area.owner.mappings.add(this);
     dropped.register(this, mapping, this);
@@ -105,6 +109,20 @@ export class MappedRegion extends Closable {
   /** Whether it is unmapped: it, or its device, was closed. */
   get closed(): boolean {
     return this.#mapping === closedMapping;
+  }
+
+  /**
+   * Whether somebody wants the device back, as `VfioDevice.removalRequested`, for a loop that has
+   * the mapping alone: in a worker, say. The device is not given back before every mapping of it is
+   * closed.
+   *
+   * @throws VfioError `ERR_VFIO_IRQ_DISABLED` where nobody in this process hears of it;
+   *   `ERR_VFIO_CLOSED`
+   */
+  get removalRequested(): boolean {
+    if (this.#notices.isKnown(notice.request)) return true;
+    this.#errors.requireOpen();
+    return this.#notices.ask(notice.request, this.#mapping);
   }
 
   /**
@@ -165,9 +183,13 @@ export class MappedRegion extends Closable {
     return box.value64;
   }
 
-  /** Reads eight bytes, like {@link read8}, in two accesses of four, the low half first. */
+  /**
+   * Reads eight bytes, like {@link read8}, in two accesses of four, the low half first: for devices
+   * that take no accesses of eight. A multiple of 4 is enough.
+   */
   read64LoHi(offset: number): bigint {
-    checkAccess(offset, 8, this.#area.size);
+    this.#errors.requireOpen();
+    checkHalves(offset, this.#area.size);
     const low = this.read32(offset);
     return (BigInt(this.read32(offset + 4)) << 32n) | BigInt(low);
   }
@@ -217,6 +239,20 @@ export class MappedRegion extends Closable {
     box.value64 = value;
     this.#native.write64();
     if (box.status !== done) throw this.#errors.write('write64', offset, 8, value, box.status);
+  }
+
+  /**
+   * Writes eight bytes, like {@link write8}, in two accesses of four, the low half first: for
+   * devices that take no accesses of eight. A multiple of 4 is enough. Who has the halves as
+   * numbers, as {@link DmaSpan.iovaLow} answers them, calls {@link write32} twice.
+   */
+  write64LoHi(offset: number, value: bigint): void {
+    this.#errors.requireOpen();
+    checkHalves(offset, this.#area.size);
+    checkValue(value, 8);
+    this.#errors.checkWritable(offset, 8);
+    this.write32(offset, Number(BigInt.asUintN(32, value)));
+    this.write32(offset + 4, Number(value >> 32n));
   }
 
   /**
@@ -285,6 +321,20 @@ export class MappedRegion extends Closable {
   }
 
   /**
+   * Makes accesses ready that are made again and again: {@link PreparedAccesses.run} makes all of
+   * them, in their order, by a call that costs less than one `write32`. Their places are checked
+   * here and now.
+   *
+   * @param accesses - 1 to 1,024
+   * @throws TypeError, RangeError for a place outside, not aligned or that must not be written
+   * @throws VfioError `ERR_VFIO_CLOSED`; `ENOTSUP`, reason `no-external-buffers`, where the engine
+   *   takes no foreign memory (Electron)
+   */
+  prepare(accesses: readonly PreparedAccess[]): PreparedAccesses {
+    return PreparedAccesses.of(this.#mapping, this.#errors, accesses);
+  }
+
+  /**
    * Reads a register of 32 bits until `(register & mask) === value`, on a thread of the addon's
    * own, some ten thousand times a second.
    *
@@ -336,16 +386,19 @@ export class MappedRegion extends Closable {
    * ```ts
    * const regs = bar.registers({
    *   id: { offset: 0x00, access: 'r', fields: { major: 0xff000000, minor: 0x00ff0000 } },
-   *   doorbell: { offset: 0x1000, access: 'w' },
+   *   base: { offset: 0x30, width: 64, fields: { page: 0xffff_ffff_f000n, size: 0xfff } },
+   *   doorbells: { offset: 0x1000, access: 'w', stride: 8, count: 64 },
    * });
    * regs.id.readFields().major;
-   * regs.doorbell.write(1);
+   * regs.base.writeFields({ page: iova >> 12n, size: 63 });
+   * regs.doorbells.at(3).write(1);
    * ```
    *
    * Nothing is accessed before a method is called. What a register's access does not allow has no
    * method in TypeScript, and throws `ERR_VFIO_READ_ONLY` or `ERR_VFIO_WRITE_ONLY`.
    *
-   * @throws TypeError, RangeError for an offset outside or not aligned, a mask that is none
+   * @throws TypeError, RangeError for an offset outside or not aligned, a mask that is none, more
+   *   registers than fit
    */
   registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
     return makeRegisters(this, map);

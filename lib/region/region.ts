@@ -3,7 +3,14 @@ import { binding } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { RegionCapability, RegionInfo } from '../info/decode.ts';
-import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
+import {
+  checkAccess,
+  checkHalves,
+  checkLength,
+  checkRange,
+  checkValue,
+  type Width,
+} from './checks.ts';
 import { done, Mailbox } from './mailbox.ts';
 import { mapRegion, type RegionMapOptions } from './map.ts';
 import type { MappedRegion } from './mapped_region.ts';
@@ -154,6 +161,16 @@ export class Region {
   }
 
   /**
+   * Reads eight bytes, like {@link read8}, in two accesses of four, the low half first. A multiple
+   * of 4 is enough.
+   */
+  read64LoHi(offset: number): bigint {
+    checkHalves(offset, this.#info.size);
+    const low = this.read32(offset);
+    return (BigInt(this.read32(offset + 4)) << 32n) | BigInt(low);
+  }
+
+  /**
    * Writes one byte. This and the others take what fits their width, without a sign
    * (`value >>> 0`).
    *
@@ -196,6 +213,17 @@ export class Region {
     this.#box.value64 = value;
     binding().pwrite64();
     this.#check('pwrite', offset, 8);
+  }
+
+  /**
+   * Writes eight bytes, like {@link write8}, in two accesses of four, the low half first. A multiple
+   * of 4 is enough.
+   */
+  write64LoHi(offset: number, value: bigint): void {
+    checkHalves(offset, this.#info.size);
+    checkValue(value, 8);
+    this.write32(offset, Number(BigInt.asUintN(32, value)));
+    this.write32(offset + 4, Number(value >> 32n));
   }
 
   /** Gives registers their names, as `MappedRegion.registers` does. */

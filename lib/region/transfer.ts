@@ -83,7 +83,9 @@ function failure(
     } as const;
     return explained(systemError({ ...named, errno: answer }), cause);
   }
-  if (answer !== undefined && answer < 0) return transferError({ ...named, errno: answer });
+  if (answer !== undefined && answer < 0) {
+    return transferError({ ...named, errno: answer }, device);
+  }
   const count = check(answer, named);
   const message = `${syscall} of ${length} bytes at ${region} of ${device.address} transferred ${count}`;
   return new VfioError({ code: 'ERR_VFIO_SHORT_TRANSFER', message, ...named });

@@ -56,8 +56,17 @@ function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
 
 /** Those that run over every backend. */
 const overBackends = [
-  ...['cli_backend', 'cli_sriov', 'dma', 'doctor', 'feature', 'interrupt', 'mapped_region', 'pci'],
-  ...['region', 'removal', 'request', 'reset', 'sriov', 'unbind'],
+  ...[
+    'cli_backend',
+    'cli_sriov',
+    'dma',
+    'doctor',
+    'feature',
+    'interrupt',
+    'mapped_region',
+    'parts',
+  ],
+  ...['pci', 'region', 'removal', 'request', 'reset', 'sriov', 'unbind'],
 ];
 
 /** Those that need a VM of another kind: a lane of its own, or test/lab, which starts one. */

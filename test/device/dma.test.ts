@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { it } from 'mocha';
 import {
   DmaBuffer,
@@ -48,6 +49,34 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
       await edu.store(mapping.iova + BigInt(page), 4000);
       assert.deepEqual(bytes.subarray(page, page + 4000), bytes.subarray(0, 4000));
       assert.ok(bytes.subarray(page + 4000).every((byte) => byte === 0));
+    }));
+
+  it('is rung for by prepared accesses, and found by a poll of the ring that it fills', () =>
+    open(async (device, ioas, edu) => {
+      await using buffer = await DmaBuffer.allocate(page);
+      await using mapping = await ioas.map(buffer);
+      const words = new Uint32Array(buffer.buffer);
+      const phase = 0x1_0000;
+      for (let at = 0; at < 4; at++) words[at * 4 + 3] = phase;
+      await edu.load(mapping.iova, 64);
+      words.fill(0);
+      using bar = device.region('bar0').map();
+      const start = bar.prepare(
+        [0x80, 0x88, 0x90, 0x98].map((offset) => ({ op: 'write', offset, width: 64 })),
+      );
+      start.values64.set([0x40000n, mapping.iova, 64n, 3n]);
+      const ring = { offset: 12, stride: 16, count: 4, mask: phase, value: phase, step: phase };
+      const poll = buffer.pollEntries({ ...ring, spin: 1000 });
+      // The device takes 100 ms: longer than a poll may wait.
+      assert.equal(poll.ringAndPoll(start), 0);
+      let found = 0;
+      while (found < 4) {
+        await setTimeout(1);
+        found += poll.poll();
+      }
+      assert.deepEqual([found, poll.head], [4, 0]);
+      assert.equal(poll.poll(), 0, 'the next are of the other phase');
+      await edu.finish();
     }));
 
   it('reaches the blocks of a pool', () =>

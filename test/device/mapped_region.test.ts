@@ -62,6 +62,31 @@ describeLab('mapped regions', ['edu', 'testdev', 'e1000e-port', 'nvme0', 'mdpy']
     assert.equal(bar.read64(0x80), 0x1234_5678_9abc_def0n);
   });
 
+  it('are read and written by prepared accesses, in their order: edu', async () => {
+    await using device = await VfioDevice.open(lab.edu);
+    using bar = device.region('bar0').map();
+    const liveness = bar.prepare([
+      { op: 'read', offset: edu.id },
+      { op: 'write', offset: edu.liveness },
+      { op: 'read', offset: edu.liveness },
+      { op: 'write', offset: 0x80, width: 64 },
+      { op: 'read', offset: 0x80, width: 64 },
+    ]);
+    const { values, values64 } = liveness;
+    for (const value of [0, 0x1234_5678, 0xffff_ffff]) {
+      values[1] = value;
+      values64[3] = BigInt(value) << 20n;
+      liveness.run();
+      assert.deepEqual([...values.subarray(0, 3)], [0x0100_00ed, value, ~value >>> 0]);
+      assert.equal(values64[4], values64[3]);
+      assert.equal(bar.read32(edu.liveness), ~value >>> 0);
+    }
+    await device.close();
+    await failure(() => {
+      liveness.run();
+    }, 'ERR_VFIO_CLOSED');
+  });
+
   const accesses: Record<string, (bar: MappedRegion) => unknown> = {
     read32: (bar) => bar.read32(0),
     write32: (bar) => {
@@ -70,6 +95,9 @@ describeLab('mapped regions', ['edu', 'testdev', 'e1000e-port', 'nvme0', 'mdpy']
     readBlock: (bar) => bar.readBlock(0, new Uint32Array(4)),
     writeBatch32: (bar) => {
       bar.writeBatch32(Uint32Array.of(4), Uint32Array.of(1));
+    },
+    run: (bar) => {
+      bar.prepare([{ op: 'read', offset: 0 }]).run();
     },
     poll32: (bar) => bar.poll32(0, 1, 0),
     poll32Sync: (bar) => bar.poll32Sync(0, 1, 0),

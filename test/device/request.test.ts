@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { afterEach, it } from 'mocha';
-import { openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
+import { DmaBuffer, DmaPool, openCdev, openCdevSync, VfioDevice } from '../../lib/index.ts';
 import { backend, openHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
@@ -31,7 +31,16 @@ describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-p
     const device = await VfioDevice.open(spec);
     const bar = device.region('bar0').map();
     const ioas = backend === 'cdev' ? device.iommufd.createIoas() : undefined;
-    const [vector] = await device.interrupt('msi').enable();
+    const space = device.createIoas();
+    if (backend === 'cdev') await device.attach(space);
+    const buffer = await DmaBuffer.allocate(4096);
+    const mapping = await space.map(buffer);
+    const pool = new DmaPool(space);
+    const block = await pool.allocate(64);
+    const { index } = bar.registers({ index: { offset: 4 } });
+    const region = device.region('bar0');
+    const msi = device.interrupt('msi');
+    const [vector] = await msi.enable();
     unplugged = true;
     await Promise.all([unplug(spec), once(device, 'close')]);
     const uses: (() => unknown)[] = [
@@ -46,6 +55,39 @@ describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-p
       () => vector?.fd,
       () => device.reset(),
       () => device.share(),
+      () => {
+        bar.write64LoHi(0, 0n);
+      },
+      () => bar.readBlock(0, new Uint32Array(1)),
+      () => bar.poll32(0, 1, 1),
+      () => bar.unsafeArrayBuffer(),
+      () => bar.share(),
+      () => {
+        index.write(1);
+      },
+      () => region.read32(0),
+      () => region.map(),
+      () => msi.enableSync(),
+      () => {
+        msi.trigger();
+      },
+      () => device.interrupt('req').enable(),
+      () => device.pci.readConfig(),
+      () => device.feature.list(),
+      () => device.hotReset(),
+      () => space.map(buffer),
+      () => space.unmapAll(),
+      () => space.share(),
+      () => space.iovaRanges(),
+      () => device.attach(space),
+      () => mapping.iovaOf(0),
+      () => mapping.iovaLow(0),
+      () => mapping.bytes,
+      () => mapping.share(),
+      () => block.iovaHigh(0),
+      () => pool.allocate(64),
+      () => pool.allocateSync(64),
+      () => pool.share(),
       ...(ioas
         ? [() => device.iommufd.createIoas(), () => device.attach(ioas), () => ioas.id]
         : []),
@@ -60,6 +102,12 @@ describeLab('a device that is asked for', ['edu-port', 'edu', 'nvme0', 'e1000e-p
       );
       assert.match(error.message, /is closed: .* was asked back/);
     }
+    assert.ok(device.removalRequested, 'what was heard stays known');
+    assert.ok(!mapping.mapped && !block.mapped);
+    // The memory is this program's still, and goes without an error.
+    await mapping.unmap();
+    await pool.close();
+    await buffer.dispose();
     const own = await VfioDevice.open(lab.edu);
     await own.close();
     const error = await vfioFailure(() => own.fd, 'ERR_VFIO_CLOSED');

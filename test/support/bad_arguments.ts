@@ -210,6 +210,7 @@ export const roots: Parameter = located({ sysfsRoot, devRoot });
 export const onlySysfs: Parameter = located({ sysfsRoot });
 export const onlyDev: Parameter = located({ devRoot });
 export const counts: Parameter = options({ signal });
+export const wait: Parameter = options({ timeout, signal });
 export const watch: Parameter = located({
   sysfsRoot,
   devRoot,

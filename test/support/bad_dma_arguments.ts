@@ -1,4 +1,5 @@
 import { DmaBuffer } from '../../lib/iommu/dma_buffer.ts';
+import { DmaPool } from '../../lib/iommu/dma_pool.ts';
 import { FaultQueue } from '../../lib/iommu/fault_queue.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { Region } from '../../lib/region/region.ts';
@@ -136,6 +137,42 @@ export const scatter: Parameter = options({
   boundary: powerOfTwo('boundary'),
 });
 
+export const spin: Parameter = required(whole('spin', 0, 1000));
+const width: Parameter = {
+  name: named('width'),
+  bad: [null, '32', 32n, 64, 24, 0, 8.5, NaN, {}, [32], Symbol('a symbol')],
+};
+/** A ring of four entries in memory of one page. */
+export const entryPoll: Parameter = {
+  name: named('options'),
+  bad: [...notObjects, 'x'],
+  properties: {
+    offset: required(whole('offset', 0, 4044)),
+    stride: whole('stride', 4, 1024),
+    count: whole('count', 1, 2 ** 32 - 1),
+    mask: required(whole('mask', 1, 2 ** 32 - 1)),
+    value: required(whole('value', 0, 1)),
+    step: whole('step', 0, 1),
+    most: whole('most', 1, 4),
+    spin: whole('spin', 0, 1000),
+    width,
+  },
+  good: () => ({ offset: 0, stride: 16, count: 4, mask: 1, value: 1 }),
+};
+export const counterPoll: Parameter = {
+  name: named('options'),
+  bad: [...notObjects, 'x'],
+  properties: {
+    offset: required(whole('offset', 0, 4092)),
+    mask: whole('mask', 1, 2 ** 32 - 1),
+    value: whole('value', 0, 0xff),
+    most: whole('most', 1, 0xff),
+    spin: whole('spin', 0, 1000),
+    width,
+  },
+  good: () => ({ offset: 0, mask: 0xff }),
+};
+
 const ofBuffers = {
   hugePages: {
     name: named('hugePages'),
@@ -146,15 +183,15 @@ const ofBuffers = {
 export const bufferOptions: Parameter = options(ofBuffers);
 export const pool: Parameter = options({ ...ofBuffers, chunkSize: bytesFrom('chunkSize', 1) });
 export const poolIoas: Parameter = ioas;
-/** Of a pool whose chunks are of 64 KiB. */
-export const blockSize: Parameter = required(whole('size', 1, 65536));
+export const blockSize: Parameter = required(bytesFrom('size', 1));
 const alignment = powerOfTwo('alignment');
-export const blockAlignment: Parameter = { ...alignment, bad: [...alignment.bad, 8192n] };
+export const blockAlignment: Parameter = { ...alignment, bad: [...alignment.bad, 2n ** 53n] };
 export const block: Parameter = {
-  name: /"block(?:\.iova)?"/,
-  bad: [...notObjects, 'x', {}, { iova: 0 }, { iova: 4096n }, { iova: -1n }],
-  properties: { iova: { name: named('block.iova'), bad: [undefined, ...long('').bad, 0n] } },
+  name: named('block'),
+  bad: [...notObjects, 'x', {}, { iova: 4096n }, DmaPool, Object.create(DmaPool.prototype)],
 };
+/** Of a mapping of a page, or of a block of 64 bytes. */
+export const spanOffset = (size: number): Parameter => required(whole('offset', 0, size - 1));
 
 export const device: Parameter = {
   name: named('device'),

@@ -45,6 +45,12 @@ export function offset(width: Width): Parameter {
   return { ...rest, bad: [...bad, [], size, -width, 2 ** 32, 2 ** 53, ...unaligned] };
 }
 
+/** Where two accesses of four bytes begin. */
+export const halves: Parameter = {
+  ...offset(4),
+  bad: [...required(whole('offset', 0, size - 8)).bad, [], size, -8, 1, 2, size - 4, 2 ** 53],
+};
+
 /** What a register of so many bytes cannot hold. */
 export function value(width: Width): Parameter {
   if (width < 8) return required(whole('value', 0, 256 ** width - 1));
@@ -123,6 +129,23 @@ export const map: Parameter = options({
   size: whole('size', 1, size),
 });
 
+const onePrepared = (access: object): object[] => [{ op: 'read', offset: 0, ...access }];
+export const prepared: Parameter = {
+  name: /"accesses(?:\.length|\[0\](?:\.\w+)?)?"/,
+  bad: [
+    ...[undefined, ...notStrings.filter((one) => !Array.isArray(one)), 'x', [], new Array(1025)],
+    ...[undefined, ...notStrings.filter((one) => !isObject(one)), 'x', {}].map((one) => [one]),
+    ...offset(4).bad.map((one) => onePrepared({ offset: one })),
+    ...[null, '32', 32n, 24, 0, NaN, {}, [32]].map((one) => onePrepared({ width: one })),
+    ...[undefined, null, '', 'rw', 3, {}].map((one) => onePrepared({ op: one })),
+  ],
+};
+/** What `prepare` answered. */
+export const preparedAccesses: Parameter = {
+  name: named('accesses'),
+  bad: [undefined, ...notStrings, 'x', { run: never }, new Uint32Array(1)],
+};
+
 const notObjects = [undefined, ...notStrings.filter((one) => !isObject(one)), 'x'];
 const notMasks = [undefined, null, '1', 1n, {}, 0, -1, 0.5, NaN, 0b101, 2 ** 32];
 export const registers: Parameter = {
@@ -139,7 +162,15 @@ export const registers: Parameter = {
       ...[null, 3, 'abc', [1], never].map((one) => ({ fields: one })),
       ...notMasks.map((one) => ({ fields: { part: one } })),
       { width: 8, fields: { part: 0x100 } },
-      { width: 64, fields: { part: 1 } },
+      { width: 32, fields: { part: 1n } },
+      ...[0n, 0b101n, 2n ** 64n, -1n, 2 ** 64, 2 ** 53 + 4, 0.5, '1', null].map((one) => {
+        return { width: 64, fields: { part: one } };
+      }),
+      ...[null, 0, 1, 'true', {}].map((one) => ({ width: 64, split: one })),
+      { width: 32, split: true },
+      ...[null, 0, -1, 1.5, '1', 1n, 2 ** 53, size / 4 + 1].map((one) => ({ count: one })),
+      ...[null, 0, -4, 2, 6, '4', NaN, 4n, size].map((one) => ({ stride: one, count: 2 })),
+      { stride: 4 },
     ].map((spec) => ({ a: isObject(spec) ? { offset: 0, ...spec } : spec })),
     { a: {} },
     { good: { offset: 0 }, a: { offset: 1 } },

@@ -10,6 +10,8 @@ export function fakeIrqOwners(release: (index: number) => number): Partial<Bindi
   };
   return {
     irqsJoin: () => 0,
+    noticesWatch: () => 0,
+    noticesTell: () => 0,
     irqsClaim: (_device, index) => (claimed.add(index), 1),
     irqsUnclaim: (_device, index) => (claimed.delete(index), 0),
     irqsOwner: (_device, index) => (claimed.has(index) ? 1 : 0),

@@ -1,4 +1,4 @@
-// Run in a worker by test/device/shared_interrupt.test.ts: does with the interrupts of a shared
+// Run in a worker by test/device/shared_interrupt.test.ts and shared_vector.test.ts: does with the interrupts of a shared
 // device what it is told, and answers what came of it.
 import { parentPort, workerData } from 'node:worker_threads';
 import { fromShared, type SharedToken, type VfioError } from '../../lib/index.ts';
@@ -22,6 +22,8 @@ async function count(name: string): Promise<void> {
 
 const orders: Record<string, (name: string) => unknown> = {
   count,
+  // Of the first of its vectors.
+  share: async (name) => (await device.interrupt(name).enable())[0]?.share(),
   enable: async (name) => (await device.interrupt(name).enable()).length,
   disable: (name) => device.interrupt(name).disable(),
   state: (name) => {

@@ -11,9 +11,11 @@ export interface Handles {
   ContainerSpace: api.ContainerSpace;
   DirtyPages: api.DirtyPages;
   Display: api.Display;
+  DmaBlock: api.DmaBlock;
   DmaBuffer: api.DmaBuffer;
   DmaLogging: api.DmaLogging;
   DmaMapping: api.DmaMapping;
+  DmaPoll: api.DmaPoll;
   DmaPool: api.DmaPool;
   Dmabuf: api.Dmabuf;
   FaultQueue: api.FaultQueue;
@@ -35,7 +37,9 @@ export interface Handles {
   MigrationSource: api.MigrationSource;
   PciFunction: api.PciFunction;
   PeerMapping: api.PeerMapping;
+  PreparedAccesses: api.PreparedAccesses;
   Region: api.Region;
+  SharedVector: api.SharedVector;
   VfioCdev: api.VfioCdev;
   VfioDevice: api.VfioDevice;
   VfioError: api.VfioError;
@@ -50,12 +54,14 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const { feature } = device;
     const { migration } = feature;
     const region = device.region('bar0');
+    const mapped = region.map();
     const interrupt = device.interrupt(0);
     const [vector] = await interrupt.enable();
     assert.ok(vector);
     const ioas = iommufd.createIoas();
     const buffer = api.DmaBuffer.allocateSync(4096);
     const mapping = await ioas.map(buffer);
+    const pool = new api.DmaPool(iommufd.createIoas());
     const hwpt = await ioas.createHwpt(device, { dirtyTracking: true });
     const [channel, other] = api.FdChannel.pair();
     await other.send(Uint8Array.of(1), [0]);
@@ -67,10 +73,12 @@ export function openHandles(roots: Roots): Promise<Handles> {
       ContainerSpace: container.createIoas(),
       DirtyPages: await hwpt.readDirty({ iova: mapping.iova, length: 4096n }),
       Display: feature.display,
+      DmaBlock: pool.allocateSync(64),
       DmaBuffer: buffer,
       DmaLogging: feature.dmaLogging,
       DmaMapping: mapping,
-      DmaPool: new api.DmaPool(ioas),
+      DmaPoll: buffer.pollCounter({ offset: 0 }),
+      DmaPool: pool,
       Dmabuf: await feature.exportDmabuf(0, [{ offset: 0, length: 4096 }]),
       FaultQueue: iommufd.createFaultQueue(),
       FdChannel: channel,
@@ -85,13 +93,15 @@ export function openHandles(roots: Roots): Promise<Handles> {
       Iommufd: iommufd,
       IovaAllocator: new api.IovaAllocator([{ start: 0n, last: 0xffff_ffffn }]),
       LowPower: feature.lowPower,
-      MappedRegion: region.map(),
+      MappedRegion: mapped,
       Migration: migration,
       MigrationSink: await migration.setState('resuming'),
       MigrationSource: await migration.setState('stop-copy'),
       PciFunction: device.pci,
       PeerMapping: await ioas.mapRegion(region),
+      PreparedAccesses: mapped.prepare([{ op: 'read', offset: 0 }]),
       Region: region,
+      SharedVector: api.fromShared(vector.share()),
       VfioCdev: await api.openCdev(fakeAddress, roots),
       VfioDevice: device,
       VfioError: new api.VfioError({ code: 'EIO', message: 'an error' }),
@@ -105,6 +115,7 @@ export function closeHandles(handles: Handles): void {
   handles.FdMessage.closeSync();
   handles.FileDescriptor.closeSync();
   handles.Dmabuf.closeSync();
+  handles.SharedVector.close();
   handles.MigrationSink.destroy();
   handles.MigrationSource.destroy();
   handles.VfioCdev.closeSync();
@@ -113,6 +124,7 @@ export function closeHandles(handles: Handles): void {
   handles.Iommufd.closeSync();
   handles.VfioDevice.closeSync();
   handles.Container.closeSync();
-  // Its mapping went with the iommufd.
+  // Their mappings went with the iommufd.
+  handles.DmaPool.closeSync();
   handles.DmaBuffer.disposeSync();
 }

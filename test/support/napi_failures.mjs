@@ -79,6 +79,7 @@ async function mapAndAccess(call) {
       call(`read${bits}`);
     }
   }
+  mapByMail(call, file, memory);
   const offsets = Uint32Array.of(0, 8);
   call('writeBatch32', mapping, offsets, new Uint32Array(2));
   call('readBatch32', mapping, offsets, new Uint32Array(2));
@@ -92,6 +93,20 @@ async function mapAndAccess(call) {
   await settled(call('pwrite', file, 0, 0, 0, new Uint8Array(8)));
   call('memoryRelease', memory);
   await settled(call('close', file, undefined));
+}
+
+/** A file that is no iommufd: nothing can be said to be mapped. */
+function mapByMail(call, file, memory) {
+  const mail = call('mapMail');
+  if (!(mail instanceof ArrayBuffer) || !(file > 0) || !(memory > 0)) return;
+  new BigUint64Array(mail, 0, 3).set([0n, 4096n, 0n]);
+  const words = new Int32Array(mail);
+  words.set([file, 1, 6, memory], 6);
+  for (const name of ['mapMemoryByMail', 'mapMemoryFileByMail', 'unmapByMail']) {
+    words[10] = 1;
+    call(name);
+    if (words[10] === 0) throw new Error(`${name} says that it was made`);
+  }
 }
 
 /** What the loop polls is found by the handle that it was given, whichever call failed. */
@@ -110,6 +125,12 @@ async function interrupt(call) {
   const told = new Promise((done) => {
     mustBePolled(call, event, call('eventfdWatch', event, done));
   }).then(() => (came = true));
+  // A method that was not made known leaves the callback in its place.
+  call('eventfdMethod', event, {}, () => undefined);
+  call('eventfdMethod', event, undefined, undefined);
+  call('eventfdMethod', event, {}, function () {
+    came = true;
+  });
   call('eventfdWrite', event, 1);
   const orAfter = (time) => Promise.race([told, new Promise((done) => setTimeout(done, time))]);
   while (!came && process.env.NAPI_FAILED === '') await orAfter(5);

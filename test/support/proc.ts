@@ -53,6 +53,29 @@ export function assertNoMore(now: readonly string[], before: readonly string[]):
   assert.deepEqual(more, []);
 }
 
+/** The number by which the kernel tells eventfds apart. */
+export function eventfdId(fd: number | string): string | undefined {
+  try {
+    return /^eventfd-id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+/** How many descriptors this process has of an eventfd. */
+export function eventfdsOf(id: string | undefined): number {
+  return readdirSync('/proc/self/fd').filter((fd) => eventfdId(fd) === (id ?? '?')).length;
+}
+
+/** How many sockets this process has open that keep the bounds of messages (SOCK_SEQPACKET). */
+export function packetSockets(): number {
+  const table = readFileSync('/proc/self/net/unix', 'utf8').split('\n');
+  const rows = table.map((row) => row.trim().split(/\s+/));
+  const inodes = rows.filter(([, , , , type]) => type === '0005').map((row) => row[6]);
+  return openFds().filter((target) => inodes.includes(/^socket:\[(\d+)\]$/.exec(target)?.[1]))
+    .length;
+}
+
 /** NETLINK_KOBJECT_UEVENT */
 const uevents = '15';
 

@@ -19,7 +19,11 @@ type Open = (options: OpenOptions) => Promise<{ close(): Promise<void> }>;
 
 const lookup = ['listFolder', 'readSmallFile'];
 const node = ['open', 'fstat'];
-const info = ['getDeviceInfo', 'getRegionInfos', 'getRegionInfo', 'getIrqInfos', 'irqsJoin'];
+const info = [
+  ...['getDeviceInfo', 'getRegionInfos', 'getRegionInfo', 'getIrqInfos', 'irqsJoin'],
+  // Of requests and of errors: so much a loop that polls can see.
+  ...['mailbox', 'noticesWatch', 'noticesWatch'],
+];
 
 /** What each way of opening does with the node, and does not if that is there late. */
 const ways: [string, (iommufd: Iommufd) => Open, string[]][] = [

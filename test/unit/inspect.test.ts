@@ -64,10 +64,12 @@ describe('util.inspect', () => {
       ContainerSpace: `{ container: '${roots.devRoot}/vfio/vfio', state: '${state}' }`,
       DirtyPages: '{ iova: 1048576n, pageSize: 4096n, pages: 64 }',
       Display: part(state),
+      DmaBlock: `{ iova: 1048576n, size: 64, state: '${state === 'open' ? 'mapped' : 'unmapped'}' }`,
       DmaBuffer: `{ size: 4096, mappings: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'open' : 'disposed'}' }`,
       DmaLogging: part(state),
       DmaMapping: `{ iova: 1048576n, size: 4096, state: '${state === 'open' ? 'mapped' : 'unmapped'}' }`,
-      DmaPool: '{ chunkSize: 65536, chunks: 0 }',
+      DmaPoll: `{ head: 0, first: 0, spin: 0, state: '${state === 'open' ? 'open' : 'disposed'}' }`,
+      DmaPool: `{ chunkSize: 65536, chunks: ${state === 'open' ? 1 : 0} }`,
       Dmabuf: `{ state: '${state}' }`,
       FaultQueue: `{ id: 0, state: '${state}' }`,
       FdChannel: `{ path: 'socketpair', state: '${state}' }`,
@@ -86,7 +88,9 @@ describe('util.inspect', () => {
       MigrationSource: `{ state: '${state}' }`,
       PciFunction: part(state),
       PeerMapping: `{ address: '${address}', name: 'bar0', iova: 1048576n, size: 4096, state: '${state === 'open' ? 'mapped' : 'unmapped'}' }`,
+      PreparedAccesses: "{ accesses: [ { op: 'read', offset: 0, width: 32 } ] }",
       Region: `{ address: '${address}', name: 'bar0', size: 4096, flags: [ 'read', 'write', 'mmap', 'caps' ], state: '${state}' }`,
+      SharedVector: `{ interrupt: 'intx', index: 0, listeners: 0, state: '${state}' }`,
       Register: `{ offset: 32, width: 32, access: 'r', fields: [ 'busy', 'irq' ] }`,
     });
     // With those that the first test has.

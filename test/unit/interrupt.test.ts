@@ -134,7 +134,7 @@ describe('interrupts', () => {
     };
     await withBinding(fakes, async () => {
       const interrupts = new Interrupts(bound, () => irqs);
-      for (const { name } of irqs) interrupts.arm(name, () => undefined);
+      for (const { name } of irqs) interrupts.arm(name, 0, () => undefined);
       const disarm = (): void => {
         interrupts.disarm();
       };

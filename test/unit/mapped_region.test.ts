@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
 import { binding, type Binding, replaceBinding } from '../../lib/core/binding.ts';
 import type { MappedRegion } from '../../lib/index.ts';
-import { failure } from '../support/errors.ts';
+import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { type FileRegion, fileRegion } from '../support/file_region.ts';
+import { put, tree } from '../support/tree.ts';
 
 const counting = Uint8Array.from({ length: 0x2000 }, (_, at) => at);
 const big = { size: 0x2000 };
@@ -72,6 +74,7 @@ describe('MappedRegion', () => {
     assert.equal(mapped.read32(0xfc), 0xfffefdfc);
     assert.equal(mapped.read64(8), 0x0f0e0d0c0b0a0908n);
     assert.equal(mapped.read64LoHi(8), 0x0f0e0d0c0b0a0908n);
+    assert.equal(mapped.read64LoHi(4), 0x0b0a090807060504n, 'a multiple of 4 is enough');
     mapped.write8(0, 0xaa);
     mapped.write16(2, 0xbbcc);
     mapped.write32(4, 0xfedcba98);
@@ -183,6 +186,41 @@ describe('MappedRegion', () => {
     vanish(file);
     const error = await failure(() => mapped.read16(0x10), 'EIO');
     assert.equal('region' in error && error.region, 'bar0+0x1010');
+  });
+
+  it('says that the device is gone where sysfs has it no more', async () => {
+    const devices = join(tree({ 'devices/0000:3c:00.0/uevent': '' }), 'devices');
+    using file = mappedFile();
+    Object.assign(file.owner.location.device, { sysfsPath: join(devices, '0000:3b:00.0') });
+    const { mapped } = file;
+    vanish(file);
+    const ways: (() => unknown)[] = [
+      () => mapped.read32(0),
+      () => mapped.read64LoHi(0),
+      () => mapped.readBlock(0, new Uint32Array(1)),
+      () => mapped.readBatch32(new Uint32Array(1), new Uint32Array(1)),
+      () => mapped.poll32Sync(0, 1, 1),
+      () => mapped.poll32(0, 1, 1),
+      () => {
+        mapped.write32(0, 1);
+      },
+      () => {
+        mapped.write64LoHi(0, 1n);
+      },
+    ];
+    for (const way of ways) {
+      const error = await vfioFailure(way, 'EIO');
+      assert.deepEqual([error.reason, error.certainty], ['gone', 'certain'], error.message);
+    }
+    // What is hidden is not gone.
+    rmSync(join(devices, '0000:3c:00.0'), { recursive: true });
+    assert.equal((await vfioFailure(() => mapped.read32(0), 'EIO')).reason, undefined);
+    // It waits for this program to close it.
+    put(devices, {
+      '0000:3b:00.0/subsystem': { pointsTo: '../../pci' },
+      '0000:3b:00.0/uevent': 'DRIVER=vfio-pci\n',
+    });
+    assert.equal((await vfioFailure(() => mapped.read32(0), 'EIO')).reason, 'being-removed');
   });
 
   it('waits for a value, blocking and not', async () => {

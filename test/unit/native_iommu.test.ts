@@ -52,14 +52,18 @@ describe('the addon’s iommufd ioctls', () => {
     const native = binding();
     const fd = openNull();
     const memory = allocate(4n * page);
-    const map = (offset: bigint, length: bigint): unknown =>
-      native.ioasMapMemorySync(fd, 1, 6, memory, offset, length, 0n);
-    assert.equal(map(page, 3n * page), -unknownIoctl);
-    assert.equal(map(page, 4n * page), undefined);
-    assert.equal(map(5n * page, page), undefined);
-    assert.equal(map(2n ** 64n - 1n, 2n), undefined);
+    for (const name of ['ioasMapMemorySync', 'ioasMapMemoryFileSync'] as const) {
+      const map = (offset: bigint, length: bigint): unknown =>
+        native[name](fd, 1, 6, memory, offset, length, 0n);
+      assert.equal(map(page, 3n * page), -unknownIoctl);
+      assert.equal(map(page, 4n * page), undefined);
+      assert.equal(map(5n * page, page), undefined);
+      assert.equal(map(2n ** 64n - 1n, 2n), undefined);
+      assert.equal(map(2n, 2n ** 64n - 1n), undefined);
+    }
     native.memoryRelease(memory);
-    assert.equal(map(0n, page), undefined);
+    assert.equal(native.ioasMapMemorySync(fd, 1, 6, memory, 0n, page, 0n), undefined);
+    assert.equal(native.ioasMapMemoryFileSync(fd, 1, 6, memory, 0n, page, 0n), undefined);
     native.closeSync(fd);
   });
 
@@ -74,10 +78,14 @@ describe('the addon’s iommufd ioctls', () => {
       ...handles.flatMap((bad): [keyof Binding, unknown[]][] => [
         ['ioasMap', [bad, 1, 6, 0n, page, 0n]],
         ['ioasMapMemory', [bad, 1, 6, memory, 0n, page, 0n]],
+        ['ioasMapMemorySync', [bad, 1, 6, memory, 0n, page, 0n]],
         ['ioasMapMemorySync', [fd, 1, 6, bad, 0n, page, 0n]],
         ['ioasMapMemoryFile', [fd, 1, 6, bad, 0n, page, 0n]],
+        ['ioasMapMemoryFileSync', [bad, 1, 6, memory, 0n, page, 0n]],
+        ['ioasMapMemoryFileSync', [fd, 1, 6, bad, 0n, page, 0n]],
         ['ioasMapFile', [bad, 1, 6, 1, 0n, page, 0n]],
         ['ioasUnmap', [bad, 1, 0n, page]],
+        ['ioasUnmapSync', [bad, 1, 0n, page]],
         ['ioasCopy', [bad, 1, 6, 1, 0n, page, 0n]],
         ['ioasChangeProcess', [bad]],
         ['ioasIovaRanges', [bad, 1, room]],
@@ -98,6 +106,10 @@ describe('the addon’s iommufd ioctls', () => {
         ['ioasMapSync', [fd, bad, 6, 0n, page, 0n]],
         ['ioasMapSync', [fd, 1, bad, 0n, page, 0n]],
         ['ioasMapFileSync', [fd, 1, 6, bad, 0n, page, 0n]],
+        ['ioasMapMemorySync', [fd, bad, 6, memory, 0n, page, 0n]],
+        ['ioasMapMemorySync', [fd, 1, bad, memory, 0n, page, 0n]],
+        ['ioasMapMemoryFileSync', [fd, bad, 6, memory, 0n, page, 0n]],
+        ['ioasMapMemoryFileSync', [fd, 1, bad, memory, 0n, page, 0n]],
         ['ioasUnmapSync', [fd, bad, 0n, page]],
         ['ioasCopySync', [fd, 1, 6, bad, 0n, page, 0n]],
         ['iommuOption', [fd, 0, bad, 0, 0n]],
@@ -111,6 +123,13 @@ describe('the addon’s iommufd ioctls', () => {
         ['ioasMapSync', [fd, 1, 6, bad, page, 0n]],
         ['ioasMapSync', [fd, 1, 6, 0n, bad, 0n]],
         ['ioasMapSync', [fd, 1, 6, 0n, page, bad]],
+        ['ioasMapMemory', [fd, 1, 6, memory, bad, page, 0n]],
+        ['ioasMapMemory', [fd, 1, 6, memory, 0n, bad, 0n]],
+        ['ioasMapMemory', [fd, 1, 6, memory, 0n, page, bad]],
+        ['ioasMapMemorySync', [fd, 1, 6, memory, bad, page, 0n]],
+        ['ioasMapMemorySync', [fd, 1, 6, memory, 0n, bad, 0n]],
+        ['ioasMapMemorySync', [fd, 1, 6, memory, 0n, page, bad]],
+        ['ioasMapMemoryFileSync', [fd, 1, 6, memory, 0n, page, bad]],
         ['ioasUnmapSync', [fd, 1, bad, page]],
         ['ioasUnmapSync', [fd, 1, 0n, bad]],
         ['ioasCopySync', [fd, 1, 6, 1, bad, page, 0n]],

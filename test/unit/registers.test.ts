@@ -40,6 +40,105 @@ describe('registers', () => {
     }
   });
 
+  it('have fields in 64 bits, numbers and bigints as their masks are', () => {
+    using file = fileRegion(bytes, { size: 0x100 });
+    using mapped = file.region.map();
+    const long = {
+      cap: {
+        offset: 0x40,
+        width: 64,
+        fields: {
+          entries: 0xffff,
+          stride: 0xf_0000_0000,
+          most: 0xf0_0000_0000_0000,
+          top: 0x8000_0000_0000_0000n,
+        },
+      },
+      base: { offset: 0x4c, width: 64, split: true, fields: { page: 0xffff_ffff_ffff_f000n } },
+    } as const satisfies RegisterMap;
+    for (const target of [file.region, mapped]) {
+      const { cap, base } = target.registers(long);
+      cap.write(0x80f5_000a_0000_1234n);
+      assert.deepEqual(cap.readFields(), { entries: 0x1234, stride: 0xa, most: 0xf, top: 1n });
+      cap.update({ most: 3, top: 0n, stride: 0 });
+      assert.equal(cap.read(), 0x0035_0000_0000_1234n);
+      cap.writeFields({ top: 1n, entries: 0xffff });
+      assert.equal(cap.read(), 0x8000_0000_0000_ffffn);
+      // A multiple of 4 is enough for two accesses.
+      base.writeFields({ page: 0xf_edcb_a987_6543n });
+      assert.equal(base.read(), 0xfedc_ba98_7654_3000n);
+      assert.deepEqual(
+        [target.read32(0x4c), target.read32(0x50)],
+        [0x7654_3000, 0xfedc_ba98],
+        'the low half first',
+      );
+      assert.deepEqual(base.readFields(), { page: 0xf_edcb_a987_6543n });
+    }
+    // Types: what a field holds is of its mask's type.
+    const regs: Registers<typeof long> = file.region.registers(long);
+    const fields: { entries: number; stride: number; most: number; top: bigint } =
+      regs.cap.readFields();
+    assert.ok(fields.entries > 0);
+  });
+
+  it('keep every bit of 64 that a field does not have', () => {
+    using file = fileRegion(bytes, { size: 0x100 });
+    const word = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
+    fc.assert(
+      fc.property(word, word, fc.nat(63), fc.nat(63), (before, given, a, b) => {
+        const [low, high] = [BigInt(Math.min(a, b)), BigInt(Math.max(a, b))];
+        const mask = (2n ** (high - low + 1n) - 1n) << low;
+        const { all } = file.region.registers({
+          all: { offset: 8, width: 64, fields: { part: mask } },
+        });
+        const part = given & (mask >> low);
+        all.write(before);
+        all.update({ part });
+        assert.equal(all.read(), (before & ~mask) | (part << low));
+        assert.deepEqual(all.readFields(), { part });
+        if (high - low >= 53n) return;
+        const asNumber = { all: { offset: 8, width: 64, fields: { part: Number(mask) } } } as const;
+        assert.deepEqual(file.region.registers(asNumber).all.readFields(), { part: Number(part) });
+      }),
+    );
+  });
+
+  it('stand in arrays, each at its place', async () => {
+    using file = fileRegion(bytes, { size: 0x100 });
+    using mapped = file.region.map();
+    const arrays = {
+      doorbells: { offset: 0x40, stride: 8, count: 4, access: 'w', fields: { index: 0xffff } },
+      vectors: { offset: 0x80, width: 16, count: 64 },
+      bases: { offset: 0xc4, width: 64, split: true, stride: 12, count: 2 },
+    } as const satisfies RegisterMap;
+    for (const target of [file.region, mapped]) {
+      const { doorbells, vectors, bases } = target.registers(arrays);
+      assert.deepEqual([doorbells.offset, doorbells.stride, doorbells.count], [0x40, 8, 4]);
+      for (let at = 0; at < 4; at++) doorbells.at(at).writeFields({ index: 0x100 + at });
+      assert.deepEqual(
+        [0, 1, 2, 3].map((at) => target.read32(0x40 + 8 * at)),
+        [0x100, 0x101, 0x102, 0x103],
+      );
+      assert.equal(target.read32(0x44), 0);
+      assert.equal(doorbells.at(2), doorbells.at(2), 'always the same object');
+      assert.equal(doorbells.at(3).offset, 0x58);
+      vectors.at(63).write(0xabcd);
+      assert.equal(target.read16(0xfe), 0xabcd);
+      bases.at(1).write(0x1_0000_0002n);
+      assert.deepEqual([target.read32(0xd0), target.read32(0xd4)], [2, 1]);
+      for (const index of [-1, 4, 1.5, NaN]) {
+        const error = await failure(() => doorbells.at(index), 'ERR_OUT_OF_RANGE');
+        assert.match(error.message, /"index".*from 0 to 3/);
+      }
+      await failure(() => doorbells.at('1' as never), 'ERR_INVALID_ARG_TYPE');
+      const last = doorbells.at(3) as unknown as { read: () => unknown };
+      const error = await failure(() => last.read(), 'ERR_VFIO_WRITE_ONLY');
+      assert.match(error.message, /doorbells\[3\]/);
+      target.write32(0xfc, 0);
+    }
+    assert.match(inspect(file.region.registers(arrays)), /RegisterArray {\s+offset: 64,/);
+  });
+
   it('change no other bit of any value', () => {
     using file = fileRegion(bytes, { size: 0x100 });
     const { status } = file.region.registers(map);

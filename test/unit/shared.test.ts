@@ -9,7 +9,7 @@ import {
   type NativeSharedCount,
 } from '../../lib/core/binding.ts';
 import { OwnedFd } from '../../lib/core/owned_fd.ts';
-import { DmaBuffer, fromShared, Iommufd, VfioDevice } from '../../lib/index.ts';
+import { DmaBuffer, DmaPool, fromShared, Iommufd, VfioDevice } from '../../lib/index.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -128,6 +128,141 @@ describe('a shared object', () => {
       second.closeSync();
       assert.deepEqual(calls, ['unmap 4096', 'destroy 7']);
       await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+      iommufd.closeSync();
+    });
+    assert.equal(full(), before);
+  });
+
+  it('is a mapping, which the last of its owners unmaps, with bytes for each', async () => {
+    const calls: string[] = [];
+    const fakes: Partial<Binding> = {
+      destroySync: (_fd, id) => (calls.push(`destroy ${id}`), 0),
+      destroy: (_fd, id) => (calls.push(`destroy ${id}`), Promise.resolve(0)),
+      ioasMapMemorySync: () => 0x1000n,
+      ioasUnmap: (_fd, _ioas, iova) => (calls.push(`unmap ${iova}`), Promise.resolve(4096n)),
+      ioasUnmapSync: (_fd, _ioas, iova) => (calls.push(`unmap ${iova}`), 4096n),
+    };
+    const before = full();
+    await withBinding(fakes, async () => {
+      const iommufd = openFake();
+      const ioas = Ioas.adopt(iommufd.parent, 7);
+      const buffer = DmaBuffer.allocateSync(8192);
+      const mapping = ioas.mapSync(buffer, { offset: 4096, length: 4096 });
+      mapping.bytes[1] = 41;
+      assert.equal(new Uint8Array(buffer.buffer)[4097], 41);
+      const token = mapping.share();
+      const second = fromShared(structuredClone(token));
+      const third = fromShared(token);
+      assert.deepEqual([second.iova, second.size, second.mapped], [0x1000n, 4096, true]);
+      assert.equal(second.iovaOf(8), 0x1008n);
+      assert.equal(full(), before + 3);
+      await buffer.dispose();
+      assert.deepEqual(calls, [], 'others have the mapping still');
+      await failure(() => mapping.iovaOf(0), 'ERR_VFIO_CLOSED');
+      await failure(() => mapping.bytes, 'ERR_VFIO_CLOSED');
+      await failure(() => mapping.share(), 'ERR_VFIO_CLOSED');
+      assert.equal(second.bytes[1], 41);
+      const bytes = third.bytes;
+      third.unmapSync();
+      third.unmapSync();
+      assert.deepEqual([bytes.length, calls.length, full()], [0, 0, before + 2]);
+      // Its owners share the address space as well: who closes it first leaves it to the others.
+      await ioas.close();
+      assert.deepEqual(calls, []);
+      await Promise.all([second.unmap(), second.unmap()]);
+      assert.deepEqual(calls, ['unmap 4096', 'destroy 7']);
+      assert.equal(full(), before + 1);
+      await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+      iommufd.closeSync();
+    });
+    assert.equal(full(), before);
+  });
+
+  it('is a mapping that ends also where a device is attached to its address space still', async () => {
+    const EBUSY = -16;
+    const fakes: Partial<Binding> = {
+      destroySync: () => EBUSY,
+      ioasMapMemorySync: () => 0x1000n,
+      ioasUnmapSync: () => 4096n,
+    };
+    const before = full();
+    await withBinding(fakes, async () => {
+      const iommufd = openFake();
+      const ioas = Ioas.adopt(iommufd.parent, 7);
+      const mapping = ioas.mapSync(DmaBuffer.allocateSync(4096));
+      const second = fromShared(mapping.share());
+      ioas.closeSync();
+      second.unmapSync();
+      assert.deepEqual([second.mapped, full()], [false, before + 1]);
+      await failure(() => second.iovaOf(0), 'ERR_VFIO_CLOSED');
+      iommufd.closeSync();
+    });
+  });
+
+  it('is a mapping of which nothing stays open where it is gone', async () => {
+    const fakes: Partial<Binding> = {
+      destroySync: () => 0,
+      ioasMapMemorySync: () => 0x1000n,
+      ioasUnmapSync: () => 4096n,
+    };
+    await withBinding(fakes, async () => {
+      const iommufd = openFake();
+      const ioas = Ioas.adopt(iommufd.parent, 7);
+      const buffer = DmaBuffer.allocateSync(4096);
+      const mapping = ioas.mapSync(buffer);
+      const token = mapping.share();
+      const before = libraryFds();
+      mapping.unmapSync();
+      const gone = await failure(() => fromShared(token), 'ERR_VFIO_CLOSED');
+      assert.equal(gone.message, 'the DMA mapping that was shared is closed');
+      assert.deepEqual(libraryFds(), before);
+      for (const bad of [
+        { space: token.buffer },
+        { buffer: token.space },
+        { iova: 1 },
+        { space: undefined },
+      ]) {
+        await failure(() => fromShared({ ...token, ...bad } as never), 'ERR_INVALID_ARG_TYPE');
+      }
+      // One whose iommufd is closed is mapped no more, whoever closed that.
+      const other = ioas.mapSync(buffer);
+      iommufd.closeSync();
+      assert.ok(!other.mapped);
+      await failure(() => other.iovaLow(0), 'ERR_VFIO_CLOSED');
+    });
+  });
+
+  it('is a pool over the same address space, of chunks of its own', async () => {
+    let next = 0n;
+    const unmapped: bigint[] = [];
+    const fakes: Partial<Binding> = {
+      destroySync: () => 0,
+      ioasMapMemorySync: () => (next += 0x100000n),
+      ioasUnmapSync: (_fd, _ioas, iova) => (unmapped.push(iova), 4096n),
+    };
+    const before = full();
+    await withBinding(fakes, async () => {
+      const iommufd = openFake();
+      const ioas = Ioas.adopt(iommufd.parent, 7);
+      const pool = new DmaPool(ioas, { chunkSize: 8192 });
+      const first = pool.allocateSync(64);
+      const second = fromShared(pool.share());
+      const block = second.allocateSync(64);
+      assert.deepEqual([first.iova, block.iova], [0x100000n, 0x200000n]);
+      await failure(() => {
+        pool.release(block);
+      }, 'ERR_OUT_OF_RANGE');
+      second.release(block);
+      second.closeSync();
+      assert.deepEqual([unmapped, full()], [[0x200000n], before + 1]);
+      assert.ok(first.mapped);
+      // What is unmapped under a pool serves no more blocks.
+      ioas.unmapAllSync();
+      await failure(() => first.iovaOf(0), 'ERR_VFIO_CLOSED');
+      assert.equal(pool.allocateSync(64).iova, 0x300000n);
+      pool.closeSync();
+      await failure(() => pool.share(), 'ERR_VFIO_CLOSED');
+      ioas.closeSync();
       iommufd.closeSync();
     });
     assert.equal(full(), before);

@@ -68,6 +68,37 @@ describe('a task of steps', () => {
     });
     assert.deepEqual(done, ['cleaned', 'cleaned']);
   });
+
+  it('keeps its form, whatever form the tasks have that it starts', async () => {
+    const fakes = {
+      reset: () => Promise.resolve(1),
+      resetSync: () => 2,
+    };
+    let started: Promise<unknown> | undefined;
+    const boom = new Error('boom');
+    function* failing(): Steps<number> {
+      yield* call('reset', fd);
+      throw boom;
+    }
+    function* starting(): Steps<unknown[]> {
+      started = run(call('reset', fd));
+      const [before, blocked] = [yield* call('reset', fd), runSync(call('reset', fd))];
+      assert.throws(() => runSync(failing()), boom);
+      hear(run(failing()));
+      return [before, blocked, yield* call('reset', fd)];
+    }
+    const rejected: unknown[] = [];
+    const hear = (task: Promise<unknown>): void => {
+      task.catch((error: unknown) => rejected.push(error));
+    };
+    await withBinding(fakes, async () => {
+      assert.deepEqual(runSync(starting()), [2, 2, 2]);
+      assert.equal(await started, 1);
+      assert.deepEqual(await run(starting()), [1, 2, 1]);
+      assert.equal(await started, 1);
+    });
+    assert.deepEqual(rejected, [boom, boom]);
+  });
 });
 
 /** Both forms of a task, each with what it did. */

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { binding } from '../../lib/core/binding.ts';
 import { Eventfd } from '../../lib/interrupt/eventfd.ts';
 import { InterruptVector } from '../../lib/interrupt/vector.ts';
+import { withBinding } from '../support/fake_binding.ts';
 
 /** The vectors here belong to no device. */
 const nobodys = undefined as never;
@@ -52,6 +53,68 @@ describe('the listeners of a vector', () => {
     assert.deepEqual(await after(2), []);
     vector.on('interrupt', second);
     assert.deepEqual(await after(1), ['second 3']);
+  });
+
+  it('are called by the addon itself where there is one, until another is told', async () => {
+    const { eventfdMethod } = binding();
+    const methods: unknown[] = [];
+    const noting: typeof eventfdMethod = (fd, receiver, method) => {
+      methods.push(method);
+      return eventfdMethod(fd, receiver, method);
+    };
+    await withBinding({ eventfdMethod: noting }, async () => {
+      const first = hear('first');
+      const second = hear('second');
+      const twice = async (...expected: string[]): Promise<void> => {
+        for (const count of [1, 2]) {
+          assert.deepEqual(
+            await after(count),
+            expected.map((name) => `${name} ${count}`),
+          );
+        }
+      };
+      vector.on('interrupt', first);
+      await twice('first');
+      assert.deepEqual(methods.splice(0), [first]);
+      vector.on('interrupt', second);
+      await twice('first', 'second');
+      assert.deepEqual(methods.splice(0), [undefined]);
+      vector.off('interrupt', first);
+      await twice('second');
+      assert.deepEqual(methods.splice(0), [second]);
+      const wait = vector.wait();
+      await twice('second');
+      assert.equal(await wait, 1);
+      assert.deepEqual(methods.splice(0), [undefined, second]);
+      const counts = vector.counts();
+      await twice('second');
+      assert.deepEqual(await counts.next(), { value: 3, done: false });
+      await counts.return?.();
+      await twice('second');
+      assert.deepEqual(methods.splice(0), [undefined, second]);
+      vector.once('interrupt', first);
+      await twice('second').catch(() => undefined);
+      heard.length = 0;
+      await twice('second');
+      vector.removeAllListeners();
+      assert.deepEqual(await after(1), []);
+      vector.once('interrupt', second);
+      assert.deepEqual(await after(1), ['second 2']);
+      assert.deepEqual(await after(1), []);
+      vector.on('interrupt', first);
+      assert.deepEqual(await after(1), ['first 2']);
+    });
+  });
+
+  it('are called with the vector as this by the addon, too, and remove themselves', async () => {
+    let calls = 0;
+    vector.on('interrupt', function listener(this: InterruptVector) {
+      heard.push(String(this === vector));
+      if (++calls === 3) this.off('interrupt', listener);
+    });
+    for (let at = 0; at < 3; at++) assert.deepEqual(await after(1), ['true']);
+    assert.deepEqual(await after(1), []);
+    assert.equal(event.read(), 1, 'nobody took it');
   });
 
   it('are gone when all are removed, and new ones hear', async () => {

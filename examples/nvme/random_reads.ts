@@ -1,0 +1,125 @@
+import { encodeTransfer, io } from './commands.ts';
+import type { NamespaceInfo } from './identify.ts';
+import type { DataArea } from './io_queue.ts';
+import type { PrpTable } from './prp.ts';
+import type { OnCompletion, QueuePair } from './queue.ts';
+
+export interface RandomReadsOptions {
+  pair: QueuePair;
+  prps: PrpTable;
+  namespace: NamespaceInfo;
+  /** Of one read. */
+  bytes: number;
+  /** How many reads are under way at a time; less than the queue has entries. */
+  depth: number;
+  /** `depth` times `bytes`. */
+  data: DataArea;
+}
+
+/** Looks at the ring between two looks at the clock. */
+const looks = 256;
+
+/**
+ * Reads at random places, as fast as a loop can: the way without promises. Commands are encoded into
+ * the ring, their memory is set once, completions come by a function that is made once, and a
+ * doorbell is rung for all that one look at the ring brought.
+ *
+ * A loop that never lets go keeps the event loop from everything else, the device's `request` among
+ * it: {@link run} is to be called for some milliseconds at a time.
+ */
+export class RandomReads {
+  /** Reads that are done, and those of them that failed. */
+  done = 0;
+  errors = 0;
+  /** Is told how many milliseconds each read took; what that costs, only who sets it pays. */
+  onDone: ((milliseconds: number) => void) | undefined;
+  readonly #options: RandomReadsOptions;
+  readonly #blocks: number;
+  readonly #places: number;
+  readonly #began: Float64Array;
+  #state = 0x9e37_79b9;
+  /** Reads that are to be begun; 0 to come to an end. */
+  #depth = 0;
+
+  constructor(options: RandomReadsOptions) {
+    const { prps, namespace, bytes, depth, data } = options;
+    this.#options = options;
+    this.#began = new Float64Array(depth);
+    this.#blocks = bytes / namespace.blockSize;
+    this.#places = Math.floor(namespace.blocks / this.#blocks);
+    for (let id = 0; id < depth; id++) prps.set(id, data.iova + BigInt(id * bytes), bytes);
+  }
+
+  /** Goes on for so many milliseconds. Reads stay under way. */
+  run(milliseconds: number): void {
+    this.begin();
+    const until = performance.now() + milliseconds;
+    do {
+      // Looking at the clock costs as much as a few reads.
+      for (let each = 0; each < looks; each++) this.look();
+    } while (performance.now() < until);
+  }
+
+  /** Puts reads under way, as many as there shall be. */
+  begin(): void {
+    for (; this.#depth < this.#options.depth; this.#depth++) this.#begin(this.#depth);
+  }
+
+  /** Has done reads followed by others. */
+  look(): void {
+    this.#options.pair.look(this.#again);
+  }
+
+  /** Waits for what is under way. */
+  finish(): void {
+    const { pair } = this.#options;
+    while (this.#depth > 0) pair.look(this.#last);
+    // What was taken last is told here.
+    pair.look(this.#last);
+  }
+
+  readonly #again: OnCompletion = (id, status) => {
+    this.#count(status);
+    this.onDone?.(performance.now() - (this.#began[id] ?? 0));
+    this.#begin(id);
+  };
+
+  readonly #last: OnCompletion = (_, status) => {
+    this.#count(status);
+    this.#depth--;
+  };
+
+  #count(status: number): void {
+    this.done++;
+    if (status !== 0) this.errors++;
+  }
+
+  #begin(id: number): void {
+    const { pair, prps, namespace } = this.#options;
+    const { next, submissions } = pair;
+    if (this.onDone) this.#began[id] = performance.now();
+    const block = (this.#random() % this.#places) * this.#blocks;
+    encodeTransfer(
+      submissions,
+      next,
+      id,
+      io.read,
+      namespace.id,
+      block,
+      this.#blocks,
+      prps.words,
+      id * 4,
+    );
+    pair.push();
+  }
+
+  /** Marsaglia's xorshift of 32 bits, of which 31 are taken: engines divide small integers fast. */
+  #random(): number {
+    let state = this.#state;
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    this.#state = state;
+    return state >>> 1;
+  }
+}

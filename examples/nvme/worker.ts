@@ -1,0 +1,43 @@
+// A worker that drives a queue pair of its own: random reads for so long, then what they were.
+import { parentPort, workerData } from 'node:worker_threads';
+import { DmaBuffer, fromShared, type SharedToken } from 'vfio';
+import type { NamespaceInfo } from './identify.ts';
+import { borrow, type LentQueue } from './lent_queue.ts';
+import { RandomReads } from './random_reads.ts';
+
+/** What a worker gets. */
+export interface WorkerTask {
+  lent: LentQueue;
+  namespace: NamespaceInfo;
+  data: { memory: SharedToken<'dma-buffer'>; iova: bigint };
+  bytes: number;
+  depth: number;
+  milliseconds: number;
+}
+
+/** What it answers. */
+export interface WorkerResult {
+  done: number;
+  errors: number;
+}
+
+const { lent, namespace, data, bytes, depth, milliseconds } = workerData as WorkerTask;
+const borrowed = borrow(lent, (what) => {
+  throw new Error(`${what} takes too long`);
+});
+using memory: DmaBuffer = fromShared(data.memory);
+const reads = new RandomReads({
+  pair: borrowed.queue.commands.pair,
+  prps: borrowed.queue.prps,
+  namespace,
+  bytes,
+  depth,
+  data: { bytes: new Uint8Array(memory.buffer), iova: data.iova },
+});
+const until = performance.now() + milliseconds;
+// This thread hears no events while it loops; a call tells of the one that matters.
+while (performance.now() < until && !borrowed.bar.removalRequested) reads.run(10);
+reads.finish();
+borrowed.close();
+const result: WorkerResult = { done: reads.done, errors: reads.errors };
+parentPort?.postMessage(result);

@@ -1,0 +1,104 @@
+import { checkSignal, checkTimeout, requireObject } from '../core/arguments.ts';
+import { abortReason, throwIfAborted } from '../core/readiness.ts';
+
+/** How long to wait for interrupts. */
+export interface VectorWaitOptions {
+  /** Milliseconds, up to 2,147,483,647; without it the wait has no end. */
+  timeout?: number | undefined;
+  /** Ends the wait with its reason. */
+  signal?: AbortSignal | undefined;
+}
+
+/** @throws TypeError, RangeError; the reason of a signal that is aborted already */
+export function checkWait(options: VectorWaitOptions): VectorWaitOptions {
+  requireObject('options', options);
+  const { timeout, signal } = options;
+  if (timeout !== undefined) checkTimeout(timeout);
+  checkSignal(signal);
+  throwIfAborted(signal);
+  return { timeout, signal };
+}
+
+/** One who waits. */
+interface Wait {
+  resolve: (count: number) => void;
+  reject: (reason: unknown) => void;
+}
+
+interface Waiting extends Wait {
+  timer: NodeJS.Timeout | undefined;
+  signal: AbortSignal | undefined;
+  abort: (() => void) | undefined;
+}
+
+/** Those who wait for the next count of a vector: each is told the same. */
+export class Waits {
+  readonly #waiting = new Set<Waiting>();
+  readonly #released: () => void;
+
+  /** `released` is called whenever one waits no more, but for {@link tell} and {@link end}. */
+  constructor(released: () => void) {
+    this.#released = released;
+  }
+
+  get size(): number {
+    return this.#waiting.size;
+  }
+
+  /**
+   * `last` is called when the time is up, for what was counted meanwhile; `late` makes the error
+   * where that was nothing.
+   */
+  add(
+    wait: Wait,
+    { timeout, signal }: VectorWaitOptions,
+    last: () => void,
+    late: () => Error,
+  ): void {
+    const waiting: Waiting = { ...wait, timer: undefined, signal, abort: undefined };
+    this.#waiting.add(waiting);
+    if (timeout !== undefined) {
+      // What is polled keeps the loop alive, where that is wanted.
+      waiting.timer = setTimeout(() => {
+        last();
+        this.#fail(waiting, late);
+      }, timeout).unref();
+    }
+    if (signal === undefined) return;
+    waiting.abort = () => {
+      this.#fail(waiting, () => abortReason(signal));
+    };
+    signal.addEventListener('abort', waiting.abort);
+  }
+
+  /** Nobody waits any more then: who is told goes on later. */
+  tell(count: number): void {
+    for (const waiting of this.#waiting) {
+      this.#waiting.delete(waiting);
+      forget(waiting);
+      waiting.resolve(count);
+    }
+  }
+
+  /** There will be no more counts. */
+  end(reason: () => Error): void {
+    for (const waiting of this.#waiting) {
+      this.#waiting.delete(waiting);
+      forget(waiting);
+      waiting.reject(reason());
+    }
+  }
+
+  /** Where it was not told meanwhile. */
+  #fail(waiting: Waiting, reason: () => unknown): void {
+    if (!this.#waiting.delete(waiting)) return;
+    forget(waiting);
+    waiting.reject(reason());
+    this.#released();
+  }
+}
+
+function forget({ timer, signal, abort }: Waiting): void {
+  if (timer) clearTimeout(timer);
+  if (abort) signal?.removeEventListener('abort', abort);
+}

@@ -1,0 +1,46 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
+import { Qmp } from '../../lab/guest/qmp.ts';
+import type { TestDevice } from './devices.ts';
+import { rebind, unbind } from './hotplug.ts';
+
+/** How many commands a second the disk of a controller of the lab does; 0 for as many as it can. */
+export async function throttle(device: TestDevice, iops: number): Promise<void> {
+  await using qmp = await Qmp.connect();
+  await throttleBy(qmp, device, iops);
+}
+
+/** The same for who has the monitor already. */
+export async function throttleBy(qmp: Qmp, { name }: TestDevice, iops: number): Promise<void> {
+  const none = { bps: 0, bps_rd: 0, bps_wr: 0, iops_rd: 0, iops_wr: 0 };
+  await qmp.execute('block_set_io_throttle', { id: name, iops, ...none });
+}
+
+/** Has the kernel's own driver read all of the first namespace. The device is vfio-pci's after it. */
+export async function readByKernel(device: TestDevice): Promise<Buffer> {
+  const folder = `/sys/bus/pci/devices/${device.address}`;
+  spawnSync('modprobe', ['nvme']);
+  await unbind(device);
+  try {
+    writeFileSync(`${folder}/driver_override`, 'nvme\n');
+    writeFileSync('/sys/bus/pci/drivers_probe', device.address);
+    return readFileSync(await blockNode(folder));
+  } finally {
+    if (existsSync(`${folder}/driver`)) await unbind(device);
+    rebind(device);
+  }
+}
+
+/** The node of the first namespace, which is there when the driver has found it. */
+async function blockNode(folder: string): Promise<string> {
+  for (;;) {
+    const [controller] = existsSync(`${folder}/nvme`) ? readdirSync(`${folder}/nvme`) : [];
+    const names = controller ? readdirSync(`${folder}/nvme/${controller}`) : [];
+    const name = names
+      .map((each) => each.replace(/c\d+(?=n)/, ''))
+      .find((each) => /^nvme\d+n1$/.test(each));
+    if (name !== undefined && existsSync(`/dev/${name}`)) return `/dev/${name}`;
+    await setTimeout(20);
+  }
+}
