@@ -81,10 +81,14 @@ function requireCount(command: Command, count: number): void {
   const mayBeMore = positionals.at(-1)?.endsWith('…') ?? false;
   const least = optional ? length - 1 : length;
   if (count >= least && (count <= length || mayBeMore)) return;
-  const given =
-    count === 0 ? 'none was given' : count === 1 ? '1 was given' : `${count} were given`;
-  if (length === 0) throw new TypeError(`it takes no arguments, and ${given}`);
-  const missing = argumentsOf(command).slice(count, least);
-  const what = missing.length > 0 ? `${missing.join(' ')} is missing: ` : '';
-  throw new TypeError(`${what}it takes ${argumentsOf(command).join(' ')}, and ${given}`);
+  const all = argumentsOf(command);
+  const missing = all.slice(count, least);
+  if (missing.length > 0) {
+    const are = missing.length === 1 ? 'is' : 'are';
+    const usage = ['vfio', command.name, ...all].join(' ');
+    throw new TypeError(`${missing.join(' and ')} ${are} missing: ${usage}`);
+  }
+  const given = count === 1 ? '1 was given' : `${count} were given`;
+  const taken = length === 0 ? 'no arguments' : all.join(' ');
+  throw new TypeError(`it takes ${taken}, and ${given}`);
 }

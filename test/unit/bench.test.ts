@@ -162,7 +162,7 @@ cdev    1000.0  1000.0  1000.0     2000.0  2000.0  2000.0`,
   });
 
   const misuse: [string[], RegExp][] = [
-    [[], /<device…> is missing: it takes <device…>, and none was given/],
+    [[], /<device…> is missing: vfio bench open <device…>/],
     [
       ['3b:00.0', '--backend', 'vfio'],
       /--backend must be auto, cdev, group, compat or noiommu, not 'vfio'/,

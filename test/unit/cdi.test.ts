@@ -241,7 +241,7 @@ describe('vfio cdi', () => {
   });
 
   const misuse: [string[], RegExp][] = [
-    [[], /<device…> is missing: it takes <device…>, and none was given/],
+    [[], /<device…> is missing: vfio cdi <device…>/],
     [['3b:00.0', '--kind', 'a'], /--kind must be a vendor's domain and a class/],
     [['3b:00.0', '5e:00.1', '--name', 'a'], /--name must be absent where there are several/],
     [['3b:00.0', '--dir', '/etc/cdi'], /--dir says where --install writes: give --install, too/],
