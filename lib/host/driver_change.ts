@@ -8,7 +8,7 @@ import { loadedDriver, modprobe, noSuchDriver } from './driver_choice.ts';
 import { type Destination, isWaiting, moveDevice, writesFor } from './driver_move.ts';
 import { type DriverRecord, removeRecord, writeRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
-import { prepareRules, type RuleFile, ruleStep } from './rule_file.ts';
+import { isInPlace, prepareRules, type RuleFile, ruleStep } from './rule_file.ts';
 
 /** What is to become of a device. */
 export interface Change {
@@ -104,7 +104,7 @@ function foretell(changes: readonly Change[], { roots }: Plan, report: DriverRep
     const writes = to ? writesFor(device, before, to, roots) : [];
     report.steps.push(...writes.map((write) => ({ kind: 'write' as const, ...write })));
     if (!absent) noteChange(report, device, before, to ?? before);
-    if (rule !== undefined) report.steps.push(ruleStep(rule));
+    if (rule !== undefined && !isInPlace(rule)) report.steps.push(ruleStep(rule));
   }
   return report;
 }

@@ -31,6 +31,11 @@ export function readOwnRule(path: string): string | undefined {
   });
 }
 
+/** Whether there is nothing to do. */
+export function isInPlace({ path, text }: RuleFile): boolean {
+  return text === (readOwnRule(path) ?? null);
+}
+
 /** What is done with rules when the devices are where they shall be, and taken back otherwise. */
 export interface RuleChanges {
   /** Puts them in their places; none takes effect before. */

@@ -232,6 +232,8 @@ module vfio-pci would be loaded
     const rule = join(host.etcRoot, `udev/rules.d/70-vfio-bind-pci-${a}.rules`);
     await bindDriver(a, { ...host, persist: true });
     assert.match(readFileSync(rule, 'utf8'), /ATTR\{driver_override\}="vfio-pci"/);
+    for (const dryRun of [true, false])
+      assert.deepEqual((await bindDriver(a, { ...host, persist: true, dryRun })).steps, []);
     const { notes } = await restoreDriver(a, host);
     assert.match(notes.join(), /stands: .* is given away again at the next start/);
     const { steps } = await restoreDriver(a, { ...host, persist: true });
