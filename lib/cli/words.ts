@@ -21,6 +21,8 @@ const hints: Partial<Record<VfioReason, string>> = {
 
 /** What mends an error, in commands and options. */
 export function hintOf(error: unknown): string | undefined {
+  // Of several errors the first is the one that came of what was asked for.
+  if (error instanceof AggregateError) return hintOf(error.errors[0]);
   if (!(error instanceof VfioError)) return undefined;
   const { reason, hint } = error;
   const own = reason && hints[reason];

@@ -278,6 +278,7 @@ describe('vfio', () => {
     );
     const other = new VfioError({ code: 'EPERM', message: 'EPERM', hint: 'sudo it' });
     assert.equal(hintOf(other), 'sudo it');
+    assert.equal(hintOf(new AggregateError([other, new Error('no')])), 'sudo it');
     assert.equal(hintOf(new Error('no')), undefined);
   });
 
