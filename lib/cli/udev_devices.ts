@@ -23,10 +23,12 @@ async function notGivenOfAll(options: RootOptions): Promise<string[]> {
   try {
     const found = await listGroups(options);
     const why = whyNone(found);
+    if (why === undefined) return [];
     // A driver of mediated devices confines them.
-    if (why === undefined || found.some(({ isolation }) => isolation === 'emulated')) return [];
+    const isMediated = found.some(({ isolation }) => isolation === 'emulated');
+    const given = isMediated ? 'only mediated devices' : 'nothing';
     return [
-      `${why}. Nodes of devices without an IOMMU (noiommu-…) stay root's, so that these rules give nothing now`,
+      `${why}. Nodes of devices without an IOMMU (noiommu-…) stay root's, so that these rules give ${given} now`,
     ];
   } catch (error) {
     if (!(error instanceof VfioError)) throw error;
