@@ -161,6 +161,14 @@ const title = hasIommu ? ' (a VM without an IOMMU: npm test -- build noiommu)' :
     }
   });
 
+  it('is not opened by its cdev as if it had an IOMMU, and vfio says what does open it', async () => {
+    const { status, err } = await vfio(['info', spec.address, '--backend', 'cdev']);
+    assert.equal(status, 1);
+    assert.match(err, /has no IOMMU/);
+    assert.doesNotMatch(err, /CONFIG_VFIO_DEVICE_CDEV|[{}]/);
+    assert.match(err, /^hint: .*--backend noiommu/m);
+  });
+
   it('is left out of udev rules, which vfio udev says', async () => {
     for (const named of [[spec.address], []]) {
       const { status, err } = await vfio(['udev', ...named, '--group', 'root']);
