@@ -86,7 +86,11 @@ describe('the reason of a failed lookup', () => {
       assert.equal((error.facts as VfioFacts['no-cdev']).noiommu, name === 'vfio-noiommu');
       // A kernel that has cdevs is not said to have none.
       const isBuilt = name === 'vfio-noiommu';
-      assert.equal(error.message.includes('without CONFIG_VFIO_DEVICE_CDEV'), !isBuilt, error.message);
+      assert.equal(
+        error.message.includes('without CONFIG_VFIO_DEVICE_CDEV'),
+        !isBuilt,
+        error.message,
+      );
       assert.match(error.hint ?? '', isBuilt ? /--backend noiommu/ : /only legacy groups here/);
     }
   });
