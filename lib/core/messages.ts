@@ -37,9 +37,9 @@ const words: WordsOf = {
     hint:
       elsewhere.length > 0
         ? `a short address means the domain 0000; write the whole: ${elsewhere.join(' or ')}`
-        : `vfio list --all shows the devices there are; ls /sys/bus/${bus}/devices those of the bus`,
+        : `ls /sys/bus/${bus}/devices shows what is on the bus; vfio list --all the devices that have an IOMMU group`,
   }),
-  'not-bound': (facts) => ({ why: '', hint: giveAway([facts]) }),
+  'not-bound': (facts) => ({ why: '', hint: giveAway([facts], false) }),
   bridge: ({ address, behind }) => ({
     why: `${address} is a bridge or a port, and vfio-pci takes none`,
     hint:
@@ -53,13 +53,14 @@ const words: WordsOf = {
       iommus === null
         ? 'see whether the kernel uses an IOMMU where all of sysfs is to be seen: ls /sys/class/iommu'
         : iommus === 0
-          ? 'the kernel uses no IOMMU: enable VT-d or AMD-Vi in the firmware, and boot Linux with ' +
-            'intel_iommu=on where the processor is Intel’s'
+          ? 'the kernel uses no IOMMU: vfio doctor says what switches it on here'
           : 'the kernel has an IOMMU, but the device is not behind it: only another slot or machine helps',
   }),
   'no-cdev': ({ release, noiommu }) => ({
-    why: noiommu ? 'devices without an IOMMU have cdevs since Linux 7.3' : '',
-    hint: `Linux ${release} has only legacy groups here: use a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (Linux 6.6 and later)`,
+    why: noiommu ? 'it has no IOMMU, and such devices have cdevs since Linux 7.3' : '',
+    hint: noiommu
+      ? `Linux ${release} opens it by its group: where that is meant --backend noiommu, in programs { backend: 'noiommu' }; otherwise vfio doctor says what switches an IOMMU on`
+      : `Linux ${release} has only legacy groups here: use a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (Linux 6.6 and later)`,
   }),
   'iommufd-not-loaded': () => ({
     why: 'the kernel has the module iommufd, and nobody loaded it: opening the node does not',
@@ -81,7 +82,7 @@ const words: WordsOf = {
   }),
   'container-absent': ({ release }) => ({
     why: `Linux ${release} has no containers of legacy groups, or its module is not loaded`,
-    hint: "sudo modprobe vfio; a kernel without CONFIG_VFIO_CONTAINER opens devices by their cdevs: { backend: 'cdev' }",
+    hint: "sudo modprobe vfio; a kernel without CONFIG_VFIO_CONTAINER opens devices by their cdevs: --backend cdev, in programs { backend: 'cdev' }",
   }),
   'no-permission': (facts) => ({
     why: `${facts.path} ${rightsOf(facts)}`,
@@ -470,7 +471,7 @@ type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver' | 'uses' | 'unseen
  * How the host gives devices up; and what it would lose, of which nobody is told to take what it
  * uses.
  */
-function giveAway(devices: Unbound[]): string {
+function giveAway(devices: Unbound[], isGroup = true): string {
   const bridges = devices.filter(({ bridge }) => bridge);
   const used = devices.flatMap(({ uses = [] }) => uses.filter(({ now }) => now !== null));
   if (bridges.length > 0 || used.length > 0) {
@@ -478,13 +479,27 @@ function giveAway(devices: Unbound[]): string {
       ...bridges.map(({ address }) => `${address} is a bridge, which vfio-pci does not take`),
       ...used.map((use) => `the host uses ${useText(use)}, and would lose it`),
     ];
-    return `do not unbind anything here: ${why.join('; ')}. Another slot, or ACS in the firmware, makes smaller groups`;
+    const group = isGroup ? ['another slot, or ACS in the firmware, makes smaller groups'] : [];
+    const what = [...used.flatMap(endOfUse), ...group].map((text) => `. ${capitalized(text)}`);
+    return `do not unbind anything here: ${why.join('; ')}${what.join('')}`;
   }
   const lost = devices.flatMap(({ uses = [] }) => uses.map(useText));
   const loss = lost.length > 0 ? `this takes ${lost.join(', ')} from the host: ` : '';
   const whole = devices.length > 1 ? 'give up all of them: ' : '';
   const unseen = devices.flatMap(unseenText).join('');
   return `${unseen}${loss}${whole}${bindCommands(devices)}`;
+}
+
+/** How that ends of which the host may be able to do without; of other uses nobody is told. */
+function endOfUse({ kind, name, now }: HostUse): string[] {
+  if (kind !== 'block' || now !== 'swapped to') return [];
+  return [
+    `where the host can do without this swap: sudo swapoff /dev/${name}, take it out of /etc/fstab, and bind the device then`,
+  ];
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const kindNames: Record<HostUse['kind'], string> = {

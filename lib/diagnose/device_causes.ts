@@ -4,7 +4,7 @@ import type { Hidden } from '../core/messages.ts';
 import type { Cause } from '../core/reasons.ts';
 import { canonicalOn } from '../locate/address.ts';
 import { driverLeft, readOverride } from '../locate/driver_override.ts';
-import { isPresent, sameElsewhere } from '../locate/find_cdev.ts';
+import { isPresent, isWithoutIommu, sameElsewhere } from '../locate/find_cdev.ts';
 import {
   hiddenClasses,
   hiddenDevice,
@@ -88,8 +88,8 @@ function iommusIn(sysfsRoot: string): number | null {
   return hiddenFolder(`${sysfsRoot}/class`) ? null : 0;
 }
 
-function noCdev({ sysfsPath }: SysfsDevice): Cause {
-  const noiommu = readAttribute(`${sysfsPath}/iommu_group/name`) === 'vfio-noiommu';
+function noCdev(device: SysfsDevice): Cause {
+  const noiommu = isWithoutIommu(device);
   const { release } = process.getBuiltinModule('node:os');
   return { reason: 'no-cdev', certainty: 'certain', facts: { release: release(), noiommu } };
 }

@@ -19,7 +19,7 @@ import { driverless, matchOf, mismatchError } from './driver_match.ts';
 import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
-import { rulePath, ruleOf } from './persistence.ts';
+import { pulledOut, requireOwnRules, ruleOf, ruleToRemove } from './persistence.ts';
 import { functionsNeeds, hostNeeds, neededError, userNeeds } from './refusals.ts';
 
 /**
@@ -86,6 +86,7 @@ function* bind(
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
   const wanted = devices.map((device) => ({ device, driver: driverFor(device, plan) }));
   return yield* changeDrivers(devices, plan, report, function* () {
+    requireOwnRules(devices, plan);
     // Before a module is loaded, which takes devices by itself; and by what it turned out to be.
     requireMatches(wanted, plan);
     yield* refuseNeeded(wanted, plan, report);
@@ -192,10 +193,16 @@ function* restore(
   options: RestoreDriverOptions,
 ): Steps<DriverReport> {
   const plan = planOf(specs, options);
-  const { devices, leftOut, notes } = yield* chosenDevices(plan);
+  const absent = pulledOut(plan);
+  const { devices, leftOut, notes } = yield* chosenDevices({ ...plan, specs: absent.others });
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
-  const done = yield* changeDrivers(devices, plan, report, function* () {
-    const changes = devices.map((device) => changeBack(device, plan, report));
+  const all = [...devices, ...absent.devices];
+  const done = yield* changeDrivers(all, plan, report, function* () {
+    requireOwnRules(all, plan);
+    const changes = [
+      ...devices.map((device) => changeBack(device, plan, report)),
+      ...absent.devices.map((device) => withoutDevice(device, plan, report)),
+    ];
     yield* refuseHeld(changes, plan, report);
     const needed = changes.flatMap(({ device: { bus }, to, before }) =>
       to?.driver != null && to.driver !== before.driver ? [{ bus, driver: to.driver }] : [],
@@ -244,6 +251,13 @@ function changeBack(device: SysfsDevice, plan: Plan, report: DriverReport): Chan
   return { device, before, to, forget: true, ...ruleToRemove(device, plan, report) };
 }
 
+/** Of a device that was pulled out there is only the rule to remove. */
+function withoutDevice(device: SysfsDevice, plan: Plan, report: DriverReport): Change {
+  report.notes.push(`${device.address} is not there: only its rule is removed`);
+  const before = { driver: null, driverOverride: null };
+  return { device, before, to: undefined, absent: true, ...ruleToRemove(device, plan, report) };
+}
+
 function destinationOf(
   device: SysfsDevice,
   now: DriverState,
@@ -264,17 +278,6 @@ function destinationOf(
   }
   report.notes.push(`${address} is ${stateText(now)}, and nothing is remembered of it`);
   return undefined;
-}
-
-function ruleToRemove(device: SysfsDevice, plan: Plan, report: DriverReport): Pick<Change, 'rule'> {
-  const path = rulePath(device, plan.roots);
-  const isThere = readAttribute(path) !== undefined;
-  if (plan.persist) return isThere ? { rule: { path, text: null } } : {};
-  if (isThere)
-    report.notes.push(
-      `${path} stands: ${device.address} is given away again at the next start (vfio unbind --persist removes it)`,
-    );
-  return {};
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { basename } from 'node:path';
@@ -376,6 +377,77 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
     assert.equal(gone.status, 0, gone.err);
     assert.match(gone.out, new RegExp(`^${rule} removed$`, 'm'));
     assert.ok(!existsSync(rule));
+  });
+
+  it('replaces and removes no rule that it did not write, and touches no device then', () => {
+    vfio('unbind', edu);
+    const rule = `/etc/udev/rules.d/70-vfio-bind-pci-${edu}.rules`;
+    mkdirSync('/etc/udev/rules.d', { recursive: true });
+    writeFileSync(rule, '# theirs\n');
+    try {
+      for (const command of [['bind'], ['unbind'], ['bind', '--dry-run']]) {
+        const { status, out, err } = vfio(...command, edu, '--persist');
+        assert.deepEqual([status, out], [1, ''], command.join(' '));
+        assert.match(
+          err,
+          /^vfio \w+: .* is there already, and vfio bind --persist did not write it/,
+        );
+        assert.match(err, /^hint: look at it, and rename or remove it/m);
+      }
+      assert.deepEqual([driverOf(edu), overrideOf(edu), remembered()], [null, '(null)', []]);
+      assert.equal(readFileSync(rule, 'utf8'), '# theirs\n');
+    } finally {
+      rmSync(rule);
+    }
+  });
+
+  for (const [what, options, code] of [
+    ['full', 'size=4k', 'ENOSPC'],
+    ['read-only', 'ro', 'EROFS'],
+  ] as const) {
+    it(`touches no device where the file system of the rules is ${what}`, function () {
+      if (!hasTool('mount')) skip(this, 'mount');
+      vfio('unbind', edu);
+      const place = '/etc/udev/rules.d';
+      mkdirSync(place, { recursive: true });
+      tool('mount', '-t', 'tmpfs', '-o', options, 'none', place);
+      try {
+        if (code === 'ENOSPC') writeFileSync(`${place}/fills`, Buffer.alloc(4096));
+        const before = readdirSync(place);
+        const { status, out, err } = vfio('bind', edu, '--persist');
+        assert.deepEqual([status, out], [1, ''], err);
+        assert.match(err, new RegExp(`the devices are left as they are: ${code}`));
+        assert.match(err, /^hint: .*; or leave out --persist$/m);
+        assert.deepEqual(readdirSync(place), before);
+        assert.deepEqual([driverOf(edu), overrideOf(edu), remembered()], [null, '(null)', []]);
+      } finally {
+        tool('umount', place);
+      }
+    });
+  }
+
+  it('removes the rule of a device that was pulled out, by its address alone', () => {
+    const gone = '0000:7f:1f.7';
+    const rule = `/etc/udev/rules.d/70-vfio-bind-pci-${gone}.rules`;
+    assert.equal(vfio('bind', edu, '--persist').status, 0);
+    const own = `/etc/udev/rules.d/70-vfio-bind-pci-${edu}.rules`;
+    writeFileSync(rule, readFileSync(own, 'utf8').replaceAll(edu, gone));
+    assert.equal(vfio('unbind', edu, '--persist').status, 0);
+    const stands = vfio('unbind', gone);
+    assert.equal(stands.status, 1);
+    assert.match(stands.err, /there is no device .*; its rule .* stands/);
+    const removed = vfio('unbind', '7f:1f.7', '--persist');
+    assert.deepEqual([removed.status, removed.out], [0, `${rule} removed\n`], removed.err);
+    assert.ok(!existsSync(rule));
+    const neither = vfio('unbind', gone, '--persist');
+    assert.equal(neither.status, 1);
+    assert.match(neither.err, /there is no device .*, and no rule of vfio bind --persist for it/);
+    const none = vfio('unbind', edu, '--persist');
+    assert.equal(none.status, 0, none.err);
+    assert.match(
+      none.err,
+      /^note: there is no rule of vfio bind --persist for .*: none was removed$/m,
+    );
   });
 
   it('has udevd bind what appears, also where vfio-pci is loaded already', async function () {

@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, openSync, closeSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  openSync,
+  closeSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, it } from 'mocha';
 import { binding } from '../../lib/core/binding.ts';
@@ -330,11 +339,143 @@ module vfio-pci would be loaded
     const rule = join(host.etcRoot, `udev/rules.d/70-vfio-bind-pci-${a}.rules`);
     await bindDriver(a, { ...host, persist: true });
     assert.match(readFileSync(rule, 'utf8'), /ATTR\{driver_override\}="vfio-pci"/);
+    for (const dryRun of [true, false])
+      assert.deepEqual((await bindDriver(a, { ...host, persist: true, dryRun })).steps, []);
     const { notes } = await restoreDriver(a, host);
     assert.match(notes.join(), /stands: .* is given away again at the next start/);
     const { steps } = await restoreDriver(a, { ...host, persist: true });
     assert.deepEqual(steps, [{ kind: 'remove', path: rule }]);
     assert.ok(!existsSync(rule));
+  });
+
+  const rulesFolder = (): string => join(host.etcRoot, 'udev/rules.d');
+  const ruleOf = (address: string): string =>
+    join(rulesFolder(), `70-vfio-bind-pci-${address}.rules`);
+
+  it('overwrites and removes no rule that it did not write, and touches no device then', async () => {
+    for (const theirs of [
+      '# theirs\n',
+      '',
+      { pointsTo: '../../target' },
+      { pointsTo: '/nowhere' },
+    ]) {
+      make({ [a]: { driver: 'nvme' }, [b]: { driver: 'nvme', group: 2 } });
+      put(host.etcRoot, { target: '# vfio bind --persist wrote this\n' });
+      put(rulesFolder(), { [`70-vfio-bind-pci-${b}.rules`]: theirs });
+      for (const dryRun of [true, false]) {
+        const options = { ...host, persist: true, dryRun };
+        for (const act of [bindDriver, restoreDriver, bindDriverSync, restoreDriverSync]) {
+          const error = await vfioFailure(() => act([a, b], options), 'EEXIST');
+          assert.match(
+            error.message,
+            /-bind-pci-0000:3c:00\.0\.rules is there already, and vfio bind --persist did not write it/,
+          );
+          assert.match(error.hint ?? '', /rename or remove it/);
+        }
+      }
+      assert.deepEqual(
+        [host.driverOf(a), host.driverOf(b), overrideOf(a), remembered()],
+        ['nvme', 'nvme', '(null)', []],
+      );
+      assert.deepEqual(readdirSync(rulesFolder()), [`70-vfio-bind-pci-${b}.rules`]);
+      if (typeof theirs === 'string') assert.equal(readFileSync(ruleOf(b), 'utf8'), theirs);
+      assert.equal(
+        readFileSync(join(host.etcRoot, 'target'), 'utf8'),
+        '# vfio bind --persist wrote this\n',
+      );
+      host.restore();
+    }
+  });
+
+  it('tries first whether a rule can be written, and leaves nothing where not', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    put(host.etcRoot, { udev: 'no folder\n' });
+    const error = await vfioFailure(() => bindDriver(a, { ...host, persist: true }), 'ENOTDIR');
+    assert.match(
+      error.message,
+      /^the rule for every start cannot be changed, so the devices are left as they are: ENOTDIR/,
+    );
+    assert.match(error.hint ?? '', /rules\.d has to be a folder.*or leave out --persist$/);
+    assert.deepEqual([host.driverOf(a), overrideOf(a), remembered()], ['nvme', '(null)', []]);
+    assert.deepEqual(readdirSync(host.etcRoot).sort(), ['.keep', 'udev']);
+  });
+
+  it('leaves no rule, and the rule that was, where a device does not become what was asked for', async () => {
+    make({ [a]: { driver: 'nvme' }, [b]: { driver: 'nvme', group: 2 } }, [
+      'nvme',
+      'vfio-pci',
+      'other-vfio',
+    ]);
+    await bindDriver(b, { ...host, persist: true });
+    const before = readFileSync(ruleOf(b), 'utf8');
+    writeFileSync(host.sysfs('bus/pci/drivers/other-vfio/refuses'), `22 ${b}`);
+    const options = { ...host, persist: true, driver: 'other-vfio' };
+    await vfioFailure(() => bindDriver([a, b], options), 'EINVAL');
+    assert.deepEqual(readdirSync(rulesFolder()), [`70-vfio-bind-pci-${b}.rules`]);
+    assert.equal(readFileSync(ruleOf(b), 'utf8'), before);
+  });
+
+  it('goes over what a killed command left, also where that is a link', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    put(host.etcRoot, { target: 'kept\n' });
+    put(rulesFolder(), { [`.70-vfio-bind-pci-${a}.rules.new`]: { pointsTo: '../../target' } });
+    const umask = process.umask(0o077);
+    try {
+      await bindDriver(a, { ...host, persist: true });
+    } finally {
+      process.umask(umask);
+    }
+    assert.deepEqual(readdirSync(rulesFolder()), [`70-vfio-bind-pci-${a}.rules`]);
+    assert.equal(statSync(ruleOf(a)).mode & 0o777, 0o644);
+    assert.equal(readFileSync(join(host.etcRoot, 'target'), 'utf8'), 'kept\n');
+  });
+
+  it('removes the rule of a device that was pulled out, by its address alone', async () => {
+    make({ [a]: { driver: 'nvme' }, [b]: { driver: 'nvme', group: 2 } });
+    await bindDriver([a, b], { ...host, persist: true });
+    rmSync(host.sysfs(`bus/pci/devices/${b}`), { recursive: true });
+    rmSync(host.sysfs('kernel/iommu_groups/2'), { recursive: true });
+    const stands = await vfioFailure(() => restoreDriver(b, host), 'ERR_VFIO_NO_DEVICE');
+    assert.match(
+      stands.message,
+      /there is no device 0000:3c:00\.0 on the bus pci; its rule .* stands/,
+    );
+    assert.match(stands.hint ?? '', new RegExp(`vfio unbind --persist ${b}$`));
+    const options = { ...host, persist: true };
+    const tried = await restoreDriver([a, '3c:00.0'], { ...options, dryRun: true });
+    assert.deepEqual(tried.steps.slice(-1), [{ kind: 'remove', path: ruleOf(b) }]);
+    assert.ok(existsSync(ruleOf(b)));
+    const { devices, steps, notes } = await restoreDriver([a, '3c:00.0'], options);
+    assert.deepEqual(
+      devices.map(({ address }) => address),
+      [a],
+    );
+    assert.deepEqual(notes, [`${b} is not there: only its rule is removed`]);
+    assert.deepEqual(
+      steps.slice(-2),
+      [ruleOf(a), ruleOf(b)].map((path) => ({ kind: 'remove', path })),
+    );
+    assert.deepEqual(readdirSync(rulesFolder()), []);
+    const none = await vfioFailure(() => restoreDriver(b, options), 'ERR_VFIO_NO_DEVICE');
+    assert.match(
+      none.message,
+      /there is no device .*, and no rule of vfio bind --persist for it \(\/.*rules\)$/,
+    );
+    assert.equal(none.reason, 'no-device');
+  });
+
+  it('says that there was no rule to remove', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    await bindDriver(a, host);
+    const { devices, steps, notes } = await restoreDriver(a, { ...host, persist: true });
+    assert.deepEqual([devices[0]?.changed, host.driverOf(a)], [true, 'nvme']);
+    assert.deepEqual(notes, [
+      `there is no rule of vfio bind --persist for ${a} (${ruleOf(a)}): none was removed`,
+    ]);
+    assert.deepEqual(
+      steps.filter(({ kind }) => kind === 'remove'),
+      [],
+    );
   });
 
   it('refuses mediated devices and buses without driver_override by name', async () => {
