@@ -406,6 +406,7 @@ module vfio-pci would be loaded
       'vfio-pci',
       'other-vfio',
     ]);
+    put(host.modulesRoot, { 'modules.alias': 'alias vfio_pci:v00001B36d* other_vfio\n' });
     await bindDriver(b, { ...host, persist: true });
     const before = readFileSync(ruleOf(b), 'utf8');
     writeFileSync(host.sysfs('bus/pci/drivers/other-vfio/refuses'), `22 ${b}`);
@@ -506,12 +507,12 @@ module vfio-pci would be loaded
     const makePf = (): FakeHost =>
       make({
         [a]: { driver: 'vfio-pci', files: { virtfn0: { pointsTo: `../${vf}` } } },
-        [vf]: { driver: 'vfio-pci', group: 2, files: { 'vfio-dev/vfio7/dev': '1:7\n' } },
+        [vf]: { driver: 'vfio-pci', group: 2, files: { 'vfio-dev/vfio7/dev': '1:8\n' } },
       });
 
     it('is not given back while one is open, by name of its holder; by force it is', async () => {
       makePf();
-      const fd = openSync('/dev/full', 'r');
+      const fd = openSync('/dev/random', 'r');
       try {
         const error = await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_IN_USE');
         assert.match(
@@ -547,7 +548,7 @@ module vfio-pci would be loaded
         error.hint ?? '',
         new RegExp(`^remove the virtual functions: sudo npx vfio sriov ${a} --vfs 0; `),
       );
-      const fd = openSync('/dev/full', 'r');
+      const fd = openSync('/dev/random', 'r');
       try {
         const held = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_IN_USE');
         assert.match(
@@ -563,7 +564,7 @@ module vfio-pci would be loaded
     it('names who has one open where the kernel waits for that', async () => {
       makePf();
       writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/waits.left'), '');
-      const fd = openSync('/dev/full', 'r');
+      const fd = openSync('/dev/random', 'r');
       try {
         const options = { ...host, force: true, timeout: 2_000 };
         const error = await vfioFailure(() => restoreDriver(a, options), 'ERR_VFIO_TIMEOUT');

@@ -111,10 +111,10 @@ describe('what the host needs a device for', () => {
     const folder = `bus/pci/devices/${a}/virtio0`;
     put(host.sysfsRoot, {
       [`${folder}/driver`]: { pointsTo: '../../../virtio/drivers/virtio_console' },
-      [`${folder}/virtio-ports/vport0p1/dev`]: '1:7\n',
+      [`${folder}/virtio-ports/vport0p1/dev`]: '1:8\n',
     });
     assert.deepEqual(await needs(), { needs: [], unseen: [] });
-    const fd = openSync('/dev/full', 'r');
+    const fd = openSync('/dev/random', 'r');
     try {
       assert.match((await needs()).needs.join(), /^vport0p1 is open in process \d+ \(/);
     } finally {
@@ -235,9 +235,9 @@ describe('what the host needs a device for', () => {
   });
 
   it('is who has it open', async () => {
-    make({ 'vfio-dev/vfio7/dev': '1:7\n' });
+    make({ 'vfio-dev/vfio7/dev': '1:8\n' });
     const holder = spawn('sleep', ['600'], { stdio: [0, 'ignore', 'ignore', 'pipe'] });
-    const full = spawn('sh', ['-c', 'exec 3</dev/full; echo open; exec sleep 600']);
+    const full = spawn('sh', ['-c', 'exec 3</dev/random; echo open; exec sleep 600']);
     try {
       await once(full.stdout, 'data');
       const all = (await needs()).needs;
