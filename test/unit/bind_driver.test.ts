@@ -406,8 +406,8 @@ module vfio-pci would be loaded
       'vfio-pci',
       'other-vfio',
     ]);
-    put(host.modulesRoot, { 'modules.alias': 'alias vfio_pci:v00001B36d* other_vfio\n' });
     await bindDriver(b, { ...host, persist: true });
+    put(host.modulesRoot, { 'modules.alias': 'alias vfio_pci:v00001B36d* other_vfio\n' });
     const before = readFileSync(ruleOf(b), 'utf8');
     writeFileSync(host.sysfs('bus/pci/drivers/other-vfio/refuses'), `22 ${b}`);
     const options = { ...host, persist: true, driver: 'other-vfio' };
