@@ -8,6 +8,7 @@ import {
   bindDriver,
   bindDriverSync,
   diagnose,
+  type Finding,
   restoreDriver,
   restoreDriverSync,
 } from '../../lib/index.ts';
@@ -449,7 +450,7 @@ module vfio-pci would be loaded
         );
         // Asked without a word of who has it, as where another program unbinds it.
         for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');
-        let other = found;
+        let other: Finding | undefined = found;
         // Until the lock went with the process.
         while (other?.status === 'warning')
           other = (await diagnose(a, host)).findings.find(({ id }) => id === 'holders');
