@@ -109,7 +109,7 @@ function driverOverride(
   const isLoaded = listNames(`${sysfsRoot}/bus/${bus}/drivers/${text}`) !== undefined;
   return [
     'warning',
-    `it has no driver, and no other than ${text} may have it${isLoaded ? '' : ', which is not loaded'}`,
+    `it has no driver, and only ${text} may have it${isLoaded ? '' : ', which is not loaded'}`,
     `to have ${text} take it: sudo npx vfio bind --driver ${text} ${address}; to let the host's drivers have it again: ${lift}`,
   ];
 }
