@@ -12,6 +12,7 @@ import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/
 import { virtfnsOf } from '../locate/virtual_functions.ts';
 import { isVfio } from './device_holders.ts';
 import { readRecord } from './driver_record.ts';
+import { stateOf } from './driver_report.ts';
 import { type Finding, look, lookBySteps, type Place, type Seen } from './finding.ts';
 import { holderFindings } from './holder_findings.ts';
 import { deviceNodeFindings } from './device_nodes.ts';
@@ -117,7 +118,7 @@ function driverOverride(
   const isLoaded = listNames(`${sysfsRoot}/bus/${bus}/drivers/${text}`) !== undefined;
   return [
     'warning',
-    `it has no driver, and no other than ${text} may have it${isLoaded ? '' : ', which is not loaded'}`,
+    `it has no driver, and only ${text} may have it${isLoaded ? '' : ', which is not loaded'}`,
     `to have ${text} take it: sudo npx vfio bind --driver ${text} ${address}; to let the host's drivers have it again: ${lift}`,
   ];
 }
@@ -126,13 +127,13 @@ function driverOverride(
 function driverBefore(device: SysfsDevice, place: Place): Seen | undefined {
   const record = readRecord(device, place);
   if (record === undefined) return undefined;
-  const { driver: before, target } = record;
+  const { driver: before, driverOverride, target } = record;
   const now = readLinkName(`${device.sysfsPath}/driver`);
   const had = `vfio bind remembers that it had ${before ?? 'no driver'}`;
   if (now === target) return ['ok', `${had}; vfio unbind gives it that back`];
-  if (now !== undefined && now === before)
-    return ['ok', `${had}, before it went to ${target}, and it has that again: it was plugged in anew, or another program gave it back`]; // prettier-ignore
-  if (now !== undefined && !isVfio(device))
+  if (now !== undefined && now === before && stateOf(device).driverOverride === driverOverride)
+    return ['ok', `${had}, and it has that: its change to ${target} was not begun, or was undone, as when it is plugged in anew`]; // prettier-ignore
+  if (now !== undefined && now !== before && !isVfio(device))
     return ['warning', `${had}, before it went to ${target}; since then another program, or the host when it was plugged in anew, gave it to ${now}: vfio unbind leaves it there`]; // prettier-ignore
   const mend = `sudo npx vfio unbind ${device.address} gives it back what it had`;
   return ['warning', `${had}; its change to ${target} is not finished, or was undone: it has ${now ?? 'no driver'}`, mend]; // prettier-ignore

@@ -768,7 +768,9 @@ describeLab('vfio bind that is killed at any moment', ['nvme0'], (lab) => {
     assert.match(said('driver-override')?.what ?? '', laid, round);
     const remembers = remembered().some((file) => file.includes(address));
     assert.equal(said('driver-before') !== undefined, remembers, round);
-    const halfDone = remembers && driver !== 'vfio-pci';
+    // Killed before the first write, it is as it was.
+    const isAsBefore = driver === 'nvme' && override === '(null)';
+    const halfDone = remembers && driver !== 'vfio-pci' && !isAsBefore;
     assert.equal(said('driver-before')?.status === 'warning', halfDone, round);
   }
 
