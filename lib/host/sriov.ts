@@ -102,7 +102,7 @@ export function* readSriov(device: DeviceFacts, roots: HostRoots): Steps<Physica
 }
 
 /** A number in a device's folder; undefined where there is no such file. */
-export function numberIn({ sysfsPath }: SysfsDevice, name: string): number | undefined {
+function numberIn({ sysfsPath }: SysfsDevice, name: string): number | undefined {
   return numberOr(readAttribute(`${sysfsPath}/${name}`)) ?? undefined;
 }
 

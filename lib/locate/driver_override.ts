@@ -1,8 +1,6 @@
 import { EBUSY } from '../core/errno.ts';
-import { systemError, VfioError } from '../core/errors.ts';
+import { systemError, type VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
-import type { Steps } from '../core/steps.ts';
-import { readFolders } from './folders.ts';
 import { readAttribute, readLinkName } from './sysfs.ts';
 
 // Reading `driver_override` waits for the lock of the device in most kernels (driver_override_show,
@@ -32,28 +30,6 @@ export function driverLeft({ sysfsPath }: Pick<SysfsDevice, 'sysfsPath'>): strin
 export function readOverride(device: Pick<SysfsDevice, 'sysfsPath'>): string | undefined {
   if (driverLeft(device) !== undefined) return undefined;
   return readAttribute(`${device.sysfsPath}/driver_override`);
-}
-
-/** Of these devices those that are being taken from their drivers. */
-export function* beingLeft(devices: readonly SysfsDevice[]): Steps<Set<SysfsDevice>> {
-  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
-  const free = yield* readFolders(devices, folderOf, ['driver@'], (folder, device) =>
-    isAbsent(() => folder.linkName('driver')) ? [device] : [],
-  );
-  const left = yield* readFolders(free.flat(), folderOf, ['uevent'], (folder, device) =>
-    isAbsent(() => driverInUevent(folder.text('uevent'))) ? [] : [device],
-  );
-  return new Set(left.flat());
-}
-
-/** What cannot be read is told by whoever reads all of the device. */
-function isAbsent(read: () => string | undefined): boolean {
-  try {
-    return read() === undefined;
-  } catch (error) {
-    if (!(error instanceof VfioError)) throw error;
-    return true;
-  }
 }
 
 /** What is said of the file while it is not read. */

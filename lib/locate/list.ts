@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
 import { ENOENT } from '../core/errno.ts';
-import { explained, systemError, type VfioError } from '../core/errors.ts';
+import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { DeviceAddress, Roots, SysfsDevice } from '../core/location.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import {
@@ -14,7 +14,7 @@ import {
   numberOr,
   type UnreadEntry,
 } from './facts.ts';
-import { beingLeft, busyOverride } from './driver_override.ts';
+import { busyOverride, driverInUevent } from './driver_override.ts';
 import { type FolderContents, readFolders } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
@@ -176,6 +176,28 @@ function draftOfLeft(folder: FolderContents, location: SysfsDevice): Draft {
       return folder.text(name);
     },
   });
+}
+
+/** Of these devices those that are being taken from their drivers. */
+function* beingLeft(devices: readonly SysfsDevice[]): Steps<Set<SysfsDevice>> {
+  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
+  const free = yield* readFolders(devices, folderOf, ['driver@'], (folder, device) =>
+    isAbsent(() => folder.linkName('driver')) ? [device] : [],
+  );
+  const left = yield* readFolders(free.flat(), folderOf, ['uevent'], (folder, device) =>
+    isAbsent(() => driverInUevent(folder.text('uevent'))) ? [] : [device],
+  );
+  return new Set(left.flat());
+}
+
+/** What cannot be read is told when all of the device is read. */
+function isAbsent(read: () => string | undefined): boolean {
+  try {
+    return read() === undefined;
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    return true;
+  }
 }
 
 function* readDevices(
