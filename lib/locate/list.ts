@@ -178,28 +178,6 @@ function draftOfLeft(folder: FolderContents, location: SysfsDevice): Draft {
   });
 }
 
-/** Of these devices those that are being taken from their drivers. */
-function* beingLeft(devices: readonly SysfsDevice[]): Steps<Set<SysfsDevice>> {
-  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
-  const free = yield* readFolders(devices, folderOf, ['driver@'], (folder, device) =>
-    isAbsent(() => folder.linkName('driver')) ? [device] : [],
-  );
-  const left = yield* readFolders(free.flat(), folderOf, ['uevent'], (folder, device) =>
-    isAbsent(() => driverInUevent(folder.text('uevent'))) ? [] : [device],
-  );
-  return new Set(left.flat());
-}
-
-/** What cannot be read is told when all of the device is read. */
-function isAbsent(read: () => string | undefined): boolean {
-  try {
-    return read() === undefined;
-  } catch (error) {
-    if (!(error instanceof VfioError)) throw error;
-    return true;
-  }
-}
-
 function* readDevices(
   devices: SysfsDevice[],
   roots: Roots,
