@@ -66,7 +66,7 @@ export function parseArguments(argv: readonly string[]): Arguments | undefined {
   if (more.length > 0) throw new UsageError(`${task} takes one address: what is '${more[0]}'?`);
   const numbers = {} as Record<Option, number>;
   for (const option of Object.keys(numerics) as Option[]) {
-    numbers[option] = numberOf(task, option, values[option]);
+    numbers[option] = numberOf(task, option, values[option] as string | undefined);
   }
   return { task, address, interrupts: values['interrupts'] === true, ...numbers };
 }
@@ -93,15 +93,15 @@ function parse(argv: readonly string[]): {
   }
 }
 
-function numberOf(task: Arguments['task'], option: Option, text: unknown): number {
+function numberOf(task: Arguments['task'], option: Option, text: string | undefined): number {
   const { least, most, normal, of } = numerics[option];
   if (text === undefined) return normal;
   if (!of.includes(task)) throw new UsageError(`${task} takes no --${option}`);
   const isWhole = option !== 'seconds';
   const pattern = isWhole ? /^\d+$/ : /^(\d+(\.\d*)?|\.\d+)$/;
   const value = Number(text);
-  if (pattern.test(String(text)) && value >= least && value <= most) return value;
+  if (pattern.test(text) && value >= least && value <= most) return value;
   const kind = isWhole ? 'a whole number' : 'a number';
   const bounds = most === Number.MAX_SAFE_INTEGER ? `from ${least} on` : `from ${least} to ${most}`;
-  throw new UsageError(`--${option} takes ${kind} ${bounds}, not '${String(text)}'`);
+  throw new UsageError(`--${option} takes ${kind} ${bounds}, not '${text}'`);
 }

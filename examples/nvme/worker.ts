@@ -4,6 +4,7 @@ import { DmaBuffer, fromShared, type SharedToken } from 'vfio';
 import type { NamespaceInfo } from './identify.ts';
 import { borrow, type LentQueue } from './lent_queue.ts';
 import { RandomReads } from './random_reads.ts';
+import { NvmeError } from './status.ts';
 
 /** What a worker gets. */
 export interface WorkerTask {
@@ -42,6 +43,9 @@ try {
   while (performance.now() < until && !borrowed.bar.removalRequested) reads.run(10);
   // Who has the admin queue may have switched the controller off already: then this throws.
   reads.finish(lent.timeout);
+  if (borrowed.bar.removalRequested) {
+    throw new NvmeError('removed', 'somebody wants the device back');
+  }
 } finally {
   borrowed.close();
 }

@@ -97,6 +97,20 @@ async function untilUnplugged(qmp: Qmp, { name }: TestDevice): Promise<void> {
   }
 }
 
+/** Waits until something was read of a disk. */
+async function untilRead(qmp: Qmp, node: string): Promise<void> {
+  for (;;) {
+    const disks = (await qmp.execute('query-blockstats')) as {
+      'node-name'?: string;
+      stats: { rd_operations: number };
+    }[];
+    const disk = disks.find((each) => each['node-name'] === node);
+    assert.ok(disk, inspect(disks));
+    if (disk.stats.rd_operations > 0) return;
+    await delay(20);
+  }
+}
+
 /** How many of these promises came to which end. */
 async function endings(promises: Promise<unknown>[]): Promise<Partial<Record<string, number>>> {
   const counts: Partial<Record<string, number>> = {};
@@ -451,7 +465,9 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port', 'edu'], (lab) => {
       spawnSync('bash', ['-c', script, 'bash', process.execPath, program, spec.address], {
         encoding: 'utf8',
       }).stdout;
-    const quiet = shell('{ "$1" "$2" read "$3" --count 5000; echo "$?" >&3; } 3>&1 2>&3 | true');
+    const quiet = shell(
+      'exec 3>&1; { "$1" "$2" read "$3" --count 5000 2>&3; echo "$?" >&3; } | true',
+    );
     assert.equal(quiet, '0\n');
     for (const what of ['read', 'identify', '--help']) {
       const full = shell(`"$1" "$2" ${what} "$3" 2>&1 >/dev/full; echo "$?"`);
@@ -474,9 +490,8 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port', 'edu'], (lab) => {
         const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
         const errors = text(child.stderr);
         const exit = once(child, 'exit');
-        // Queue 1 is there, and reads of it under way, when its doorbell has rung.
-        await delay(3000);
         await using qmp = await Qmp.connect();
+        await untilRead(qmp, node);
         await qmp.execute('device_del', { id: port.name });
         assert.deepEqual(await exit, [1, null]);
         assert.equal(await errors, 'nvme: somebody wants the device back\n');

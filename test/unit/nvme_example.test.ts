@@ -29,7 +29,7 @@ async function makeRings() {
     pair,
     bar,
     prps: new PrpTable(buffer.buffer, lists, 0n, entries),
-    complete(id: number, result: number): void {
+    complete: (id: number, result: number): void => {
       completions[at * 4] = result;
       completions[at++ * 4 + 3] = id | 0x1_0000;
     },
