@@ -32,7 +32,10 @@ function listen(signal: AbortSignal): Hearing {
     const all = [...callbacks];
     forget(signal, hearing);
     // One of them may have another not be called any more.
-    doAll(all.map((each) => () => callbacks.delete(each) && each()));
+    const tellOne = (each: Callback): void => {
+      if (callbacks.delete(each)) each();
+    };
+    doAll(all.map((each) => tellOne.bind(undefined, each)));
   };
   const hearing = { callbacks, tell };
   hearings.set(signal, hearing);

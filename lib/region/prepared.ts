@@ -1,4 +1,10 @@
-import { invalidType, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
+import {
+  elementsOf,
+  invalidType,
+  invalidValue,
+  outOfRange,
+  requireObject,
+} from '../core/arguments.ts';
 import { type Binding, binding, type NativeMapping, type NativePrepared } from '../core/binding.ts';
 import { check, checkBuffer } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
@@ -162,8 +168,7 @@ function readAccesses(accesses: unknown): Given[] {
   if (!(length > 0 && length <= mostAccesses)) {
     throw outOfRange('accesses.length', `from 1 to ${mostAccesses}`, length);
   }
-  return Array.from({ length }, (_, at) => {
-    const access: unknown = accesses[at];
+  return elementsOf(accesses, length).map((access, at) => {
     requireObject(`accesses[${at}]`, access);
     const { op, offset, width = 32 } = access as Given;
     return { op, offset, width };
