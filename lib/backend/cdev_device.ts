@@ -75,6 +75,7 @@ class CdevAttachment implements Attachment {
 
   /** An id of another iommufd may be one of something else here. */
   #targetOf(target: unknown): Ioas | Hwpt {
+    this.#bound.fd.requireOpen();
     if (!Ioas.isIoas(target) && !Hwpt.isHwpt(target)) {
       throw invalidType('ioas', 'an Ioas or a Hwpt', target);
     }
@@ -142,11 +143,14 @@ export class BoundCdev implements OpenedDevice {
 
   share(): SharedToken<'device'> {
     const { fd, devId, location, roots, iommufd } = this;
+    // Otherwise it would be its iommufd that is closed.
+    fd.requireOpen();
     const content = { devId, location, ...roots, iommufd: iommufd.share() };
     return tokenOf('device', { fd: fd.offer(), ...content });
   }
 
   createIoas(): Ioas {
+    if (this.#ownIommufd) this.fd.requireOpen();
     return this.iommufd.createIoas();
   }
 

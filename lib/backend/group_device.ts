@@ -82,6 +82,7 @@ export class GroupDevice implements OpenedDevice {
   }
 
   createIoas(): AddressSpace {
+    if (this.#groupContainer.own) this.fd.requireOpen();
     return this.#groupContainer.createIoas();
   }
 
@@ -134,11 +135,11 @@ class JoinedAttachment implements Attachment {
 
   /** It is attached there already. */
   attachSync(target: unknown): number {
+    this.#fd.requireOpen();
     if (Hwpt.isHwpt(target)) throw this.#wrongBackend('cannot be attached to a page table');
     if (!AddressSpace.isAddressSpace(target)) {
       throw invalidType('ioas', 'an address space', target);
     }
-    this.#fd.requireOpen();
     if (this.#isOwn(target)) return Ioas.isIoas(target) ? target.id : 0;
     const facts = { device: this.#location.device.address };
     const error = this.#wrongBackend('is attached to the address space of its own container');

@@ -346,8 +346,8 @@ export type Binding = {
   /** A NativeFd of the same open file; -ENOENT where its owner has closed it. */
   fdTake: (offer: number) => Answer;
   memoryOffer: (memory: NativeMemory) => Answer;
-  /** A NativeMemory of the same pages. */
-  memoryTake: (offer: number) => Answer;
+  /** A NativeMemory of the same pages; -EINVAL where they are not so many bytes. */
+  memoryTake: (offer: number, size: number) => Answer;
   /** A NativeSharedCount, the first of its kind. */
   sharedCountNew: () => number;
   sharedCountOffer: (sharedCount: NativeSharedCount) => Answer;

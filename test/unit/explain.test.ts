@@ -660,6 +660,21 @@ describe('every reason', () => {
     assert.deepEqual(entries.sort(), Object.keys(facts).sort());
   });
 
+  it('has every code of the package in the table of docs/errors.md, and no other', () => {
+    const source = readFileSync(new URL('../../lib/core/errors.ts', import.meta.url), 'utf8');
+    const codes = [...source.matchAll(/^ {2}\| '(ERR_VFIO_\w+)'/gm)].map(([, code]) => code);
+    assert.ok(codes.length > 30);
+    const rows = errors.match(/^\| `ERR_VFIO_.+$/gm) ?? [];
+    const named = rows.flatMap(
+      (row) => /^\|([^|]+)\|/.exec(row)?.[1]?.match(/ERR_VFIO_\w+/g) ?? [],
+    );
+    assert.deepEqual(named.sort(), codes.sort());
+    // And none is spoken of that is not there.
+    for (const [code] of errors.matchAll(/ERR_VFIO_\w+/g)) {
+      if (code !== 'ERR_VFIO_') assert.ok(codes.includes(code), code);
+    }
+  });
+
   it('tells what it does not know', () => {
     const held = (facts: Partial<Holding>): string =>
       wordsOf({ reason: 'held-by-cdev', certainty: 'likely', facts: { ...holding, ...facts } }).why;
