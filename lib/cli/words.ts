@@ -53,9 +53,12 @@ export function messageFor(error: unknown, command: Command): string {
   return `${typedName(name, command)} must be ${forPeople(expected)}${but}`;
 }
 
+/** Options that are called otherwise than the library's arguments. */
+const aliases: Record<string, string> = { count: 'vfs' };
+
 /** `--dry-run` for `dryRun`, and `<device>` for what is no option. */
 function typedName(name: string, { options, positionals }: Command): string {
-  const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const option = aliases[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const known = options[option];
   if (known !== undefined) return optionTexts({ [option]: known })[0]?.split(' ')[0] ?? option;
   return name.startsWith('device') ? `<${positionals[0]?.replace('…', '') ?? name}>` : name;
