@@ -74,7 +74,7 @@ export class KvmVfio extends Closable {
   }
 
   static *#create(vm: unknown): Steps<KvmVfio> {
-    const own = OwnedFd.duplicate(numberOfFd('vm', vm), 'the VM', 'anon_inode:kvm-vm');
+    const own = duplicateOf(numberOfFd('vm', vm), 'the VM');
     let kvm: KvmVfio | undefined;
     try {
       const answer = yield* call('kvmCreateVfio', own.native);
@@ -242,8 +242,8 @@ function numberOf(file: unknown): number {
   return checkFdNumber('file.fd', file.fd);
 }
 
-function duplicateOf(number: number): OwnedFd {
-  return OwnedFd.duplicate(number, 'what KVM is told of', 'VFIO').asPart();
+function duplicateOf(number: number, what = 'what KVM is told of'): OwnedFd {
+  return OwnedFd.duplicate(number, what, `/proc/self/fd/${number}`).asPart();
 }
 
 /** @throws VfioError with its reason */
