@@ -2,8 +2,7 @@ import type { VfioError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
 
 /** The reasons that have no facts of their own. */
-type Plain =
-  'not-a-vm' | 'vm-has-vfio' | 'vm-has-device' | 'vm-lacks-device' | 'not-for-kvm';
+type Plain = 'not-a-vm' | 'vm-has-vfio' | 'vm-has-device' | 'vm-lacks-device' | 'not-for-kvm';
 
 type Meanings = Readonly<Partial<Record<string, Plain>>>;
 

@@ -186,11 +186,10 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0'], ({ edu, nvme0 }) => 
       import { KvmVfio } from ${library};
       const reasonOf = (run) => { try { run(); } catch (error) { return error.code + ' ' + error.reason; } };
       console.log(reasonOf(() => KvmVfio.createSync(3)), reasonOf(() => KvmVfio.fromFd(4)));`;
-    const { stdout, stderr } = spawnSync(
-      process.execPath,
-      ['--input-type=module', '-e', program],
-      { stdio: ['ignore', 'pipe', 'pipe', vm, kvmVfio.fd], encoding: 'utf8' },
-    );
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'pipe', vm, kvmVfio.fd],
+      encoding: 'utf8',
+    });
     assert.equal(stdout, 'EIO vm-of-other-process EIO vm-of-other-process\n', stderr);
   });
 
