@@ -190,7 +190,10 @@ describe('the VFIO device of a KVM VM', () => {
   it('says why KVM forgets nothing', async () => {
     await withBinding({ ...fakes, kvmVfioRemoveSync: () => ENOENT }, async () => {
       using kvm = KvmVfio.createSync(0);
-      const error = await explainedFailure(() => kvm.removeSync(0), 'ENOENT');
+      const remove = (): void => {
+        kvm.removeSync(0);
+      };
+      const error = await explainedFailure(remove, 'ENOENT');
       assert.deepEqual([error.reason, error.request], ['vm-lacks-device', 'KVM_DEV_VFIO_FILE_DEL']);
     });
   });
