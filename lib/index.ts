@@ -99,6 +99,7 @@ export {
   cloudHypervisorArguments,
   qemuArguments,
   type QemuOptions,
+  type QemuProperties,
   type VmmArguments,
   type VmmDevices,
   type VmmOptions,
