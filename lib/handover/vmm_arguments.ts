@@ -52,11 +52,9 @@ export function qemuArguments(devices: VmmDevices, options: QemuOptions = {}): V
   const { iommufdId = 'iommufd0', properties = {} } = options;
   checkWord('iommufdId', iommufdId);
   const more = propertiesOf(properties);
+  checkCount(properties, devices);
   const { fds, numbers } = prepare(devices, options);
   const [iommufd, ...cdevs] = numbers;
-  if (Array.isArray(more) && more.length !== cdevs.length) {
-    throw invalidValue('properties', `a list of ${cdevs.length}, one for each device`, properties);
-  }
   const object = ['-object', `iommufd,id=${iommufdId},fd=${iommufd}`];
   const args = cdevs.flatMap((fd, at) => {
     const own = typeof more === 'string' ? more : more[at];
@@ -129,6 +127,16 @@ function checkWord(name: string, value: unknown): void {
 function propertiesOf(properties: unknown): string | string[] {
   if (!Array.isArray(properties)) return suffixOf('properties', properties);
   return properties.map((each, at) => suffixOf(`properties[${at}]`, each));
+}
+
+/** A list has as many as there are devices. @throws TypeError */
+function checkCount(properties: unknown, devices: VmmDevices): void {
+  requireObject('devices', devices);
+  if (!Array.isArray(properties)) return;
+  const { cdev } = devices;
+  const count = Array.isArray(cdev) ? cdev.length : 1;
+  if (properties.length === count) return;
+  throw invalidValue('properties', `a list of ${count}, one for each device`, properties);
 }
 
 /** @throws TypeError */

@@ -17,9 +17,11 @@ const init = `#!/bin/busybox sh
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 while read -r module; do insmod "/modules/$module"; done </modules/root.list
+exec 3<>/dev/ttyS0
 stty -F /dev/ttyS0 raw -echo
-echo ready >/dev/ttyS0
-exec sh </dev/ttyS0 >/dev/ttyS0 2>&1
+echo ready >&3
+# By a pipe: a shell that reads a terminal would print prompts.
+cat <&3 | sh >&3 2>&1
 `;
 
 /** The lab's own kernel with an NVMe driver. The lab's guest sees the files where the host has them. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { labVmm } from '../../lab/vmm.ts';
 import { passedGuest } from './passed_guest.ts';
-import { CHECKOUT, lab } from './vm.ts';
+import { CHECKOUT, lab, skipUnlessPrepared } from './vm.ts';
 
 // Debian 12's QEMU takes no device by its descriptor; that of Debian 13 runs in the guest from the
 // cache.
@@ -18,15 +18,22 @@ describe('a VMM in the lab', () => {
     assert.match(stdout.toString(), /3 passing/);
   }).timeout(300_000);
 
-  it('has guests on KVM that use passed devices', async () => {
+  const useGuests = async (lane: '6.12' | '7.3'): Promise<void> => {
     const qemu = await labVmm();
-    await using guest = await passedGuest('6.12');
+    await using guest = await passedGuest(lane);
     const file = join(CHECKOUT, 'build-test/test/device/vmm_guest.test.js');
     const mocha = ['npx', 'mocha', '--no-config', '--timeout', '120000', file];
     const system = `${guest.kernel}:${guest.initrd}`;
     const env = ['--env', `VFIO_TEST_QEMU=${qemu}`, '--env', `VFIO_TEST_GUEST=${system}`];
-    const { stdout, status } = await lab([...env, '--', ...mocha]);
+    const { stdout, status } = await lab(['--kernel', lane, ...env, '--', ...mocha]);
     assert.equal(status, 0, stdout.toString());
-    assert.match(stdout.toString(), /3 passing/);
+    assert.match(stdout.toString(), /5 passing/);
+  };
+
+  it('has guests on KVM that use passed devices', () => useGuests('6.12')).timeout(600_000);
+
+  it('has such guests on Linux 7.3, which boot Linux 7.3', function () {
+    skipUnlessPrepared(this);
+    return useGuests('7.3');
   }).timeout(600_000);
 });

@@ -129,10 +129,12 @@ const word: Parameter = {
   bad: [...notStrings, '', '1', 'a,b', 'a=b', 'a b'],
 };
 const properties: Parameter = {
-  name: /"properties(?:\.\w+)?"/,
+  name: /"properties(?:\[0\])?(?:\.\w+)?"/,
   bad: [
     ...notStrings.filter((value) => typeof value !== 'object' || Array.isArray(value)),
     null,
+    [null],
+    [{}, {}],
     { 'a,b': 1 },
     { '': 1 },
     ...[null, undefined, 1n, {}, never].map((value) => ({ bus: value })),

@@ -30,6 +30,7 @@ export const passed: readonly [QemuProperties, QemuProperties] = [
 /** A guest of QEMU's on KVM that has passed devices: Linux with a shell on its serial line. */
 export class QemuGuest implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #exit: Promise<string>;
   readonly #line: Readable & Writable;
   readonly #monitor: Writable;
   readonly #arrivals = new EventEmitter();
@@ -38,6 +39,7 @@ export class QemuGuest implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#exit = once(child, 'exit').then(([status, signal]) => String(status ?? signal));
     const [line, monitor] = child.stdio.slice(3) as (Readable & Writable)[];
     assert.ok(line && monitor);
     this.#line = line;
@@ -155,8 +157,8 @@ export class QemuGuest implements AsyncDisposable {
   async #arrival(of: 'line' | 'message'): Promise<void> {
     const over = new AbortController();
     const { signal } = over;
-    const ended = once(this.#child, 'exit', { signal }).then(([status]) => {
-      throw new Error(`QEMU ended with ${String(status)}; the guest said: ${this.#printed}`);
+    const ended = this.#exit.then((status) => {
+      throw new Error(`QEMU ended with ${status}; the guest said: ${this.#printed}`);
     });
     try {
       await Promise.race([once(this.#arrivals, of, { signal }), ended]);
@@ -168,9 +170,7 @@ export class QemuGuest implements AsyncDisposable {
 
   /** Ends QEMU, as by its user. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const exited = once(this.#child, 'exit');
-    if (this.#child.exitCode !== null) return;
-    this.#monitor.write('{"execute":"quit"}\n');
-    await exited;
+    if (this.#child.exitCode === null) this.#monitor.write('{"execute":"quit"}\n');
+    await this.#exit;
   }
 }
