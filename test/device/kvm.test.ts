@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readdirSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, it } from 'mocha';
 import { type Kvm, loadKvm } from '../../examples/vmm/kvm/kvm.ts';
-import { Container, DmaBuffer, Iommufd, KvmVfio, openCdev, VfioDevice } from '../../lib/index.ts';
+import { copied, roundsAt, withMachine } from '../../examples/vmm/kvm/machine.ts';
+import {
+  Container,
+  DmaBuffer,
+  Iommufd,
+  KvmVfio,
+  listDevices,
+  openCdev,
+  VfioDevice,
+} from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { explainedFailure, failure } from '../support/errors.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
@@ -17,7 +26,8 @@ const vms = (): string[] =>
 
 const kvmFds = (): string[] => openFds().filter((target) => /vfio|iommu|kvm/.test(target));
 
-describeLab('a device that a KVM VM has', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
+describeLab('a device that a KVM VM has', ['edu', 'nvme0', 'nvme-sriov'], (lab) => {
+  const { edu, nvme0, 'nvme-sriov': sriov } = lab;
   let kvm: Kvm;
   let vm: number;
 
@@ -210,21 +220,113 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0'], ({ edu, nvme0 }) => 
 
   it('is used by a guest: registers, an interrupt by an irqfd, DMA (the example)', () => {
     const path = new URL('build-test/examples/vmm/kvm/main.js', root).pathname;
-    const { status, stdout, stderr } = spawnSync(process.execPath, [path, edu.address], {
-      encoding: 'utf8',
-    });
-    assert.deepEqual(
-      { status, stderr, lines: stdout.trim().split('\n') },
-      {
-        status: 0,
-        stderr: '',
-        lines: [
-          'guest: the device is 0x10000ed',
-          'guest: 10! is 0x375f00',
-          'guest: DMA brought 0x5a5a5a5a',
-          'copied: true',
-        ],
-      },
-    );
+    for (const interrupt of ['msi', 'intx']) {
+      const { status, stdout, stderr } = spawnSync(
+        process.execPath,
+        [path, edu.address, interrupt],
+        { encoding: 'utf8' },
+      );
+      const lines = stdout.trim().split('\n');
+      assert.deepEqual(
+        { status, stderr, lines },
+        {
+          status: 0,
+          stderr: '',
+          lines: [
+            'guest: the device is 0x10000ed',
+            'guest: 10! is 0x375f00',
+            'guest: DMA brought 0x5a5a5a5a',
+            'copied: true',
+          ],
+        },
+      );
+    }
+  });
+
+  it('interrupts the guest by an irqfd without waking a thread of Node', async () => {
+    const rounds = 200;
+    for (const interrupt of ['msi', 'intx'] as const) {
+      await withMachine(edu.address, { interrupt, rounds }, async ({ memory, next }) => {
+        await next();
+        const before = wakeUps();
+        const { port, value } = await next();
+        const after = wakeUps();
+        assert.deepEqual([port, value], [2, 3628800]);
+        assert.equal(new DataView(memory.buffer).getUint32(roundsAt, true), 0);
+        const counts = [...after].map(([id, count]) => count - (before.get(id) ?? 0));
+        const [vcpu = 0, ...others] = counts.toSorted((one, other) => other - one);
+        // The guest's processor waits for each on the thread that runs it: the count sees wake-ups.
+        assert.ok(vcpu >= rounds / 2, `${interrupt}: ${counts.join()}`);
+        // What begins and ends the run.
+        const woken = others.reduce((sum, count) => sum + count, 0);
+        assert.ok(woken < rounds / 10, `${interrupt}: ${counts.join()}`);
+      });
+    }
+  });
+
+  it('leaves nothing when 100 guests with it have come and gone', async function () {
+    this.timeout(300_000);
+    const guest = async (at: number): Promise<void> => {
+      const interrupt = at % 2 === 0 ? 'msi' : 'intx';
+      await withMachine(edu.address, { interrupt }, async ({ memory, next }) => {
+        await next();
+        assert.deepEqual(await next(), { port: 2, value: 3628800 });
+        // Its DMA takes a fifth of a second.
+        if (at % 10 === 0) assert.deepEqual(await next(), { port: 3, value: 0x5a5a5a5a });
+        assert.equal(memory[copied.to], at % 10 === 0 ? 0x5a : 0);
+      });
+    };
+    for (let at = 0; at < 20; at++) await guest(at);
+    const before = { fds: kvmFds(), vms: vms(), pinned: pinnedPages(), memory: memoryInUse() };
+    for (let at = 0; at < 100; at++) await guest(at);
+    assertNoMore(kvmFds(), before.fds);
+    assert.deepEqual(vms(), before.vms);
+    assert.equal(pinnedPages(), before.pinned);
+    // One guest has 2 MiB.
+    const more = memoryInUse() - before.memory;
+    assert.ok(more < 16 * 2 ** 20, `${more} bytes more`);
+  });
+
+  it('is a virtual function with its token', async () => {
+    const count = `/sys/bus/pci/devices/${sriov.address}/sriov_numvfs`;
+    const vfToken = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
+    await using kvmVfio = await KvmVfio.create(vm);
+    await using pf = await VfioDevice.open(sriov);
+    writeFileSync(count, '1');
+    try {
+      await pf.feature.setVfToken(vfToken);
+      const listed = (await listDevices()).find(({ address }) => address === sriov.address);
+      const [vf = ''] = listed?.virtfns ?? [];
+      await using device = await VfioDevice.open(vf, { kvm: kvmVfio, vfToken });
+      const { reason } = await explainedFailure(() => kvmVfio.add(device), 'EEXIST');
+      assert.equal(reason, 'vm-has-device');
+    } finally {
+      writeFileSync(count, '0');
+    }
   });
 });
+
+/** How often each thread of this process was woken after it had waited. */
+function wakeUps(): Map<string, number> {
+  return new Map(
+    readdirSync('/proc/self/task').map((id) => {
+      const text = readFileSync(`/proc/self/task/${id}/status`, 'utf8');
+      return [id, Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(text)?.[1])];
+    }),
+  );
+}
+
+/** Pages of this machine that are pinned, for DMA among others. */
+function pinnedPages(): number {
+  const text = readFileSync('/proc/vmstat', 'utf8');
+  const [taken = NaN, given = NaN] = ['acquired', 'released'].map((which) =>
+    Number(new RegExp(`^nr_foll_pin_${which} (\\d+)`, 'm').exec(text)?.[1]),
+  );
+  return taken - given;
+}
+
+/** Of this process, and what lies in files in memory, as guests' memory does. */
+function memoryInUse(): number {
+  const shared = /^Shmem:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
+  return process.memoryUsage.rss() + Number(shared) * 1024;
+}

@@ -30,7 +30,9 @@ export async function passedGuest(lane: Lane): Promise<PassedGuest> {
   const folder = await mkdtemp(join(tmpdir(), 'vfio-guest-'));
   const initrd = join(folder, 'initrd');
   const base = dirname(dirname(dirname(modules)));
-  await makeInitramfs(initrd, init, { base, release }, { root: ['nvme'], vfio: [] });
+  // Both lists have to have something.
+  const lists = { root: ['nvme'], vfio: ['nvme'] };
+  await makeInitramfs(initrd, init, { base, release }, lists);
   return {
     kernel: image,
     initrd,

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -83,10 +84,21 @@ static napi_value SetMemory(napi_env env, napi_callback_info info) {
                 "KVM_SET_USER_MEMORY_REGION");
 }
 
-// setIrqfd(vm, eventfd, line): the line goes up and down when the eventfd is signalled
+// createEventfd() -> its descriptor
+static napi_value CreateEventfd(napi_env env, napi_callback_info info) {
+  (void)info;
+  return Answer(env, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd");
+}
+
+// setIrqfd(vm, eventfd, line[, another]): the line goes up and down when the eventfd is signalled;
+// with another eventfd it stays up until the guest has ended the interrupt, which signals that one
 static napi_value SetIrqfd(napi_env env, napi_callback_info info) {
   const Arguments given = Read(env, info);
   struct kvm_irqfd irqfd = {.fd = (uint32_t)given.value[1], .gsi = (uint32_t)given.value[2]};
+  if (given.value[3] != 0) {
+    irqfd.flags = KVM_IRQFD_FLAG_RESAMPLE;
+    irqfd.resamplefd = (uint32_t)given.value[3];
+  }
   return Answer(env, ioctl((int)given.value[0], KVM_IRQFD, &irqfd), "KVM_IRQFD");
 }
 
@@ -184,7 +196,8 @@ static napi_value RunVcpu(napi_env env, napi_callback_info info) {
 
 // The guest: 16-bit code at 0x1000, whose registers of edu are at 0xd0000. It tells what it sees by
 // writes to ports: 1 is edu's identification, 2 a factorial that edu has computed when its
-// interrupt comes, 3 the first word that edu has copied within the guest's memory by DMA.
+// interrupt comes, as often as the word at 0x804 says, 3 the first word that edu has copied within
+// the guest's memory by DMA.
 __asm__(
     ".pushsection .rodata\n"
     ".code16\n"
@@ -207,6 +220,8 @@ __asm__(
     "  movw $0x1000 + on_interrupt - guest_code, 0x94\n"
     "  movw $0, 0x96\n"
     "  movl $0x80, %fs:0x20\n"
+    "again:\n"
+    "  movb $0, 0x800\n"
     "  movl $10, %fs:0x08\n"
     // Nothing comes between sti and hlt, so no interrupt is missed.
     "  cli\n"
@@ -218,6 +233,8 @@ __asm__(
     "  cli\n"
     "  jmp wait_for_interrupt\n"
     "computed:\n"
+    "  decl 0x804\n"
+    "  jg again\n"
     "  movl %fs:0x08, %eax\n"
     "  outl %eax, $2\n"
     // 64 bytes of 0x2000 to edu's buffer, and from there to 0x3000.
@@ -268,6 +285,7 @@ NAPI_MODULE_INIT() {
       {"createVm", NULL, CreateVm, NULL, NULL, NULL, napi_enumerable, NULL},
       {"createIrqchip", NULL, CreateIrqchip, NULL, NULL, NULL, napi_enumerable, NULL},
       {"setMemory", NULL, SetMemory, NULL, NULL, NULL, napi_enumerable, NULL},
+      {"createEventfd", NULL, CreateEventfd, NULL, NULL, NULL, napi_enumerable, NULL},
       {"setIrqfd", NULL, SetIrqfd, NULL, NULL, NULL, napi_enumerable, NULL},
       {"createVcpu", NULL, CreateVcpu, NULL, NULL, NULL, napi_enumerable, NULL},
       {"run", NULL, RunVcpu, NULL, NULL, NULL, napi_enumerable, NULL},

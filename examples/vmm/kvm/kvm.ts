@@ -18,7 +18,9 @@ export interface Kvm {
   createIrqchip: (vm: number) => void;
   /** Guest-physical memory that is this process's at `address`; a size of 0 takes it away. */
   setMemory: (vm: number, slot: number, guest: bigint, size: number, address: bigint) => void;
-  setIrqfd: (vm: number, eventfd: number, line: number) => void;
+  createEventfd: () => number;
+  /** `resample`: the eventfd that tells that the guest has ended a level-triggered interrupt. */
+  setIrqfd: (vm: number, eventfd: number, line: number, resample?: number) => void;
   createVcpu: (vm: number) => number;
   run: (vcpu: number) => Promise<Exit>;
   /** The machine code that the vCPU starts with, for `guestAt`. */
