@@ -70,7 +70,11 @@ export async function withMachine<T>(
       if (reason !== exitIo) throw new Error(`the guest stopped: KVM_EXIT ${reason}`);
       return { port, value };
     };
-    return await body({ device, memory, next });
+    try {
+      return await body({ device, memory, next });
+    } finally {
+      await device.detach();
+    }
   } finally {
     // No guest runs any more when what it reached is unmapped: something else may come to lie
     // there. The VM goes with the last who has it.
