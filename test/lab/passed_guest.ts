@@ -18,10 +18,9 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 while read -r module; do insmod "/modules/$module"; done </modules/root.list
 exec 3<>/dev/ttyS0
-stty -F /dev/ttyS0 raw -echo
+stty -F /dev/ttyS0 -echo -onlcr
 echo ready >&3
-# By a pipe: a shell that reads a terminal would print prompts.
-cat <&3 | sh >&3 2>&1
+while read -r command <&3; do eval "$command" >&3 2>&1; done
 `;
 
 /** The lab's own kernel with an NVMe driver. The lab's guest sees the files where the host has them. */
