@@ -123,7 +123,7 @@ function inAndOut(): void {
   bellValues[1] = all.head;
   let fresh = all.ringAndPoll(bells);
   for (let at = all.first; fresh > 0; fresh--) {
-    if (entries[at * 4 + 3] === phase) finished = (finished + 1) | 0;
+    if (entries[at * 4 + 3] === phase) finished = (finished + 1) & 0x3fff_ffff;
     at = at + 1 === depth ? 0 : at + 1;
   }
 }
@@ -159,7 +159,8 @@ else if (name === 'collections') console.log(collections());
 else if (run === undefined) throw new Error(`there is no case ${name}`);
 else console.log((await measure(run)).p50);
 
-if (finished < 0) throw new Error('no I/O was finished');
+const makesIos = name === 'ios' || name === 'collections';
+if (makesIos && finished === 0) throw new Error('no I/O was finished');
 
 queue.disposeSync();
 

@@ -57,7 +57,7 @@ void OnBusError(int signal, siginfo_t* info, void* context) {
   FaultGuard* guard = armed_guard;
   if (guard != nullptr && info->si_code > 0 && IsInside(*guard, info->si_addr)) {
     armed_guard = nullptr;
-    __builtin_longjmp(guard->escape, 1);
+    VFIO_TAKE_ESCAPE(guard->escape);
   }
   PassOn(signal, info, context);
 }

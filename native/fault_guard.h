@@ -1,5 +1,7 @@
 #pragma once
 
+#include <setjmp.h>
+
 #include <cerrno>
 #include <cstddef>
 
@@ -7,11 +9,24 @@
 // device enters a low-power state, it is pulled out. The access then raises SIGBUS, which would end
 // the process. A guarded access ends with -EIO instead.
 
+// The compiler's own setjmp where there is one, since that of libc takes as long as the rest of an
+// access. Neither saves the signal mask, a system call, which the handler, with SA_NODEFER, does
+// not change. Clang has its own for x86 only.
+#if defined(__clang__) && !defined(__x86_64__)
+using Escape = sigjmp_buf;
+#define VFIO_SET_ESCAPE(escape) sigsetjmp(escape, 0)
+#define VFIO_TAKE_ESCAPE(escape) siglongjmp(escape, 1)
+#else
+using Escape = void* [5];
+#define VFIO_SET_ESCAPE(escape) __builtin_setjmp(escape)
+#define VFIO_TAKE_ESCAPE(escape) __builtin_longjmp(escape, 1)
+#endif
+
 // One access that may fault, on the stack of its thread.
 struct FaultGuard {
   const volatile std::byte* start;
   size_t size;
-  void* escape[5];
+  Escape escape;
 };
 
 // The access that this thread makes now. Each thread has its own, since a fault is raised on the
@@ -27,14 +42,13 @@ int InstallFaultHandler();
 
 // Makes an access within `size` bytes from `start`. 0, or -EIO after a fault, which leaves the
 // access half done. A fault leaves `access` by a jump: it must hold nothing that needs a
-// destructor. The compiler's own setjmp, since that of libc takes as long as the rest of an access:
-// it saves no signal mask either, which the handler, with SA_NODEFER, does not change.
+// destructor.
 template <typename Access>
 [[gnu::noinline]] int Guarded(const volatile std::byte* start, size_t size, const Access& access) {
   FaultGuard guard;
   guard.start = start;
   guard.size = size;
-  if (__builtin_setjmp(guard.escape) != 0) return -EIO;
+  if (VFIO_SET_ESCAPE(guard.escape) != 0) return -EIO;
   armed_guard = &guard;
   access();
   armed_guard = nullptr;

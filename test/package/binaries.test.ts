@@ -98,7 +98,8 @@ for (const { arch, machine, compiler } of prebuilds) {
       assert.match(segments, /GNU_STACK .* RW /);
       const symbols = readelf(file, '--dyn-syms');
       assert.match(symbols, /__stack_chk_fail/);
-      assert.match(symbols, /\w+_chk@GLIBC/);
+      // Of _FORTIFY_SOURCE: an open(2) without a mode that could need one.
+      assert.match(symbols, /__open(?:64)?_2@GLIBC/);
     });
 
     it('exports what Node loads, and names no folder of the machine that built it', () => {

@@ -6,8 +6,13 @@ import type { TestDevice } from './devices.ts';
 import { rebind, unbind } from './hotplug.ts';
 
 /** How many commands a second the disk of a controller of the lab does; 0 for as many as it can. */
-export async function throttle({ name }: TestDevice, iops: number): Promise<void> {
+export async function throttle(device: TestDevice, iops: number): Promise<void> {
   await using qmp = await Qmp.connect();
+  await throttleBy(qmp, device, iops);
+}
+
+/** The same for who has the monitor already. */
+export async function throttleBy(qmp: Qmp, { name }: TestDevice, iops: number): Promise<void> {
   const none = { bps: 0, bps_rd: 0, bps_wr: 0, iops_rd: 0, iops_wr: 0 };
   await qmp.execute('block_set_io_throttle', { id: name, iops, ...none });
 }
