@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { before, it } from 'mocha';
+import { afterEach, before, it } from 'mocha';
 import { listDevices, VfioDevice, VfioError } from '../../lib/index.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { rebind, unbind } from '../support/hotplug.ts';
@@ -32,6 +32,10 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
   before(() => {
     // Emulation in software offers SVM.
     if (hasQemuGuest) spawnSync('modprobe', ['kvm_amd']);
+  });
+
+  afterEach(() => {
+    QemuGuest.killAll();
   });
 
   /** In the guest: the hash of a part of a disk, in MiB. */

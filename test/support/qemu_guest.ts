@@ -29,6 +29,7 @@ export const passed: readonly [QemuProperties, QemuProperties] = [
 
 /** A guest of QEMU's on KVM that has passed devices: Linux with a shell on its serial line. */
 export class QemuGuest implements AsyncDisposable {
+  static readonly #running = new Set<ChildProcess>();
   readonly #child: ChildProcess;
   readonly #exit: Promise<string>;
   readonly #line: Readable & Writable;
@@ -39,7 +40,11 @@ export class QemuGuest implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
-    this.#exit = once(child, 'exit').then(([status, signal]) => String(status ?? signal));
+    QemuGuest.#running.add(child);
+    this.#exit = once(child, 'exit').then(([status, signal]) => {
+      QemuGuest.#running.delete(child);
+      return String(status ?? signal);
+    });
     const [line, monitor] = child.stdio.slice(3) as (Readable & Writable)[];
     assert.ok(line && monitor);
     this.#line = line;
@@ -96,6 +101,11 @@ export class QemuGuest implements AsyncDisposable {
     await guest.execute('qmp_capabilities');
     await guest.#printedMark(/^ready\r?\n/m);
     return guest;
+  }
+
+  /** Ends those of tests that failed, which would keep the devices and this process. */
+  static killAll(): void {
+    for (const child of QemuGuest.#running) child.kill('SIGKILL');
   }
 
   /** The number of QEMU's process. */
