@@ -38,6 +38,11 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
     QemuGuest.killAll();
   });
 
+  /** The driver of the guest finds its disks on a thread of its own. */
+  const hasDisk = async (guest: QemuGuest, disk: string): Promise<void> => {
+    await guest.run(`until test -e /dev/${disk}; do sleep 0.1; done`);
+  };
+
   /** In the guest: the hash of a part of a disk, in MiB. */
   const hashIn = async (guest: QemuGuest, disk: string, at: number): Promise<string> => {
     await guest.run('echo 3 >/proc/sys/vm/drop_caches');
@@ -45,27 +50,26 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
     return (await guest.run(read)).split(' ')[0] ?? '';
   };
 
+  /** In a guest: copies the first MiB to the second, and writes the third, whose hash it answers. */
+  const copyAndWrite = async (expected: string): Promise<string> => {
+    await using guest = await QemuGuest.boot([nvme0]);
+    await hasDisk(guest, 'nvme0n1');
+    assert.equal(await hashIn(guest, 'nvme0n1', 0), expected);
+    const copy = 'of=/dev/nvme0n1 bs=1M count=1 conv=fsync 2>/dev/null';
+    await guest.run(`dd if=/dev/nvme0n1 seek=1 ${copy}`);
+    await guest.run(`dd if=/dev/urandom seek=2 ${copy}`);
+    // Interrupts that came by irqfds, as the guest counts them.
+    const interrupts = await guest.run('grep nvme0q1 /proc/interrupts');
+    assert.ok(Number(/:\s+(\d+).*MSI/.exec(interrupts)?.[1]) > 0, interrupts);
+    return await hashIn(guest, 'nvme0n1', 2);
+  };
+
   itWithGuest('are read and written by it, and the host sees what it wrote', async () => {
     const seed = randomBytes(mib);
     await withKernelDriver(nvme0, (disk) => {
       writeFileSync(disk, seed, { flag: 'r+' });
     });
-    let written = '';
-    {
-      await using guest = await QemuGuest.boot([nvme0]);
-      assert.equal(await hashIn(guest, 'nvme0n1', 0), hashOf(seed));
-      await guest.run(
-        'dd if=/dev/nvme0n1 of=/dev/nvme0n1 bs=1M seek=1 count=1 conv=fsync 2>/dev/null',
-      );
-      await guest.run(
-        'dd if=/dev/urandom of=/dev/nvme0n1 bs=1M seek=2 count=1 conv=fsync 2>/dev/null',
-      );
-      written = await hashIn(guest, 'nvme0n1', 2);
-      // Interrupts that came by irqfds, as the guest counts them.
-      const interrupts = await guest.run('grep nvme0q1 /proc/interrupts');
-      assert.match(interrupts, /MSI.*nvme0q1/);
-      assert.ok(Number(/:\s+(\d+)/.exec(interrupts)?.[1]) > 0, interrupts);
-    }
+    const written = await copyAndWrite(hashOf(seed));
     const found = await readByKernel(nvme0);
     assert.equal(Buffer.compare(found.subarray(mib, 2 * mib), seed), 0);
     assert.equal(hashOf(found.subarray(2 * mib, 3 * mib)), written);
@@ -73,6 +77,7 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
 
   itWithGuest('leave it in mid-run, are the host’s, and are given back to it', async () => {
     await using guest = await QemuGuest.boot([nvme0], [nvme0]);
+    await hasDisk(guest, 'nvme0n1');
     await guest.run('dd if=/dev/urandom of=/dev/nvme0n1 bs=1M count=1 conv=fsync 2>/dev/null');
     const written = await hashIn(guest, 'nvme0n1', 0);
     await guest.execute('device_del', { id: 'passed0' });
@@ -87,12 +92,13 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
     }
     const again = { driver: 'vfio-pci', fd: '7', iommufd: 'iommufd0', ...passed[0] };
     await guest.execute('device_add', again);
-    await guest.run('until test -e /dev/nvme0n1; do sleep 0.1; done');
+    await hasDisk(guest, 'nvme0n1');
     assert.equal(await hashIn(guest, 'nvme0n1', 0), written);
   });
 
   itWithGuest('leave it when the host asks: unbinding ends when the guest has let go', async () => {
     await using guest = await QemuGuest.boot([nvme0]);
+    await hasDisk(guest, 'nvme0n1');
     await unbind(nvme0);
     await guest.gone('passed0');
     await guest.run('! test -e /dev/nvme0n1');
@@ -103,6 +109,7 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
   itWithGuest('are two, behind one iommufd', async () => {
     await using guest = await QemuGuest.boot([nvme0, second]);
     for (const disk of ['nvme0n1', 'nvme1n1']) {
+      await hasDisk(guest, disk);
       await guest.run(`dd if=/dev/urandom of=/dev/${disk} bs=1M count=1 conv=fsync 2>/dev/null`);
     }
     const serials = await guest.run('cat /sys/class/nvme/nvme*/serial');
@@ -130,6 +137,7 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
         return;
       }
       await using guest = await QemuGuest.boot([device]);
+      await guest.run('until grep -q live /sys/class/nvme/nvme0/state; do sleep 0.1; done');
       const told = await guest.run('cd /sys/class/nvme/nvme0; cat serial cntlid');
       assert.deepEqual(told.split(/\s+/), ['nvme-sriov', '1']);
       assert.equal((await admin.identify()).id, 0);
