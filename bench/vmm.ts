@@ -1,6 +1,6 @@
 // What handing a device to a VMM adds to opening it: for a VMM in this process, KVM is told of it (the
 // option `kvm`); for another program, the descriptors and arguments are made, and what they name is
-// bound, as that program does.
+// bound, as QEMU does by ioctls, or as a program with this package does.
 //
 //   npm run bench:vmm                              in the lab, its edu and an NVMe
 //   node build-test/bench/vmm.js [rounds]
@@ -23,7 +23,14 @@ const waysTo = (address: string): Record<string, () => Promise<(VfioDevice | Iom
   'with the option kvm': async () => [
     await VfioDevice.open(address, { requestEvents: false, kvm }),
   ],
-  'by descriptors': async () => {
+  // The binding is the VMM's: the same calls of the kernel, whoever makes them.
+  'with arguments for QEMU': async () => {
+    const iommufd = Iommufd.open();
+    const cdev = await openCdev(address);
+    qemuArguments({ cdev, iommufd });
+    return [await cdev.bind(iommufd, { requestEvents: false }), iommufd];
+  },
+  'with arguments, and taken by fromFd': async () => {
     const iommufd = Iommufd.open();
     const cdev = await openCdev(address);
     const { fds } = qemuArguments({ cdev, iommufd });
