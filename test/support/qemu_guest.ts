@@ -49,6 +49,8 @@ export class QemuGuest implements AsyncDisposable {
     assert.ok(line && monitor);
     this.#line = line;
     this.#monitor = monitor;
+    // Its end is told by its exit.
+    for (const stream of [line, monitor]) stream.on('error', ignoreReset);
     line.setEncoding('utf8').on('data', (text: string) => {
       this.#printed += text;
       this.#arrivals.emit('line');
@@ -183,4 +185,9 @@ export class QemuGuest implements AsyncDisposable {
     if (this.#child.exitCode === null) this.#monitor.write('{"execute":"quit"}\n');
     await this.#exit;
   }
+}
+
+/** What QEMU had not read when it ended. */
+function ignoreReset(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') throw error;
 }
