@@ -6,7 +6,7 @@ import type { Backend, NodeLocation, Roots, SysfsDevice } from '../core/location
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { closing, inOrder, runSync } from '../core/steps.ts';
+import { closing, inOrder, run, runSync, type Steps } from '../core/steps.ts';
 import { attachCause } from '../diagnose/map_causes.ts';
 import type { RawDeviceInfo } from '../info/read.ts';
 import { otherIommufd } from '../iommu/bound_device.ts';
@@ -15,6 +15,7 @@ import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import { isNoiommu } from '../locate/find_cdev.ts';
 import { backendOf } from './kinds.ts';
+import type { KvmMember } from './kvm_vfio.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 
 /**
@@ -98,6 +99,7 @@ export class BoundCdev implements OpenedDevice {
   readonly backend: Backend;
   readonly attachment: Attachment;
   readonly #ownIommufd: Iommufd | undefined;
+  #kvm: KvmMember | undefined;
 
   /** @param devId - undefined where another program bound the device, and did not tell */
   constructor(
@@ -116,6 +118,16 @@ export class BoundCdev implements OpenedDevice {
     this.#devId = devId;
     this.iommufd = iommufd;
     this.#ownIommufd = own;
+  }
+
+  get kvmFile(): OwnedFd {
+    return this.fd;
+  }
+
+  /** The VM that it is removed from before it closes. */
+  belongsTo(member: KvmMember | undefined): this {
+    this.#kvm = member;
+    return this;
   }
 
   /**
@@ -160,11 +172,17 @@ export class BoundCdev implements OpenedDevice {
   }
 
   async close(): Promise<void> {
-    await (this.#ownIommufd ? this.fd.closeBefore(this.#ownIommufd.owned) : this.fd.close());
+    if (this.#kvm) await run(this.#close());
+    else await (this.#ownIommufd ? this.fd.closeBefore(this.#ownIommufd.owned) : this.fd.close());
   }
 
   closeSync(): void {
-    runSync(inOrder(closing(this.fd), closing(this.#ownIommufd)));
+    runSync(this.#close());
+  }
+
+  *#close(): Steps<void> {
+    const leaving = this.#kvm ? [this.#kvm.leave()] : [];
+    yield* inOrder(...leaving, closing(this.fd), closing(this.#ownIommufd));
   }
 }
 

@@ -14,12 +14,15 @@ import { readLinkName } from '../locate/sysfs.ts';
 import { virtfnsOf } from '../locate/virtual_functions.ts';
 import { BoundCdev, type Target } from './cdev_device.ts';
 import { warnOfNoiommu } from './kinds.ts';
+import type { KvmVfio } from './kvm_vfio.ts';
 import { readOpened } from './opened.ts';
 
 /** How a cdev is bound. */
 export interface BindWay {
   iommufd?: Iommufd | undefined;
   vfToken?: string | undefined;
+  /** The VM that is to have the device: KVM is told before it is bound. */
+  kvm?: KvmVfio | undefined;
   /** Why by its cdev. */
   why?: string;
   signal?: AbortSignal | undefined;
@@ -34,8 +37,17 @@ export function* bindNode(node: DeviceNode, way: BindWay = {}): Steps<BoundCdev>
   const { iommufd: given, vfToken } = way;
   const token = vfToken === undefined ? undefined : parseUuid('vfToken', vfToken);
   const target = chooseIommufd(node, given);
-  const opening = explaining(bindAndRead(node, target, token, way), () => subjectOf(node));
-  return yield* undoing(opening, closing(target.own));
+  const opening = joining(node, way, bindAndRead(node, target, token, way));
+  const told = explaining(opening, () => subjectOf(node));
+  return yield* undoing(told, closing(target.own));
+}
+
+/** KVM keeps the node open from then on, so it is removed again where it does not bind. */
+function* joining(node: DeviceNode, { kvm }: BindWay, opening: Steps<BoundCdev>): Steps<BoundCdev> {
+  if (kvm === undefined) return yield* opening;
+  const member = yield* kvm.join(node.fd);
+  const device = yield* undoing(opening, member.leave());
+  return device.belongsTo(member);
 }
 
 function* bindAndRead(

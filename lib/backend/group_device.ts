@@ -50,6 +50,10 @@ export class GroupDevice implements OpenedDevice {
     );
   }
 
+  get kvmFile(): OwnedFd {
+    return this.#group.node.fd;
+  }
+
   get iommufd(): Iommufd | undefined {
     return this.#groupContainer.iommufd;
   }

@@ -146,6 +146,34 @@ const words: WordsOf = {
     why: '',
     hint: 'use the VfioDevice that bind() returned, or open another VfioCdev after closing it',
   }),
+  'not-a-vm': () => ({
+    why: 'the descriptor is not that of a KVM VM',
+    hint: 'pass what KVM_CREATE_VM answered, not the descriptor of /dev/kvm or of a vCPU',
+  }),
+  'vm-of-other-process': () => ({
+    why: 'KVM takes this from the process alone that made the VM, and not from it once the VM failed',
+    hint: 'have that process call it; where it is this one, read the kernel’s log: dmesg',
+  }),
+  'kvm-without-vfio': ({ release }) => ({
+    why: `KVM of Linux ${release} knows nothing of VFIO`,
+    hint: 'use a kernel with CONFIG_KVM_VFIO; devices work without it, unless their driver asks for KVM',
+  }),
+  'vm-has-vfio': () => ({
+    why: 'the VM has its VFIO device already, and has one at most',
+    hint: 'take that one: KvmVfio.fromFd() with the descriptor that KVM_CREATE_DEVICE answered; or close it first',
+  }),
+  'vm-has-device': () => ({
+    why: 'KVM was told of it before',
+    hint: 'remove it first, or leave it as it is: KVM tells a device or a group by its open file, however many descriptors it has',
+  }),
+  'vm-lacks-device': () => ({
+    why: 'KVM was not told of it, or was told of another open file of the same device',
+    hint: 'remove what was added: the same descriptor, or a duplicate of it',
+  }),
+  'not-for-kvm': () => ({
+    why: 'it is neither a VFIO device nor a VFIO group',
+    hint: 'pass a VfioCdev or a VfioDevice; kernels before 6.6 take groups alone',
+  }),
   'being-removed': ({ driver }) => ({
     why: `it is being removed: ${driver} lets go of it when whoever has it open closes it`,
     hint: 'close it there; to see who has it open: sudo lsof | grep "/dev/vfio/devices/.*(deleted)"',

@@ -112,6 +112,20 @@ export interface VfioFacts {
     others: string[];
     nointxmask: boolean | null;
   };
+  /** The descriptor is no KVM VM's. */
+  'not-a-vm': Record<string, never>;
+  /** Another process made the VM, or KVM has given it up; only its maker may change it. */
+  'vm-of-other-process': Record<string, never>;
+  /** The kernel's KVM knows nothing of VFIO. */
+  'kvm-without-vfio': { release: string };
+  /** The VM has a VFIO device already, and has one at most. */
+  'vm-has-vfio': Record<string, never>;
+  /** KVM was told of this device or group before. */
+  'vm-has-device': Record<string, never>;
+  /** KVM was not told of this device or group, by whatever descriptor of it. */
+  'vm-lacks-device': Record<string, never>;
+  /** The descriptor is neither a VFIO device's nor a group's. */
+  'not-for-kvm': Record<string, never>;
   /** Something is mapped there already. `mapped`: what this program mapped and overlaps. */
   'iova-mapped': IovaExtent & { mapped: IovaExtent[] };
   /** Address, length or offset is no multiple of `alignment`. */

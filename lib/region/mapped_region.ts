@@ -6,7 +6,7 @@ import {
   requireObject,
 } from '../core/arguments.ts';
 import { type Answer, type Binding, binding, type NativeMapping } from '../core/binding.ts';
-import { check, checkBuffer } from '../core/call.ts';
+import { check, checkBig, checkBuffer } from '../core/call.ts';
 import { Closable } from '../core/closable.ts';
 import { ETIMEDOUT } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
@@ -105,6 +105,19 @@ export class MappedRegion extends Closable {
   /** Bytes. */
   get size(): number {
     return this.#area.size;
+  }
+
+  /**
+   * Where the mapping is in this process: what KVM takes for a memory slot (`userspace_addr`, with
+   * {@link size}). Whoever uses the address keeps this object, and ends that use before the mapping
+   * or its device is closed: something else may lie there afterwards. Nothing that this class
+   * checks is checked there: map no part with the MSI-X table for a guest.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get address(): bigint {
+    this.#errors.requireOpen();
+    return checkBig(this.#native.mappingAddress(this.#mapping), { syscall: 'mappingAddress' });
   }
 
   /** Whether it is unmapped: it, or its device, was closed. */

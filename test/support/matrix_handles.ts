@@ -30,6 +30,7 @@ export interface Handles {
   Ioas: api.Ioas;
   Iommufd: api.Iommufd;
   IovaAllocator: api.IovaAllocator;
+  KvmVfio: api.KvmVfio;
   LowPower: api.LowPower;
   MappedRegion: api.MappedRegion;
   Migration: api.Migration;
@@ -92,6 +93,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       Ioas: ioas,
       Iommufd: iommufd,
       IovaAllocator: new api.IovaAllocator([{ start: 0n, last: 0xffff_ffffn }]),
+      KvmVfio: await api.KvmVfio.create(0),
       LowPower: feature.lowPower,
       MappedRegion: mapped,
       Migration: migration,
@@ -114,6 +116,7 @@ export function closeHandles(handles: Handles): void {
   handles.FdListener.closeSync();
   handles.FdMessage.closeSync();
   handles.FileDescriptor.closeSync();
+  handles.KvmVfio.closeSync();
   handles.Dmabuf.closeSync();
   handles.SharedVector.close();
   handles.MigrationSink.destroy();

@@ -612,6 +612,13 @@ describe('every reason', () => {
     'other-container': { device: 'a' },
     'other-iommufd': { device: 'a' },
     'region-unreachable': { device: 'a', region: 'bar0' },
+    'not-a-vm': {},
+    'vm-of-other-process': {},
+    'kvm-without-vfio': { release: '6.1' },
+    'vm-has-vfio': {},
+    'vm-has-device': {},
+    'vm-lacks-device': {},
+    'not-for-kvm': {},
     'no-sriov': { bus: 'pci', address: 'a', physicalFunction: 'b' },
     'vfs-in-use': {
       physicalFunction: 'a',
