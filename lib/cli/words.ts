@@ -61,7 +61,10 @@ function typedName(name: string, { options, positionals }: Command): string {
   const option = aliases[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const known = options[option];
   if (known !== undefined) return optionTexts({ [option]: known })[0]?.split(' ')[0] ?? option;
-  return name.startsWith('device') ? `<${positionals[0]?.replace('…', '') ?? name}>` : name;
+  const typed = positionals.map((each) => each.replace('…', ''));
+  if (typed.includes(name)) return `<${name}>`;
+  // `device.address` too; the first is `pf` for one command.
+  return name.startsWith('device') ? `<${typed[0] ?? name}>` : name;
 }
 
 /** Nobody types an object, or the number of a descriptor; and nobody listens to an event. */
