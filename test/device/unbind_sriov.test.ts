@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
@@ -152,6 +152,8 @@ describeLab('vfio unbind of a physical function', ['nvme-sriov'], (lab) => {
     );
     await letGo();
     await until(() => !/^DRIVER=/m.test(state()));
+    // Other tests have had it loaded.
+    execFileSync('modprobe', ['-r', 'nvme']);
     // What was promised, though nothing was remembered.
     const mended = await vfio('unbind', pf);
     assert.equal(mended.status, 0, mended.err);
