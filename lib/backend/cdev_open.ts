@@ -11,7 +11,7 @@ import { explaining } from '../diagnose/explain.ts';
 import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
 import { readAttribute, readLinkName } from '../locate/sysfs.ts';
-import { BoundCdev, type Target } from './cdev_device.ts';
+import { BoundCdev, type BindTarget } from './cdev_device.ts';
 import { warnOfNoiommu } from './kinds.ts';
 import { readOpened } from './opened.ts';
 
@@ -39,7 +39,7 @@ export function* bindNode(node: DeviceNode, way: BindWay = {}): Steps<BoundCdev>
 
 function* bindAndRead(
   node: DeviceNode,
-  target: Target,
+  target: BindTarget,
   token: Uint8Array | undefined,
   { why = 'asked for', signal }: BindWay,
 ): Steps<BoundCdev> {
@@ -51,7 +51,7 @@ function* bindAndRead(
 }
 
 /** Answers the device's id in the iommufd. */
-function* bind(node: DeviceNode, { iommufd }: Target, token?: Uint8Array): Steps<number> {
+function* bind(node: DeviceNode, { iommufd }: BindTarget, token?: Uint8Array): Steps<number> {
   const { native } = iommufd.owned;
   let answer = yield* call('bind', node.fd.native, native, token);
   if (isTokenUnknown(node, answer, token)) {
@@ -66,7 +66,7 @@ function isTokenUnknown({ location }: DeviceNode, answer: Answer, token: unknown
   return answer === EINVAL && token !== undefined && isSriov(location.device);
 }
 
-function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefined): Target {
+function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefined): BindTarget {
   if (given !== undefined) return { iommufd: given, own: undefined };
   const own = Iommufd.openFor(roots);
   tellStep('open', location.device.address);

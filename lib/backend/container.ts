@@ -14,7 +14,8 @@ import { explainSync } from '../diagnose/explain.ts';
 import { type MiscNode, openMiscNode } from '../iommu/node_identity.ts';
 import { isNoiommu } from '../locate/find_cdev.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
-import { containerInfoSize, ContainerSpace } from './container_space.ts';
+import { containerInfoSize } from './container_info.ts';
+import { ContainerSpace } from './container_space.ts';
 import { Groups } from './groups.ts';
 import { UsedIovas } from './used_iovas.ts';
 

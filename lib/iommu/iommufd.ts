@@ -15,7 +15,7 @@ import { identify } from '../locate/identify.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { type BoundDevice, devIdOf } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
-import { type HardwareInfo, readHardwareInfo } from './hardware_info.ts';
+import { type HardwareInfo, type HardwareType, readHardwareInfo } from './hardware_info.ts';
 import { Ioas, type IoasParent } from './ioas.ts';
 import { openMiscNode } from './node_identity.ts';
 
@@ -220,13 +220,15 @@ export class Iommufd extends Closable {
   /**
    * What the IOMMU in front of a device can do (IOMMU_GET_HW_INFO). Does not block.
    *
+   * @param type - which of the structs of an IOMMU to ask for that has several, as a Tegra241's
+   *   SMMUv3 has (Linux 6.17); its own by default
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT` for an mdev, which has none, and with the reason `other-iommufd`;
-   *   `ERR_VFIO_CLOSED`
+   *   `ENOTSUP` for another type, or on an older kernel; `ERR_VFIO_CLOSED`
    */
-  hardwareInfo(device: BoundDevice): HardwareInfo {
+  hardwareInfo(device: BoundDevice, type?: HardwareType): HardwareInfo {
     const call = this.#call('IOMMU_GET_HW_INFO');
-    return readHardwareInfo(this.#fd, devIdOf(device, this.#identity, call));
+    return readHardwareInfo(this.#fd, devIdOf(device, this.#identity, call), type);
   }
 
   /**

@@ -256,8 +256,8 @@ describeDevice('an address space', (spec) => {
     assert.ok((await device.attach(hwpt)) > 0);
     const { address } = device.device;
     const users: [Hwpt | Ioas, unknown][] = [
-      [hwpt, { what: `HWPT ${hwpt.id}`, devices: [address], pageTables: [] }],
-      [ioas, { what: `IOAS ${ioas.id}`, devices: [address], pageTables: [hwpt.id] }],
+      [hwpt, { what: `HWPT ${hwpt.id}`, devices: [address], pageTables: [], objects: [] }],
+      [ioas, { what: `IOAS ${ioas.id}`, devices: [address], pageTables: [hwpt.id], objects: [] }],
     ];
     for (const [used, facts] of users) {
       const error = await vfioFailure(() => used.close(), 'EBUSY');

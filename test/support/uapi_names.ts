@@ -23,9 +23,10 @@ export function uapiNames(file: string): UapiName[] {
     }),
   );
   const members = [...text.matchAll(/^enum(?: \w+)? \{([^}]*)\}/gm)].flatMap(([, body = '']) =>
-    [...body.matchAll(/^\s*(\w+)\s*(?:=[^,]*)?,?\s*$/gm)].map(
-      ([, name = '']): UapiName => ({ name, kind: 'value' }),
-    ),
+    [...body.matchAll(/^\s*(\w+)\s*(?:=[^,]*)?,?\s*$/gm)].map(([, name = '']): UapiName => ({
+      name,
+      kind: 'value',
+    })),
   );
   const all = [...macros, ...members].filter(({ name }) => !isScaffolding(name));
   return [...new Map(all.map((each) => [each.name, each])).values()];
