@@ -23,13 +23,19 @@ const MACHINE = `
 const DEVICES = `
   IOMMU_SUPPORT IRQ_REMAP INTEL_IOMMU INTEL_IOMMU_DEFAULT_ON INTEL_IOMMU_SVM
   IOMMUFD IOMMUFD_NOIOMMU VFIO VFIO_GROUP VFIO_CONTAINER VFIO_IOMMU_TYPE1 VFIO_DEVICE_CDEV
-  VFIO_NOIOMMU VFIO_DEBUGFS VFIO_PCI VFIO_PCI_DMABUF SAMPLES
+  VFIO_NOIOMMU VFIO_DEBUGFS VFIO_PCI VFIO_PCI_DMABUF SAMPLES VIRTUALIZATION
   MEMORY_HOTPLUG MEMORY_HOTREMOVE SPARSEMEM_VMEMMAP ZONE_DEVICE PCI_P2PDMA DMA_SHARED_BUFFER UDMABUF
+`;
+
+/** iommufd's own mock IOMMU, and allocations that fail where a test says so. */
+const FAULTS = `
+  DEBUG_KERNEL RUNTIME_TESTING_MENU FAULT_INJECTION FAULT_INJECTION_DEBUG_FS FAILSLAB IOMMUFD_TEST
 `;
 
 /** As modules, so that a device has no driver until somebody loads one: as in Debian's kernel. */
 const MODULES = `
   BLK_DEV_NVME E1000E VFIO_MDEV SAMPLE_VFIO_MDEV_MTTY SAMPLE_VFIO_MDEV_MDPY SAMPLE_VFIO_MDEV_MBOCHS
+  KVM KVM_AMD
 `;
 
 /** The lines of a configuration fragment. */
@@ -39,7 +45,7 @@ export function configurationLines(): string[] {
       .trim()
       .split(/\s+/)
       .map((name) => `CONFIG_${name}=${value}`);
-  return [...lines(SYSTEM + MACHINE + DEVICES, 'y'), ...lines(MODULES, 'm')];
+  return [...lines(SYSTEM + MACHINE + DEVICES + FAULTS, 'y'), ...lines(MODULES, 'm')];
 }
 
 /** The lines wanted that a finished configuration has not. */

@@ -1,4 +1,4 @@
-import { requireObject } from '../core/arguments.ts';
+import { checkId, requireObject } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
@@ -104,6 +104,18 @@ export class Container extends Closable {
   /** @internal */
   get groups(): Groups {
     return this.#groups;
+  }
+
+  /**
+   * What the kernel answers for one of its extensions, by its number in linux/vfio.h: 0 where the
+   * container does not have it (VFIO_CHECK_EXTENSION). Does not block.
+   *
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_CLOSED`
+   */
+  checkExtension(extension: number): number {
+    const number = checkId('extension', extension);
+    const answer = binding().containerCheck(this.#fd.native, number);
+    return check(answer, this.#call('VFIO_CHECK_EXTENSION'));
   }
 
   /**

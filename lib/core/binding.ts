@@ -274,8 +274,11 @@ export type Binding = {
     object: number,
     value: bigint,
   ) => bigint | Answer;
-  /** The address space of groups whose container the iommufd is. */
-  compatIoas: (iommufd: NativeFd) => Answer;
+  /**
+   * The address space of groups whose container the iommufd is: asks for it (0), sets it (1), or
+   * has groups have none (2).
+   */
+  compatIoas: (iommufd: NativeFd, operation: number, ioas: number) => Answer;
   /**
    * Where a page of an address space without an IOMMU is in memory; fills `[contiguous bytes]` from
    * there.

@@ -13,11 +13,11 @@ import {
   type VtdInfo,
 } from './hardware_registers.ts';
 
-/** enum iommu_hw_info_type */
-const types = ['none', 'intel-vtd', 'arm-smmuv3', 'tegra241-cmdqv', 'amd'] as const;
-
 /** An IOMMU that the library has a name for, or the kernel's number of another. */
-export type HardwareType = (typeof types)[number] | number;
+export type HardwareType = 'none' | 'intel-vtd' | 'arm-smmuv3' | 'tegra241-cmdqv' | 'amd' | number;
+
+/** enum iommu_hw_info_type */
+const types: readonly HardwareType[] = ['none', 'intel-vtd', 'arm-smmuv3', 'tegra241-cmdqv', 'amd'];
 
 /** enum iommufd_hw_capabilities */
 const capability = { dirtyTracking: 1n, pasidExec: 2n, pasidPriv: 4n, noAts: 8n };
@@ -70,7 +70,7 @@ export function readHardwareInfo(
 function typeOf(type: unknown): number | undefined {
   if (type === undefined) return undefined;
   if (typeof type === 'number') return checkId('type', type);
-  const at = types.indexOf(type as (typeof types)[number]);
+  const at = types.indexOf(type as HardwareType);
   if (at >= 0) return at;
   throw invalidType('type', `one of ${types.join(', ')}, or a number`, type);
 }

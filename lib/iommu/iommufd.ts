@@ -13,7 +13,7 @@ import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { explainSync } from '../diagnose/explain.ts';
 import { identify } from '../locate/identify.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
-import { type BoundDevice, devIdOf } from './bound_device.ts';
+import { type BoundDevice, devIdOf, otherIommufd } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
 import { type HardwareInfo, type HardwareType, readHardwareInfo } from './hardware_info.ts';
 import { Ioas, type IoasParent } from './ioas.ts';
@@ -24,6 +24,9 @@ const ioasMapFile = 0x3b8f;
 const rlimitMode = 0;
 const optionSet = 0;
 const optionGet = 1;
+
+/** enum iommufd_vfio_ioas_op */
+const vfioIoas = { set: 1, clear: 2 } as const;
 
 /** How iommufd counts pinned pages against RLIMIT_MEMLOCK. */
 export type RlimitMode = 'user' | 'process';
@@ -229,6 +232,24 @@ export class Iommufd extends Closable {
   hardwareInfo(device: BoundDevice, type?: HardwareType): HardwareInfo {
     const call = this.#call('IOMMU_GET_HW_INFO');
     return readHardwareInfo(this.#fd, devIdOf(device, this.#identity, call), type);
+  }
+
+  /**
+   * Says which address space the groups get whose container this iommufd becomes (the backend
+   * `compat`), instead of the one that the kernel makes for the first of them; undefined has it make
+   * one again (IOMMU_VFIO_IOAS). Those that are in it already change with it. Does not block.
+   *
+   * @throws TypeError
+   * @throws VfioError `ENOENT` for one of another iommufd; `ERR_VFIO_CLOSED`
+   */
+  setCompatIoas(ioas: Ioas | undefined): void {
+    if (ioas !== undefined && !Ioas.isIoas(ioas)) throw invalidType('ioas', 'an Ioas', ioas);
+    const call = this.#call('IOMMU_VFIO_IOAS');
+    if (ioas !== undefined && ioas.iommufdIdentity !== this.#identity) {
+      throw otherIommufd('the address space', call);
+    }
+    const operation = ioas === undefined ? vfioIoas.clear : vfioIoas.set;
+    check(binding().compatIoas(this.#fd.native, operation, ioas?.id ?? 0), call);
   }
 
   /**

@@ -348,6 +348,12 @@ export const containerRange: Parameter = {
   bad: [...notObjects, 'x'],
 };
 
+export const extension: Parameter = required(whole('extension', 0, 2 ** 32 - 1));
+export const compatIoas: Parameter = {
+  ...ioas,
+  bad: ioas.bad.filter((one) => one !== undefined),
+};
+
 export const cookie: Parameter = required(whole('cookie', 0, 2 ** 32 - 1));
 export const mapped: Parameter = required(boolean('mapped'));
 export const on: Parameter = required(boolean('on'));
