@@ -18,7 +18,7 @@ export const selftest = {
   noDirty: 1,
   pasid: 4,
   /** Where the mock translates: from here to 2 GiB. */
-  aperture: 1n << 24n,
+  aperture: 0x100_0000n,
 } as const;
 
 /** A device that the kernel makes behind its mock IOMMU. */
@@ -27,6 +27,14 @@ export interface MockDevice {
   own: number;
   /** What the iommufd does. */
   devId: number;
+}
+
+/** How a device asks for a page; a read without a PASID by default. */
+export interface FaultRequest {
+  pasid?: number;
+  group?: number;
+  /** IOMMU_PGFAULT_PERM_* */
+  permissions?: number;
 }
 
 /** The mock IOMMU's devices in one iommufd, by a program that inherits it. */
@@ -86,7 +94,7 @@ export class MockIommu {
   fault(
     { devId }: MockDevice,
     address: bigint,
-    { pasid = 0, group = 0, permissions = 1 } = {},
+    { pasid = 0, group = 0, permissions = 1 }: FaultRequest = {},
   ): void {
     this.#run('fault', [devId, pasid, group, permissions, address]);
   }

@@ -207,7 +207,7 @@ describe('nested page tables and vIOMMUs', () => {
       const veventqAlloc = (_fd: NativeFd, ...args: unknown[]): number => {
         given.push(...args.slice(0, 3));
         (args[3] as Uint32Array)[0] = 40;
-        return binding().open(file, 2) as number;
+        return binding().open(file, 2) ?? -1;
       };
       const { writeFileSync } = await import('node:fs');
       writeFileSync(file, Uint8Array.from([...event(0, record), ...event(4, record), ...event(5)]));
