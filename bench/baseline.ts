@@ -8,15 +8,17 @@ export class BaselineRounds<Result = Round> {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
-  private constructor(file: string, args: string[]) {
-    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  private constructor(file: string, args: string[], fd?: number) {
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit', fd ?? 'ignore'] });
     this.#child = child;
-    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const { stdout } = child;
+    if (stdout === null) throw new Error('spawn made no pipe');
+    this.#lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
   }
 
-  /** One in C, compiled by `npm run build:baseline`. */
-  static inC<Result = Round>(program: string, args: string[]): BaselineRounds<Result> {
-    return new BaselineRounds(new URL(`build-baseline/${program}`, root).pathname, args);
+  /** One in C, compiled by `npm run build:baseline`; `fd` is its descriptor 3. */
+  static inC<Result = Round>(program: string, args: string[], fd?: number): BaselineRounds<Result> {
+    return new BaselineRounds(new URL(`build-baseline/${program}`, root).pathname, args, fd);
   }
 
   /** One in Python. */
