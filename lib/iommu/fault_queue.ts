@@ -40,15 +40,15 @@ const most = 64;
  * faults in it.
  */
 export class FaultQueue extends EventQueue<IoPageFault> {
-  /** For `instanceof` of those that were made here. */
-  readonly #isOwn = true;
+  readonly #id: number;
 
   static {
-    defineInspect(this, 'FaultQueue', (queue) => queue.shown);
+    defineInspect(this, 'FaultQueue', (queue) => ({ id: queue.#id, ...queue.shown }));
   }
 
   private constructor(iommufd: OwnedFd, fd: NativeFd, id: number) {
     super(iommufd, fd, id, 'the fault queue');
+    this.#id = id;
   }
 
   /** @internal */
@@ -61,7 +61,7 @@ export class FaultQueue extends EventQueue<IoPageFault> {
 
   /** Whether it is one, and not only called so. @internal */
   static isFaultQueue(value: unknown): value is FaultQueue {
-    return typeof value === 'object' && value !== null && #isOwn in value;
+    return typeof value === 'object' && value !== null && #id in value;
   }
 
   /**

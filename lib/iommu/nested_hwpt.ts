@@ -71,7 +71,7 @@ export class NestedHwpt extends IommufdObject {
   readonly #parent: NestingParent;
 
   static {
-    defineInspect(this, 'NestedHwpt', (hwpt) => hwpt.shown);
+    defineInspect(this, 'NestedHwpt', (hwpt) => ({ of: hwpt.#parent.id, ...hwpt.shown }));
   }
 
   private constructor(parent: NestingParent, id: number) {

@@ -53,7 +53,7 @@ export class VeventQueue extends EventQueue<Vevent> {
   #next = 0;
 
   static {
-    defineInspect(this, 'VeventQueue', (queue) => queue.shown);
+    defineInspect(this, 'VeventQueue', (queue) => ({ next: queue.#next, ...queue.shown }));
   }
 
   private constructor(parent: ObjectParent, fd: NativeFd, id: number, dataLength: number) {
@@ -70,8 +70,9 @@ export class VeventQueue extends EventQueue<Vevent> {
   static create(parent: ObjectParent & { id: number }, options: VeventQueueOptions): VeventQueue {
     const { fd, id } = parent;
     requireObject('options', options);
+    const { depth = 512 } = options;
     const { type, dataLength } = kindOf(options);
-    const depth = checkInteger('depth', options.depth ?? 512, 1, mostDepth);
+    checkInteger('depth', depth, 1, mostDepth);
     const out = new Uint32Array(1);
     const named = { syscall: 'ioctl', request: 'IOMMU_VEVENTQ_ALLOC', path: fd.path };
     const answer = check(binding().veventqAlloc(fd.native, id, type, depth, out), named);

@@ -47,7 +47,7 @@ export class Viommu extends IommufdObject {
   readonly #mappings = new OpenMappings();
 
   static {
-    defineInspect(this, 'Viommu', (viommu) => viommu.shown);
+    defineInspect(this, 'Viommu', (viommu) => ({ of: viommu.#parent.id, ...viommu.shown }));
   }
 
   private constructor(parent: NestingParent, id: number, data: Uint8Array, isTegra: boolean) {
