@@ -51,7 +51,12 @@ describe('what a refusal says', () => {
           /IOMMU_DESTROY.*is in use: 0000:3b:00.0 attached to it, page tab/,
         );
         const none = await vfioFailure(() => hwpt[way](), 'EBUSY');
-        assert.deepEqual(none.facts, { what: `HWPT ${hwpt.id}`, devices: [], pageTables: [], objects: [] });
+        assert.deepEqual(none.facts, {
+          what: `HWPT ${hwpt.id}`,
+          devices: [],
+          pageTables: [],
+          objects: [],
+        });
         assert.match(none.message, /likely HWPT \d+ is in use: by another thread or process/);
         await device.attach(hwpt);
         const second = await vfioFailure(() => hwpt[way](), 'EBUSY');
