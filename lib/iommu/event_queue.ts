@@ -26,7 +26,8 @@ export abstract class EventQueue<Item> extends Closable {
   readonly #id: number;
   readonly #what: string;
   readonly #readiness: Readiness;
-  #ended = false;
+  /** Settles when it is closed. */
+  #closed: Promise<void> | undefined;
 
   /** @internal */
   protected constructor(iommufd: OwnedFd, fd: NativeFd, id: number, what: string) {
@@ -79,12 +80,15 @@ export abstract class EventQueue<Item> extends Closable {
    * Closes the queue and destroys it (IOMMU_DESTROY), where nothing uses it any more. Closing twice
    * is harmless.
    */
-  async close(): Promise<void> {
-    await run(this.#close());
+  close(): Promise<void> {
+    this.#closed ??= run(this.#close());
+    return this.#closed;
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
+    if (this.#closed) return;
+    this.#closed = Promise.resolve();
     runSync(this.#close());
   }
 
@@ -123,8 +127,6 @@ export abstract class EventQueue<Item> extends Closable {
   }
 
   *#close(): Steps<void> {
-    if (this.#ended) return;
-    this.#ended = true;
     this.#readiness.end(this.#what);
     yield* closing(this.#fd);
     if (this.#iommufd.closed) return;
