@@ -1,6 +1,7 @@
 import { outOfRange, requireObject } from '../core/arguments.ts';
 import type { Answer, NativeFd } from '../core/binding.ts';
 import { type CallName, check, checkList } from '../core/call.ts';
+import { ENOENT } from '../core/errno.ts';
 import { checkEnd, checkIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
@@ -54,14 +55,14 @@ export class DirtyUnmap {
     this.#pageSize = pageSize;
   }
 
-  /** Answers the bytes that were mapped, as unmapping without this does. */
+  /** Answers the bytes that were mapped; ENOENT where there were none, as without this. */
   *unmap(fd: NativeFd): Steps<bigint | Answer> {
     const { iova, length, words } = this.#range;
     const answer = yield* call('containerUnmapDirty', fd, iova, length, this.#pageSize, words);
     if (typeof answer !== 'object') return answer;
     const [bytes = 0n] = answer;
     this.#words = answer.subarray(1);
-    return bytes;
+    return bytes === 0n ? ENOENT : bytes;
   }
 
   get dirty(): DirtyPages {
