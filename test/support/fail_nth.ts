@@ -49,7 +49,7 @@ export function failEach(device: string, way: Way, operation: string): FailRepor
   const programs = new URL('build-test/programs/', root).pathname;
   const { status, signal, stdout, stderr } = spawnSync(
     process.execPath,
-    [join(programs, 'fail_nth_program.js')],
+    ['--expose-gc', join(programs, 'fail_nth_program.js')],
     {
       encoding: 'utf8',
       env: {
