@@ -1,5 +1,5 @@
-// dirty HWPT IOVA LENGTH: for every number on standard input, so many readings of the dirty pages of
-// that range, a bit for each page of 4 KiB, of a page table of the iommufd that is descriptor 3;
+// dirty HWPT IOVA LENGTH: for every number on standard input, so many readings of the dirty pages
+// of that range, a bit for each page of 4 KiB, of a page table of the iommufd that is descriptor 3;
 // prints the nanoseconds of each as a JSON object. bench/dirty.ts makes its own in between.
 
 #include <err.h>

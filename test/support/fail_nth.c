@@ -1,6 +1,6 @@
-// Preloaded into a program by test/support/fail_nth.ts: has the kernel fail the n-th allocation that
-// it makes in calls on VFIO's and iommufd's descriptors, counted over all of them from the moment on
-// at which the program says so. The program and this share a file of three words.
+// Preloaded into a program by test/support/fail_nth.ts: has the kernel fail the n-th allocation
+// that it makes in calls on VFIO's and iommufd's descriptors, counted over all of them from the
+// moment on at which the program says so. The program and this share a file of three words.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
