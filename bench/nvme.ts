@@ -35,15 +35,15 @@ function lab(name: string): TestDevice {
 await using device = await VfioDevice.open(lab('nvme0').address);
 await using controller = await Controller.start(device);
 const namespace = await controller.identifyNamespace(1);
-const queue = await controller.createQueue(entries);
+const { pair, prps } = await controller.driveQueue(entries);
 await using memory = await DmaBuffer.allocate(128 * 4096, { populate: true });
 const { iova } = await controller.space.map(memory);
 const data = { bytes: new Uint8Array(memory.buffer), iova };
 const baseline = new BaselineTurns('nvme', [locateDevice(lab('nvme1')).sysfsPath]);
 
 function readsOf(bytes: number, depth: number): RandomReads {
-  const { commands, prps } = queue;
-  return new RandomReads({ pair: commands.pair, prps, namespace, bytes, depth, data });
+  const { registers } = controller;
+  return new RandomReads({ pair, registers, prps, namespace, bytes, depth, data });
 }
 
 /** Reads a second. */

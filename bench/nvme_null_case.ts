@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import type { DmaBuffer as PublicBuffer, MappedRegion } from 'vfio';
 import { PrpTable } from '../examples/nvme/prp.ts';
 import { QueuePair, ringLayout } from '../examples/nvme/queue.ts';
+import { controllerRegisters } from '../examples/nvme/registers.ts';
 import { RandomReads } from '../examples/nvme/random_reads.ts';
 import { median } from '../lib/cli/bench/rounds.ts';
 import { OwnedFd } from '../lib/core/owned_fd.ts';
@@ -45,6 +46,7 @@ const memory = buffer as unknown as PublicBuffer;
 const pair = new QueuePair(mapped, 1, 0, memory, entries);
 const reads = new RandomReads({
   pair,
+  registers: controllerRegisters(mapped),
   prps: new PrpTable(buffer.buffer, ringLayout(entries).bytes, 0x10_0000n, entries),
   namespace: { id: 1, blocks: 2 ** 17, blockSize: 512 },
   bytes: 512,

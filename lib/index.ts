@@ -90,6 +90,7 @@ export type { MapOptions } from './iommu/address_space.ts';
 export type { AddressSpace } from './iommu/address_space.ts';
 export type { ContainerSpace } from './backend/container_space.ts';
 export { Container } from './backend/container.ts';
+export { type KvmFile, KvmVfio } from './backend/kvm_vfio.ts';
 export type { Backend, BackendKind } from './core/location.ts';
 export { Iommufd, type RlimitMode } from './iommu/iommufd.ts';
 export type { IovaRange } from './core/iova.ts';
@@ -116,6 +117,7 @@ export {
   cloudHypervisorArguments,
   qemuArguments,
   type QemuOptions,
+  type QemuProperties,
   type VmmArguments,
   type VmmDevices,
   type VmmOptions,

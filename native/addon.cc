@@ -14,6 +14,7 @@
 #include "iommufd.h"
 #include "irq_owners.h"
 #include "irqs.h"
+#include "kvm.h"
 #include "map_mail.h"
 #include "mapping.h"
 #include "memory.h"
@@ -79,6 +80,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportMigration(env, exports);
   ExportGfx(env, exports);
   ExportIoeventfd(env, exports);
+  ExportKvm(env, exports);
   return exports;
 }
 

@@ -36,15 +36,23 @@ std::optional<Answer> Block(const Napi::CallbackInfo& info) {
   return call();
 }
 
+using Callback = Napi::Value (*)(const Napi::CallbackInfo& info);
+
+// Not inline: what making a function takes would be there once for each of them.
+[[gnu::noinline]] inline void ExportCallback(Napi::Env env, Napi::Object exports, const char* name,
+                                             Callback callback) {
+  exports[name] = Napi::Function::New(env, callback, name);
+}
+
 template <ShortCall call>
 void ExportShortCall(Napi::Env env, Napi::Object exports, const char* name) {
-  exports[name] = Napi::Function::New(env, Run<call>, name);
+  ExportCallback(env, exports, name, Run<call>);
 }
 
 // Exports `name`, which makes the call on another thread and returns a promise.
 template <PrepareCall prepare, WithoutThread without = WithoutThread::kRefuse>
 void ExportPromise(Napi::Env env, Napi::Object exports, const char* name) {
-  exports[name] = Napi::Function::New(env, Start<prepare, without>, name);
+  ExportCallback(env, exports, name, Start<prepare, without>);
 }
 
 // Exports `name`, which returns a promise, and `name`Sync, which blocks: one body serves both.

@@ -44,6 +44,7 @@ void IrqOwners::Join(const Fd* fd, std::shared_ptr<Fd> told) {
 }
 
 void IrqOwners::Leave(const Fd* fd, const std::function<void(uint32_t index)>& disable) {
+  notices_->Leave(fd);
   const std::lock_guard calls(calls_);
   std::vector<uint32_t> enabled;
   {

@@ -86,6 +86,13 @@ Call Unmap(const Napi::CallbackInfo& info) {
   };
 }
 
+// mappingAddress(mapping) -> where it is in this process
+std::optional<Answer> MappingAddress(const Napi::CallbackInfo& info) {
+  const auto mapping = NamedArgument(info, 0, AddonOf(info.Env()).mappings);
+  if (!mapping) return {};
+  return BigOr(0, reinterpret_cast<uintptr_t>(mapping->at(0)));
+}
+
 // exposeMapping(mapping) -> an ArrayBuffer of the memory, which then stays mapped until that is
 // collected. Refused where a part must not be written.
 std::optional<Answer> ExposeMapping(const Napi::CallbackInfo& info) {
@@ -104,5 +111,6 @@ std::optional<Answer> ExposeMapping(const Napi::CallbackInfo& info) {
 void ExportMapping(Napi::Env env, Napi::Object exports) {
   ExportShortCall<Map>(env, exports, "map");
   ExportSlowCall<Unmap, WithoutThread::kBlock>(env, exports, "unmap");
+  ExportShortCall<MappingAddress>(env, exports, "mappingAddress");
   ExportShortCall<ExposeMapping>(env, exports, "exposeMapping");
 }

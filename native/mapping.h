@@ -39,6 +39,11 @@ class Mapping : public Leased {
   bool Holds(uint64_t offset, uint64_t length) const {
     return length <= size_ && offset <= size_ - length;
   }
+  // Whether an access of so many bytes, a power of two, is aligned in the device's memory: where
+  // the mapping starts counts as well. Pages start at multiples of every width.
+  bool IsAligned(uint64_t offset, uint64_t width) const {
+    return (reinterpret_cast<uintptr_t>(start_) + offset) % width == 0;
+  }
   bool IsWritable(uint64_t offset, uint64_t length) const {
     return offset >= read_only_.end || offset + length <= read_only_.start;
   }

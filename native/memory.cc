@@ -152,6 +152,13 @@ std::optional<Answer> MemoryBuffer(const Napi::CallbackInfo& info) {
   });
 }
 
+// memoryAddress(memory) -> where the pages are in this process
+std::optional<Answer> MemoryAddress(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Memory> memory = MemoryArgument(info, 0);
+  if (!memory) return {};
+  return BigOr(0, reinterpret_cast<uintptr_t>(memory->data()));
+}
+
 // detachBuffer(ArrayBuffer): 0, also where it is detached already
 std::optional<Answer> DetachBuffer(const Napi::CallbackInfo& info) {
   if (!info[0].IsArrayBuffer()) return {};
@@ -184,6 +191,7 @@ void ExportMemory(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<MemoryAllocate>(env, exports, "memoryAllocate");
   ExportShortCall<MemoryFromFile>(env, exports, "memoryFromFile");
   ExportShortCall<MemoryBuffer>(env, exports, "memoryBuffer");
+  ExportShortCall<MemoryAddress>(env, exports, "memoryAddress");
   ExportShortCall<DetachBuffer>(env, exports, "detachBuffer");
   ExportShortCall<MemoryFile>(env, exports, "memoryFile");
   ExportShortCall<PageSize>(env, exports, "pageSize");

@@ -18,9 +18,10 @@ namespace {
 template <typename T>
 volatile std::byte* Place(const Mailbox& mailbox, HandleTable<Mapping>& mappings, bool write) {
   uint64_t offset = 0;
-  if (!OffsetOf(mailbox, &offset) || offset % sizeof(T) != 0) return nullptr;
+  if (!OffsetOf(mailbox, &offset)) return nullptr;
   const Mapping* mapping = mappings.Find(mailbox.handle);
   if (mapping == nullptr || !mapping->Holds(offset, sizeof(T))) return nullptr;
+  if (!mapping->IsAligned(offset, sizeof(T))) return nullptr;
   if (write && !mapping->IsWritable(offset, sizeof(T))) return nullptr;
   return mapping->at(offset);
 }

@@ -68,7 +68,7 @@ std::optional<Poll> PollArguments(const Napi::CallbackInfo& info) {
 }
 
 bool IsPlace(const Mapping& mapping, uint64_t offset) {
-  return offset % sizeof(uint32_t) == 0 && mapping.Holds(offset, sizeof(uint32_t));
+  return mapping.IsAligned(offset, sizeof(uint32_t)) && mapping.Holds(offset, sizeof(uint32_t));
 }
 
 // poll32Sync(…) -> the value; reads as often as it can

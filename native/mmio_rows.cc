@@ -48,19 +48,22 @@ napi_value ToAnswer(napi_env env, int number) {
 // Where 32 bits may be accessed. A copy, kept in registers: the compiler must not assume that the
 // Mapping is the same after an access.
 struct Places {
-  uint64_t most;  // the last offset
+  uint64_t most;   // the last offset
+  uint32_t start;  // the low bits of where the mapping starts
   uint64_t locked_start;
   uint64_t locked_end;
 
   bool Has(uint32_t offset) const {
-    if (offset > most || offset % sizeof(uint32_t) != 0) return false;
+    if (offset > most || (start + offset) % sizeof(uint32_t) != 0) return false;
     return offset >= locked_end || offset + sizeof(uint32_t) <= locked_start;
   }
 };
 
 Places PlacesOf(const Mapping& mapping, bool write) {
   const auto [start, end] = write ? mapping.read_only() : Mapping::Range{0, 0};
-  return {mapping.size() - sizeof(uint32_t), start, end};
+  const auto address = reinterpret_cast<uintptr_t>(mapping.at(0));
+  const auto low = static_cast<uint32_t>(address % sizeof(uint32_t));
+  return {mapping.size() - sizeof(uint32_t), low, start, end};
 }
 
 template <bool write>
@@ -143,7 +146,8 @@ int CopyBlock(const Mapping& mapping, uint64_t offset, std::span<T> values) {
 template <typename T, bool write>
 std::optional<int> Block(const Mapping& mapping, uint64_t offset, const Elements& elements) {
   const std::span values(static_cast<T*>(elements.data), elements.count);
-  if (offset % sizeof(T) != 0 || !mapping.Holds(offset, values.size_bytes())) return std::nullopt;
+  if (!mapping.IsAligned(offset, sizeof(T))) return std::nullopt;
+  if (!mapping.Holds(offset, values.size_bytes())) return std::nullopt;
   if (write && !mapping.IsWritable(offset, values.size_bytes())) return std::nullopt;
   return CopyBlock<T, write>(mapping, offset, values);
 }

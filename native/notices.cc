@@ -12,10 +12,21 @@
 #include "irq_owners.h"
 #include "mmio.h"
 
-void Notices::Watch(uint32_t kind, std::shared_ptr<Fd> eventfd) {
+void Notices::Watch(uint32_t kind, const Fd* device, std::shared_ptr<Fd> eventfd) {
   const std::lock_guard lock(mutex_);
   eventfds_[kind] = std::move(eventfd);
+  watchers_[kind] = device;
+  state_.fetch_and(~(Left(kind) | GivenUp(kind)));
   state_.fetch_or(Heard(kind));
+}
+
+void Notices::Leave(const Fd* device) {
+  const std::lock_guard lock(mutex_);
+  for (uint32_t kind = 0; kind < kKinds; kind++) {
+    if (watchers_[kind] != device) continue;
+    watchers_[kind] = nullptr;
+    state_.fetch_or(Left(kind));
+  }
 }
 
 void Notices::Tell(uint32_t kind) { state_.fetch_or(Told(kind)); }
@@ -37,6 +48,7 @@ void Notices::Ask() {
     pollfd asked = {lease.number(), POLLIN, 0};
     if (lease.number() < 0) {
       eventfds_[kind] = nullptr;
+      state_.fetch_or(GivenUp(kind));
       state_.fetch_and(~Heard(kind));
     } else if (poll(&asked, 1, 0) == 1 && (asked.revents & POLLIN) != 0) {
       Tell(kind);
@@ -65,7 +77,7 @@ std::optional<Answer> NoticesWatch(const Napi::CallbackInfo& info) {
   const auto handle = Uint32Argument(info, 2);
   std::shared_ptr<Fd> eventfd = NamedArgument(info, 2, AddonOf(info.Env()).fds);
   if (!named || !handle || (*handle != 0 && !eventfd)) return {};
-  named->fd->irq_owners()->notices()->Watch(named->kind, std::move(eventfd));
+  named->fd->irq_owners()->notices()->Watch(named->kind, named->fd.get(), std::move(eventfd));
   return 0;
 }
 

@@ -86,6 +86,11 @@ void OpenFile::Hold(std::shared_ptr<OpenFile> other) {
   if (std::ranges::find(held_, other) == held_.end()) held_.push_back(std::move(other));
 }
 
+void OpenFile::LetGo(const std::shared_ptr<OpenFile>& other) {
+  const std::lock_guard lock(mutex_);
+  std::erase(held_, other);
+}
+
 bool OpenFile::Occupy(const void* by) {
   const void* nobody = nullptr;
   return occupied_by_.compare_exchange_strong(nobody, by);

@@ -32,6 +32,8 @@ class OpenFile {
 
   // Has `other` live as long as this, as the kernel does.
   void Hold(std::shared_ptr<OpenFile> other);
+  // The kernel does so no more.
+  void LetGo(const std::shared_ptr<OpenFile>& other);
 
   // Whether no other has it to itself, of those in the whole process that may not have it at the
   // same time; from then on this one has it.

@@ -18,7 +18,7 @@ size_t WordsFor(size_t accesses) { return accesses + (accesses + 1) / 2; }
 bool IsAllowed(const Mapping& mapping, uint64_t offset, uint8_t kind) {
   if (kind > (Prepared::kWidth | Prepared::kWrite)) return false;
   const uint64_t width = uint64_t{1} << (kind & Prepared::kWidth);
-  if (offset % width != 0 || !mapping.Holds(offset, width)) return false;
+  if (!mapping.IsAligned(offset, width) || !mapping.Holds(offset, width)) return false;
   return (kind & Prepared::kWrite) == 0 || mapping.IsWritable(offset, width);
 }
 

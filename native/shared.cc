@@ -50,12 +50,15 @@ std::optional<Answer> MemoryOffer(const Napi::CallbackInfo& info) {
   return TheOffers().memories.Add(memory);
 }
 
-// memoryTake(offer) -> handle of the same memory; -ENOENT where nobody has it any more
+// memoryTake(offer, size) -> handle of the same memory; -ENOENT where nobody has it any more,
+// -EINVAL where its size is another
 std::optional<Answer> MemoryTake(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 0);
-  if (!number) return {};
+  const auto size = SafeIntegerArgument(info, 1);
+  if (!number || !size) return {};
   std::shared_ptr<Memory> memory = TheOffers().memories.Take(*number);
   if (!memory) return -ENOENT;
+  if (memory->size() != *size) return -EINVAL;
   return AddonOf(info.Env()).memories.Add(std::move(memory));
 }
 

@@ -26,6 +26,7 @@
         "irq_owners.cc",
         "irqs.cc",
         "kept_maps.cc",
+        "kvm.cc",
         "map_mail.cc",
         "mapping.cc",
         "memory.cc",

@@ -2,7 +2,8 @@
 // in the lab's emulated machine.
 import { spawnSync } from 'node:child_process';
 import { build } from 'esbuild';
-import { lstatSync, mkdirSync, symlinkSync } from 'node:fs';
+import { copyFileSync, lstatSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
+import { buildAddon } from './node-gyp.mjs';
 
 mkdirSync('build-test', { recursive: true });
 // The compiled lib/ looks for the addon beside itself.
@@ -47,3 +48,16 @@ const cc = (...args) => {
 };
 cc('-o', 'build-test/programs/mock_iommu', 'test/support/mock_iommu.c');
 cc('-shared', '-fPIC', '-o', 'build-test/programs/fail_nth.so', 'test/support/fail_nth.c', '-ldl');
+
+// KVM for the example that is a VMM, and for the tests of what a VMM needs.
+if (process.arch === 'x64') buildKvm();
+
+function buildKvm() {
+  const folder = 'examples/vmm/kvm';
+  const built = `build-test/${folder}/kvm.node`;
+  const age = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (age(built) > Math.max(age(`${folder}/kvm.c`), age(`${folder}/binding.gyp`))) return;
+  const status = buildAddon({ folder });
+  if (status !== 0) process.exit(status);
+  copyFileSync(`${folder}/build/Release/kvm.node`, built);
+}

@@ -20,7 +20,12 @@ export interface CommandQueueOptions {
   polled: boolean;
   /** A command takes too long. It stays under way, and its memory the device's, until it ends. */
   onTimeout(queue: CommandQueue, request: Request): void;
+  /** The controller completed a command that is not under way: somebody else uses the rings. */
+  onStray(queue: CommandQueue, id: number): void;
 }
+
+/** Milliseconds between two looks for what may take for ever, where nothing else is under way. */
+const idle = 50;
 
 /**
  * The commands of a queue pair as promises. What a command costs here is a promise and some objects:
@@ -38,6 +43,8 @@ export class CommandQueue {
   #ended: Error | undefined;
   #ringing = false;
   #spinning = false;
+  /** The next look for what may take for ever. */
+  #idleTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(pair: QueuePair, options: CommandQueueOptions) {
@@ -68,7 +75,7 @@ export class CommandQueue {
       this.#requests[id] = { what, deadline, late: false, resolve, reject };
       this.pair.push();
       this.#ringSoon();
-      if (this.#options.polled) this.#spin();
+      if (this.#options.polled) this.#poll();
       if (timeout !== Infinity) this.#watch();
     });
   }
@@ -115,6 +122,7 @@ export class CommandQueue {
   end(error: NvmeError): void {
     this.#ended ??= error;
     clearTimeout(this.#timer);
+    clearTimeout(this.#idleTimer);
     this.#rejectAll(error);
     for (const { stop } of this.#waiting.splice(0)) stop(error);
   }
@@ -129,8 +137,11 @@ export class CommandQueue {
 
   readonly #take = (id: number, status: number, result: number): void => {
     const request = this.#requests[id];
-    // Nothing of ours: what a controller says is not trusted with more than an index.
-    if (!request) return;
+    // What a controller says is not trusted with more than an index.
+    if (!request) {
+      this.#options.onStray(this, id);
+      return;
+    }
     this.#requests[id] = undefined;
     this.#free.push(id);
     if (status === 0) request.resolve(result);
@@ -173,17 +184,35 @@ export class CommandQueue {
     this.end(new NvmeError('removed', 'the device does not answer', 0, { cause }));
   }
 
+  /**
+   * Looks once in each turn of the event loop while a command is under way that ends soon. What may
+   * take for ever, as a request for events, is looked for now and then: it is no reason to keep a
+   * processor busy, nor the program running.
+   */
+  #poll(): void {
+    if (this.#requests.some((request) => request && request.deadline !== Infinity)) this.#spin();
+    else if (this.#requests.some((request) => request !== undefined)) this.#idle();
+  }
+
   #spin(): void {
     if (this.#spinning) return;
     this.#spinning = true;
     setImmediate(this.#turn);
   }
 
+  #idle(): void {
+    if (this.#idleTimer) return;
+    this.#idleTimer = setTimeout(this.#turn, idle);
+    this.#idleTimer.unref();
+  }
+
   readonly #turn = (): void => {
     this.#spinning = false;
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
     if (this.#ended) return;
     this.reap();
-    if (this.#requests.some((request) => request !== undefined)) this.#spin();
+    this.#poll();
   };
 
   /** One timer for all commands: each but a few ends long before its time. */

@@ -12,6 +12,7 @@ import { CommandQueue, type CommandQueueOptions, type Request } from './command_
 import { feature } from './commands.ts';
 import { healthEvents, type NvmeEvent } from './events.ts';
 import type { ControllerInfo, NamespaceInfo } from './identify.ts';
+import type { PrpTable } from './prp.ts';
 import { IoQueue } from './io_queue.ts';
 import { Namespace } from './namespace.ts';
 import { Power } from './power.ts';
@@ -20,7 +21,7 @@ import { QueueMemory } from './queue_memory.ts';
 import { type ControllerRegisters, controllerRegisters } from './registers.ts';
 import type { LentQueue } from './lent_queue.ts';
 import { Recovery } from './recovery.ts';
-import { NvmeError } from './status.ts';
+import { NvmeError, strayError } from './status.ts';
 
 export interface ControllerOptions {
   /** Milliseconds that a command may take: 10,000 without this. */
@@ -39,7 +40,7 @@ interface ControllerEvents {
   event: [event: NvmeEvent];
   /** It was reset, because of a command that took too long or because somebody asked. */
   reset: [];
-  /** A queue that a worker drives is gone: its controller was reset. */
+  /** A queue that somebody else drives is gone: its controller was reset. */
   lost: [queue: number];
   /** It is of no use any more, and every command has ended. Close it, and the device. */
   failed: [error: NvmeError];
@@ -53,7 +54,18 @@ interface OwnQueue {
   commands: CommandQueue;
 }
 
+/** A queue pair for who drives it: a loop over its rings, without promises. */
+export interface DrivenQueue {
+  id: number;
+  pair: QueuePair;
+  prps: PrpTable;
+  /** Tells that there is something to look at, where the queue has one. */
+  vector: InterruptVector | undefined;
+}
+
 const adminEntries = 32;
+/** The PCI class of what this driver is for: mass storage, non-volatile memory, NVMe I/O. */
+const nvmeClass = 0x01_0802;
 
 /** An NVMe controller: its life, its admin queue, its I/O queues. */
 export class Controller extends EventEmitter<ControllerEvents> {
@@ -75,12 +87,13 @@ export class Controller extends EventEmitter<ControllerEvents> {
   readonly #queues = new Map<number, OwnQueue>();
   /** Numbers of queues that are taken, also of those that are being made. */
   readonly #numbers = new Set<number>();
-  /** Those that workers drive. */
+  /** Those that workers and loops drive. */
   readonly #lent = new Map<number, QueueMemory>();
   #info: ControllerInfo | undefined;
   #queueCount: number;
   #resetting: Promise<void> | undefined;
   #failure: NvmeError | undefined;
+  #failing: Promise<void> | undefined;
   readonly #onRequest = (): void => {
     void this.fail(new NvmeError('removed', 'somebody wants the device back'));
   };
@@ -117,8 +130,11 @@ export class Controller extends EventEmitter<ControllerEvents> {
   /**
    * Resets the controller of an open device and makes it ready for commands. The device stays the
    * caller's, who closes it after the controller.
+   *
+   * @throws NvmeError also for a device that is no NVMe controller, which is left as it is
    */
   static async start(device: VfioDevice, options: ControllerOptions = {}): Promise<Controller> {
+    requireNvme(device);
     const space = device.createIoas();
     await device.attach(space);
     // Without this no DMA happens, nor any message of an interrupt; and nothing says so.
@@ -150,6 +166,16 @@ export class Controller extends EventEmitter<ControllerEvents> {
     return this.#failure;
   }
 
+  /** How many I/O queues there can be at a time. */
+  get ioQueueCount(): number {
+    return this.#queueCount;
+  }
+
+  /** How many entries a queue can have; one fewer commands. */
+  get maxEntries(): number {
+    return this.#maxEntries;
+  }
+
   get isResetting(): boolean {
     return this.#resetting !== undefined;
   }
@@ -177,6 +203,19 @@ export class Controller extends EventEmitter<ControllerEvents> {
     return new IoQueue(commands, memory.prps);
   }
 
+  /**
+   * Makes an I/O queue that the caller drives alone, by looking at its rings: random_reads.ts. After
+   * a reset it is gone ({@link takeBack} it then, too).
+   */
+  async driveQueue(entries: number): Promise<DrivenQueue> {
+    const { id, memory } = await this.#reserve(entries);
+    const vector = this.#vectors[id];
+    this.#lent.set(id, memory);
+    await this.admin.createQueue(id, memory, vector?.index);
+    const pair = new QueuePair(this.bar, id, this.#stride, memory.buffer, entries);
+    return { id, pair, prps: memory.prps, vector };
+  }
+
   /** Makes an I/O queue for a worker, which drives it without this thread: lent_queue.ts. */
   async lendQueue(entries: number): Promise<LentQueue> {
     const { id, memory } = await this.#reserve(entries);
@@ -187,10 +226,10 @@ export class Controller extends EventEmitter<ControllerEvents> {
     return { id, entries, iova, stride: this.#stride, timeout: this.#timeout, ...shared };
   }
 
-  /** Takes a queue back from a worker, which uses it no more. */
+  /** Takes a queue back from who drove it, who uses it no more. */
   async takeBack(id: number): Promise<void> {
     const memory = this.#lent.get(id);
-    if (!memory) throw new NvmeError('closed', `no worker has queue ${id}`);
+    if (!memory) throw new NvmeError('closed', `nobody drives queue ${id}`);
     await this.admin.deleteQueue(id);
     this.#lent.delete(id);
     this.#numbers.delete(id);
@@ -208,6 +247,11 @@ export class Controller extends EventEmitter<ControllerEvents> {
 
   /** Ends all commands with this error, for good. Where the device answers, it is switched off first. */
   async fail(error: NvmeError): Promise<void> {
+    this.#failing ??= this.#fail(error);
+    await this.#failing;
+  }
+
+  async #fail(error: NvmeError): Promise<void> {
     if (this.#failure) return;
     this.#failure = error;
     for (const { commands } of this.#all()) commands.pause();
@@ -223,6 +267,7 @@ export class Controller extends EventEmitter<ControllerEvents> {
     this.device.off('request', this.#onRequest);
     // Whether that succeeds or not is told to who asked for it.
     await this.#resetting?.catch(() => undefined);
+    await this.#failing;
     if (!this.#failure) {
       this.#failure = new NvmeError('closed', 'the controller was closed');
       await this.#power.shutDown();
@@ -314,7 +359,11 @@ export class Controller extends EventEmitter<ControllerEvents> {
     const onTimeout = (queue: CommandQueue, request: Request): void => {
       void this.#recovery.recover(queue, request);
     };
-    const options: CommandQueueOptions = { timeout: this.#timeout, polled: !vector, onTimeout };
+    const onStray = ({ pair: { id: queue } }: CommandQueue, stray: number): void => {
+      void this.fail(strayError(queue, stray));
+    };
+    const timeout = this.#timeout;
+    const options: CommandQueueOptions = { timeout, polled: !vector, onTimeout, onStray };
     const commands = new CommandQueue(pair, options);
     vector?.on('interrupt', () => {
       commands.reap();
@@ -357,4 +406,15 @@ export class Controller extends EventEmitter<ControllerEvents> {
     for (let id = 1; id <= this.#queueCount; id++) if (!this.#numbers.has(id)) return id;
     throw new NvmeError('status', `the controller gives ${this.#queueCount} I/O queues`);
   }
+}
+
+function requireNvme(device: VfioDevice): void {
+  const { class: code, responds } = device.pci.readConfig();
+  if (!responds) throw new NvmeError('removed', 'the device does not answer');
+  if (code === nvmeClass) return;
+  const text = (value: number): string => value.toString(16).padStart(6, '0');
+  throw new NvmeError(
+    'status',
+    `${device.device.address} is no NVMe controller: its class is ${text(code)}, not ${text(nvmeClass)}`,
+  );
 }

@@ -7,92 +7,153 @@
 //
 // write changes what is on the device. The device is bound to vfio-pci: npx vfio bind 00:07.0
 import { buffer } from 'node:stream/consumers';
-import { parseArgs } from 'node:util';
 import { DmaBuffer, VfioDevice } from 'vfio';
+import { type Arguments, parseArguments, usage, UsageError } from './arguments.ts';
 import { bench, benchWorkers } from './bench.ts';
 import { Controller } from './controller.ts';
+import type { NamespaceInfo } from './identify.ts';
+import { maxBytes } from './prp.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    namespace: { type: 'string', default: '1' },
-    block: { type: 'string', default: '0' },
-    count: { type: 'string', default: '1' },
-    bytes: { type: 'string', default: '512' },
-    depth: { type: 'string', default: '32' },
-    seconds: { type: 'string', default: '1' },
-    workers: { type: 'string', default: '0' },
-    interrupts: { type: 'boolean', default: false },
-  },
-});
+/** What a task says goes to standard output. */
+type Task = (controller: Controller, options: Arguments) => Promise<string | Uint8Array>;
 
-type Task = (controller: Controller) => Promise<void>;
+const tasks: Record<Arguments['task'], Task> = { identify, read, write, bench: benchmark };
 
-const tasks: Record<string, Task> = { identify, read, write, bench: benchmark };
-
-const [name = '', address = ''] = positionals;
-const task = Object.hasOwn(tasks, name) ? tasks[name] : undefined;
-if (!task || address === '') {
-  console.error('usage: main.js identify|read|write|bench <address> [--block N …]');
-  process.exitCode = 2;
-} else {
-  await using device = await VfioDevice.open(address);
-  const vectors = values.interrupts ? 2 : 0;
-  await using controller = await Controller.start(device, { vectors });
-  await task(controller);
-}
-
-async function identify(controller: Controller): Promise<void> {
-  const { model, serial, firmware, maxTransfer } = controller.info;
-  console.log(`${model}, serial number ${serial}, firmware ${firmware}`);
-  console.log(`moves ${maxTransfer} bytes by one command at most`);
-  for (const id of await controller.admin.listNamespaces()) {
-    const { blocks, blockSize } = await controller.identifyNamespace(id);
-    console.log(`namespace ${id}: ${blocks} blocks of ${blockSize} bytes`);
+// An error is told to who awaits the write, and here as well: unheard it would end the program.
+process.stdout.on('error', () => undefined);
+try {
+  await main(parseArguments(process.argv.slice(2)));
+} catch (error) {
+  const first = causeOf(error);
+  // Who reads has what it wants: `| head`.
+  if (!hasCode(first, 'EPIPE')) {
+    console.error(`nvme: ${lineOf(first)}`);
+    process.exitCode = first instanceof UsageError ? 2 : 1;
   }
 }
 
-async function read(controller: Controller): Promise<void> {
-  const namespace = await controller.openNamespace(number('namespace'));
-  const size = number('count') * namespace.info.blockSize;
+async function main(options: Arguments | undefined): Promise<void> {
+  if (!options) {
+    await print(usage);
+    return;
+  }
+  await print(await runTask(options));
+}
+
+async function runTask(options: Arguments): Promise<string | Uint8Array> {
+  await using device = await VfioDevice.open(options.address);
+  const ioQueues = Math.max(1, options.workers);
+  const vectors = options.interrupts ? 2 : 0;
+  await using controller = await Controller.start(device, { vectors, ioQueues });
+  return await tasks[options.task](controller, options);
+}
+
+async function identify(controller: Controller): Promise<string> {
+  const { model, serial, firmware, maxTransfer } = controller.info;
+  const lines = [
+    `${model}, serial number ${serial}, firmware ${firmware}`,
+    `moves ${maxTransfer} bytes by one command at most`,
+  ];
+  for (const id of await controller.admin.listNamespaces()) {
+    const { blocks, blockSize } = await controller.identifyNamespace(id);
+    lines.push(`namespace ${id}: ${blocks} blocks of ${blockSize} bytes`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+async function read(controller: Controller, options: Arguments): Promise<Uint8Array> {
+  const namespace = await controller.openNamespace(options.namespace);
+  const { block, count } = options;
+  requireBlocks(namespace.info, block, count);
+  const size = count * namespace.info.blockSize;
   await using memory = await DmaBuffer.allocate(size);
   const { iova } = await controller.space.map(memory);
   const bytes = new Uint8Array(memory.buffer, 0, size);
-  await namespace.read(number('block'), { bytes, iova });
+  await namespace.read(block, { bytes, iova });
   // The memory goes when this is over, and the output may be slower.
-  process.stdout.write(bytes.slice());
+  return bytes.slice();
 }
 
-async function write(controller: Controller): Promise<void> {
-  const namespace = await controller.openNamespace(number('namespace'));
+async function write(controller: Controller, { namespace: id, block }: Arguments): Promise<string> {
+  const namespace = await controller.openNamespace(id);
   const { blockSize } = namespace.info;
+  requireBlocks(namespace.info, block, 1);
   const input = await buffer(process.stdin);
-  const size = Math.ceil(input.length / blockSize) * blockSize;
-  if (size === 0) throw new Error('there is nothing on standard input');
+  const count = Math.ceil(input.length / blockSize);
+  if (count === 0) throw new Error('there is nothing on standard input');
+  requireBlocks(namespace.info, block, count);
+  const size = count * blockSize;
   await using memory = await DmaBuffer.allocate(size);
   const { iova } = await controller.space.map(memory);
   const bytes = new Uint8Array(memory.buffer, 0, size);
   bytes.set(input);
-  await namespace.write(number('block'), { bytes, iova });
+  await namespace.write(block, { bytes, iova });
   await namespace.flush();
-  console.log(`${size / blockSize} blocks of ${blockSize} bytes written`);
+  return `${count} blocks of ${blockSize} bytes written\n`;
 }
 
-async function benchmark(controller: Controller): Promise<void> {
-  const namespace = await controller.identifyNamespace(number('namespace'));
-  const [bytes, depth, workers] = [number('bytes'), number('depth'), number('workers')];
-  const milliseconds = number('seconds') * 1000;
-  const options = { namespace, bytes, depth, milliseconds };
-  const { done, errors } = workers
-    ? await benchWorkers(controller, workers, options)
-    : await bench(controller, options);
-  const rate = Math.round(done / number('seconds'));
-  console.log(`${bytes} bytes, depth ${depth}: ${rate} reads a second, ${errors} errors`);
+async function benchmark(controller: Controller, options: Arguments): Promise<string> {
+  const { bytes, depth, seconds, workers } = options;
+  const namespace = await controller.identifyNamespace(options.namespace);
+  requireBench(controller, namespace, options);
+  const run = { namespace, bytes, depth, milliseconds: seconds * 1000 };
+  const { done, errors } =
+    workers > 0 ? await benchWorkers(controller, workers, run) : await bench(controller, run);
+  const rate = Math.round(done / seconds);
+  return `${bytes} bytes, depth ${depth}: ${rate} reads a second, ${errors} errors\n`;
 }
 
-/** An option's value. */
-function number(option: Exclude<keyof typeof values, 'interrupts'>): number {
-  const value = Number(values[option]);
-  if (Number.isFinite(value) && value >= 0) return value;
-  throw new Error(`--${option} takes a number, not ${values[option]}`);
+function requireBlocks({ id, blocks }: NamespaceInfo, block: number, count: number): void {
+  if (block >= blocks) {
+    throw new UsageError(`--block ${block}: namespace ${id} has ${blocks} blocks, from 0 on`);
+  }
+  if (count <= blocks - block) return;
+  const from = `from --block ${block} on`;
+  throw new UsageError(`namespace ${id} has ${blocks - block} blocks ${from}, not ${count}`);
+}
+
+/** What only this controller can tell of the options. */
+function requireBench(
+  { info, maxEntries, ioQueueCount }: Controller,
+  { blockSize, blocks }: NamespaceInfo,
+  { bytes, depth, workers }: Arguments,
+): void {
+  const most = Math.min(info.maxTransfer, maxBytes, blocks * blockSize);
+  if (bytes % blockSize !== 0) {
+    throw new UsageError(`--bytes ${bytes} is no multiple of the block size, ${blockSize}`);
+  }
+  if (bytes > most) throw new UsageError(`--bytes ${bytes}: one read moves ${most} at most`);
+  if (depth >= maxEntries) {
+    throw new UsageError(`--depth ${depth}: the controller takes ${maxEntries - 1} at most`);
+  }
+  if (workers <= ioQueueCount) return;
+  throw new UsageError(`--workers ${workers}: the controller gives ${ioQueueCount} I/O queues`);
+}
+
+/** Done when it is written. */
+async function print(what: string | Uint8Array): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    process.stdout.write(what, (error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
+/** What went wrong first: closing what failed fails as well, and `using` then tells of both. */
+function causeOf(error: unknown): unknown {
+  const isBoth = error instanceof Error && 'suppressed' in error;
+  return isBoth ? causeOf(error.suppressed) : error;
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+/** The error and what mends it, in one line. */
+function lineOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = error instanceof Error && 'hint' in error ? error.hint : undefined;
+  const line = typeof hint === 'string' ? `${message} (hint: ${hint})` : message;
+  return line.replaceAll(/\s*\n\s*/g, ' ');
 }

@@ -3,9 +3,14 @@ import type { NamespaceInfo } from './identify.ts';
 import type { DataArea } from './io_queue.ts';
 import type { PrpTable } from './prp.ts';
 import type { OnCompletion, QueuePair } from './queue.ts';
+import { type ControllerRegisters, statusProblem } from './registers.ts';
+import { NvmeError } from './status.ts';
 
 export interface RandomReadsOptions {
+  /** Nobody else looks at it: whoever takes a completion is the one who has to know its command. */
   pair: QueuePair;
+  /** Say why reads do not end. */
+  registers: ControllerRegisters;
   prps: PrpTable;
   namespace: NamespaceInfo;
   /** Of one read. */
@@ -18,6 +23,8 @@ export interface RandomReadsOptions {
 
 /** Looks at the ring between two looks at the clock. */
 const looks = 256;
+/** Milliseconds between two looks at the controller, where reads do not end. */
+const patience = 10;
 
 /**
  * Reads at random places, as fast as a loop can: the way without promises. Commands are encoded into
@@ -65,17 +72,36 @@ export class RandomReads {
     for (; this.#depth < this.#options.depth; this.#depth++) this.#begin(this.#depth);
   }
 
-  /** Has done reads followed by others. */
-  look(): void {
-    this.#options.pair.look(this.#again);
+  /** Has done reads followed by others, and answers how many were done. */
+  look(): number {
+    return this.#options.pair.look(this.#again);
   }
 
-  /** Waits for what is under way. */
-  finish(): void {
+  /**
+   * Waits for what is under way, in a loop that hears nothing else, as long as the controller works
+   * and for so many milliseconds at most: memory does not tell that nobody writes to it any more.
+   *
+   * @throws NvmeError also at once where the controller is off, has failed, or is gone
+   */
+  finish(timeout = 10_000): void {
     const { pair } = this.#options;
-    while (this.#depth > 0) pair.look(this.#last);
+    const begun = performance.now();
+    for (let next = begun + patience; this.#depth > 0;) {
+      for (let each = 0; each < looks && this.#depth > 0; each++) pair.look(this.#last);
+      const now = performance.now();
+      if (this.#depth === 0 || now < next) continue;
+      this.#requireWorking(now - begun >= timeout);
+      next = now + patience;
+    }
     // What was taken last is told here.
     pair.look(this.#last);
+  }
+
+  #requireWorking(isLate: boolean): void {
+    const problem = statusProblem(this.#options.registers);
+    const reads = `${this.#depth} reads did not end`;
+    if (problem) throw new NvmeError(problem.code, `${reads}: ${problem.text}`);
+    if (isLate) throw new NvmeError('timeout', `${reads} in their time`);
   }
 
   readonly #again: OnCompletion = (id, status) => {

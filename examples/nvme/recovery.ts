@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { AdminCommands } from './admin.ts';
 import type { CommandQueue, Request } from './command_queue.ts';
-import { type ControllerRegisters, gone } from './registers.ts';
+import { type ControllerRegisters, fatal, gone, readStatus } from './registers.ts';
 import { NvmeError } from './status.ts';
 
 /** What recovery needs of a controller. */
@@ -48,15 +48,9 @@ export class Recovery {
 
   /** CSTS says it: a fatal state is ended by a reset only (base specification, section 9.5). */
   #look(): 'works' | 'fatal' | 'gone' {
-    try {
-      const { status } = this.#controller.registers;
-      const value = status.read();
-      if (value === gone) return 'gone';
-      return (value & 0b10) === 0 ? 'works' : 'fatal';
-    } catch {
-      // EIO: nothing answers. Closed: it is not ours any more.
-      return 'gone';
-    }
+    const value = readStatus(this.#controller.registers);
+    if (value === gone) return 'gone';
+    return (value & fatal) === 0 ? 'works' : 'fatal';
   }
 
   /** Whether the command has ended. An abort that is not answered ends in a reset by itself. */

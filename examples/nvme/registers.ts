@@ -1,5 +1,9 @@
 import type { MappedRegion, Registers } from 'vfio';
 
+/** Of CSTS. */
+const ready = 0x01;
+export const fatal = 0x02;
+
 /**
  * The controller's properties, at the start of BAR 0 (NVM Express Base Specification 2.0, section
  * 3.1.3). Those of 64 bits go by halves: no controller has to take another width than 32 bits.
@@ -54,6 +58,26 @@ export function controllerRegisters(bar: MappedRegion): ControllerRegisters {
 
 /** CSTS where nothing answers any more: a bus reads as ones where no device is. */
 export const gone = 0xffff_ffff;
+
+/** Why commands cannot end, where CSTS tells of it (base specification, section 3.1.3.6). */
+export function statusProblem(
+  registers: ControllerRegisters,
+): { code: 'removed' | 'reset'; text: string } | undefined {
+  const value = readStatus(registers);
+  if (value === gone) return { code: 'removed', text: 'the device does not answer' };
+  if ((value & fatal) > 0) return { code: 'reset', text: 'the controller has failed (CSTS.CFS)' };
+  if ((value & ready) > 0) return undefined;
+  return { code: 'reset', text: 'the controller is off (CSTS.RDY): it was reset' };
+}
+
+/** CSTS; all ones also where reading it fails: EIO is no answer, and what is closed is not ours. */
+export function readStatus(registers: ControllerRegisters): number {
+  try {
+    return registers.status.read();
+  } catch {
+    return gone;
+  }
+}
 
 /**
  * The two doorbells of a queue pair (NVMe over PCIe Transport Specification 1.0, section 3.1.2):

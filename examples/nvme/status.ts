@@ -8,6 +8,8 @@ export type NvmeFailure =
   | 'reset'
   /** The device is gone, or somebody wants it back. */
   | 'removed'
+  /** The controller completed what it was not asked for. */
+  | 'protocol'
   /** The queue or the controller was closed. */
   | 'closed';
 
@@ -32,6 +34,11 @@ export function statusError(what: string, bits: number): NvmeError {
     names[status] ?? `status type ${status >> 8}, code 0x${(status & 0xff).toString(16)}`;
   const code = status === abortRequested ? 'timeout' : 'status';
   return new NvmeError(code, `${what}: ${text}`, status);
+}
+
+/** What was completed, and is not under way: two use one queue, or the controller is wrong. */
+export function strayError(queue: number, id: number): NvmeError {
+  return new NvmeError('protocol', `queue ${queue} completed ${id}, which is not under way`);
 }
 
 const abortRequested = 0x007;

@@ -16,6 +16,7 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import { NestedHwpt } from '../iommu/nested_hwpt.ts';
 import { isNoiommu } from '../locate/find_cdev.ts';
 import { backendOf } from './kinds.ts';
+import type { KvmMember } from './kvm_vfio.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
 import { type PasidOptions, pasidOf } from './pasid.ts';
 
@@ -88,6 +89,7 @@ class CdevAttachment implements Attachment {
 
   /** An id of another iommufd may be one of something else here. */
   #targetOf(target: unknown): Target {
+    this.#bound.fd.requireOpen();
     if (!Ioas.isIoas(target) && !Hwpt.isHwpt(target) && !NestedHwpt.isNestedHwpt(target)) {
       throw invalidType('ioas', 'an Ioas, a Hwpt or a NestedHwpt', target);
     }
@@ -110,6 +112,7 @@ export class BoundCdev implements OpenedDevice {
   readonly backend: Backend;
   readonly attachment: Attachment;
   readonly #ownIommufd: Iommufd | undefined;
+  #kvm: KvmMember | undefined;
 
   /** @param devId - undefined where another program bound the device, and did not tell */
   constructor(
@@ -128,6 +131,16 @@ export class BoundCdev implements OpenedDevice {
     this.#devId = devId;
     this.iommufd = iommufd;
     this.#ownIommufd = own;
+  }
+
+  get kvmFile(): OwnedFd {
+    return this.fd;
+  }
+
+  /** The VM that it is removed from before it closes. */
+  belongsTo(member: KvmMember | undefined): this {
+    this.#kvm = member;
+    return this;
   }
 
   /**
@@ -155,11 +168,14 @@ export class BoundCdev implements OpenedDevice {
 
   share(): SharedToken<'device'> {
     const { fd, devId, location, roots, iommufd } = this;
+    // Otherwise it would be its iommufd that is closed.
+    fd.requireOpen();
     const content = { devId, location, ...roots, iommufd: iommufd.share() };
     return tokenOf('device', { fd: fd.offer(), ...content });
   }
 
   createIoas(): Ioas {
+    if (this.#ownIommufd) this.fd.requireOpen();
     return this.iommufd.createIoas();
   }
 
@@ -169,11 +185,17 @@ export class BoundCdev implements OpenedDevice {
   }
 
   async close(): Promise<void> {
-    await (this.#ownIommufd ? this.fd.closeBefore(this.#ownIommufd.owned) : this.fd.close());
+    if (this.#kvm) await run(this.#close());
+    else await (this.#ownIommufd ? this.fd.closeBefore(this.#ownIommufd.owned) : this.fd.close());
   }
 
   closeSync(): void {
-    runSync(inOrder(closing(this.fd), closing(this.#ownIommufd)));
+    runSync(this.#close());
+  }
+
+  *#close(): Steps<void> {
+    const leaving = this.#kvm ? [this.#kvm.leave()] : [];
+    yield* inOrder(...leaving, closing(this.fd), closing(this.#ownIommufd));
   }
 }
 

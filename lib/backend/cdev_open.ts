@@ -10,15 +10,19 @@ import { processWarning } from '../core/warnings.ts';
 import { explaining } from '../diagnose/explain.ts';
 import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
-import { readAttribute, readLinkName } from '../locate/sysfs.ts';
-import { BoundCdev, type BindTarget } from './cdev_device.ts';
+import { readLinkName } from '../locate/sysfs.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
+import { type BindTarget, BoundCdev } from './cdev_device.ts';
 import { warnOfNoiommu } from './kinds.ts';
+import type { KvmVfio } from './kvm_vfio.ts';
 import { readOpened } from './opened.ts';
 
 /** How a cdev is bound. */
 export interface BindWay {
   iommufd?: Iommufd | undefined;
   vfToken?: string | undefined;
+  /** The VM that is to have the device: KVM is told before it is bound. */
+  kvm?: KvmVfio | undefined;
   /** Why by its cdev. */
   why?: string;
   signal?: AbortSignal | undefined;
@@ -33,8 +37,17 @@ export function* bindNode(node: DeviceNode, way: BindWay = {}): Steps<BoundCdev>
   const { iommufd: given, vfToken } = way;
   const token = vfToken === undefined ? undefined : parseUuid('vfToken', vfToken);
   const target = chooseIommufd(node, given);
-  const opening = explaining(bindAndRead(node, target, token, way), () => subjectOf(node));
-  return yield* undoing(opening, closing(target.own));
+  const opening = joining(node, way, bindAndRead(node, target, token, way));
+  const told = explaining(opening, () => subjectOf(node));
+  return yield* undoing(told, closing(target.own));
+}
+
+/** KVM keeps the node open from then on, so it is removed again where it does not bind. */
+function* joining(node: DeviceNode, { kvm }: BindWay, opening: Steps<BoundCdev>): Steps<BoundCdev> {
+  if (kvm === undefined) return yield* opening;
+  const member = yield* kvm.join(node.fd);
+  const device = yield* undoing(opening, member.leave());
+  return device.belongsTo(member);
 }
 
 function* bindAndRead(
@@ -82,7 +95,7 @@ function subjectOf({ roots, location, fd }: DeviceNode): Subject {
 /** Whether the device is a virtual function, or has some: only then can a token mean anything. */
 function isSriov({ sysfsPath }: SysfsDevice): boolean {
   if (readLinkName(`${sysfsPath}/physfn`) !== undefined) return true;
-  return Number(readAttribute(`${sysfsPath}/sriov_numvfs`) ?? 0) > 0;
+  return virtfnsOf({ sysfsPath }).length > 0;
 }
 
 /** Kernels before 6.17 know no tokens on this path: they let everybody in. */

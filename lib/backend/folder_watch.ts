@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { onAbort } from '../core/aborts.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { EACCES, ENOENT, ENOTDIR } from '../core/errno.ts';
@@ -60,14 +61,14 @@ export class FolderWatch {
       enough.abort();
     };
     const ring = setTimeout(stop, milliseconds);
-    signal?.addEventListener('abort', stop, { once: true });
+    const unhear = signal && onAbort(signal, stop);
     try {
       await this.#readiness.wait(readable, enough.signal);
     } catch (error) {
       if (!enough.signal.aborted) throw error;
     } finally {
       clearTimeout(ring);
-      signal?.removeEventListener('abort', stop);
+      unhear?.();
     }
     // What was told by now is not told again.
     this.changeSync(0);

@@ -52,6 +52,10 @@ export class GroupDevice implements OpenedDevice {
     );
   }
 
+  get kvmFile(): OwnedFd {
+    return this.#group.node.fd;
+  }
+
   get iommufd(): Iommufd | undefined {
     return this.#groupContainer.iommufd;
   }
@@ -84,6 +88,7 @@ export class GroupDevice implements OpenedDevice {
   }
 
   createIoas(): AddressSpace {
+    if (this.#groupContainer.own) this.fd.requireOpen();
     return this.#groupContainer.createIoas();
   }
 
@@ -136,13 +141,13 @@ class JoinedAttachment implements Attachment {
 
   /** It is attached there already. */
   attachSync(target: unknown, options: PasidOptions): number {
+    this.#fd.requireOpen();
     const pasid = pasidOf(options);
     const isPageTable = Hwpt.isHwpt(target) || NestedHwpt.isNestedHwpt(target);
     if (isPageTable) throw this.#wrongBackend('cannot be attached to a page table');
     if (!AddressSpace.isAddressSpace(target)) {
       throw invalidType('ioas', 'an address space', target);
     }
-    this.#fd.requireOpen();
     if (pasid !== undefined) throw this.#wrongBackend('has no process address spaces');
     if (this.#isOwn(target)) return Ioas.isIoas(target) ? target.id : 0;
     const facts = { device: this.#location.device.address };

@@ -17,7 +17,7 @@ import {
   vfioContainer,
 } from './group_container.ts';
 import { GroupDevice } from './group_device.ts';
-import type { JoinedGroup } from './groups.ts';
+import type { GroupNode, JoinedGroup } from './groups.ts';
 import {
   backendOf,
   type Caller,
@@ -25,6 +25,7 @@ import {
   requireIsolation,
   warnOfNoiommu,
 } from './kinds.ts';
+import type { KvmVfio } from './kvm_vfio.ts';
 import { type NodeKind, openNodeOf } from './late_node.ts';
 import { type OpenedDevice, readOpened } from './opened.ts';
 
@@ -35,6 +36,7 @@ export interface GroupWay {
   container: Container | undefined;
   iommufd: Iommufd | undefined;
   vfToken: string | undefined;
+  kvm: KvmVfio | undefined;
   caller: Caller;
 }
 
@@ -58,9 +60,8 @@ export function* openByGroup(
     groupContainer = groupContainerOf(roots, way);
     tellStep('open', device.address);
     const { groups } = groupContainer;
-    const group = yield* groups.join(number, () =>
-      openNodeOf(kind, spec, options, way.caller.signal),
-    );
+    const openNode = (): Steps<GroupNode> => openNodeOf(kind, spec, options, way.caller.signal);
+    const group = yield* groups.join(number, openNode, way.kvm);
     const location = { ...group.node.location, device };
     return yield* undoing(openIn(groupContainer, group, location, way), groups.leave(group));
   } catch (error) {

@@ -3,18 +3,31 @@ import { check, ioctlOf } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import type { GroupLocation } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
-import { call, closing, either, Mutex, run, runSync, type Steps, undoing } from '../core/steps.ts';
+import {
+  call,
+  closing,
+  either,
+  inOrder,
+  Mutex,
+  run,
+  runSync,
+  type Steps,
+  undoing,
+} from '../core/steps.ts';
 import { warn } from '../core/warnings.ts';
+import type { KvmMember, KvmVfio } from './kvm_vfio.ts';
 
 const VFIO_GROUP_FLAGS_VIABLE = 1;
 
 /** A group's node: the kernel opens it once, so it is shared by all devices of the group. */
-type GroupNode = DeviceNode<GroupLocation>;
+export type GroupNode = DeviceNode<GroupLocation>;
 
 /** A group in a container, and how many of its devices are open. */
 export interface JoinedGroup {
   readonly node: GroupNode;
   users: number;
+  /** The VMs that have it. */
+  readonly vms: Map<KvmVfio, KvmMember>;
 }
 
 /** What a container does with its groups. */
@@ -50,12 +63,13 @@ export class Groups {
   }
 
   /**
-   * Counts one more device of the group, whose node is opened where it is not here yet.
+   * Counts one more device of the group, whose node is opened where it is not here yet. `kvm` is
+   * told of it before its device is opened, which is when the driver learns of the VM.
    *
    * @throws VfioError `ERR_VFIO_BUSY` of the blocking form, while another joins
    */
-  join(group: number, openNode: () => Steps<GroupNode>): Steps<JoinedGroup> {
-    return this.#mutex.take(() => this.#join(group, openNode), busy);
+  join(group: number, openNode: () => Steps<GroupNode>, kvm?: KvmVfio): Steps<JoinedGroup> {
+    return this.#mutex.take(() => this.#joinFor(kvm, group, openNode), busy);
   }
 
   /** Counts a group that another thread put into the same container. */
@@ -75,6 +89,18 @@ export class Groups {
     });
   }
 
+  *#joinFor(
+    kvm: KvmVfio | undefined,
+    group: number,
+    openNode: () => Steps<GroupNode>,
+  ): Steps<JoinedGroup> {
+    const joined = yield* this.#join(group, openNode);
+    if (kvm === undefined || joined.vms.has(kvm)) return joined;
+    const member = yield* undoing(kvm.join(joined.node.fd), this.#leave(joined));
+    joined.vms.set(kvm, member);
+    return joined;
+  }
+
   *#join(group: number, openNode: () => Steps<GroupNode>): Steps<JoinedGroup> {
     const known = this.#again(group);
     if (known) return known;
@@ -86,7 +112,8 @@ export class Groups {
   *#leave(group: JoinedGroup): Steps<void> {
     if (!this.#isLast(group)) return;
     try {
-      yield* closing(group.node.fd);
+      const leaving = [...group.vms.values()].map((member) => member.leave());
+      yield* inOrder(...leaving, closing(group.node.fd));
     } finally {
       if (this.empty) this.#hooks.last?.();
     }
@@ -100,7 +127,7 @@ export class Groups {
 
   #add(node: GroupNode): JoinedGroup {
     node.fd.asPart();
-    const group = { node, users: 1 };
+    const group = { node, users: 1, vms: new Map() };
     this.#joined.set(node.location.group, group);
     return group;
   }

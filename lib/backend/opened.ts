@@ -33,6 +33,8 @@ export interface OpenedDevice {
   readonly location: NodeLocation;
   readonly roots: Roots;
   readonly fd: OwnedFd;
+  /** What KVM is told of: the device itself, or its group. */
+  readonly kvmFile: OwnedFd;
   readonly backend: Backend;
   /** What the kernel said of it when it was opened. */
   readonly rawInfo: RawDeviceInfo;

@@ -15,7 +15,10 @@ const common: Options = {
 };
 
 const more: Options = {
-  timeout: { type: 'string', description: 'Milliseconds to wait for the kernel; 10000' },
+  timeout: {
+    ...{ type: 'string', placeholder: 'ms' },
+    description: 'Milliseconds to wait for the kernel; 10000 by default',
+  },
   json: { type: 'boolean', description: 'Print JSON, see below' },
 };
 
@@ -30,7 +33,10 @@ export const bind: Command = {
   positionals: ['device…'],
   devices: 'all',
   options: {
-    driver: { type: 'string', description: 'The driver; without it VFIO’s own for this model' },
+    driver: {
+      ...{ type: 'string', placeholder: 'name' },
+      description: 'The driver; without it VFIO’s own for this model',
+    },
     ...common,
     persist: { type: 'boolean', description: 'At every start of the machine as well' },
     force: { type: 'boolean', description: 'Take also what the host needs, but no bridge' },
@@ -43,9 +49,11 @@ where this command was killed in the middle.
 
 Refused is what the host needs, unless --force insists: a disk that is mounted, swapped to or part of
 another; the network card of the default route, of this SSH connection, of a bridge or a bond; the
-display of the start; virtual functions; what a program has open; and always a PCI bridge.
+display of the start; virtual functions; what a program has open; and always a PCI bridge. A --driver
+that is not made for the device is refused, too: with --force it may crash the kernel.
 
---persist writes a udev rule to /etc/udev/rules.d, which --dry-run shows. A driver that the initramfs
+--persist writes a udev rule to /etc/udev/rules.d, which --dry-run shows; no file that it did not write
+is replaced, and where the rule cannot be written no device is touched. A driver that the initramfs
 loads comes before it: rebuild that, too.
 
 ${aboutJson}`,
@@ -64,6 +72,9 @@ export const unbind: Command = {
   },
   details: `Each device gets the driver and the driver_override that it had before vfio bind. A VFIO device of
 which nothing is remembered goes to whichever driver of the host takes it.
+
+--persist removes the rule; of a device that was pulled out, by its address, the rule alone. Where there
+is none it says so, and does the rest.
 
 With --force the kernel asks the program that has the device open to close it, and waits for it;
 the time that this command waits is --timeout.
@@ -96,7 +107,7 @@ function optionsOf({ flags, values }: Invocation): BindDriverOptions {
 
 function millisecondsOf(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw usageError('--timeout', 'a number of milliseconds', text);
+  throw usageError('--timeout', 'a number of milliseconds, such as 10000', text);
 }
 
 /** A line for each device: what was, and what is. */

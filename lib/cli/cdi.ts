@@ -6,8 +6,8 @@ import {
   exitStatus,
   type Invocation,
   openOptions,
+  misuse,
   type Output,
-  usageError,
 } from './command.ts';
 import { jsonText } from './text.ts';
 import { writeOwnFile } from './write_file.ts';
@@ -19,13 +19,16 @@ export const cdi: Command = {
   summary: 'Describe devices to container runtimes (Container Device Interface)',
   positionals: ['device…'],
   options: {
-    kind: { type: 'string', description: 'vendor/class, vfio.dev/device by default' },
+    kind: {
+      ...{ type: 'string', placeholder: 'vendor/class' },
+      description: 'What the devices are called; vfio.dev/device by default',
+    },
     name: { type: 'string', description: 'The name of a single device; its address by default' },
     install: { type: 'boolean', description: 'Write it where container runtimes look for it' },
     dir: {
       type: 'string',
       description: `Where to write it, ${untilReboot} by default`,
-      values: 'file',
+      ...{ values: 'file', placeholder: 'folder' },
     },
     ...backendOption,
   },
@@ -38,6 +41,9 @@ The numbers in the names of nodes change when a device is bound anew and when th
 devices were bound. It writes the file <vendor>-<class>.json as a whole or not at all, with the devices
 of this command line only, and replaces no file that it did not write.
 
+A device without an IOMMU (--backend noiommu) is opened only by a container that has CAP_SYS_RAWIO
+besides (--cap-add SYS_RAWIO), which no specification can give.
+
 ${aboutBackends}`,
   run: cdiCommand,
 };
@@ -46,14 +52,28 @@ async function cdiCommand(invocation: Invocation): Promise<number> {
   const { positionals, flags, values, out } = invocation;
   const { kind, name, dir } = values;
   const install = flags['install'] === true;
-  if (dir !== undefined && !install) throw usageError('--dir', 'absent without --install', dir);
+  if (dir !== undefined && !install)
+    throw misuse('--dir says where --install writes: give --install, too');
   const spec = cdiSpec(positionals, { kind, name, ...openOptions(invocation) });
+  tellUnconfined(spec, out);
   if (!install) {
     out.print(jsonText(spec));
     return exitStatus.ok;
   }
   await installSpec(spec, dir ?? untilReboot, out);
   return exitStatus.ok;
+}
+
+/** What the nodes alone do not give. */
+function tellUnconfined({ devices }: CdiSpec, out: Output): void {
+  const isWithout = ({ containerEdits }: CdiSpec['devices'][number]): boolean =>
+    containerEdits.deviceNodes.some(({ path }) => /\/noiommu-[^/]+$/.test(path));
+  const names = devices.filter(isWithout).map(({ name }) => name);
+  if (names.length === 0) return;
+  out.note(
+    `vfio cdi: without an IOMMU only CAP_SYS_RAWIO opens ${names.join(' and ')}, which then reaches all memory of the machine`,
+  );
+  out.note('hint: the nodes alone are not enough: start the container with --cap-add SYS_RAWIO');
 }
 
 async function installSpec(spec: CdiSpec, folder: string, out: Output): Promise<void> {

@@ -4,10 +4,18 @@ import type { OpenDeviceOptions, VfioDevice } from '../index.ts';
 type OptionConfig = NonNullable<ParseArgsConfig['options']>[string];
 
 /** What a command's options are, for parsing, `--help`, completion and the manual alike. */
-export type Options = Record<string, OptionConfig & { description: string; values?: Values }>;
+export type Options = Record<
+  string,
+  OptionConfig & {
+    description: string;
+    values?: Values;
+    /** What stands for its value in `--help` and the manual; the option's own name if absent. */
+    placeholder?: string;
+  }
+>;
 
-/** What an option's value can be, where that is known: one of these words, or a file's name. */
-export type Values = readonly string[] | 'file';
+/** What an option's value can be, where that is known: one of these words, or a name. */
+export type Values = readonly string[] | 'file' | 'unix-group';
 
 /** Which devices an argument can name: those with a VFIO driver, with an IOMMU group, with VFs. */
 export type DeviceKind = 'bound' | 'all' | 'physical-functions';
@@ -75,8 +83,7 @@ export const exitStatus = {
  * A mistake on the command line, with Node's code, as mistakes in arguments of the library have it.
  */
 export function usageError(name: string, expected: string, text: string): TypeError {
-  const error = new TypeError(`${name} must be ${expected}, not '${text}'`);
-  return Object.assign(error, { code: 'ERR_INVALID_ARG_VALUE' });
+  return misuse(`${name} must be ${expected}, not '${text}'`);
 }
 
 const backends = ['auto', 'cdev', 'group', 'compat', 'noiommu'] as const;
@@ -96,6 +103,11 @@ container (group); auto, which is the default, takes the group where the kernel 
 is the group with an iommufd for its container. noiommu is for a device without an IOMMU: its DMA
 reaches all memory of the machine.`;
 
+/** What the command line says too much, or not: with the same code. */
+export function misuse(message: string): TypeError {
+  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
+}
+
 /**
  * How the command line says to open the device. It throws a usage error where that makes no sense.
  */
@@ -106,7 +118,10 @@ export function openOptions({ values, flags }: Invocation): Pick<OpenDeviceOptio
   if (backend === undefined) {
     throw usageError('--backend', 'auto, cdev, group, compat or noiommu', text);
   }
-  if (flags['no-open'] === true) throw usageError('--backend', 'absent with --no-open', text);
+  if (flags['no-open'] === true)
+    throw misuse(
+      '--backend says how to open the device, and --no-open not to: leave out one of them',
+    );
   return { backend };
 }
 

@@ -4,6 +4,7 @@ import { styleText } from 'node:util';
 import { diagnose, type Finding, type FindingStatus, printable } from '../index.ts';
 import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
 import { jsonText } from './text.ts';
+import { inOptions } from './words.ts';
 
 /** `vfio doctor` */
 export const doctor: Command = {
@@ -70,7 +71,8 @@ export function doctorText(report: Report, { colour }: Pick<Output, 'colour'>): 
     if (subject !== last) lines.push('', bold(printable(subject), colour));
     last = subject;
     lines.push(`  ${mark(status, colour)}  ${id.padEnd(width)}  ${printable(what)}`);
-    if (mend !== undefined) lines.push(`${' '.repeat(width + 13)}mend: ${printable(mend)}`);
+    if (mend !== undefined)
+      lines.push(`${' '.repeat(width + 13)}mend: ${printable(inOptions(mend))}`);
   }
   return [...lines, '', summary(findings)].join('\n');
 }

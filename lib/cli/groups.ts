@@ -1,13 +1,13 @@
-import { writeFileSync } from 'node:fs';
 import { hostname, release } from 'node:os';
 import { styleText } from 'node:util';
 import { listGroups, type ListedGroup, type ListedGroupDevice, printable } from '../index.ts';
-import { type Command, exitStatus, type Invocation, type Output, usageError } from './command.ts';
+import { type Command, exitStatus, type Invocation, misuse, type Output } from './command.ts';
 import { groupsDot } from './groups_dot.ts';
 import { groupsSvg } from './groups_svg.ts';
 import { groupWords, idsOf, stateOf, usesOf } from './group_words.ts';
 import { classOf } from './pci_classes.ts';
 import { columns, jsonText } from './text.ts';
+import { writeNamedFile } from './write_file.ts';
 
 export const groups: Command = {
   name: 'groups',
@@ -31,14 +31,14 @@ vfio list --json prints, and verdict (ok, host-driver), uses, unseen and bridge 
 async function showGroups({ flags, values, out }: Invocation): Promise<number> {
   const { svg } = values;
   if ([flags['json'], flags['dot'], svg !== undefined].filter(Boolean).length > 1) {
-    throw usageError('--json, --dot and --svg', 'given one at a time', 'several of them');
+    throw misuse('--json, --dot and --svg exclude each other: give one of them');
   }
   const found = await listGroups();
   const why = whyNone(found);
   if (why !== undefined) out.note(`vfio groups: ${why}`);
   if (flags['json']) out.print(jsonText(found));
   else if (flags['dot']) out.print(groupsDot(found).trimEnd());
-  else if (svg !== undefined) writeFileSync(svg, groupsSvg(found, machineText()));
+  else if (svg !== undefined) await writeNamedFile(svg, groupsSvg(found, machineText()));
   else if (found.length > 0) out.print(groupsText(found, out));
   return exitStatus.ok;
 }

@@ -1,4 +1,4 @@
-import type { Command } from './command.ts';
+import type { Command, Options } from './command.ts';
 
 /** `vfio --help` */
 export function overview(commands: readonly Command[]): string {
@@ -35,9 +35,10 @@ function listOf(commands: readonly Command[]): string[] {
 /** `vfio <command> --help` */
 export function commandHelp(command: Command): string {
   const { name, summary, options, details } = command;
-  const list = Object.entries(options).map(
-    ([option, { description }]) => `  ${`--${option}`.padEnd(15)}${description}`,
-  );
+  const texts = optionTexts(options);
+  const width = Math.max(15, ...texts.map(({ length }) => length + 2));
+  const descriptions = Object.values(options).map(({ description }) => description);
+  const list = texts.map((text, at) => `  ${text.padEnd(width)}${descriptions[at] ?? ''}`);
   return [
     ['Usage: vfio', name, ...argumentsOf(command), '[options]'].join(' '),
     '',
@@ -45,10 +46,26 @@ export function commandHelp(command: Command): string {
     '',
     'Options:',
     ...list,
-    `  ${'--help'.padEnd(15)}Say this`,
+    `  ${'--help'.padEnd(width)}Say this`,
     '',
     details,
   ].join('\n');
+}
+
+/** `vfio help --help` */
+export function helpOfHelp(): string {
+  return ['Usage: vfio help [command]', '', 'Say what a command does, or which there are.'].join(
+    '\n',
+  );
+}
+
+/** Each option, with what stands for its value. */
+export function optionTexts(options: Options): string[] {
+  return Object.entries(options).map(([name, { type, values, placeholder }]) =>
+    type === 'string'
+      ? `--${name} <${placeholder ?? (values === 'file' ? 'file' : name)}>`
+      : `--${name}`,
+  );
 }
 
 /** A command's arguments, those that may be left out in brackets. */

@@ -22,7 +22,8 @@ import {
   isByCdev,
   openOptions,
 } from './command.ts';
-import { bytes, columns, hex, hintOf, jsonText } from './text.ts';
+import { bytes, columns, hex, jsonText } from './text.ts';
+import { hintOf } from './words.ts';
 
 export const info: Command = {
   name: 'info',

@@ -43,7 +43,7 @@ export function whyNone(all: readonly ListedDevice[]): string {
   }
   return (
     'no device has an IOMMU group: the IOMMU is switched off in the firmware settings or on the ' +
-    "kernel's command line (intel_iommu=on switches Intel's on), or the machine has none"
+    "kernel's command line (intel_iommu=on switches Intel's on), or the machine has none; vfio doctor says more"
   );
 }
 

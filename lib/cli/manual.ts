@@ -1,5 +1,5 @@
-import { aboutBackends, type Command, type Options } from './command.ts';
-import { argumentsOf } from './help.ts';
+import { aboutBackends, type Command } from './command.ts';
+import { argumentsOf, optionTexts } from './help.ts';
 
 /**
  * The manual page vfio(1), in roff with the macros of man(7), made from the table of commands.
@@ -89,12 +89,6 @@ function synopsis(command: Command): string[] {
 /** Each part stays on one line. */
 function synopsisOf(parts: string[]): string[] {
   return ['.SY vfio', ...parts.map((part) => escaped(part).replaceAll(' ', String.raw`\ `)), '.YS'];
-}
-
-function optionTexts(options: Options): string[] {
-  return Object.entries(options).map(([name, { type, values }]) =>
-    type === 'string' ? `--${name} <${values === 'file' ? 'file' : name}>` : `--${name}`,
-  );
 }
 
 function section(command: Command): string[] {

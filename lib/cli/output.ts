@@ -102,7 +102,10 @@ export async function withProcessOutput(body: (out: Output) => Promise<number>):
     width: stdout.columns > 0 ? stdout.columns : undefined,
   });
   const lost = await results.end();
-  if (lost !== undefined) remarks.write(`vfio: the output was not written: ${lost.message}\n`);
+  // What it changed stands, and is not to be done again for want of words.
+  const done = status === exitStatus.ok ? '; the command itself did not fail' : '';
+  if (lost !== undefined)
+    remarks.write(`vfio: the output was not written: ${lost.message}${done}\n`);
   const silenced = await remarks.end();
   const isLost = lost !== undefined || silenced !== undefined;
   return status === exitStatus.ok && isLost ? exitStatus.failed : status;

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Command, Invocation, Output } from './command.ts';
-import { argumentsOf } from './help.ts';
+import { argumentsOf, optionTexts } from './help.ts';
 import { didYouMean } from './suggest.ts';
 
 /** What every command has besides its own. */
@@ -8,7 +8,7 @@ const helpOption = { help: { type: 'boolean', short: 'h' } } as const;
 
 /** Whether help is asked for, by an option and not by an argument that stands after `--`. */
 export function asksForHelp({ options }: Command, argv: string[]): boolean {
-  return optionsIn(options, argv).some(({ name }) => name === 'help');
+  return parsed(options, argv).given.some(({ name }) => name === 'help');
 }
 
 /**
@@ -22,36 +22,57 @@ export function parse(
   commands: readonly Command[],
   out: Output,
 ): Invocation {
-  requireKnown(command, argv);
   const { options } = command;
-  const { values, positionals } = parseArgs({ args: argv, options, allowPositionals: true });
+  const { given, values, positionals } = parsed(options, argv);
+  for (const option of given) requireSense(command, option);
   requireCount(command, positionals.length);
   const flags = Object.fromEntries(
     Object.keys(options).map((option) => [option, values[option] === true]),
   );
   const strings = Object.entries(values).filter(([, value]) => typeof value === 'string');
-  const given = Object.fromEntries(strings) as Record<string, string>;
-  return { positionals, flags, values: given, commands, out };
+  const texts = Object.fromEntries(strings) as Record<string, string>;
+  return { positionals, flags, values: texts, commands, out };
 }
 
-function optionsIn(
+/** An option as it was typed. */
+interface Given {
+  name: string;
+  rawName: string;
+  value: string | undefined;
+  /** The value stands behind an equals sign. */
+  inlineValue: boolean | undefined;
+}
+
+/** Node's own refusals are several lines, of which none says what this command takes. */
+function parsed(
   options: Command['options'],
   args: string[],
-): { name: string; rawName: string }[] {
-  const known = { ...options, ...helpOption };
-  const { tokens } = parseArgs({
-    ...{ args, options: known, allowPositionals: true },
+): { given: Given[]; values: Record<string, unknown>; positionals: string[] } {
+  const { tokens, values, positionals } = parseArgs({
+    ...{ args, options: { ...options, ...helpOption }, allowPositionals: true },
     ...{ strict: false, tokens: true },
   });
-  return tokens.filter((token) => token.kind === 'option');
+  return { given: tokens.filter((token) => token.kind === 'option'), values, positionals };
 }
 
-function requireKnown({ options }: Command, argv: string[]): void {
-  const known = [...Object.keys(options), 'help'].map((name) => `--${name}`);
-  for (const { name, rawName } of optionsIn(options, argv)) {
-    if (Object.hasOwn(options, name)) continue;
+function requireSense({ options }: Command, { name, rawName, value, inlineValue }: Given): void {
+  const option = Object.hasOwn(options, name) ? options[name] : undefined;
+  if (option === undefined) {
+    const known = [...Object.keys(options), 'help'].map((each) => `--${each}`);
     throw new TypeError(`there is no option '${rawName}'${didYouMean(rawName, known)}`);
   }
+  if (option.type === 'boolean') {
+    if (value !== undefined)
+      throw new TypeError(`--${name} takes no value, and was given '${value}'`);
+    return;
+  }
+  const [usage] = optionTexts({ [name]: option });
+  if (value === undefined) throw new TypeError(`--${name} needs a value: ${usage}`);
+  if (value === '')
+    throw new TypeError(`--${name} needs a value, and was given an empty one: ${usage}`);
+  const isOption = Object.hasOwn({ ...options, ...helpOption }, value.replace(/^--|=.*$/g, ''));
+  if (!inlineValue && value.startsWith('--') && isOption)
+    throw new TypeError(`--${name} needs a value, and '${value}' follows it: ${usage}`);
 }
 
 function requireCount(command: Command, count: number): void {
@@ -60,6 +81,14 @@ function requireCount(command: Command, count: number): void {
   const mayBeMore = positionals.at(-1)?.endsWith('…') ?? false;
   const least = optional ? length - 1 : length;
   if (count >= least && (count <= length || mayBeMore)) return;
-  if (length === 0) throw new TypeError(`takes no arguments, got ${count}`);
-  throw new TypeError(`expected ${argumentsOf(command).join(' ')}, got ${count} arguments`);
+  const all = argumentsOf(command);
+  const missing = all.slice(count, least);
+  if (missing.length > 0) {
+    const are = missing.length === 1 ? 'is' : 'are';
+    const usage = ['vfio', command.name, ...all].join(' ');
+    throw new TypeError(`${missing.join(' and ')} ${are} missing: ${usage}`);
+  }
+  const given = count === 1 ? '1 was given' : `${count} were given`;
+  const taken = length === 0 ? 'no arguments' : all.join(' ');
+  throw new TypeError(`it takes ${taken}, and ${given}`);
 }

@@ -14,7 +14,7 @@ import { hex } from './text.ts';
 
 const options: Options = {
   width: {
-    type: 'string',
+    ...{ type: 'string', placeholder: 'bits' },
     description: 'Bits of the access: 8, 16, 32 (if nothing is said) or 64',
     values: ['8', '16', '32', '64'],
   },

@@ -1,10 +1,11 @@
 import { createRequire } from 'node:module';
 import { printable } from '../index.ts';
 import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
-import { commandHelp, familyHelp, overview } from './help.ts';
+import { commandHelp, familyHelp, helpOfHelp, overview } from './help.ts';
 import { asksForHelp, parse } from './parse.ts';
 import { didYouMean } from './suggest.ts';
-import { hintOf, printableLines } from './text.ts';
+import { printableLines } from './text.ts';
+import { hintOf, messageFor } from './words.ts';
 
 /** Runs one command line, without the program's name. Returns the exit status. */
 export function run(argv: string[], commands: readonly Command[], out: Output): Promise<number> {
@@ -26,10 +27,11 @@ function safe(out: Output): Output {
 
 async function runOne(argv: string[], commands: readonly Command[], out: Output): Promise<number> {
   const [name, ...more] = argv;
-  if (name === undefined || name === '--help' || name === '-h') {
+  if (name === undefined) {
     out.print(overview(commands));
-    return name === undefined ? exitStatus.usage : exitStatus.ok;
+    return exitStatus.usage;
   }
+  if (isHelp(name)) return tellHelpBefore(more, commands, out);
   if (name === 'help') return tellHelp(more, commands, out);
   if (name === '--version') {
     out.print(packageVersion());
@@ -53,9 +55,20 @@ function wordsOf(name: string): string[] {
   return name.split(' ');
 }
 
+/** `vfio --help`, and `vfio --help <command>`, behind which its arguments may stand already */
+function tellHelpBefore(argv: string[], commands: readonly Command[], out: Output): number {
+  const words = argv.filter((word) => !isHelp(word));
+  const command = commands.find((entry) => begins(words, entry.name));
+  return tellHelp(command === undefined ? words : wordsOf(command.name), commands, out);
+}
+
 /** `vfio help`, `vfio help <command>` */
 function tellHelp(argv: string[], commands: readonly Command[], out: Output): number {
   const words = argv.filter((word) => !isHelp(word));
+  if (words.join(' ') === 'help' || (words.length === 0 && argv.length > 0)) {
+    out.print(helpOfHelp());
+    return exitStatus.ok;
+  }
   const command = commands.find(({ name }) => name === words.join(' '));
   if (words.length > 0 && command === undefined)
     return tellUnknown([...words, '--help'], commands, out);
@@ -111,9 +124,13 @@ async function runCommand(
     return await command.run(invocation);
   } catch (error) {
     if (isArgumentError(error)) {
-      return refuse(out, `vfio ${command.name}: ${messageOf(error)}`, `vfio ${command.name}`);
+      return refuse(
+        out,
+        `vfio ${command.name}: ${messageFor(error, command)}`,
+        `vfio ${command.name}`,
+      );
     }
-    out.note(`vfio ${command.name}: ${messageOf(error)}`);
+    out.note(`vfio ${command.name}: ${messageFor(error, command)}`);
     const hint = hintOf(error);
     if (hint !== undefined) out.note(`hint: ${hint}`);
     return exitStatus.failed;

@@ -8,7 +8,14 @@ import {
   type VfsStep,
   type VirtualFunction,
 } from '../index.ts';
-import { type Command, exitStatus, type Invocation, type Output, usageError } from './command.ts';
+import {
+  type Command,
+  exitStatus,
+  type Invocation,
+  misuse,
+  type Output,
+  usageError,
+} from './command.ts';
 import { columns, jsonText } from './text.ts';
 
 export const sriov: Command = {
@@ -17,7 +24,11 @@ export const sriov: Command = {
   positionals: ['pf'],
   devices: 'physical-functions',
   options: {
-    vfs: { type: 'string', description: 'Have so many; those that there are are removed first' },
+    vfs: {
+      type: 'string',
+      placeholder: 'count',
+      description: 'Have so many; those that there are are removed first',
+    },
     'no-probe': { type: 'boolean', description: "Offer new ones to none of the host's drivers" },
     probe: { type: 'boolean', description: "Offer new ones to the host's drivers again" },
     'dry-run': { type: 'boolean', description: 'Say what --vfs would do; do nothing' },
@@ -44,7 +55,7 @@ async function runSriov(invocation: Invocation): Promise<number> {
   const probe = probeOf(invocation);
   const { vfs } = values;
   if (vfs === undefined) {
-    if (flags['dry-run']) throw usageError('--dry-run', 'given with --vfs', 'alone');
+    if (flags['dry-run']) throw misuse('--dry-run says what --vfs would do: give --vfs, too');
     show(await describeSriov(pf), out, flags['json'] === true);
     return exitStatus.ok;
   }
@@ -67,9 +78,11 @@ async function runSriov(invocation: Invocation): Promise<number> {
 
 function probeOf({ flags, values }: Invocation): boolean | undefined {
   const [yes, no] = [flags['probe'] === true, flags['no-probe'] === true];
-  if (yes && no) throw usageError('--probe', 'absent with --no-probe', 'there');
+  if (yes && no) throw misuse('--probe and --no-probe exclude each other: give one of them');
   if ((yes || no) && values['vfs'] === undefined)
-    throw usageError(yes ? '--probe' : '--no-probe', 'given with --vfs', 'alone');
+    throw misuse(
+      `${yes ? '--probe' : '--no-probe'} is of the virtual functions that --vfs makes: give --vfs, too`,
+    );
   return yes || no ? yes : undefined;
 }
 

@@ -1,6 +1,14 @@
 import { udevRules } from '../index.ts';
-import { type Command, exitStatus, type Invocation, type Output, usageError } from './command.ts';
+import {
+  type Command,
+  exitStatus,
+  type Invocation,
+  misuse,
+  type Output,
+  usageError,
+} from './command.ts';
 import { type GroupLookup, lookUpGroup } from './unix_group.ts';
+import { notGiven } from './udev_devices.ts';
 import { writeOwnFile } from './write_file.ts';
 
 const rulesFolder = '/etc/udev/rules.d';
@@ -12,7 +20,10 @@ export const udev: Command = {
   optional: true,
   devices: 'all',
   options: {
-    group: { type: 'string', description: 'The group; required' },
+    group: {
+      ...{ type: 'string', placeholder: 'name', values: 'unix-group' },
+      description: 'The Unix group; required',
+    },
     mode: { type: 'string', description: 'The mode of the nodes, 0660 by default' },
     install: {
       type: 'boolean',
@@ -21,13 +32,14 @@ export const udev: Command = {
     dir: {
       type: 'string',
       description: `Where to write it, ${rulesFolder} by default`,
-      values: 'file',
+      ...{ values: 'file', placeholder: 'folder' },
     },
   },
   details: `Prints rules for the cdevs of the devices, for their legacy groups and for /dev/iommu, with comments
 that say what each right means. Without a device they are for all that have a VFIO driver, now or
 later. A device is named as for vfio info and has to be there; it need not be bound yet. Its rules go
-by its address, since the numbers of cdevs and of groups change.
+by its address, since the numbers of cdevs and of groups change. A bridge is refused: VFIO takes none.
+Nodes of devices without an IOMMU stay root's, which the command says.
 
 --install writes 70-vfio-<group>.rules, as a whole or not at all, and replaces no file that it did not
 write. It runs nothing: the commands by which udev applies the rules to the nodes that are there are
@@ -39,16 +51,21 @@ udev takes no group that is not there, and since systemd 258 only system groups 
 
 async function udevCommand({ positionals, flags, values, out }: Invocation): Promise<number> {
   const { group, mode, dir } = values;
-  if (group === undefined) throw withCode('needs --group NAME: the Unix group that gets the nodes');
+  if (group === undefined)
+    throw misuse('--group <name> is missing: the Unix group that gets the nodes');
   const install = flags['install'] === true;
-  if (dir !== undefined && !install) throw usageError('--dir', 'absent without --install', dir);
+  if (dir !== undefined && !install)
+    throw misuse('--dir says where --install writes: give --install, too');
   const rules = udevRules({
     group,
     ...(mode !== undefined && { mode: parseMode(mode) }),
     ...(positionals.length > 0 && { devices: positionals }),
   });
+  const named = positionals.length > 0 ? positionals : undefined;
+  const remarks = await notGiven(named);
   const found = await lookUpGroup(group);
   tellGroup(group, found, out);
+  for (const remark of remarks) out.note(`vfio udev: ${remark}`);
   if (!install) {
     out.print(rules.trimEnd());
     return exitStatus.ok;
@@ -59,11 +76,6 @@ async function udevCommand({ positionals, flags, values, out }: Invocation): Pro
   }
   await installRules(rules, group, dir ?? rulesFolder, out);
   return exitStatus.ok;
-}
-
-/** What the command line lacks. */
-function withCode(message: string): TypeError {
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
 }
 
 /** The group reads and writes, nobody executes. */

@@ -9,7 +9,7 @@ export const watch: Command = {
   positionals: [],
   options: {
     json: { type: 'boolean', description: 'Print a JSON object on each line, see below' },
-    timeout: { type: 'string', description: 'End after so many milliseconds' },
+    timeout: { type: 'string', placeholder: 'ms', description: 'End after so many milliseconds' },
   },
   details: `The kernel tells (uevents); nothing is asked again and again, and nothing is opened. It takes no rights. What
 there was before is not shown: vfio list --all does that. Standard error says when it begins.

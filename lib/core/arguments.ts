@@ -27,6 +27,14 @@ export function requireObject(name: string, value: unknown): void {
   throw invalidType(name, 'an object', value);
 }
 
+/**
+ * What stands in an array now, each read once and by its number: an array's iterator, and what it
+ * answers the next time, are the caller's.
+ */
+export function elementsOf(array: readonly unknown[], length: number = array.length): unknown[] {
+  return Array.from({ length }, (_, at) => array[at]);
+}
+
 /** @throws TypeError `ERR_INVALID_ARG_TYPE` for what is there and neither true nor false */
 export function requireBoolean(name: string, value: unknown): void {
   if (value === undefined || typeof value === 'boolean') return;

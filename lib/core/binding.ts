@@ -125,6 +125,8 @@ export type Binding = {
    * The memory, which stays until the ArrayBuffer is collected. Refused where a part is read-only.
    */
   exposeMapping: (mapping: NativeMapping) => ArrayBuffer | Answer;
+  /** Where the mapping is in this process. */
+  mappingAddress: (mapping: NativeMapping) => bigint | Answer;
   detachBuffer: (buffer: ArrayBuffer) => Answer;
   /** What single accesses read and write, see lib/region/mailbox.ts. */
   mailbox: () => ArrayBuffer;
@@ -186,6 +188,8 @@ export type Binding = {
    * themselves.
    */
   hold: (fd: NativeFd, other: NativeFd) => Answer;
+  /** 0 where the descriptor is a VM's VFIO device. */
+  kvmVfioHasAdd: (kvm: NativeFd) => Answer;
   /** A new eventfd that counts nothing yet. */
   eventfdOpen: () => Answer;
   /** The count, which is 0 from then on; -EAGAIN where it is 0 already. */
@@ -324,6 +328,8 @@ export type Binding = {
   memoryFromFile: (fd: number, offset: bigint, size: bigint) => Answer;
   /** An ArrayBuffer over the pages; -EOPNOTSUPP where the engine takes no memory of others. */
   memoryBuffer: (memory: NativeMemory, offset: bigint, length: bigint) => ArrayBuffer | Answer;
+  /** Where the pages are in this process. */
+  memoryAddress: (memory: NativeMemory) => bigint | Answer;
   /** The number of the memory's own descriptor. */
   memoryFile: (memory: NativeMemory) => Answer;
   /** Forgets the handle: the pages stay until no call and no ArrayBuffer needs them. */
@@ -358,8 +364,8 @@ export type Binding = {
   /** A NativeFd of the same open file; -ENOENT where its owner has closed it. */
   fdTake: (offer: number) => Answer;
   memoryOffer: (memory: NativeMemory) => Answer;
-  /** A NativeMemory of the same pages. */
-  memoryTake: (offer: number) => Answer;
+  /** A NativeMemory of the same pages; -EINVAL where they are not so many bytes. */
+  memoryTake: (offer: number, size: number) => Answer;
   /** A NativeSharedCount, the first of its kind. */
   sharedCountNew: () => number;
   sharedCountOffer: (sharedCount: NativeSharedCount) => Answer;
@@ -418,6 +424,10 @@ export type Binding = {
   Slow<'getGfxDmabuf', [device: NativeFd, id: number]> &
   /** `[offset, value]`, written in so many bytes whenever the eventfd is signalled; 0 ends it. */
   Slow<'ioeventfd', [device: NativeFd, width: number, longs: BigUint64Array, event: NativeFd | 0]> &
+  /** The VFIO device of a KVM VM: a handle of another descriptor, by which KVM is told of files. */
+  Slow<'kvmCreateVfio', [vm: NativeFd]> &
+  /** Of a device or a group, which the kernel keeps open until it is removed. */
+  Slow<'kvmVfioAdd' | 'kvmVfioRemove', [kvm: NativeFd, file: NativeFd]> &
   Slow<'ioasMap', [...MapTarget, address: bigint, length: bigint, iova: bigint], bigint> &
   Slow<
     'ioasMapMemory' | 'ioasMapMemoryFile',

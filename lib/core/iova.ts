@@ -1,4 +1,4 @@
-import { checkInteger, invalidType, outOfRange, requireObject } from './arguments.ts';
+import { checkInteger, elementsOf, invalidType, outOfRange, requireObject } from './arguments.ts';
 
 /** A range of I/O virtual addresses, both ends included, as the kernel has them. */
 export interface IovaRange {
@@ -41,13 +41,14 @@ function checkAtLeast(name: string, value: unknown, least: number): number {
 /** @throws TypeError, RangeError */
 export function checkRanges(name: string, value: unknown): readonly IovaRange[] {
   if (!Array.isArray(value)) throw invalidType(name, 'an array of { start, last }', value);
-  for (const [at, range] of (value as Partial<IovaRange>[]).entries()) {
+  return elementsOf(value).map((range, at) => {
     requireObject(`${name}[${at}]`, range);
-    const start = checkIova(`${name}[${at}].start`, range.start);
-    const last = checkIova(`${name}[${at}].last`, range.last);
+    const given = range as Partial<IovaRange>;
+    const start = checkIova(`${name}[${at}].start`, given.start);
+    const last = checkIova(`${name}[${at}].last`, given.last);
     if (last < start) throw outOfRange(`${name}[${at}].last`, `${start} or more`, last);
-  }
-  return value as IovaRange[];
+    return { start, last };
+  });
 }
 
 /** A power of two. @throws TypeError, RangeError */

@@ -6,6 +6,7 @@ import type {
   HostUse,
   IovaBounds,
   IovaExtent,
+  NeededDevice,
   Ownership,
   VfioFacts,
   VfioReason,
@@ -36,9 +37,9 @@ const words: WordsOf = {
     hint:
       elsewhere.length > 0
         ? `a short address means the domain 0000; write the whole: ${elsewhere.join(' or ')}`
-        : `vfio list --all shows the devices there are; ls /sys/bus/${bus}/devices those of the bus`,
+        : `ls /sys/bus/${bus}/devices shows what is on the bus; vfio list --all the devices that have an IOMMU group`,
   }),
-  'not-bound': (facts) => ({ why: '', hint: giveAway([facts]) }),
+  'not-bound': (facts) => ({ why: '', hint: giveAway([facts], false) }),
   bridge: ({ address, behind }) => ({
     why: `${address} is a bridge or a port, and vfio-pci takes none`,
     hint:
@@ -52,13 +53,14 @@ const words: WordsOf = {
       iommus === null
         ? 'see whether the kernel uses an IOMMU where all of sysfs is to be seen: ls /sys/class/iommu'
         : iommus === 0
-          ? 'the kernel uses no IOMMU: enable VT-d or AMD-Vi in the firmware, and boot Linux with ' +
-            'intel_iommu=on where the processor is Intel’s'
+          ? 'the kernel uses no IOMMU: vfio doctor says what switches it on here'
           : 'the kernel has an IOMMU, but the device is not behind it: only another slot or machine helps',
   }),
   'no-cdev': ({ release, noiommu }) => ({
-    why: noiommu ? 'devices without an IOMMU have cdevs since Linux 7.3' : '',
-    hint: `Linux ${release} has only legacy groups here: use a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (Linux 6.6 and later)`,
+    why: noiommu ? 'it has no IOMMU, and such devices have cdevs since Linux 7.3' : '',
+    hint: noiommu
+      ? `Linux ${release} opens it by its group: where that is meant --backend noiommu, in programs { backend: 'noiommu' }; otherwise vfio doctor says what switches an IOMMU on`
+      : `Linux ${release} has only legacy groups here: use a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (Linux 6.6 and later)`,
   }),
   'iommufd-not-loaded': () => ({
     why: 'the kernel has the module iommufd, and nobody loaded it: opening the node does not',
@@ -80,7 +82,7 @@ const words: WordsOf = {
   }),
   'container-absent': ({ release }) => ({
     why: `Linux ${release} has no containers of legacy groups, or its module is not loaded`,
-    hint: "sudo modprobe vfio; a kernel without CONFIG_VFIO_CONTAINER opens devices by their cdevs: { backend: 'cdev' }",
+    hint: "sudo modprobe vfio; a kernel without CONFIG_VFIO_CONTAINER opens devices by their cdevs: --backend cdev, in programs { backend: 'cdev' }",
   }),
   'no-permission': (facts) => ({
     why: `${facts.path} ${rightsOf(facts)}`,
@@ -143,6 +145,34 @@ const words: WordsOf = {
   'already-bound': () => ({
     why: '',
     hint: 'use the VfioDevice that bind() returned, or open another VfioCdev after closing it',
+  }),
+  'not-a-vm': () => ({
+    why: 'the descriptor is not that of a KVM VM',
+    hint: 'pass what KVM_CREATE_VM answered, not the descriptor of /dev/kvm or of a vCPU',
+  }),
+  'vm-of-other-process': () => ({
+    why: 'KVM takes this from the process alone that made the VM, and not from it once the VM failed',
+    hint: 'have that process call it; where it is this one, read the kernel’s log: dmesg',
+  }),
+  'kvm-without-vfio': ({ release }) => ({
+    why: `KVM of Linux ${release} knows nothing of VFIO`,
+    hint: 'use a kernel with CONFIG_KVM_VFIO; devices work without it, unless their driver asks for KVM',
+  }),
+  'vm-has-vfio': () => ({
+    why: 'the VM has its VFIO device already, and has one at most',
+    hint: 'take that one: KvmVfio.fromFd() with the descriptor that KVM_CREATE_DEVICE answered; or close it first',
+  }),
+  'vm-has-device': () => ({
+    why: 'KVM was told of it before',
+    hint: 'remove it first, or leave it as it is: KVM tells a device or a group by its open file, however many descriptors it has',
+  }),
+  'vm-lacks-device': () => ({
+    why: 'KVM was not told of it, or was told of another open file of the same device',
+    hint: 'remove what was added: the same descriptor, or a duplicate of it',
+  }),
+  'not-for-kvm': () => ({
+    why: 'it is neither a VFIO device nor a VFIO group',
+    hint: 'pass a VfioCdev or a VfioDevice; kernels before 6.6 take groups alone',
   }),
   'being-removed': ({ driver }) => ({
     why: `it is being removed: ${driver} lets go of it when whoever has it open closes it`,
@@ -298,19 +328,38 @@ const words: WordsOf = {
       .join('. '),
     hint: devices.some(({ needs }) => needs.some(({ never }) => never))
       ? 'leave the bridge to the host: what is behind it can be taken without it'
-      : 'end that use first; who knows that the host can do without takes it by { force: true }, --force on the command line',
+      : `${endUse(devices)}; who knows that the host can do without takes it by { force: true }, --force on the command line`,
   }),
-  'kernel-waits': (facts) => ({
-    why: `it waits until ${facts.address ?? 'the device'} is let go${byWhom(facts)}`,
-    hint: `${letGo(facts)}; the kernel goes on by itself then, and no second write helps`,
-  }),
-  'driver-not-bound': ({ address, wanted, driver }) => ({
-    why: `sysfs says that ${address} ${driver === null ? 'has no driver' : `is with ${driver}`}${wanted === null ? '' : `, not with ${wanted}`}`,
-    hint: `the kernel's log may say why: sudo journalctl -k -g ${address}`,
-  }),
+  'kernel-waits': (facts) => kernelWaits(facts),
+  'driver-not-bound': ({ address, wanted, driver, code }) => {
+    const now = `${address} ${driver === null ? 'has no driver' : `has the driver ${driver}`} now`;
+    const why = wanted === null ? now : `${now}, and was to have ${wanted}`;
+    if (code === 'EROFS')
+      return {
+        why: `${why}. sysfs is mounted read-only here, as in a container`,
+        hint: 'do it on the host, or give the container a sysfs that it may write to (docker run --privileged)',
+      };
+    if (code === 'EACCES' || code === 'EPERM')
+      return {
+        why: `${why}. This process may not write to that file of sysfs`,
+        hint: 'changing the driver of a device takes root on the host: sudo npx vfio …',
+      };
+    const log = `the kernel's log may say why: sudo journalctl -k -g ${address}`;
+    // As vfio_pci_core_register_device, drivers/vfio/pci/vfio_pci_core.c, answers it.
+    const isParent = code === 'EBUSY' && wanted === vfioDrivers['pci'];
+    const functions = `vfio-pci takes no device that has virtual functions: sudo npx vfio sriov ${address} --vfs 0 removes them; `;
+    return { why, hint: `${isParent ? functions : ''}${log}` };
+  },
   'no-such-driver': ({ bus, driver, release }) => ({
     why: `Linux ${release} has no driver ${driver} for the bus ${bus}, and no module of that name was loaded`,
     hint: `ls /sys/bus/${bus}/drivers shows those that are loaded; modinfo ${driver} whether there is a module`,
+  }),
+  'driver-mismatch': ({ address, driver, module, modalias, unread }) => ({
+    why:
+      unread === null
+        ? `the module ${module} lists the devices that it drives, and ${address} (${modalias ?? ''}) is none of them. driver_override skips that list, and a driver that gets a device of another kind can crash the kernel`
+        : `it cannot be said whether ${driver} drives this device: ${unread}. A driver that gets a device of another kind can crash the kernel`,
+    hint: `without --driver it goes to VFIO's driver for it, and sudo npx vfio unbind ${address} gives back the one that it had; { force: true }, --force on the command line, gives it to ${driver} all the same, at the risk that the kernel crashes`,
   }),
   'no-driver-override': ({ bus, address, driver }) => ({
     why:
@@ -322,9 +371,15 @@ const words: WordsOf = {
         ? 'open it as it is; its parent keeps the driver of the host'
         : `only a driver of the bus ${bus} itself can give it to VFIO`,
   }),
-  'binding-elsewhere': ({ address, pid }) => ({
-    why: `${pid === null ? 'another program' : `process ${pid}`} binds or unbinds ${address}, or waits in the kernel for whoever has it open`,
-    hint: `wait until it is done: ${pid === null ? 'sudo lsof +D /run/vfio' : `ps -fp ${pid}`}`,
+  'binding-elsewhere': ({ address, pid, holders = [] }) => ({
+    why:
+      holders.length > 0
+        ? `${address} is being taken from its driver, which waits until it is let go, by ${holders.map(named).join(' or ')}`
+        : `${pid === null ? 'another program' : `process ${pid}`} binds or unbinds ${address}, or waits in the kernel for whoever has it open`,
+    hint:
+      holders.length > 0
+        ? `${letGo({ holders, hidden: 0, searched: true })}; the kernel goes on by itself then`
+        : `wait until it is done: ${pid === null ? 'sudo lsof +D /run/vfio' : `ps -fp ${pid}`}`,
   }),
 };
 
@@ -376,6 +431,48 @@ function vfsRefused({
   };
 }
 
+function kernelWaits(facts: VfioFacts['kernel-waits']): Words {
+  const { address, driver, openable, timeout, holders } = facts;
+  const device = address ?? 'the device';
+  const later = 'the kernel goes on by itself then, and no second write helps';
+  if (driver === null) {
+    const open = holders.length > 0 ? `; ${holders.map(named).join(' and ')} has it open` : '';
+    return {
+      why: `that is all that is known: sysfs does not show that ${device} is being taken from a driver${open}`,
+      hint: `give the kernel more time than ${timeout} ms (--timeout, { timeout }); vfio doctor ${device} shows how it is now, and the kernel's log may say more: sudo journalctl -k -g ${device}`,
+    };
+  }
+  if (!openable) {
+    return {
+      why: `the driver ${driver} has not let go of ${device} yet`,
+      hint: `the kernel's log may say what the driver waits for: sudo journalctl -k -g ${device}. No second write helps: the kernel goes on by itself when the driver is done`,
+    };
+  }
+  return {
+    why: `it waits until ${device}${functionsText(facts.functions)} is let go${byWhom(facts)}`,
+    hint: `${letGo(facts)}; ${later}`,
+  };
+}
+
+function functionsText(functions: readonly string[] = []): string {
+  return functions.length === 0 ? '' : `, or a virtual function of it (${functions.join(', ')}),`;
+}
+
+function endUse(devices: readonly NeededDevice[]): string {
+  const needs = devices.flatMap((device) => device.needs);
+  const parents = devices.filter((device) => device.needs.some(isFunctions));
+  const removal = parents.map(({ address }) => `sudo npx vfio sriov ${address} --vfs 0`);
+  const steps = [
+    ...(needs.every(isFunctions) ? [] : ['end that use first']),
+    ...(removal.length > 0 ? [`remove the virtual functions: ${removal.join('; ')}`] : []),
+  ];
+  return steps.join(', and ');
+}
+
+function isFunctions({ kind }: NeededDevice['needs'][number]): boolean {
+  return kind === 'functions';
+}
+
 const vgaWindows = '0x3b0-0x3bb, 0x3c0-0x3df and 0xa0000-0xbffff';
 
 function usersOf(
@@ -411,7 +508,7 @@ type Unbound = Pick<GroupMember, 'bus' | 'address' | 'driver' | 'uses' | 'unseen
  * How the host gives devices up; and what it would lose, of which nobody is told to take what it
  * uses.
  */
-function giveAway(devices: Unbound[]): string {
+function giveAway(devices: Unbound[], isGroup = true): string {
   const bridges = devices.filter(({ bridge }) => bridge);
   const used = devices.flatMap(({ uses = [] }) => uses.filter(({ now }) => now !== null));
   if (bridges.length > 0 || used.length > 0) {
@@ -419,7 +516,9 @@ function giveAway(devices: Unbound[]): string {
       ...bridges.map(({ address }) => `${address} is a bridge, which vfio-pci does not take`),
       ...used.map((use) => `the host uses ${useText(use)}, and would lose it`),
     ];
-    return `do not unbind anything here: ${why.join('; ')}. Another slot, or ACS in the firmware, makes smaller groups`;
+    const group = isGroup ? ['another slot, or ACS in the firmware, makes smaller groups'] : [];
+    const what = [...used.flatMap(endOfUse), ...group].map((text) => `. ${capitalized(text)}`);
+    return `do not unbind anything here: ${why.join('; ')}${what.join('')}`;
   }
   const lost = devices.flatMap(({ uses = [] }) => uses.map(useText));
   const loss = lost.length > 0 ? `this takes ${lost.join(', ')} from the host: ` : '';
@@ -428,10 +527,24 @@ function giveAway(devices: Unbound[]): string {
   return `${unseen}${loss}${whole}${bindCommands(devices)}`;
 }
 
+/** How that ends of which the host may be able to do without; of other uses nobody is told. */
+function endOfUse({ kind, name, now }: HostUse): string[] {
+  if (kind !== 'block' || now !== 'swapped to') return [];
+  return [
+    `where the host can do without this swap: sudo swapoff /dev/${name}, take it out of /etc/fstab, and bind the device then`,
+  ];
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 const kindNames: Record<HostUse['kind'], string> = {
   block: 'the disk',
   net: 'the network interface',
   drm: 'the display',
+  files: 'the shared file system',
+  console: 'the console',
 };
 
 function useText({ kind, name, now }: HostUse): string {
@@ -443,6 +556,8 @@ const seenNone: Record<HostUse['kind'], string> = {
   block: 'disks',
   net: 'network interfaces',
   drm: 'displays',
+  files: 'shared file systems',
+  console: 'consoles',
 };
 
 /** What cannot be seen from a container or another namespace, and may be in use all the same. */

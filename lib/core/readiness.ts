@@ -1,3 +1,4 @@
+import { onAbort } from './aborts.ts';
 import { binding } from './binding.ts';
 import { check } from './call.ts';
 import { VfioError } from './errors.ts';
@@ -104,18 +105,17 @@ export async function untilAborted<T>(
   signal: AbortSignal | undefined,
 ): Promise<T> {
   if (signal === undefined) return promise;
-  let abort: (() => void) | undefined;
+  let unhear: (() => void) | undefined;
   const aborted = new Promise<never>((_, fail) => {
-    abort = () => {
+    unhear = onAbort(signal, () => {
       // The caller's own reason, whatever it is.
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
       fail(abortReason(signal));
-    };
-    signal.addEventListener('abort', abort, { once: true });
+    });
   });
   try {
     return await Promise.race([promise, aborted]);
   } finally {
-    if (abort) signal.removeEventListener('abort', abort);
+    unhear?.();
   }
 }

@@ -120,6 +120,20 @@ export interface VfioFacts {
     others: string[];
     nointxmask: boolean | null;
   };
+  /** The descriptor is no KVM VM's. */
+  'not-a-vm': Record<string, never>;
+  /** Another process made the VM, or KVM has given it up; only its maker may change it. */
+  'vm-of-other-process': Record<string, never>;
+  /** The kernel's KVM knows nothing of VFIO. */
+  'kvm-without-vfio': { release: string };
+  /** The VM has a VFIO device already, and has one at most. */
+  'vm-has-vfio': Record<string, never>;
+  /** KVM was told of this device or group before. */
+  'vm-has-device': Record<string, never>;
+  /** KVM was not told of this device or group, by whatever descriptor of it. */
+  'vm-lacks-device': Record<string, never>;
+  /** The descriptor is neither a VFIO device's nor a group's. */
+  'not-for-kvm': Record<string, never>;
   /** Something is mapped there already. `mapped`: what this program mapped and overlaps. */
   'iova-mapped': IovaExtent & { mapped: IovaExtent[] };
   /** Address, length or offset is no multiple of `alignment`. */
@@ -188,17 +202,49 @@ export interface VfioFacts {
   'needed-by-host': { devices: NeededDevice[] };
   /**
    * The kernel still waits in a write to sysfs. `address`: the device whose driver it is about.
-   * `timeout`: in milliseconds. The holders: who has the device open, and is waited for.
+   * `timeout`: in milliseconds. The holders: who has the device open, or one of its virtual
+   * functions. `functions`: these, by address; absent where it had none. `driver`: the one that it is
+   * being taken from; null where sysfs does not show that it is, as where the time was too short.
+   * `openable`: whether it had nodes of VFIO, whose holders are waited for.
    */
-  'kernel-waits': Holding & { path: string; address: string | null; timeout: number };
-  /** The driver that was asked for is not the device's. */
-  'driver-not-bound': { address: string; wanted: string | null; driver: string | null };
+  'kernel-waits': Holding & {
+    path: string;
+    address: string | null;
+    timeout: number;
+    functions?: string[];
+    driver: string | null;
+    openable: boolean;
+  };
+  /** The driver that was asked for is not the device's. `code`: the kernel's answer to the write. */
+  'driver-not-bound': {
+    address: string;
+    wanted: string | null;
+    driver: string | null;
+    code: string | null;
+  };
   /** The kernel has no such driver, nor a module of its name. */
   'no-such-driver': { bus: string; driver: string; release: string };
+  /**
+   * The driver that was asked for is not made for the device. `modalias`: the device, as the aliases
+   * of the driver's module describe those that it drives. `unread`: what kept from looking at them,
+   * null where none matches.
+   */
+  'driver-mismatch': {
+    bus: string;
+    address: string;
+    driver: string;
+    module: string;
+    modalias: string | null;
+    unread: string | null;
+  };
   /** Devices of this bus are not bound by `driver_override`. */
   'no-driver-override': { bus: string; address: string; driver: string | null };
-  /** Another program binds or unbinds the device now. `pid`: as it says itself. */
-  'binding-elsewhere': { address: string; path: string; pid: number | null };
+  /**
+   * Another program binds or unbinds the device now. `pid`: as it says itself; null where it is not
+   * known, or that process is gone and what it began still waits in the kernel. The holders, who are
+   * waited for, are there while the device is being taken from its driver.
+   */
+  'binding-elsewhere': Partial<Holding> & { address: string; path: string; pid: number | null };
 }
 
 /** A device that the host or a program needs. */
@@ -211,12 +257,13 @@ export interface NeededDevice {
 /** What a device is needed for. */
 export interface HostNeed {
   /**
-   * `disk`: it is mounted, swapped to or a part of another; `network`: the way to the network or to
+   * `disk`: it is mounted, swapped to or a part of another; `files`: the hypervisor shares a file
+   * system by it; `console`: it is the kernel's, or a program has a channel of it open; `network`: the way to the network or to
    * this terminal, or a part of a bridge or a bond; `display`: where the machine shows its start;
    * `bridge`: others are behind it; `functions`: virtual functions that go with its driver; `user`:
    * a program has it open.
    */
-  kind: 'disk' | 'network' | 'display' | 'bridge' | 'functions' | 'user';
+  kind: 'disk' | 'files' | 'console' | 'network' | 'display' | 'bridge' | 'functions' | 'user';
   /** What it is called: `nvme0n1p1`, `eth0`; the device's address where it is the device itself. */
   name: string;
   /** In words: `nvme0n1p1 is mounted at /`. */
@@ -301,10 +348,14 @@ export interface GroupMember {
   bridge?: true;
 }
 
-/** What the host has of a device: a disk or a partition, a network interface, a display. */
+/**
+ * What the host has of a device: a disk or a partition, a network interface, a display; `files`: a
+ * file system that the hypervisor shares by 9p or virtiofs; `console`: a terminal that is the
+ * kernel's console, or a channel to the hypervisor.
+ */
 export interface HostUse {
-  kind: 'block' | 'net' | 'drm';
-  /** The kernel's name: `sda1`, `eth0`, `card0`. */
+  kind: 'block' | 'net' | 'drm' | 'files' | 'console';
+  /** The kernel's name: `sda1`, `eth0`, `card0`, `hvc0`; of files their tag. */
   name: string;
   /**
    * How the host uses it now: `mounted at /`, `up`; null where no use was seen. What ZFS, another

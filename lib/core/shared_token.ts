@@ -1,5 +1,5 @@
 import { addonFile, requirePlatform } from '../addon.ts';
-import { invalidType } from './arguments.ts';
+import { invalidType, invalidValue } from './arguments.ts';
 import type { Answer } from './binding.ts';
 import { fs } from './builtins.ts';
 import { check } from './call.ts';
@@ -106,48 +106,51 @@ export function taken(answer: Answer, what: string): number {
   throw new VfioError({ code: 'ERR_VFIO_CLOSED', message });
 }
 
-/** The names of what a token of each kind has, and their types. */
+/**
+ * The names of what a token of each kind has, and their types. All numbers are whole and not
+ * negative: offers and ids, which have 32 bits, and sizes and places, which may be larger.
+ */
 const contents: Record<string, Record<string, string>> = {
-  iommufd: { fd: 'number', path: 'string', identity: 'string' },
-  ioas: { iommufd: 'object', id: 'number', sharedCount: 'number' },
-  'container-space': { fd: 'number', path: 'string' },
-  'dma-buffer': { memory: 'number', size: 'number' },
+  iommufd: { fd: 'id', path: 'string', identity: 'string' },
+  ioas: { iommufd: 'object', id: 'id', sharedCount: 'id' },
+  'container-space': { fd: 'id', path: 'string' },
+  'dma-buffer': { memory: 'id', size: 'number' },
   'dma-mapping': {
     space: 'object',
     buffer: 'object',
-    owners: 'number',
+    owners: 'id',
     iova: 'bigint',
     size: 'number',
     bufferOffset: 'number',
   },
   'dma-pool': { space: 'object', chunkSize: 'number', populate: 'boolean' },
   vector: {
-    fd: 'number',
-    line: 'number',
+    fd: 'id',
+    line: 'id',
     interrupt: 'object',
-    index: 'number',
+    index: 'id',
   },
   region: {
-    fd: 'number',
+    fd: 'id',
     location: 'object',
     name: 'string',
     offset: 'number',
     size: 'number',
-    high: 'number',
-    low: 'number',
+    high: 'id',
+    low: 'id',
     readOnlyStart: 'number',
     readOnlyEnd: 'number',
   },
   device: {
-    fd: 'number',
-    devId: 'number',
+    fd: 'id',
+    devId: 'id',
     location: 'object',
     sysfsRoot: 'string',
     devRoot: 'string',
     iommufd: 'object',
   },
   'group-device': {
-    fd: 'number',
+    fd: 'id',
     location: 'object',
     sysfsRoot: 'string',
     devRoot: 'string',
@@ -162,6 +165,8 @@ export function checkToken(token: unknown): asserts token is SharedToken {
   if (!isToken(token)) throw invalidType('token', 'what share() answered in this process', token);
   const { pid, addon } = token as { pid: number; addon?: unknown };
   const own = 'what share() answered in this process';
+  const wrong = wrongNumber(token);
+  if (wrong !== undefined) throw wrongToken(token, wrong);
   if (pid !== process.pid) throw invalidType('token', `${own}: it is of process ${pid}`, token);
   if (addon === ownAddon()) return;
   const other = typeof addon === 'string' ? `that has the addon ${addon}` : 'of another version';
@@ -182,9 +187,42 @@ function isToken(token: unknown, of?: readonly string[]): token is SharedToken {
   if (content.length === 0 || typeof pid !== 'number' || of?.includes(kind as string) === false) {
     return false;
   }
-  const right = content.every(([name, type]) => typeof rest[name] === type && rest[name] !== null);
+  const right = content.every(([name, type]) => {
+    const isRight = typeof rest[name] === (type === 'id' ? 'number' : type);
+    return isRight && rest[name] !== null;
+  });
   return (
     right &&
     Object.entries(nested).every(([name, of]) => !(name in rest) || isToken(rest[name], of))
   );
+}
+
+/** The error of a token that share() did not answer so: somebody changed what `name` says. */
+export function wrongToken(token: unknown, name: string): TypeError {
+  const expected = `what share() answered, unchanged: its "${name}" cannot be right`;
+  return invalidValue('token', expected, token);
+}
+
+const mostId = 2 ** 32 - 1;
+
+/** What else stands in a token and has numbers. */
+const parts = new Set([...Object.keys(nested), 'group', 'groupContainer', 'container']);
+
+/** The name of a number that no token has, in this one or in what stands in it. */
+function wrongNumber(token: object): string | undefined {
+  const { kind } = token as { kind?: unknown };
+  const types = typeof kind === 'string' ? contents[kind] : undefined;
+  for (const [name, value] of Object.entries(token)) {
+    const most = types?.[name] === 'id' || name === 'fd' ? mostId : Number.MAX_SAFE_INTEGER;
+    if (typeof value === 'number' && !isWhole(value, most)) return name;
+    if (typeof value === 'bigint' && BigInt.asUintN(64, value) !== value) return name;
+    if (!parts.has(name) || typeof value !== 'object' || value === null) continue;
+    const inner = wrongNumber(value as object);
+    if (inner !== undefined) return `${name}.${inner}`;
+  }
+  return undefined;
+}
+
+function isWhole(value: number, most: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= most;
 }

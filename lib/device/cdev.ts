@@ -127,10 +127,15 @@ export class VfioCdev extends Closable {
   *#bind(iommufd: Iommufd | undefined, options: BindOptions): Steps<VfioDevice> {
     checkBindOptions(iommufd, options);
     this.#unbound();
-    const { requestEvents = true, vfToken } = options;
-    const bound = yield* bindNode(this.#node, { iommufd, vfToken });
+    const { requestEvents = true, vfToken, kvm } = options;
+    const bound = yield* bindNode(this.#node, { iommufd, vfToken, kvm });
     this.#bound = true;
     return yield* VfioDevice.adopt(bound, { requestEvents });
+  }
+
+  /** @internal */
+  get kvmFile(): OwnedFd {
+    return this.#node.fd;
   }
 
   /** Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless. */
@@ -158,8 +163,8 @@ export class VfioCdev extends Closable {
 
 function checkBindOptions(iommufd: Iommufd | undefined, options: BindOptions): void {
   requireObject('options', options);
-  const { requestEvents, vfToken } = options;
-  checkDeviceOptions({ iommufd, requestEvents, vfToken });
+  const { requestEvents, vfToken, kvm } = options;
+  checkDeviceOptions({ iommufd, requestEvents, vfToken, kvm });
 }
 
 /**

@@ -9,6 +9,7 @@ import { VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { Backend, DeviceSpec, SysfsDevice } from '../core/location.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { SharedToken } from '../core/shared_token.ts';
 import { closing, closingAll, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
@@ -287,6 +288,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   dup(): FileDescriptor {
     const what = `a duplicate of the cdev of ${this.device.address}`;
     return FileDescriptor.duplicate(this.fd, what, this.path).openedAt(callerPlace());
+  }
+
+  /** @internal */
+  get kvmFile(): OwnedFd {
+    return this.#bound.kvmFile;
   }
 
   /** Whether the device tells of requests and errors. */

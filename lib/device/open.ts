@@ -76,11 +76,12 @@ function* openOneWay(
   options: OpenSyncOptions & WayOptions,
   caller: Caller,
 ): Steps<OpenedDevice> {
-  const { container, iommufd, vfToken } = options;
+  const { container, iommufd, vfToken, kvm } = options;
   const { why } = way;
   if (way.by === 'group') {
     const { kind } = way;
-    return yield* openByGroup(spec, options, { kind, why, container, iommufd, vfToken, caller });
+    const given = { container, iommufd, vfToken, kvm };
+    return yield* openByGroup(spec, options, { kind, why, ...given, caller });
   }
   const node = yield* openNodeOf(cdevsOf(way.kind), spec, options, caller.signal);
   node.fd.openedAt(caller.place);
@@ -93,9 +94,9 @@ function* bindAfter(
   why: string,
   { signal }: Caller,
 ): Steps<OpenedDevice> {
-  const { iommufd, vfToken } = options;
+  const { iommufd, vfToken, kvm } = options;
   yield* callBeforeBind(node, options);
-  return yield* bindNode(node, { iommufd, vfToken, why, signal });
+  return yield* bindNode(node, { iommufd, vfToken, kvm, why, signal });
 }
 
 /** Cdevs with an IOMMU, or without: never the one for the other. */

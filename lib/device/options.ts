@@ -1,5 +1,6 @@
 import { Container } from '../backend/container.ts';
 import { checkBackend, type OpenOptions, type OpenSyncOptions } from '../backend/kinds.ts';
+import { checkKvmOption, type KvmVfio } from '../backend/kvm_vfio.ts';
 import {
   invalidType,
   invalidValue,
@@ -25,6 +26,11 @@ export interface BindOptions {
    * warning tells.
    */
   vfToken?: string | undefined;
+  /**
+   * The VM that is to have the device: KVM is told of it in time for its driver to learn of KVM,
+   * before it is bound, or before it is opened by its group; and KVM forgets it when it is closed.
+   */
+  kvm?: KvmVfio | undefined;
 }
 
 /** How to open a device, whoever waits for it. */
@@ -57,8 +63,9 @@ export interface OpenDeviceSyncOptions
  */
 export function checkDeviceOptions(options: DeviceOptions & { beforeBind?: unknown }): void {
   requireObject('options', options);
-  const { requestEvents, vfToken } = options;
+  const { requestEvents, vfToken, kvm } = options;
   checkWay(options);
+  checkKvmOption(kvm);
   requireBoolean('requestEvents', requestEvents);
   checkBusMaster(options);
   if (vfToken !== undefined) parseUuid('vfToken', vfToken);
@@ -71,6 +78,7 @@ export interface WayOptions<Result = unknown> {
   iommufd?: Iommufd | undefined;
   container?: Container | undefined;
   vfToken?: string | undefined;
+  kvm?: KvmVfio | undefined;
 }
 
 /** @throws TypeError for what is of the wrong type, and for what does not go together */

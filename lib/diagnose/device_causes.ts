@@ -3,7 +3,8 @@ import type { SysfsDevice } from '../core/location.ts';
 import type { Hidden } from '../core/messages.ts';
 import type { Cause } from '../core/reasons.ts';
 import { canonicalOn } from '../locate/address.ts';
-import { isPresent, sameElsewhere } from '../locate/find_cdev.ts';
+import { driverLeft, readOverride } from '../locate/driver_override.ts';
+import { isPresent, isWithoutIommu, sameElsewhere } from '../locate/find_cdev.ts';
 import {
   hiddenClasses,
   hiddenDevice,
@@ -69,7 +70,7 @@ function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): 
     const facts = { driver, iommus: iommusIn(sysfsRoot) };
     return { reason: 'no-iommu-group', certainty: 'certain', facts };
   }
-  const override = readAttribute(`${sysfsPath}/driver_override`);
+  const override = readOverride({ sysfsPath });
   const driverOverride = override === '(null)' || override === '' ? null : (override ?? null);
   const uses = driver === null ? {} : deviceUses({ address, sysfsPath }, { sysfsRoot });
   const facts = { bus, address, driver, driverOverride, ...uses };
@@ -87,8 +88,8 @@ function iommusIn(sysfsRoot: string): number | null {
   return hiddenFolder(`${sysfsRoot}/class`) ? null : 0;
 }
 
-function noCdev({ sysfsPath }: SysfsDevice): Cause {
-  const noiommu = readAttribute(`${sysfsPath}/iommu_group/name`) === 'vfio-noiommu';
+function noCdev(device: SysfsDevice): Cause {
+  const noiommu = isWithoutIommu(device);
   const { release } = process.getBuiltinModule('node:os');
   return { reason: 'no-cdev', certainty: 'certain', facts: { release: release(), noiommu } };
 }
@@ -99,14 +100,10 @@ export function tokenCause({ sysfsPath, address }: SysfsDevice): Cause<'vf-token
   return { reason: 'vf-token-required', certainty: 'certain', facts: { physicalFunction } };
 }
 
-/**
- * Whether a device is being taken from its driver, which a VFIO driver does not let go of before
- * the device is closed. Meanwhile the link to the driver is gone, and the kernel still names it.
- */
+/** Whether a device is being taken from its driver. */
 export function removalCause(device: SysfsDevice): Cause<'being-removed'> | undefined {
-  const { bus, address, sysfsPath } = device;
-  if (readLinkName(`${sysfsPath}/driver`) !== undefined) return undefined;
-  const driver = /^DRIVER=(.+)$/m.exec(readAttribute(`${sysfsPath}/uevent`) ?? '')?.[1];
+  const { bus, address } = device;
+  const driver = driverLeft(device);
   if (driver === undefined) return undefined;
   return { reason: 'being-removed', certainty: 'certain', facts: { bus, address, driver } };
 }

@@ -10,7 +10,10 @@ import {
   readLinkText,
   undefinedIfMissing,
 } from '../locate/sysfs.ts';
+import { linesOf, type Mount, mountsIn, type ProcRoot } from './mounts.ts';
+import { consoleUses, virtioUses } from './virtio_uses.ts';
 
+/** Their names are those of their classes. */
 const kinds = ['block', 'net', 'drm'] as const;
 
 /** What is told of a device that has a driver of the host. */
@@ -20,7 +23,7 @@ export interface DeviceUses {
 }
 
 /** Where sysfs is, and procfs, which tells what is mounted: `/proc`. */
-export type UseRoots = Pick<Roots, 'sysfsRoot'> & { procRoot?: string };
+export type UseRoots = Pick<Roots, 'sysfsRoot'> & ProcRoot;
 
 /**
  * What the host has of a device, and what of it cannot be seen: all, where sysfs hides its classes;
@@ -31,10 +34,14 @@ export function deviceUses(
   roots: UseRoots,
 ): DeviceUses {
   if (hiddenFolder(`${roots.sysfsRoot}/class`)) return { unseen: [...kinds] };
-  const uses = hostUses(address, roots);
+  const uses = [
+    ...hostUses(address, roots),
+    ...virtioUses({ sysfsPath }, roots),
+    ...consoleUses(address, roots),
+  ];
   const hasDisk = uses.some(({ kind }) => kind === 'block');
   const unseen: HostUse['kind'][] = [
-    ...(hasDisk && linesOf(mountsIn(roots)).length === 0 ? (['block'] as const) : []),
+    ...(hasDisk && mountsIn(roots).length === 0 ? (['block'] as const) : []),
     ...(hasHiddenInterface(sysfsPath) ? (['net'] as const) : []),
   ];
   return { ...(uses.length > 0 && { uses }), ...(unseen.length > 0 && { unseen }) };
@@ -109,7 +116,7 @@ function leadsThrough(link: string, address: string): boolean {
   }
 }
 
-function useOf(kind: HostUse['kind'], name: string, roots: UseRoots): string | null {
+function useOf(kind: (typeof kinds)[number], name: string, roots: UseRoots): string | null {
   const folder = `${roots.sysfsRoot}/class/${kind}/${name}`;
   if (kind === 'net') return isUp(folder) ? 'up' : null;
   if (kind === 'drm') return null;
@@ -134,21 +141,14 @@ function isUp(folder: string): boolean {
   return (Number(readAttribute(`${folder}/flags`) ?? 0) & IFF_UP) !== 0;
 }
 
-function mountsIn({ procRoot = '/proc' }: UseRoots): string {
-  return `${procRoot}/self/mountinfo`;
-}
-
 /**
  * Where a file system on a block device is mounted, in this mount namespace: by its numbers, or by
  * its name where the file system has numbers of its own.
  */
 function mountOf(name: string, numbers: string, roots: UseRoots): string | undefined {
-  for (const line of linesOf(mountsIn(roots))) {
-    const [mount = '', source = ''] = line.split(' - ');
-    const [, , device, , place] = mount.split(' ');
-    if (device === numbers || source.split(' ')[1] === `/dev/${name}`) return place;
-  }
-  return undefined;
+  const isIts = (mount: Mount): boolean =>
+    mount.numbers === numbers || mount.source === `/dev/${name}`;
+  return mountsIn(roots).find(isIts)?.place;
 }
 
 function isSwap(name: string, { procRoot = '/proc' }: UseRoots): boolean {
@@ -162,10 +162,4 @@ function loopOver(name: string, { sysfsRoot }: UseRoots): string | undefined {
   return loops.find(
     (loop) => readAttribute(`${folder}/${loop}/loop/backing_file`) === `/dev/${name}`,
   );
-}
-
-/** The lines of a file that is longer than what the addon reads at once. */
-export function linesOf(path: string): string[] {
-  const text = undefinedIfMissing('open', path, () => fs.readFileSync(path, 'utf8'));
-  return text?.split('\n').filter((line) => line !== '') ?? [];
 }

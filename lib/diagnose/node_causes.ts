@@ -95,7 +95,8 @@ function numbersFor(path: string, { roots }: Subject): string | undefined {
   }
 }
 
-function noIommufd(release: string): Cause {
+/** Why the kernel has no iommufd, where sysfs shows none. */
+export function noIommufd(release: string): Cause {
   // depmod's list has every module there is, wherever it lies.
   const modules = `/lib/modules/${release}/modules.dep`;
   const text = undefinedIfMissing('open', modules, () => fs.readFileSync(modules, 'utf8'));

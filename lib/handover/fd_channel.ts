@@ -1,6 +1,7 @@
 import { requirePlatform } from '../addon.ts';
 import {
   checkSignal,
+  elementsOf,
   invalidType,
   outOfRange,
   requireBytes,
@@ -287,5 +288,5 @@ export function signalOf(options: WaitOptions): AbortSignal | undefined {
 function numbersOf(fds: unknown): Int32Array {
   if (!Array.isArray(fds)) throw invalidType('fds', 'an array of descriptors', fds);
   if (fds.length > mostFds) throw outOfRange('fds.length', `<= ${mostFds}`, fds.length);
-  return Int32Array.from(fds, (fd: unknown) => numberOfFd('fds', fd));
+  return Int32Array.from(elementsOf(fds), (fd) => numberOfFd('fds', fd));
 }

@@ -11,9 +11,10 @@ import { GroupDevice } from '../backend/group_device.ts';
 import { readOpened } from '../backend/opened.ts';
 import { binding, type NativeFd, type NativeMapping, type NativeMemory } from '../core/binding.ts';
 import { check } from '../core/call.ts';
+import { EINVAL } from '../core/errno.ts';
 import type { Roots } from '../core/location.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
-import { checkToken, type SharedToken, taken } from '../core/shared_token.ts';
+import { checkToken, type SharedToken, taken, wrongToken } from '../core/shared_token.ts';
 import { type HasClose, closing, closingAll, run, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
 import { joinOwners } from '../interrupt/interrupts.ts';
@@ -95,8 +96,11 @@ function ioasOf({ iommufd, id, sharedCount }: SharedToken<'ioas'>): Ioas {
   }
 }
 
-function bufferOf({ memory, size }: SharedToken<'dma-buffer'>): DmaBuffer {
-  const handle = taken(binding().memoryTake(memory), 'the DMA memory') as NativeMemory;
+function bufferOf(token: SharedToken<'dma-buffer'>): DmaBuffer {
+  const { memory, size } = token;
+  const answer = binding().memoryTake(memory, size);
+  if (answer === EINVAL) throw wrongToken(token, 'size');
+  const handle = taken(answer, 'the DMA memory') as NativeMemory;
   return DmaBuffer.adopt(new Memory(handle, size));
 }
 
@@ -111,6 +115,7 @@ function spaceOf(token: SharedToken<'ioas' | 'container-space'>): AddressSpace {
 /** It has a space and a buffer of its own, which go with it. */
 function mappingOf(token: SharedToken<'dma-mapping'>): DmaMapping {
   const { iova, size, bufferOffset } = token;
+  if (size === 0 || bufferOffset + size > token.buffer.size) throw wrongToken(token, 'size');
   const opened: HasClose[] = [];
   try {
     const space = spaceOf(token.space);
@@ -164,6 +169,7 @@ function regionOf(token: SharedToken<'region'>): MappedRegion {
     joinOwners(fd, device);
     const part = [offset, size, readOnlyStart, readOnlyEnd] as const;
     const answer = binding().map(fd.native, high, low, ...part);
+    if (answer === undefined) throw wrongToken(token, 'size');
     const call = { syscall: 'mmap', device: device.address, region: name, path };
     const owner = { fd, location, mappings: new OpenMappings() };
     const readOnly = { start: readOnlyStart, end: readOnlyEnd };

@@ -21,9 +21,15 @@ export interface VmmOptions {
 export interface QemuOptions extends VmmOptions {
   /** The id of the iommufd object; `iommufd0` by default. */
   iommufdId?: string | undefined;
-  /** More properties of each device, such as `{ bus: 'port0', id: 'nic' }`. */
-  properties?: Readonly<Record<string, string | number | boolean>> | undefined;
+  /**
+   * More properties of each device, such as `{ bus: 'port0', id: 'nic' }`; of several that differ,
+   * such as in their `id`, a list of as many.
+   */
+  properties?: QemuProperties | readonly QemuProperties[] | undefined;
 }
+
+/** Properties of a QEMU device; booleans become `on` and `off`. */
+export type QemuProperties = Readonly<Record<string, string | number | boolean>>;
 
 /** How to start a VMM with devices. */
 export interface VmmArguments {
@@ -45,15 +51,15 @@ export function qemuArguments(devices: VmmDevices, options: QemuOptions = {}): V
   requireObject('options', options);
   const { iommufdId = 'iommufd0', properties = {} } = options;
   checkWord('iommufdId', iommufdId);
-  requireObject('properties', properties);
-  const more = Object.entries(properties).map(([name, value]) => property(name, value));
+  const more = propertiesOf(properties);
+  checkCount(properties, devices);
   const { fds, numbers } = prepare(devices, options);
   const [iommufd, ...cdevs] = numbers;
   const object = ['-object', `iommufd,id=${iommufdId},fd=${iommufd}`];
-  const args = cdevs.flatMap((fd) => [
-    '-device',
-    ['vfio-pci', `fd=${fd}`, `iommufd=${iommufdId}`, ...more].join(','),
-  ]);
+  const args = cdevs.flatMap((fd, at) => {
+    const own = typeof more === 'string' ? more : more[at];
+    return ['-device', `vfio-pci,fd=${fd},iommufd=${iommufdId}${own}`];
+  });
   return { args: [...object, ...args], fds };
 }
 
@@ -115,6 +121,30 @@ function checkWord(name: string, value: unknown): void {
   if (typeof value !== 'string') throw invalidType(name, 'a string', value);
   if (/^[A-Za-z][\w.-]*$/.test(value)) return;
   throw invalidValue(name, 'a letter with letters, digits, -, _ and . behind it', value);
+}
+
+/** What QEMU has behind the other properties: the same for each device, or of each its own. */
+function propertiesOf(properties: unknown): string | string[] {
+  if (!Array.isArray(properties)) return suffixOf('properties', properties);
+  return properties.map((each, at) => suffixOf(`properties[${at}]`, each));
+}
+
+/** A list has as many as there are devices. @throws TypeError */
+function checkCount(properties: unknown, devices: VmmDevices): void {
+  requireObject('devices', devices);
+  if (!Array.isArray(properties)) return;
+  const { cdev } = devices;
+  const count = Array.isArray(cdev) ? cdev.length : 1;
+  if (properties.length === count) return;
+  throw invalidValue('properties', `a list of ${count}, one for each device`, properties);
+}
+
+/** @throws TypeError */
+function suffixOf(name: string, properties: unknown): string {
+  requireObject(name, properties);
+  return Object.entries(properties as object)
+    .map(([key, value]) => `,${property(key, value)}`)
+    .join('');
 }
 
 /** A comma would begin another property: QEMU has it written twice. */

@@ -3,7 +3,8 @@ import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
 import type { HostNeed } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
-import { readAttribute } from '../locate/sysfs.ts';
+import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
 import {
   type BindDriverOptions,
   type Plan,
@@ -14,11 +15,12 @@ import { chosenDevices } from './chosen_devices.ts';
 import { isVfio, nodesOf, whoHolds } from './device_holders.ts';
 import { type Change, changeDrivers, driverKey, loadDrivers } from './driver_change.ts';
 import { vfioDriverFor } from './driver_choice.ts';
+import { driverless, matchOf, mismatchError } from './driver_match.ts';
 import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
-import { rulePath, ruleOf } from './persistence.ts';
-import { hostNeeds, neededError, userNeeds } from './refusals.ts';
+import { pulledOut, requireOwnRules, ruleOf, ruleToRemove } from './persistence.ts';
+import { functionsNeeds, hostNeeds, neededError, userNeeds } from './refusals.ts';
 
 /**
  * Gives devices to VFIO's driver, or to another, by `driver_override`: all of them, or none. What
@@ -28,7 +30,7 @@ import { hostNeeds, neededError, userNeeds } from './refusals.ts';
  * @param devices - one device, or several
  * @throws TypeError, RangeError for arguments that cannot be right
  * @throws VfioError `ERR_VFIO_IN_USE` where the host or a program needs a device (reason
- *   `needed-by-host`); `ERR_VFIO_DRIVER_NOT_BOUND`, `ERR_VFIO_TIMEOUT`, `ERR_VFIO_NO_DEVICE`,
+ *   `needed-by-host`); `ERR_VFIO_DRIVER_NOT_BOUND` (reason `driver-mismatch` among others), `ERR_VFIO_TIMEOUT`, `ERR_VFIO_NO_DEVICE`,
  *   `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_BUSY`, `ERR_VFIO_NO_HELPER`, `ERR_VFIO_BAD_MESSAGE`; and of
  *   the kernel `EACCES` and others
  */
@@ -84,9 +86,13 @@ function* bind(
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
   const wanted = devices.map((device) => ({ device, driver: driverFor(device, plan) }));
   return yield* changeDrivers(devices, plan, report, function* () {
+    requireOwnRules(devices, plan);
+    // Before a module is loaded, which takes devices by itself; and by what it turned out to be.
+    requireMatches(wanted, plan);
     yield* refuseNeeded(wanted, plan, report);
     const needed = wanted.map(({ device: { bus }, driver }) => ({ bus, driver }));
     const names = yield* loadDrivers(needed, plan, report);
+    requireMatches(wanted, plan, report);
     return wanted.map(({ device, driver }): Change => {
       const name = names.get(driverKey(device.bus, driver)) ?? driver;
       return changeTo(device, name, plan);
@@ -111,6 +117,24 @@ function isWith({ device, driver }: Wanted): boolean {
   return now !== null && now.replaceAll('-', '_') === driver.replaceAll('-', '_');
 }
 
+/**
+ * A driver that was named must be made for the device. One that is not there is not judged before
+ * it was looked for, with a report; what is forced is noted in that.
+ */
+function requireMatches(wanted: readonly Wanted[], plan: Plan, report?: DriverReport): void {
+  if (plan.driver === undefined) return;
+  for (const each of wanted) {
+    if (isWith(each)) continue;
+    const { device, driver } = each;
+    const match = matchOf(device, driver, plan.roots);
+    if (match.isMatch || (match.isAbsent && report === undefined)) continue;
+    if (!plan.force) throw mismatchError(device, driver, match);
+    report?.notes.push(
+      `taken by force, ${device.address}: ${driver} ${match.unread === undefined ? 'is not made for it' : 'may not be made for it'}, and may crash the kernel`,
+    );
+  }
+}
+
 function* refuseNeeded(
   wanted: readonly Wanted[],
   { roots, force }: Plan,
@@ -129,8 +153,13 @@ function* refuseNeeded(
   noteForced(found, report);
   for (const each of wanted) {
     const isToVfio = Object.values(vfioDrivers).includes(each.driver);
-    const without = isToVfio && !isWith(each) ? noGroupError(each.device, roots) : undefined;
+    if (!isToVfio || isWith(each)) continue;
+    const without = noGroupError(each.device, roots);
     if (without) throw without;
+    if (readLinkName(`${each.device.sysfsPath}/iommu_group`) === undefined)
+      report.notes.push(
+        `${each.device.address} has no IOMMU: by its DMA whoever opens it reaches all memory of the machine`,
+      );
   }
 }
 
@@ -164,10 +193,16 @@ function* restore(
   options: RestoreDriverOptions,
 ): Steps<DriverReport> {
   const plan = planOf(specs, options);
-  const { devices, leftOut, notes } = yield* chosenDevices(plan);
+  const absent = pulledOut(plan);
+  const { devices, leftOut, notes } = yield* chosenDevices({ ...plan, specs: absent.others });
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
-  return yield* changeDrivers(devices, plan, report, function* () {
-    const changes = devices.map((device) => changeBack(device, plan, report));
+  const all = [...devices, ...absent.devices];
+  const done = yield* changeDrivers(all, plan, report, function* () {
+    requireOwnRules(all, plan);
+    const changes = [
+      ...devices.map((device) => changeBack(device, plan, report)),
+      ...absent.devices.map((device) => withoutDevice(device, plan, report)),
+    ];
     yield* refuseHeld(changes, plan, report);
     const needed = changes.flatMap(({ device: { bus }, to, before }) =>
       to?.driver != null && to.driver !== before.driver ? [{ bus, driver: to.driver }] : [],
@@ -175,6 +210,38 @@ function* restore(
     yield* loadDrivers(needed, plan, report);
     return changes;
   });
+  if (!plan.dryRun) {
+    for (const device of devices) {
+      noteNoDriver(device, plan, done);
+      noteInterfaces(device, done);
+    }
+  }
+  return done;
+}
+
+const IFF_UP = 1;
+
+/** A card that comes back is as at the start of the machine: somebody must configure it again. */
+function noteInterfaces({ address, sysfsPath }: SysfsDevice, report: DriverReport): void {
+  if (report.devices.find((device) => device.address === address)?.changed !== true) return;
+  for (const name of listNames(`${sysfsPath}/net`) ?? []) {
+    const flags = Number(readAttribute(`${sysfsPath}/net/${name}/flags`) ?? IFF_UP);
+    if ((flags & IFF_UP) === 0)
+      report.notes.push(
+        `the network interface ${name} is there again, and is down: the host's network configuration has to set it up anew`,
+      );
+  }
+}
+
+/** The kernel looks among the loaded drivers only. Where there had been none, there is none to miss. */
+function noteNoDriver(device: SysfsDevice, { roots }: Plan, report: DriverReport): void {
+  const { address } = device;
+  const isSought = report.steps.some(
+    (step) =>
+      step.kind === 'write' && step.path.endsWith('/drivers_probe') && step.text === address,
+  );
+  if (isSought && stateOf(device).driver === null)
+    report.notes.push(`${address} has no driver now: ${driverless(device, roots)}`);
 }
 
 function changeBack(device: SysfsDevice, plan: Plan, report: DriverReport): Change {
@@ -182,6 +249,13 @@ function changeBack(device: SysfsDevice, plan: Plan, report: DriverReport): Chan
   const record = readRecord(device, plan.roots);
   const to = destinationOf(device, before, record, report);
   return { device, before, to, forget: true, ...ruleToRemove(device, plan, report) };
+}
+
+/** Of a device that was pulled out there is only the rule to remove. */
+function withoutDevice(device: SysfsDevice, plan: Plan, report: DriverReport): Change {
+  report.notes.push(`${device.address} is not there: only its rule is removed`);
+  const before = { driver: null, driverOverride: null };
+  return { device, before, to: undefined, absent: true, ...ruleToRemove(device, plan, report) };
 }
 
 function destinationOf(
@@ -196,7 +270,8 @@ function destinationOf(
     const isBack = now.driver === driver && now.driverOverride === driverOverride;
     return isBack ? undefined : { driver, driverOverride };
   }
-  if (isVfio(device)) {
+  // Without a driver: an unbinding may have waited in the kernel, and ended after its command.
+  if (isVfio(device) || now.driver === null) {
     const note = `nothing is remembered of ${address}: the kernel looks for a driver of the host`;
     report.notes.push(note);
     return { driver: undefined, driverOverride: null };
@@ -205,18 +280,10 @@ function destinationOf(
   return undefined;
 }
 
-function ruleToRemove(device: SysfsDevice, plan: Plan, report: DriverReport): Pick<Change, 'rule'> {
-  const path = rulePath(device, plan.roots);
-  const isThere = readAttribute(path) !== undefined;
-  if (plan.persist) return isThere ? { rule: { path, text: null } } : {};
-  if (isThere)
-    report.notes.push(
-      `${path} stands: ${device.address} is given away again at the next start (vfio unbind --persist removes it)`,
-    );
-  return {};
-}
-
-/** Taking a device from its VFIO driver waits for whoever has it open. */
+/**
+ * Taking a device from its VFIO driver waits for whoever has it open, or one of its virtual functions,
+ * which the driver removes.
+ */
 function* refuseHeld(
   changes: readonly Change[],
   { roots, force }: Plan,
@@ -226,10 +293,22 @@ function* refuseHeld(
   for (const { device, before, to } of changes) {
     if (to === undefined || before.driver === null || to.driver === before.driver) continue;
     const users = userNeeds(device, yield* whoHolds(nodesOf(device, roots.sysfsRoot)));
-    found.push({ device, needs: users.needs });
-    report.notes.push(...users.unseen.map((what) => `not looked at: ${what}`));
+    const functions = yield* functionsNeeds(device, roots);
+    found.push({ device, needs: [...users.needs, ...functions.needs] });
+    const unseen = [...users.unseen, ...functions.unseen];
+    report.notes.push(...unseen.map((what) => `not looked at: ${what}`));
+    report.notes.push(...functionsNote(device));
   }
   const error = neededError(found, force);
   if (error) throw error;
   noteForced(found, report);
+}
+
+function functionsNote(device: SysfsDevice): string[] {
+  const functions = virtfnsOf(device);
+  if (functions.length === 0) return [];
+  const those =
+    functions.length === 1 ? 'the virtual function' : `the ${functions.length} virtual functions`;
+  const go = functions.length === 1 ? 'goes' : 'go';
+  return [`${those} of ${device.address} ${go} with its driver: ${functions.join(', ')}`];
 }

@@ -18,7 +18,10 @@ export interface RestoreDriverOptions extends HostRootOptions {
   dryRun?: boolean | undefined;
   /** Of {@link bindDriver}: at every start as well. Of {@link restoreDriver}: no more. */
   persist?: boolean | undefined;
-  /** Also what the host needs, or a program has open; a bridge nevertheless not. */
+  /**
+   * Also what the host needs, or a program has open; a bridge nevertheless not. Also to a `driver`
+   * that is not made for the device, with which **the kernel may crash**.
+   */
   force?: boolean | undefined;
   /**
    * Milliseconds for which the kernel is waited for at each device, and another program that
@@ -31,7 +34,8 @@ export interface RestoreDriverOptions extends HostRootOptions {
 export interface BindDriverOptions extends RestoreDriverOptions {
   /**
    * The driver. Without it VFIO's own for the bus; on PCI the variant for this model, where the
-   * kernel has one.
+   * kernel has one. Another than VFIO's must be made for the device, by its module's aliases, unless
+   * it is the one that is remembered of it.
    */
   driver?: string | undefined;
 }

@@ -1,6 +1,6 @@
 import { checkBackend, requireIsolation } from '../backend/kinds.ts';
 import { invalidType, invalidValue, requireObject } from '../core/arguments.ts';
-import { VfioError } from '../core/errors.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import type {
   BackendKind,
   DeviceSpec,
@@ -9,11 +9,12 @@ import type {
   SysfsDevice,
 } from '../core/location.ts';
 import { explainSync } from '../diagnose/explain.ts';
+import { noIommufd } from '../diagnose/node_causes.ts';
 import { subjectOf } from '../diagnose/subject.ts';
 import { findCdev, findGroup } from '../locate/find_cdev.ts';
 import { parseSpec } from '../locate/resolve.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
-import { miscNumbers } from '../locate/sysfs.ts';
+import { hiddenMisc, miscNumbers } from '../locate/sysfs.ts';
 
 /** How {@link cdiSpec} names devices, and which of their nodes a container gets. */
 export interface CdiOptions extends RootOptions {
@@ -66,7 +67,8 @@ const writtenBy: Readonly<Record<string, string>> = { 'vfio.dev/written-by': 'vf
  * @throws TypeError, RangeError for what cannot name a device, a kind or a name; `ERR_INVALID_ARG_VALUE`
  *   also for an empty list, for a device that is there twice, and for a `name` of several devices
  * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`,
- *   `ERR_VFIO_NO_GROUP`; `ERR_VFIO_WRONG_BACKEND` for a device without an IOMMU where `backend` is
+ *   `ERR_VFIO_NO_GROUP`; `ERR_VFIO_UNSUPPORTED` where the backend takes an iommufd and the kernel
+ *   has none; `ERR_VFIO_WRONG_BACKEND` for a device without an IOMMU where `backend` is
  *   not `noiommu`, and the other way round
  */
 export function cdiSpec(devices: readonly DeviceSpec[], options: CdiOptions = {}): CdiSpec {
@@ -117,7 +119,7 @@ function requireEachOnce(devices: readonly CdiDevice[]): void {
   const names = devices.map(({ name }) => name);
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice === undefined) return;
-  throw invalidValue('devices', 'an array that names each device once', twice);
+  throw invalidValue('devices', 'a list that names each device once', twice);
 }
 
 function deviceOf(
@@ -148,19 +150,33 @@ interface Nodes {
 
 /** As `VfioDevice.open` chooses: the cdev where there is one. */
 function nodesOf(spec: DeviceSpec, roots: Roots, backend: BackendKind | 'auto'): Nodes {
+  if (backend === 'group') return groupNodes(spec, roots, backend);
+  if (backend === 'compat') return withIommufd(groupNodes(spec, roots, backend), roots, backend);
+  if (backend === 'cdev') return withIommufd(cdevNodes(spec, roots, backend), roots, backend);
   const [byCdev, byGroup] =
     backend === 'noiommu' ? (['noiommu', 'noiommu'] as const) : (['cdev', 'group'] as const);
-  if (backend === 'group' || backend === 'compat') return groupNodes(spec, roots, backend);
   try {
-    if (backend !== 'auto' || hasIommufd(roots)) return cdevNodes(spec, roots, byCdev);
+    if (hasIommufd(roots)) return cdevNodes(spec, roots, byCdev);
   } catch (error) {
-    if (backend === 'cdev' || !isWithoutCdev(error)) throw error;
+    if (!isWithoutCdev(error)) throw error;
   }
   return groupNodes(spec, roots, byGroup);
 }
 
 function hasIommufd({ sysfsRoot }: Roots): boolean {
   return miscNumbers('iommu', sysfsRoot) !== undefined;
+}
+
+/** A container whose nodes are not all there is not started. Where sysfs hides it, nothing is said. */
+function withIommufd(found: Nodes, roots: Roots, backend: 'cdev' | 'compat'): Nodes {
+  if (hasIommufd(roots) || hiddenMisc(roots)) return found;
+  const { address } = found.device;
+  const error = new VfioError({
+    code: 'ERR_VFIO_UNSUPPORTED',
+    message: `the backend ${backend} opens ${address} by an iommufd, and there is none`,
+    device: address,
+  });
+  throw explained(error, noIommufd(process.getBuiltinModule('node:os').release()));
 }
 
 function isWithoutCdev(error: unknown): boolean {

@@ -6,7 +6,7 @@ import { removalCause } from '../diagnose/device_causes.ts';
 import { describeDevice } from '../diagnose/explain.ts';
 import { groupOf } from '../diagnose/group.ts';
 import { inSysfs } from '../locate/find_cdev.ts';
-import { readAttribute } from '../locate/sysfs.ts';
+import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import type { Plan } from './bind_options.ts';
 import { type DriverReport, stateOf } from './driver_report.ts';
 import { isKeptBridge, isPciBridge } from './refusals.ts';
@@ -34,6 +34,10 @@ export function* chosenDevices(plan: Plan): Steps<Chosen> {
   }
   for (const device of [...chosen.devices]) yield* lookAtGroup(device, plan, chosen, add);
   for (const device of chosen.devices) requireChangeable(device);
+  // Virtual functions first: they go when their physical function is taken from its driver.
+  const isVirtual = ({ sysfsPath }: SysfsDevice): boolean =>
+    readLinkName(`${sysfsPath}/physfn`) !== undefined;
+  chosen.devices.sort((a, b) => Number(isVirtual(b)) - Number(isVirtual(a)));
   return chosen;
 }
 
@@ -74,7 +78,7 @@ function* lookAtGroup(
 function requireChangeable(device: SysfsDevice): void {
   const { bus, address, sysfsPath } = device;
   const { driver } = stateOf(device);
-  if (bus !== 'mdev' && readAttribute(`${sysfsPath}/driver_override`) !== undefined) return;
+  if (bus !== 'mdev' && listNames(sysfsPath)?.includes('driver_override') === true) return;
   const message = `the driver of ${address} cannot be chosen`;
   const error = new VfioError({ code: 'ERR_VFIO_UNSUPPORTED', message, device: address });
   const facts = { bus, address, driver };

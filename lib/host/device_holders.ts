@@ -4,6 +4,7 @@ import { either, type Steps } from '../core/steps.ts';
 import { findHolders, findHoldersSync } from '../diagnose/holders.ts';
 import { cdevFolders, isCdevName } from '../locate/path.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { virtualFunctionsOf } from '../locate/virtual_functions.ts';
 
 /** So many milliseconds are given to looking at all processes. */
 const mostMilliseconds = 1_000;
@@ -35,6 +36,12 @@ export function nodesOf(device: SysfsDevice, sysfsRoot: string): string[] {
   const groups = group === undefined ? [] : [group, `noiommu-${group}`];
   const ofGroup = groups.map((name) => readAttribute(`${sysfsRoot}/class/vfio/${name}/dev`));
   return [...cdevs, ...ofGroup].filter((each) => each !== undefined);
+}
+
+/** The same for a device and its virtual functions, which go with its driver. */
+export function nodesWithFunctions(device: SysfsDevice, sysfsRoot: string): string[] {
+  const all = [device, ...virtualFunctionsOf(device, sysfsRoot)];
+  return all.flatMap((each) => nodesOf(each, sysfsRoot));
 }
 
 /** Every driver of VFIO makes this folder, on kernels without cdevs as well. */

@@ -77,7 +77,7 @@ function deviceOf(spec: DeviceSpec, { roots }: Place): SysfsDevice | Finding {
     return inSysfs(resolveSpec(spec, roots), roots);
   } catch (error) {
     if (!(error instanceof VfioError)) throw error;
-    const mend = 'vfio list --all shows the devices there are';
+    const mend = 'ls /sys/bus/*/devices shows the devices there are';
     const status = isKnownAbsent(error, roots) ? 'bad' : 'unknown';
     return finding('device', nameOf(spec), [status, error.message, error.hint ?? mend]);
   }
@@ -104,9 +104,12 @@ function* devices({ roots }: Place): Steps<Seen> {
     const names = bound.map(({ address, driver }) => `${address} (${driver ?? 'no name'})`);
     return ['ok', `with a VFIO driver: ${names.join(', ')}`];
   }
+  if (all.length === 0)
+    return ['warning', 'no device has an IOMMU group', 'see the finding iommu of the host'];
+  const those = all.length === 1 ? 'the one device' : `none of the ${all.length} devices`;
   return [
     'warning',
-    `none of ${all.length} devices with an IOMMU group has a VFIO driver`,
+    `${those} with an IOMMU group has ${all.length === 1 ? 'no' : 'a'} VFIO driver`,
     'vfio list --all shows them; vfio doctor <device> says what one lacks, and what binding it would take from the host',
   ];
 }

@@ -1,7 +1,6 @@
 import { messageOf, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import type { Steps } from '../core/steps.ts';
-import { readAttribute } from '../locate/sysfs.ts';
 import type { Plan } from './bind_options.ts';
 import { requireNoRemoval } from './chosen_devices.ts';
 import { type DeviceLocks, withLocks } from './device_locks.ts';
@@ -9,7 +8,7 @@ import { loadedDriver, modprobe, noSuchDriver } from './driver_choice.ts';
 import { type Destination, isWaiting, moveDevice, writesFor } from './driver_move.ts';
 import { type DriverRecord, removeRecord, writeRecord } from './driver_record.ts';
 import { type DriverReport, type DriverState, stateOf, stateText } from './driver_report.ts';
-import { removeFile, writeWhole } from './sysfs_write.ts';
+import { isInPlace, prepareRules, type RuleFile, ruleStep } from './rule_file.ts';
 
 /** What is to become of a device. */
 export interface Change {
@@ -24,7 +23,9 @@ export interface Change {
   /** Afterwards nothing of it is to be remembered. */
   forget?: boolean | undefined;
   /** A file to write, or to remove, when all devices are where they shall be. */
-  rule?: { path: string; text: string | null } | undefined;
+  rule?: RuleFile | undefined;
+  /** It was pulled out: there is only its rule. */
+  absent?: boolean | undefined;
 }
 
 /** Where a driver may be missing, by its name and bus. */
@@ -77,20 +78,24 @@ export function* changeDrivers(
   report: DriverReport,
   changesOf: () => Steps<Change[]>,
 ): Steps<DriverReport> {
-  if (plan.dryRun) return foretell(yield* changesOf(), plan, report);
+  if (plan.dryRun) {
+    devices.forEach(requireNoRemoval);
+    return foretell(yield* changesOf(), plan, report);
+  }
   return yield* withLocks(devices, plan.roots, plan.timeout, function* (locks) {
     // Read under the lock: what another program left is what counts.
     devices.forEach(requireNoRemoval);
     const changes = yield* changesOf();
+    const rules = prepareRules(changes.flatMap(({ rule }) => rule ?? []));
     const done: Change[] = [];
     try {
       for (const change of changes) {
         done.push(change);
         yield* changeOne(change, plan, locks, report);
       }
-      for (const { rule } of changes) applyRule(rule, report);
+      rules.apply(report);
     } catch (error) {
-      throw yield* takenBack(error, done.toReversed(), plan, locks);
+      throw rules.undo(yield* takenBack(error, done.toReversed(), plan, locks));
     }
     for (const { device, forget } of changes) if (forget) removeRecord(device, plan.roots);
     return report;
@@ -98,11 +103,11 @@ export function* changeDrivers(
 }
 
 function foretell(changes: readonly Change[], { roots }: Plan, report: DriverReport): DriverReport {
-  for (const { device, before, to, rule } of changes) {
+  for (const { device, before, to, rule, absent } of changes) {
     const writes = to ? writesFor(device, before, to, roots) : [];
     report.steps.push(...writes.map((write) => ({ kind: 'write' as const, ...write })));
-    noteChange(report, device, before, to ?? before);
-    if (rule !== undefined) report.steps.push(ruleStep(rule));
+    if (!absent) noteChange(report, device, before, to ?? before);
+    if (rule !== undefined && !isInPlace(rule)) report.steps.push(ruleStep(rule));
   }
   return report;
 }
@@ -118,13 +123,13 @@ function noteChange(
 }
 
 function* changeOne(
-  { device, before, to, remember }: Change,
+  { device, before, to, remember, absent }: Change,
   { roots, timeout }: Plan,
   { numbers }: DeviceLocks,
   report: DriverReport,
 ): Steps<void> {
   if (to === undefined) {
-    noteChange(report, device, before, before);
+    if (!absent) noteChange(report, device, before, before);
     return;
   }
   if (remember) writeRecord(device, remember, roots);
@@ -132,22 +137,6 @@ function* changeOne(
   const after = yield* moveDevice(device, to, { roots, timeout, locks: numbers });
   report.steps.push(...writes.map((write) => ({ kind: 'write' as const, ...write })));
   noteChange(report, device, before, after);
-}
-
-type Rule = NonNullable<Change['rule']>;
-
-function ruleStep({ path, text }: Rule): DriverReport['steps'][number] {
-  return text === null ? { kind: 'remove', path } : { kind: 'file', path, text };
-}
-
-function applyRule(rule: Rule | undefined, report: DriverReport): void {
-  if (rule === undefined) return;
-  if (rule.text === null) {
-    if (removeFile(rule.path)) report.steps.push(ruleStep(rule));
-  } else if (readAttribute(rule.path) !== rule.text.trimEnd()) {
-    writeWhole(rule.path, rule.text);
-    report.steps.push(ruleStep(rule));
-  }
 }
 
 /** The error, with what became of the devices that had been changed when it came. */
@@ -163,7 +152,9 @@ function* takenBack(
     if (to === undefined) continue;
     const { address } = device;
     if (isWaiting(error) && error.device === address) {
-      said.push(`${address} is left as it is: run vfio unbind ${address} when it was let go`);
+      said.push(
+        `${address} is left as it is: sudo npx vfio unbind ${address} mends it when the kernel is done`,
+      );
       continue;
     }
     try {

@@ -4,7 +4,7 @@ import { explained, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
 import { either, type Steps } from '../core/steps.ts';
-import { linesOf } from '../diagnose/host_uses.ts';
+import { linesOf } from '../diagnose/mounts.ts';
 import { listNames, readAttribute } from '../locate/sysfs.ts';
 import type { HostRoots } from './host_roots.ts';
 
@@ -42,13 +42,13 @@ export function variantOf(modalias: string, aliases: readonly string[]): string 
     .map((line) => /^alias vfio_pci:(\S+) (\S+)$/.exec(line))
     .filter((match) => match !== null)
     .map(([, pattern = '', module = '']) => ({ pattern, module }))
-    .filter(({ pattern, module }) => module !== 'vfio_pci' && matches(pattern, model));
+    .filter(({ pattern, module }) => module !== 'vfio_pci' && matchesAlias(pattern, model));
   const said = ({ pattern }: { pattern: string }): number => pattern.replaceAll('*', '').length;
   return found.toSorted((a, b) => said(b) - said(a))[0]?.module;
 }
 
 /** As fnmatch(3) has it, with `*` and `?`, which are all that modpost writes for PCI. */
-function matches(pattern: string, text: string): boolean {
+export function matchesAlias(pattern: string, text: string): boolean {
   const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&');
   const source = escaped.replaceAll('*', '.*').replaceAll('?', '.');
   return new RegExp(`^${source}$`).test(text);

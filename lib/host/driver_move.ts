@@ -94,7 +94,8 @@ function notThere(
       device: address,
       path: sysfsPath,
     });
-  const facts = { address, wanted: to.driver ?? null, driver: now.driver };
+  const code = failed?.code ?? null;
+  const facts = { address, wanted: to.driver ?? null, driver: now.driver, code };
   return explained(error, { reason: 'driver-not-bound', certainty: 'certain', facts });
 }
 

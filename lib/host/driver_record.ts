@@ -44,7 +44,7 @@ export function readRecord(device: SysfsDevice, roots: RecordRoots): DriverRecor
   if (text === undefined) return undefined;
   const stored = parse(text);
   if (stored === undefined) {
-    const message = `${path} is not what vfio bind writes there: give the device its driver by hand, and remove the file`;
+    const message = `${path}, where vfio bind remembers what ${device.address} had, is damaged. Remove it: sudo rm '${path}'. Then sudo npx vfio unbind ${device.address} gives the device to whichever driver of the host takes it`;
     throw new VfioError({ code: 'ERR_VFIO_BAD_MESSAGE', message, path, device: device.address });
   }
   if (stored.boot !== bootOf(roots) || stored.ids !== idsOf(device)) return undefined;

@@ -1,5 +1,6 @@
 import type { SysfsDevice } from '../core/location.ts';
-import { readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { readOverride } from '../locate/driver_override.ts';
+import { readLinkName } from '../locate/sysfs.ts';
 
 /** What binds a device: its driver, and the name that its `driver_override` has. */
 export interface DriverState {
@@ -43,9 +44,9 @@ export interface DriverReport {
   notes: string[];
 }
 
-/** What sysfs says now. */
+/** What sysfs says now; no `driver_override` while it is being taken from its driver. */
 export function stateOf({ sysfsPath }: SysfsDevice): DriverState {
-  const override = readAttribute(`${sysfsPath}/driver_override`);
+  const override = readOverride({ sysfsPath });
   return {
     driver: readLinkName(`${sysfsPath}/driver`) ?? null,
     driverOverride: override === '(null)' || override === '' ? null : (override ?? null),

@@ -2,7 +2,9 @@ import { either, type Steps } from '../core/steps.ts';
 import { VfioError } from '../core/errors.ts';
 import { findHolders } from '../diagnose/holders.ts';
 import type { NodeLocation, SysfsDevice } from '../core/location.ts';
+import { driverLeft } from '../locate/driver_override.ts';
 import { findCdev, findGroup } from '../locate/find_cdev.ts';
+import { lockedNodes } from './device_locks.ts';
 import { seesAllProcesses } from './process_findings.ts';
 import { type Finding, lookBySteps, type Place, type Seen } from './finding.ts';
 
@@ -18,6 +20,13 @@ function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
   const { roots } = place;
   const nodes = [nodeOr(() => findCdev(device, roots)), nodeOr(() => findGroup(device, roots))];
   const numbers = nodes.flatMap((node) => (node ? [`${node.major}:${node.minor}`] : []));
+  const left = driverLeft(device);
+  // Its nodes are gone from sysfs by then, and whoever has it open is not.
+  if (left !== undefined) numbers.push(...lockedNodes(device, place));
+  if (numbers.length === 0 && left !== undefined) {
+    const what = `it is being taken from ${left}, which waits until nobody has it open; sysfs does not tell its nodes any more`;
+    return ['unknown', what, lsofDeleted];
+  }
   // Nobody can have open what has no node.
   if (numbers.length === 0) return undefined;
   const deadline = performance.now() + mostMilliseconds;
@@ -34,7 +43,9 @@ function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
   if (names.length > 0) {
     const [first] = found.holders;
     const mend = `where it is wanted elsewhere: end it, or have it close the device: ps -fp ${first?.pid}`;
-    return ['warning', `its nodes are open in ${names.join(' and ')}`, mend];
+    const waits =
+      left === undefined ? '' : `; it is being taken from ${left}, which waits for that`;
+    return ['warning', `its nodes are open in ${names.join(' and ')}${waits}`, mend];
   }
   if (found.hidden > 0) {
     const what = `nobody was found, and ${found.hidden} processes may not be looked at by this user`;
@@ -50,6 +61,9 @@ function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
   }
   return ['ok', 'no process has its nodes open'];
 }
+
+/** What udevd or devtmpfs took away shows so. */
+const lsofDeleted = 'sudo lsof | grep "/dev/vfio/devices/.*(deleted)"';
 
 const lsof = 'sudo lsof +D /dev/vfio';
 

@@ -19,7 +19,17 @@ export function kernelFindings(place: Place): Finding[] {
 function iommu(place: Place): Seen {
   const hidden = hiddenClasses(place.roots);
   if (hidden) return ['unknown', hiddenText(hidden), 'look on the host: ls /sys/class/iommu'];
-  const { names, groups } = iommusOf(place);
+  const { names, groups, isShown } = iommusOf(place);
+  if (names.length > 0 && groups === 0 && !isShown) {
+    return ['ok', `the kernel uses ${names.join(', ')}; its groups are not to be seen here`];
+  }
+  if (names.length > 0 && groups === 0) {
+    return [
+      'warning',
+      `the kernel uses ${names.join(', ')}, and no device has an IOMMU group`,
+      'the log says why: sudo journalctl -k -g iommu',
+    ];
+  }
   if (names.length > 0) {
     return [
       'ok',
@@ -36,13 +46,18 @@ function iommu(place: Place): Seen {
 }
 
 /** The kernel's IOMMUs, and how many groups come from one. */
-function iommusOf({ roots: { sysfsRoot } }: Place): { names: string[]; groups: number } {
+function iommusOf({ roots: { sysfsRoot } }: Place): {
+  names: string[];
+  groups: number;
+  isShown: boolean;
+} {
   const names = (listNames(`${sysfsRoot}/class/iommu`) ?? []).sort();
   const folder = `${sysfsRoot}/kernel/iommu_groups`;
-  const groups = (listNames(folder) ?? []).filter(
+  const all = listNames(folder);
+  const groups = (all ?? []).filter(
     (group) => readAttribute(`${folder}/${group}/name`) !== 'vfio-noiommu',
   );
-  return { names, groups: groups.length };
+  return { names, groups: groups.length, isShown: all !== undefined };
 }
 
 const firmware = {
@@ -53,8 +68,11 @@ const firmware = {
 /** What turns the IOMMU on, by processor and by the kernel's command line. */
 function turnOn(place: Place): string {
   const words = (readProc(place, 'cmdline') ?? '').split(/\s+/);
-  const off = words.find((word) => /^(?:intel_iommu|amd_iommu|iommu)=(?:.*,)?off\b/.test(word));
-  if (off !== undefined) return `boot without ${off}, which is on the kernel's command line`;
+  const off = words.filter((word) => /^(?:intel_iommu|amd_iommu|iommu)=(?:.*,)?off\b/.test(word));
+  if (off.length > 0) {
+    const are = off.length === 1 ? 'is' : 'are';
+    return `boot without ${off.join(' and ')}, which ${are} on the kernel's command line`;
+  }
   if (process.arch === 'arm64') {
     return 'the firmware has to describe the SMMU (in the ACPI table IORT, or the device tree): see its settings, or dmesg | grep -i smmu';
   }
@@ -103,12 +121,15 @@ function unsafeInterrupts(place: Place): Seen {
   if (allowing.length > 0) {
     return [
       'warning',
-      `${allowing.join(' and ')} accept devices that could forge others' interrupts (allow_unsafe_interrupts)`,
+      `${allowing.join(' and ')} ${allowing.length === 1 ? 'accepts' : 'accept'} devices that could forge others' interrupts (allow_unsafe_interrupts)`,
       'where interrupts are remapped this is not needed: load without allow_unsafe_interrupts=1',
     ];
   }
   const asked = found.filter(({ value }) => value !== undefined).map(({ name }) => name);
-  if (asked.length > 0) return ['ok', `${asked.join(' and ')} accept no unsafe interrupts`];
+  if (asked.length > 0) {
+    const refuse = asked.length === 1 ? 'refuses' : 'refuse';
+    return ['ok', `${asked.join(' and ')} ${refuse} devices that could forge others' interrupts`];
+  }
   return ['unknown', `neither ${judges.join(' nor ')} is loaded, or its parameters are hidden`];
 }
 
@@ -174,12 +195,24 @@ function cdevs(place: Place): Seen {
   const made = names.filter(
     (name) => readAttribute(`${sysfsRoot}/class/vfio-dev/${name}/dev`) !== undefined,
   );
+  if (made.length === 0 && isAllWithoutIommu(place)) {
+    return [
+      'warning',
+      'no device has a cdev: those with a VFIO driver have no IOMMU, and such devices have cdevs since Linux 7.3; they are opened by their group',
+    ];
+  }
   return made.length > 0
     ? ['ok', `the kernel makes cdevs: ${counted(made.length, 'device')} with one`]
     : [
         'warning',
         'the kernel makes no cdevs (CONFIG_VFIO_DEVICE_CDEV): devices are opened by their group',
       ];
+}
+
+/** By the names of the groups' nodes. */
+function isAllWithoutIommu({ roots: { sysfsRoot } }: Place): boolean {
+  const names = listNames(`${sysfsRoot}/class/vfio`) ?? [];
+  return names.length > 0 && names.every((name) => name.startsWith('noiommu-'));
 }
 
 function groups(place: Place): Seen {

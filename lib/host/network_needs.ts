@@ -1,6 +1,6 @@
 import { VfioError } from '../core/errors.ts';
 import type { HostNeed } from '../core/reasons.ts';
-import { linesOf } from '../diagnose/host_uses.ts';
+import { linesOf } from '../diagnose/mounts.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import type { HostRoots } from './host_roots.ts';
 

@@ -50,7 +50,9 @@ function hugePages({ roots: { sysfsRoot } }: Place): Seen {
   }
   const pools = sizes.sort().map((name) => poolIn(`${folder}/${name}`, name));
   const shown = pools
-    .map(({ size, total, free }) => `${free} of ${total} of ${size} free`)
+    .map(({ size, total, free }) =>
+      total === '0' ? `none of ${size} set aside` : `${free} of ${total} of ${size} free`,
+    )
     .join(', ');
   const unread = pools.some(({ total }) => total === undefined);
   if (unread) return ['unknown', shown];

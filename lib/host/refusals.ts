@@ -7,6 +7,7 @@ import { either, type Steps } from '../core/steps.ts';
 import { deviceUses } from '../diagnose/host_uses.ts';
 import { canonicalOn } from '../locate/address.ts';
 import { numbersOf } from '../locate/resolve.ts';
+import { virtfnsOf, virtualFunctionsOf } from '../locate/virtual_functions.ts';
 import { hiddenFolder, isSystemError, listNames, readAttribute } from '../locate/sysfs.ts';
 import { nodesOf, whoHolds } from './device_holders.ts';
 import type { HostRoots } from './host_roots.ts';
@@ -17,7 +18,7 @@ import { type Found, networkNeeds } from './network_needs.ts';
  * and in sentences what could not be looked at, which is no proof that nothing is needed.
  */
 export function* hostNeeds(device: SysfsDevice, roots: HostRoots): Steps<Found> {
-  const found = [bridgeNeeds(device), displayNeeds(device), functionNeeds(device)];
+  const found = [bridgeNeeds(device), displayNeeds(device), functionsNeed(device)];
   const hidden = hiddenFolder(`${roots.sysfsRoot}/class`);
   if (hidden) {
     const unseen = [`what the host has of ${device.address}: ${hiddenText(hidden)}`];
@@ -26,15 +27,48 @@ export function* hostNeeds(device: SysfsDevice, roots: HostRoots): Steps<Found> 
     const { uses = [], unseen = [] } = deviceUses(device, roots);
     const names = (kind: HostUse['kind']): string[] =>
       uses.filter((use) => use.kind === kind).map(({ name }) => name);
-    found.push({ needs: uses.flatMap(diskNeed), unseen: unseen.map(unseenText) });
+    found.push({ needs: uses.flatMap(plainNeed), unseen: unseen.map(unseenText) });
     found.push(yield* claimedDisks(uses.filter(isIdleDisk), roots));
     found.push(networkNeeds(names('net'), roots));
   }
   found.push(userNeeds(device, yield* whoHolds(nodesOf(device, roots.sysfsRoot))));
+  found.push(yield* functionsNeeds(device, roots));
+  return together(found);
+}
+
+function together(found: readonly Found[]): Found {
   return {
     needs: found.flatMap(({ needs }) => needs),
     unseen: found.flatMap(({ unseen }) => unseen),
   };
+}
+
+/**
+ * What a virtual function is needed for: what any device is, and its interface that is up, which
+ * goes with it, whatever it is up for.
+ */
+export function* functionNeeds(device: SysfsDevice, roots: HostRoots): Steps<Found> {
+  const { needs, unseen } = yield* hostNeeds(device, roots);
+  const known = new Set(needs.map(({ name }) => name));
+  const { uses = [] } = deviceUses(device, roots);
+  const up = uses
+    .filter(({ kind, name, now }) => kind === 'net' && now !== null && !known.has(name))
+    .map(({ name, now }): HostNeed => ({ kind: 'network', name, text: `${name} is ${now ?? ''}` }));
+  return { needs: [...needs, ...up], unseen };
+}
+
+/** What the virtual functions of a device are needed for: they go with its driver. */
+export function* functionsNeeds(device: SysfsDevice, roots: HostRoots): Steps<Found> {
+  const found: Found[] = [];
+  for (const each of virtualFunctionsOf(device, roots.sysfsRoot)) {
+    const { needs, unseen } = yield* functionNeeds(each, roots);
+    const told = (text: string): string => `its virtual function ${each.address}: ${text}`;
+    found.push({
+      needs: needs.map((need) => ({ ...need, text: told(need.text) })),
+      unseen: unseen.map(told),
+    });
+  }
+  return together(found);
 }
 
 const nothing: Found = { needs: [], unseen: [] };
@@ -43,6 +77,8 @@ const unseenTexts: Record<HostUse['kind'], string> = {
   block: 'what is mounted: /proc does not show it here',
   net: 'network interfaces of the device in another network namespace, which sysfs does not show here',
   drm: 'displays',
+  files: 'shared file systems',
+  console: 'consoles',
 };
 
 function unseenText(kind: HostUse['kind']): string {
@@ -80,16 +116,18 @@ function displayNeeds({ address, sysfsPath }: SysfsDevice): Found {
   return isBoot ? { needs: [{ kind: 'display', name: address, text }], unseen: [] } : nothing;
 }
 
-function functionNeeds({ address, sysfsPath }: SysfsDevice): Found {
-  const count = Number(readAttribute(`${sysfsPath}/sriov_numvfs`) ?? 0);
-  const text = `${count} virtual function${count === 1 ? '' : 's'} of it are switched on, and go with its driver`;
+function functionsNeed({ address, sysfsPath }: SysfsDevice): Found {
+  const count = virtfnsOf({ sysfsPath }).length;
+  const text = `${count} virtual function${count === 1 ? '' : 's'} of it ${count === 1 ? 'is' : 'are'} switched on, and ${count === 1 ? 'goes' : 'go'} with its driver`;
   return count > 0 ? { needs: [{ kind: 'functions', name: address, text }], unseen: [] } : nothing;
 }
 
-function diskNeed({ kind, name, now }: HostUse): HostNeed[] {
-  return kind === 'block' && now !== null
-    ? [{ kind: 'disk', name, text: `${name} is ${now}` }]
-    : [];
+/** What is said by its use alone. */
+function plainNeed({ kind, name, now }: HostUse): HostNeed[] {
+  if (now === null) return [];
+  if (kind === 'block') return [{ kind: 'disk', name, text: `${name} is ${now}` }];
+  if (kind === 'files') return [{ kind, name, text: `the shared file system ${name} is ${now}` }];
+  return kind === 'console' ? [{ kind, name, text: `${name} is ${now}` }] : [];
 }
 
 function isIdleDisk({ kind, now }: HostUse): boolean {

@@ -7,8 +7,9 @@ import { run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
 import { describeDevice } from '../diagnose/explain.ts';
 import type { DeviceFacts } from '../locate/facts.ts';
 import { readAttribute } from '../locate/sysfs.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
 import { type HostRootOptions, type HostRoots, hostRootsOf } from './host_roots.ts';
-import { numberIn, type PhysicalFunction, readSriov, virtfnsOf } from './sriov.ts';
+import { type PhysicalFunction, readSriov } from './sriov.ts';
 import { writeSysfs } from './sysfs_write.ts';
 
 /** How virtual functions are made. */
@@ -206,7 +207,7 @@ function* undo(done: readonly VfsStep[], task: Task): Steps<void> {
   const { numVfs, driversAutoprobe, sysfsPath } = task.plan.before;
   const numbers = `${sysfsPath}/sriov_numvfs`;
   const back: VfsStep[] = [];
-  const now = numberIn(task.device, 'sriov_numvfs');
+  const now = virtfnsOf(task.device).length;
   if (now !== numVfs && now !== 0) back.push({ path: numbers, text: '0', kind: 'remove' });
   const probe = done.find(({ kind }) => kind === 'probe');
   if (probe) back.push({ ...probe, text: driversAutoprobe === true ? '1' : '0' });
@@ -218,12 +219,11 @@ function* undo(done: readonly VfsStep[], task: Task): Steps<void> {
 /** The kernel may make fewer, and says so in its log alone. */
 function requireCount({ device, count, plan }: Task): void {
   if (!plan.steps.some(({ kind }) => kind !== 'probe')) return;
-  const number = numberIn(device, 'sriov_numvfs');
   const links = virtfnsOf(device).length;
-  if (number === count && links === count) return;
+  if (links === count) return;
   throw new VfioError({
     code: 'ERR_VFIO_NOT_TAKEN',
-    message: `${device.address} was to have ${count} virtual functions, and sysfs shows ${links} (sriov_numvfs: ${number ?? 'not there'})`,
+    message: `${device.address} was to have ${count} virtual functions, and sysfs shows ${links}`,
     path: `${device.sysfsPath}/sriov_numvfs`,
     device: device.address,
     hint: `the kernel's log may say why: sudo journalctl -k -g ${device.address}`,

@@ -5,14 +5,14 @@ import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
 import type { Holding, HostNeed } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import { describeDevice } from '../diagnose/explain.ts';
-import { deviceUses } from '../diagnose/host_uses.ts';
 import type { DeviceFacts } from '../locate/facts.ts';
 import { numberOr } from '../locate/facts.ts';
 import { cdevFolders, isCdevName } from '../locate/path.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
+import { virtfnsOf } from '../locate/virtual_functions.ts';
 import { nodesOf, whoHolds } from './device_holders.ts';
 import { type HostRootOptions, type HostRoots, hostRootsOf } from './host_roots.ts';
-import { hostNeeds } from './refusals.ts';
+import { functionNeeds } from './refusals.ts';
 
 /** A virtual function, as its physical function's `virtfnN` in sysfs leads to it. */
 export interface VirtualFunction {
@@ -36,7 +36,7 @@ export interface PhysicalFunction {
   sysfsPath: string;
   driver: string | null;
   iommuGroup: number | null;
-  /** How many virtual functions there are: `sriov_numvfs`. */
+  /** How many virtual functions there are, by their links `virtfnN`. */
   numVfs: number;
   /** How many there can be: `sriov_totalvfs`. */
   totalVfs: number;
@@ -87,13 +87,14 @@ export function* readSriov(device: DeviceFacts, roots: HostRoots): Steps<Physica
   const autoprobe = numberIn(device, 'sriov_drivers_autoprobe');
   const holding = yield* whoHolds(nodesOf(device, roots.sysfsRoot));
   const vfs: VirtualFunction[] = [];
-  for (const [index, name] of virtfnsOf(device).entries()) {
+  const links = virtfnsOf(device);
+  for (const [index, name] of links.entries()) {
     const own = yield* readVf(index, name, roots);
     if (own) vfs.push(own);
   }
   return {
     ...{ address, sysfsPath, driver, iommuGroup },
-    numVfs: numberIn(device, 'sriov_numvfs') ?? 0,
+    numVfs: links.length,
     totalVfs,
     driversAutoprobe: autoprobe === undefined ? null : autoprobe !== 0,
     ...{ holding, vfs },
@@ -101,17 +102,8 @@ export function* readSriov(device: DeviceFacts, roots: HostRoots): Steps<Physica
 }
 
 /** A number in a device's folder; undefined where there is no such file. */
-export function numberIn({ sysfsPath }: SysfsDevice, name: string): number | undefined {
+function numberIn({ sysfsPath }: SysfsDevice, name: string): number | undefined {
   return numberOr(readAttribute(`${sysfsPath}/${name}`)) ?? undefined;
-}
-
-/** The addresses of the virtual functions, in their order. */
-export function virtfnsOf({ sysfsPath }: SysfsDevice): string[] {
-  const names = (listNames(sysfsPath) ?? []).filter((name) => /^virtfn\d+$/.test(name));
-  const ordered = names.sort((a, b) => Number(a.slice(6)) - Number(b.slice(6)));
-  return ordered
-    .map((name) => readLinkName(`${sysfsPath}/${name}`))
-    .filter((address) => address !== undefined);
 }
 
 /** undefined where it is gone meanwhile. */
@@ -123,25 +115,15 @@ function* readVf(
   const sysfsPath = `${roots.sysfsRoot}/bus/pci/devices/${address}`;
   if (listNames(sysfsPath) === undefined) return undefined;
   const device: SysfsDevice = { bus: 'pci', address, sysfsPath };
-  const { needs, unseen } = yield* hostNeeds(device, roots);
-  const known = new Set(needs.map(({ name }) => name));
-  const up = interfacesUp(device, roots).filter(({ name }) => !known.has(name));
+  const { needs, unseen } = yield* functionNeeds(device, roots);
   return {
     ...{ index, address },
     driver: readLinkName(`${sysfsPath}/driver`) ?? null,
     iommuGroup: numberOr(readLinkName(`${sysfsPath}/iommu_group`)),
     cdev: cdevOf(device),
-    needs: [...needs, ...up],
+    needs,
     unseen,
   };
-}
-
-/** An interface that is up goes with its function, whatever it is up for. */
-function interfacesUp(device: SysfsDevice, roots: HostRoots): HostNeed[] {
-  const { uses = [] } = deviceUses(device, roots);
-  return uses
-    .filter(({ kind, now }) => kind === 'net' && now !== null)
-    .map(({ name, now }) => ({ kind: 'network', name, text: `${name} is ${now ?? ''}` }));
 }
 
 function cdevOf({ sysfsPath }: SysfsDevice): string | null {

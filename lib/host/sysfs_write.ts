@@ -3,8 +3,10 @@ import { fs } from '../core/builtins.ts';
 import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { either, type Steps } from '../core/steps.ts';
+import { driverLeft } from '../locate/driver_override.ts';
 import { isSystemError, readAttribute, undefinedIfMissing } from '../locate/sysfs.ts';
-import { nodesOf, whoHolds } from './device_holders.ts';
+import { virtualFunctionsOf } from '../locate/virtual_functions.ts';
+import { nodesWithFunctions, whoHolds } from './device_holders.ts';
 
 // A write to sysfs can wait for ever: `driver/unbind` of a device that somebody has open waits in
 // the kernel until it is closed, where no signal reaches it (vfio_unregister_group_dev,
@@ -43,7 +45,9 @@ export function* writeSysfs(
 ): Steps<VfioError | undefined> {
   if (writes.length === 0) return undefined;
   const { device, sysfsRoot = '/sys' } = options;
-  const nodes = device ? nodesOf(device, sysfsRoot) : [];
+  // Before the first: what is taken away shows its nodes no more.
+  const nodes = device ? nodesWithFunctions(device, sysfsRoot) : [];
+  const functions = device ? virtualFunctionsOf(device, sysfsRoot) : [];
   const answers = openAnswers();
   try {
     const helper = start(writes, answers, options.keep ?? []);
@@ -60,7 +64,7 @@ export function* writeSysfs(
     const pending = writes[given.length];
     if (hasEnded(helper)) throw helperEnded(helper);
     fs.ftruncateSync(answers, stopSize);
-    return yield* kernelWaits(pending, options, nodes);
+    return yield* kernelWaits(pending, options, { nodes, functions });
   } finally {
     fs.closeSync(answers);
   }
@@ -181,7 +185,7 @@ function helperEnded({ child, error }: Helper): VfioError {
 function* kernelWaits(
   write: SysfsWrite | undefined,
   { timeout, device }: WriteOptions,
-  nodes: string[],
+  { nodes, functions }: { nodes: string[]; functions: SysfsDevice[] },
 ): Steps<VfioError> {
   const path = write?.path ?? '';
   const error = new VfioError({
@@ -191,9 +195,20 @@ function* kernelWaits(
     device: device?.address,
   });
   const holding = yield* whoHolds(nodes);
-  const certainty = holding.holders.length > 0 ? 'certain' : 'likely';
-  const facts = { path, address: device?.address ?? null, timeout, ...holding };
-  return explained(error, { reason: 'kernel-waits', certainty, facts });
+  const left = [device, ...functions].find((each) => each && driverLeft(each) !== undefined);
+  // For whom it waits is guessed where it is to wait for somebody, and nobody was found.
+  const isGuess = left !== undefined && nodes.length > 0 && holding.holders.length === 0;
+  const facts = {
+    ...{ path, address: device?.address ?? null, timeout, ...holding },
+    ...(functions.length > 0 && { functions: functions.map(({ address }) => address) }),
+    driver: left === undefined ? null : (driverLeft(left) ?? null),
+    openable: nodes.length > 0,
+  };
+  return explained(error, {
+    reason: 'kernel-waits',
+    certainty: isGuess ? 'likely' : 'certain',
+    facts,
+  });
 }
 
 /** Creates a folder and those on the way to it, and writes a file in it as a whole or not at all. */

@@ -1,3 +1,4 @@
+import { onAbort } from '../core/aborts.ts';
 import { abortReason } from '../core/readiness.ts';
 
 interface Waiter {
@@ -15,13 +16,14 @@ export class Counts implements AsyncIterableIterator<number, undefined> {
   #failure: { reason: unknown } | undefined;
   readonly #waiters: Waiter[] = [];
   readonly #signal: AbortSignal | undefined;
+  readonly #unhear: (() => void) | undefined;
   readonly #released: (counts: Counts) => void;
 
   /** `released` is called once, when no more counts are wanted. */
   constructor(released: (counts: Counts) => void, signal?: AbortSignal) {
     this.#released = released;
     this.#signal = signal;
-    signal?.addEventListener('abort', this.#abort);
+    this.#unhear = signal && onAbort(signal, this.#abort);
   }
 
   add(count: number): void {
@@ -34,7 +36,7 @@ export class Counts implements AsyncIterableIterator<number, undefined> {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#unhear?.();
     this.#released(this);
     for (const { resolve } of this.#waiters.splice(0)) resolve({ value: undefined, done: true });
   }

@@ -93,7 +93,7 @@ export class Eventfd {
   }
 
   #busy(): VfioError {
-    const message = `${this.#what} is listened to already, by another thread or another object: of those who share a vector one at a time can`;
+    const message = `${this.#what} is listened to already, by another thread or another object: only one at a time may listen`;
     return new VfioError({ code: 'ERR_VFIO_VECTOR_BUSY', message });
   }
 

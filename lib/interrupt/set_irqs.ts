@@ -1,4 +1,10 @@
-import { checkFdNumber, checkInteger, invalidType, invalidValue } from '../core/arguments.ts';
+import {
+  checkFdNumber,
+  checkInteger,
+  elementsOf,
+  invalidType,
+  invalidValue,
+} from '../core/arguments.ts';
 import { type Answer, binding } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { EBUSY, ECANCELED, EINVAL, ENOSPC } from '../core/errno.ts';
@@ -208,15 +214,17 @@ export function checkEventfds(eventfds: unknown, irq: IrqInfo): readonly (number
   const expected = 'an array of descriptor numbers and nulls';
   if (!Array.isArray(eventfds)) throw invalidType('eventfds', expected, eventfds);
   checkVectors(eventfds.length, irq);
-  for (const eventfd of eventfds) if (eventfd !== null) checkFdNumber('eventfd', eventfd);
-  return eventfds as (number | null)[];
+  return elementsOf(eventfds).map((eventfd) => {
+    return eventfd === null ? null : checkFdNumber('eventfd', eventfd);
+  });
 }
 
 /** @throws TypeError, RangeError */
 export function checkWhich(which: unknown, irq: IrqInfo): number | readonly boolean[] {
   if (!Array.isArray(which)) return checkVector(which, irq);
   checkVectors(which.length, irq);
-  const bad: unknown = which.find((one) => typeof one !== 'boolean');
-  if (bad !== undefined) throw invalidValue('which', 'a vector or an array of booleans', which);
-  return which as boolean[];
+  return elementsOf(which).map((one) => {
+    if (typeof one === 'boolean') return one;
+    throw invalidValue('which', 'a vector or an array of booleans', which);
+  });
 }

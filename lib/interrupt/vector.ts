@@ -134,8 +134,8 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
       this.#watch(true);
       this.#waits ??= new Waits(this.#watchIfWanted);
       const late = (): Error => this.#late(checked.timeout);
-      this.#waits.add({ resolve, reject }, checked, this.#takeLast, late);
       this.#unbypass();
+      this.#waits.add({ resolve, reject }, checked, this.#takeLast, late);
     });
   }
 

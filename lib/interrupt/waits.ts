@@ -1,9 +1,13 @@
 import { checkSignal, checkTimeout, requireObject } from '../core/arguments.ts';
+import { onAbort } from '../core/aborts.ts';
 import { abortReason, throwIfAborted } from '../core/readiness.ts';
 
 /** How long to wait for interrupts. */
 export interface VectorWaitOptions {
-  /** Milliseconds, up to 2,147,483,647; without it the wait has no end. */
+  /**
+   * Milliseconds, up to 2,147,483,647; without it the wait has no end. 0 looks once, and waits for
+   * nothing.
+   */
   timeout?: number | undefined;
   /** Ends the wait with its reason. */
   signal?: AbortSignal | undefined;
@@ -27,8 +31,8 @@ interface Wait {
 
 interface Waiting extends Wait {
   timer: NodeJS.Timeout | undefined;
-  signal: AbortSignal | undefined;
-  abort: (() => void) | undefined;
+  /** The signal's abort is of no interest any more. */
+  unhear: (() => void) | undefined;
 }
 
 /** Those who wait for the next count of a vector: each is told the same. */
@@ -47,7 +51,7 @@ export class Waits {
 
   /**
    * `last` is called when the time is up, for what was counted meanwhile; `late` makes the error
-   * where that was nothing.
+   * where that was nothing. No time at all is up at once.
    */
   add(
     wait: Wait,
@@ -55,8 +59,12 @@ export class Waits {
     last: () => void,
     late: () => Error,
   ): void {
-    const waiting: Waiting = { ...wait, timer: undefined, signal, abort: undefined };
+    const waiting: Waiting = { ...wait, timer: undefined, unhear: undefined };
     this.#waiting.add(waiting);
+    if (timeout === 0) {
+      this.#lookOnce(waiting, last, late);
+      return;
+    }
     if (timeout !== undefined) {
       // What is polled keeps the loop alive, where that is wanted.
       waiting.timer = setTimeout(() => {
@@ -65,10 +73,9 @@ export class Waits {
       }, timeout).unref();
     }
     if (signal === undefined) return;
-    waiting.abort = () => {
+    waiting.unhear = onAbort(signal, () => {
       this.#fail(waiting, () => abortReason(signal));
-    };
-    signal.addEventListener('abort', waiting.abort);
+    });
   }
 
   /** Nobody waits any more then: who is told goes on later. */
@@ -89,6 +96,15 @@ export class Waits {
     }
   }
 
+  #lookOnce(waiting: Waiting, last: () => void, late: () => Error): void {
+    try {
+      last();
+    } catch (error) {
+      this.#fail(waiting, () => error);
+    }
+    this.#fail(waiting, late);
+  }
+
   /** Where it was not told meanwhile. */
   #fail(waiting: Waiting, reason: () => unknown): void {
     if (!this.#waiting.delete(waiting)) return;
@@ -98,7 +114,7 @@ export class Waits {
   }
 }
 
-function forget({ timer, signal, abort }: Waiting): void {
+function forget({ timer, unhear }: Waiting): void {
   if (timer) clearTimeout(timer);
-  if (abort) signal?.removeEventListener('abort', abort);
+  unhear?.();
 }

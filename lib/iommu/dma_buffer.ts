@@ -1,6 +1,6 @@
 import { invalidValue, outOfRange, requireBoolean, requireObject } from '../core/arguments.ts';
 import { type Answer, binding, type NativeMemory } from '../core/binding.ts';
-import { check, checkBuffer } from '../core/call.ts';
+import { check, checkBig, checkBuffer } from '../core/call.ts';
 import { EINVAL } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -129,6 +129,17 @@ export class DmaBuffer {
   get buffer(): ArrayBuffer {
     this.#whole ??= this.window(0, this.size);
     return this.#whole;
+  }
+
+  /**
+   * Where all of it is in this process: what KVM takes for a memory slot (`userspace_addr`, with
+   * {@link size}). Whoever uses the address keeps this object, and ends that use before disposing
+   * of it: something else may lie there afterwards.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get address(): bigint {
+    return checkBig(binding().memoryAddress(this.memory.native), { syscall: 'memoryAddress' });
   }
 
   /**

@@ -89,9 +89,11 @@ export class DmaPoll {
     dropped.register(this, poll);
   }
 
-  static #of(buffer: PolledMemory, answer: Answer, spin: number): DmaPoll {
+  static #of(buffer: PolledMemory, prepare: () => Answer, spin: number): DmaPoll {
+    // Reading the options runs code of the caller's, which may have disposed of the memory.
+    if (buffer.disposed) throw disposedError();
     const native = binding();
-    const poll = check(answer, { syscall: 'dmaPoll' }) as NativeDmaPoll;
+    const poll = check(prepare(), { syscall: 'dmaPoll' }) as NativeDmaPoll;
     try {
       const state = new Uint32Array(checkBuffer(native.dmaPollState(poll)));
       return new DmaPoll(buffer, poll, state, spin);
@@ -112,18 +114,17 @@ export class DmaPoll {
     const { offset, width = 32, mask, value, step = 0, spin = 0 } = options;
     const bytes = checkWidth(width);
     const { stride = bytes, count = 1 } = options;
-    checkInteger('count', count, 1, 2 ** 32 - 1);
-    checkMultiple('stride', stride, bytes, Math.max(bytes, Math.floor(size / count)));
-    checkMultiple('offset', offset, 0, size - stride * (count - 1) - bytes, bytes);
     const { most = count } = options;
+    checkMultiple('offset', offset, 0, size - bytes, bytes);
+    checkMultiple('stride', stride, bytes, size, bytes);
+    checkCount(count, offset, stride, size - offset - bytes);
     checkInteger('most', most, 1, count);
     checkInteger('mask', mask, 1, 2 ** width - 1);
     checkBits('value', value, mask);
     checkBits('step', step, mask);
     checkSpin(spin);
     const layout = Uint32Array.of(0, bytes, mask, value, step, count, most);
-    const answer = binding().dmaPoll(memory, offset, stride, layout);
-    return DmaPoll.#of(buffer, answer, spin);
+    return DmaPoll.#of(buffer, () => binding().dmaPoll(memory, offset, stride, layout), spin);
   }
 
   /** Throws as `DmaBuffer.pollCounter` says. @internal */
@@ -147,8 +148,7 @@ export class DmaPoll {
     checkBits('value', value, mask);
     checkSpin(spin);
     const layout = Uint32Array.of(1, bytes, mask, value, 0, 1, most);
-    const answer = binding().dmaPoll(memory, offset, 0, layout);
-    return DmaPoll.#of(buffer, answer, spin);
+    return DmaPoll.#of(buffer, () => binding().dmaPoll(memory, offset, 0, layout), spin);
   }
 
   /**
@@ -214,8 +214,7 @@ export class DmaPoll {
   }
 
   #requireMemory(): void {
-    if (!this.#buffer.disposed) return;
-    throw new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
+    if (this.#buffer.disposed) throw disposedError();
   }
 
   #broken(status: number): Error {
@@ -235,11 +234,25 @@ function checkMultiple(
   value: unknown,
   least: number,
   most: number,
-  of: number = least,
+  of: number,
 ): void {
-  if (most < least) throw outOfRange(name, 'such that all lies in the memory', value);
-  const number = checkInteger(name, value, least, most);
+  const last = most - (most % of);
+  const expected = of === 1 ? undefined : `a multiple of ${of} from ${least} to ${last}`;
+  const number = checkInteger(name, value, least, last, expected);
   if (number % of !== 0) throw outOfRange(name, `a multiple of ${of}`, value);
+}
+
+/** How many entries fit behind the first, where so much is left of the memory. */
+function checkCount(count: unknown, offset: number, stride: number, left: number): void {
+  const most = Math.min(2 ** 32 - 1, Math.floor(left / stride) + 1);
+  const place = `the memory from offset ${offset} with stride ${stride}`;
+  const many = `an integer from 1 to ${most}, which fit ${place}`;
+  const expected = most === 1 ? `1: no more fit ${place}` : many;
+  checkInteger('count', count, 1, most, expected);
+}
+
+function disposedError(): VfioError {
+  return new VfioError({ code: 'ERR_VFIO_CLOSED', message: 'the DMA memory was disposed of' });
 }
 
 function checkBits(name: string, value: unknown, mask: number): void {

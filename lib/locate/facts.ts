@@ -1,6 +1,7 @@
 import { requireObject } from '../core/arguments.ts';
 import { VfioError } from '../core/errors.ts';
 import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
+import { busyOverride, driverLeft } from './driver_override.ts';
 import { isPresent, locateDevice, noDevice } from './find_cdev.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
 import { readAttribute, readLinkName } from './sysfs.ts';
@@ -30,7 +31,10 @@ export interface DeviceFacts extends SysfsDevice {
 export interface UnreadEntry {
   /** The entry's name in sysfs: `numa_node`, `driver`. */
   name: string;
-  /** The kernel's answer, such as `EACCES`. */
+  /**
+   * The kernel's answer, such as `EACCES`; `EBUSY` of a `driver_override` that was not asked for,
+   * since the device is being taken from its driver, and reading it would wait for that.
+   */
   code: string;
 }
 
@@ -123,7 +127,11 @@ export function describeDevice(spec: DeviceSpec, options: RootOptions = {}): Dev
   const { sysfsPath } = device;
   if (!isPresent(device)) throw noDevice(device, roots);
   const source = {
-    text: (name: string) => readAttribute(`${sysfsPath}/${name}`),
+    text: (name: string) => {
+      if (name === 'driver_override' && driverLeft(device) !== undefined)
+        throw busyOverride(device);
+      return readAttribute(`${sysfsPath}/${name}`);
+    },
     linkName: (name: string) => readLinkName(`${sysfsPath}/${name}`),
   };
   return decodeFacts(device, source, []);

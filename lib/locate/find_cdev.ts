@@ -108,12 +108,13 @@ function noVfioDevice(device: SysfsDevice, roots: Roots): VfioError {
   });
 }
 
-function noCdev({ address }: SysfsDevice, path: string): VfioError {
+function noCdev({ bus, address, sysfsPath }: SysfsDevice, path: string): VfioError {
+  const why = isWithoutIommu({ bus, sysfsPath })
+    ? ''
+    : ': it was built without CONFIG_VFIO_DEVICE_CDEV';
   return new VfioError({
     code: 'ERR_VFIO_NO_CDEV',
-    message:
-      `the kernel makes no device node for ${address} (${basename(path)} has no 'dev' in sysfs): ` +
-      'it was built without CONFIG_VFIO_DEVICE_CDEV',
+    message: `the kernel makes no device node for ${address} (${basename(path)} has no 'dev' in sysfs)${why}`,
     path,
     device: address,
   });
@@ -143,6 +144,11 @@ export function findGroup(spec: DeviceSpec, options: RootOptions = {}): GroupLoc
     return { device, name, ...numbers, path: nodeOf(name, roots), group: Number(group) };
   }
   throw noGroup(device, hiddenFolder(`${roots.sysfsRoot}/class`));
+}
+
+/** VFIO made its group. It makes those of mediated devices, too, which their drivers confine. */
+export function isWithoutIommu({ bus, sysfsPath }: Omit<SysfsDevice, 'address'>): boolean {
+  return bus !== 'mdev' && readAttribute(`${sysfsPath}/iommu_group/name`) === 'vfio-noiommu';
 }
 
 /** Whether the name is that of a group, or a cdev, without an IOMMU. */

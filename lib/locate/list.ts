@@ -2,21 +2,24 @@ import { basename } from 'node:path';
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
 import { ENOENT } from '../core/errno.ts';
-import { explained, systemError, type VfioError } from '../core/errors.ts';
+import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { DeviceAddress, Roots, SysfsDevice } from '../core/location.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import {
   decodeFacts,
   type DeviceFacts,
   factEntries,
+  type FactSource,
   noteUnread,
   numberOr,
   type UnreadEntry,
 } from './facts.ts';
+import { busyOverride, driverInUevent } from './driver_override.ts';
 import { type FolderContents, readFolders } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
 import { listNames } from './sysfs.ts';
+import { virtfnNames } from './virtual_functions.ts';
 
 /** A device's VFIO cdev, as sysfs says it is: the node is not opened, nor looked for. */
 export interface ListedCdev {
@@ -157,22 +160,42 @@ const entries = [
   ...factEntries,
   ...cdevEntries,
   'physfn@',
-  'sriov_numvfs',
   'sriov_totalvfs',
   // Last: it is the first that the kernel removes, so that where it is there, all was there.
   'uevent?',
 ];
 
+/** Of a device that is being taken from its driver. */
+const entriesOfLeft = entries.filter((entry) => entry !== 'driver_override');
+
+function draftOfLeft(folder: FolderContents, location: SysfsDevice): Draft {
+  return draft(folder, location, {
+    linkName: (name) => folder.linkName(name),
+    text: (name) => {
+      if (name === 'driver_override') throw busyOverride(location);
+      return folder.text(name);
+    },
+  });
+}
+
 function* readDevices(
   devices: SysfsDevice[],
   roots: Roots,
 ): Steps<{ found: ListedDevice[]; torn: SysfsDevice[] }> {
-  const drafts = yield* readFolders(devices, ({ sysfsPath }) => sysfsPath, entries, draft);
+  const left = yield* beingLeft(devices);
+  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
+  const drafts = yield* readFolders(
+    devices.filter((device) => !left.has(device)),
+    folderOf,
+    entries,
+    draft,
+  );
+  drafts.push(...(yield* readFolders([...left], folderOf, entriesOfLeft, draftOfLeft)));
   yield* readCdevs(drafts, roots);
   yield* readVirtfns(drafts);
   return {
     found: drafts.filter((draft) => !draft.torn && isWanted(draft)).map(({ device }) => device),
-    torn: devices.filter((_, at) => drafts[at]?.torn),
+    torn: drafts.filter(({ torn }) => torn).map(({ device }) => device),
   };
 }
 
@@ -185,7 +208,7 @@ function isWanted({ device }: Draft): boolean {
 /** What could not be read of these, nobody can say that the device has not. */
 const tellsWanted = new Set(['iommu_group', 'vfio-dev']);
 
-function draft(folder: FolderContents, location: SysfsDevice): Draft {
+function draft(folder: FolderContents, location: SysfsDevice, source: FactSource = folder): Draft {
   const unread: UnreadEntry[] = [];
   const number = (name: string): number | null =>
     numberOr(noteUnread(unread, name, () => folder.text(name)));
@@ -196,10 +219,10 @@ function draft(folder: FolderContents, location: SysfsDevice): Draft {
     cdev: null,
     physfn: noteUnread(unread, 'physfn', () => folder.linkName('physfn')) ?? null,
     virtfns: sriovTotalVfs === null ? null : [],
-    sriovNumVfs: number('sriov_numvfs'),
+    sriovNumVfs: sriovTotalVfs === null ? null : 0,
     sriovTotalVfs,
   };
-  const device = Object.assign(decodeFacts(location, folder, unread), more);
+  const device = Object.assign(decodeFacts(location, source, unread), more);
   return { device, cdevFolder, torn: isTorn(folder) };
 }
 
@@ -227,27 +250,63 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Steps<void> {
   );
 }
 
-/** SR-IOV has 16 bits for their number. */
-const mostVfs = 0xffff;
-
+/**
+ * Virtual functions are told by their links: reading `sriov_numvfs` would wait for a device that is
+ * being taken from its driver.
+ */
 function* readVirtfns(drafts: Draft[]): Steps<void> {
-  const count = ({ device }: Draft): number =>
-    Math.min(device.sriovNumVfs ?? 0, device.sriovTotalVfs ?? 0, mostVfs);
-  const parents = drafts.filter((draft) => count(draft) > 0);
-  const most = Math.max(0, ...parents.map(count));
-  const names = Array.from({ length: most }, (_, at) => `virtfn${at}`);
+  const able = drafts.filter(({ device }) => (device.sriovTotalVfs ?? 0) > 0);
+  const ownNames = yield* readFolders(
+    able,
+    ({ device }) => device.sysfsPath,
+    ['./'],
+    (folder, draft) => {
+      const unread = draft.device.unread ?? [];
+      const all = noteUnread(unread, '.', () => folder.names('.'));
+      if (unread.length > 0) draft.device.unread = unread;
+      else draft.torn ||= all === undefined;
+      return virtfnNames(all ?? []);
+    },
+  );
+  const names = [...new Set(ownNames.flat())];
+  const parents = able.flatMap((draft, at) => {
+    const own = ownNames[at] ?? [];
+    return own.length > 0 ? [{ draft, own }] : [];
+  });
   yield* readFolders(
     parents,
-    ({ device }) => device.sysfsPath,
+    ({ draft }) => draft.device.sysfsPath,
     names.map((name) => `${name}@`),
-    (folder, draft) => {
-      const own = names.slice(0, count(draft));
+    (folder, { draft, own }) => {
       const unread = draft.device.unread ?? [];
       const found = own.map((name) => noteUnread(unread, name, () => folder.linkName(name)));
       draft.device.virtfns = found.filter((name) => name !== undefined);
+      draft.device.sriovNumVfs = own.length;
       if (unread.length > 0) draft.device.unread = unread;
       const isUnread = (at: number): boolean => unread.some(({ name }) => name === own[at]);
       draft.torn ||= found.some((name, at) => name === undefined && !isUnread(at));
     },
   );
+}
+
+/** Of these devices those that are being taken from their drivers. */
+function* beingLeft(devices: readonly SysfsDevice[]): Steps<Set<SysfsDevice>> {
+  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
+  const free = yield* readFolders(devices, folderOf, ['driver@'], (folder, device) =>
+    isAbsent(() => folder.linkName('driver')) ? [device] : [],
+  );
+  const left = yield* readFolders(free.flat(), folderOf, ['uevent'], (folder, device) =>
+    isAbsent(() => driverInUevent(folder.text('uevent'))) ? [] : [device],
+  );
+  return new Set(left.flat());
+}
+
+/** What cannot be read is told by whoever reads all of the device. */
+function isAbsent(read: () => string | undefined): boolean {
+  try {
+    return read() === undefined;
+  } catch (error) {
+    if (!(error instanceof VfioError)) throw error;
+    return true;
+  }
 }

@@ -6,7 +6,15 @@ import { EIO, ENODEV } from '../core/errno.ts';
 import { closedError, explained, type FailedCall, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { absenceCause } from '../diagnose/device_causes.ts';
-import { checkAccess, checkLength, checkRange, checkValue, type Width } from './checks.ts';
+import {
+  checkAccess,
+  checkAligned,
+  checkLength,
+  checkRange,
+  checkValue,
+  type Extent,
+  type Width,
+} from './checks.ts';
 import { refused } from './mailbox.ts';
 import type { MappedArea } from './mappable.ts';
 import type { RegionOwner } from './owner.ts';
@@ -27,9 +35,17 @@ export class AccessErrors {
     this.#isClosed = isClosed;
   }
 
+  get #extent(): Extent {
+    return extentOf(this.#area);
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed();
+  }
+
   /** @throws VfioError `ERR_VFIO_CLOSED` */
   requireOpen(): void {
-    if (!this.#isClosed()) return;
+    if (!this.isClosed) return;
     const { name, owner } = this.#area;
     throw closedError(
       `the mapping of ${name} of ${owner.location.device.address}`,
@@ -39,14 +55,14 @@ export class AccessErrors {
 
   read(call: string, offset: number, width: Width, status: number): Error {
     this.requireOpen();
-    if (status === refused) checkAccess(offset, width, this.#area.size);
+    if (status === refused) checkAccess(offset, width, this.#extent);
     return faultError(this.#area, call, offset, status);
   }
 
   write(call: string, offset: number, width: Width, value: number | bigint, status: number): Error {
     this.requireOpen();
     if (status === refused) {
-      checkAccess(offset, width, this.#area.size);
+      checkAccess(offset, width, this.#extent);
       this.checkWritable(offset, width);
       checkValue(value, width);
     }
@@ -64,8 +80,7 @@ export class AccessErrors {
       }
       checkLength(`${name}.byteLength`, values.byteLength, 0, size);
       checkRange(offset, values.byteLength, size);
-      const width = values.BYTES_PER_ELEMENT;
-      if (offset % width !== 0) throw outOfRange('offset', `a multiple of ${width}`, offset);
+      checkAligned(offset, values.BYTES_PER_ELEMENT, this.#extent.start, 'offset');
       if (call === 'writeBlock') this.checkWritable(offset, values.byteLength);
     }
     return faultError(this.#area, call, offset, answer);
@@ -81,7 +96,7 @@ export class AccessErrors {
       throw outOfRange('values.length', expected, values.length);
     }
     for (const offset of offsets) {
-      checkAccess(offset, 4, this.#area.size);
+      checkAccess(offset, 4, this.#extent);
       if (call === 'writeBatch32') this.checkWritable(offset, 4);
     }
     return faultError(this.#area, call, undefined, answer);
@@ -99,14 +114,14 @@ export class AccessErrors {
 
   /** @throws TypeError, RangeError for a place where such an access may not be made */
   checkPlace(op: 'read' | 'write', offset: unknown, width: Width, name: string): void {
-    checkAccess(offset, width, this.#area.size, name);
+    checkAccess(offset, width, this.#extent, name);
     if (op === 'write') this.checkWritable(offset as number, width, name);
   }
 
   poll(offset: number, mask: number, value: number, timeout: number, answer: Answer): Error {
-    const { name, size, offset: start, owner } = this.#area;
+    const { name, offset: start, owner } = this.#area;
     if (answer === undefined || answer === ECANCELED) this.requireOpen();
-    if (answer === undefined) checkAccess(offset, 4, size);
+    if (answer === undefined) checkAccess(offset, 4, this.#extent);
     if (answer !== ETIMEDOUT) return faultError(this.#area, 'poll32', offset, answer);
     const [at, bits, wanted] = [offset + start, mask, value].map((n) => `0x${n.toString(16)}`);
     const register = `${name}+${at ?? ''}`;
@@ -130,6 +145,11 @@ export class AccessErrors {
       : `outside of the MSI-X table (0x${start.toString(16)} to 0x${end.toString(16)}), which the kernel alone writes`;
     throw outOfRange(name, expected, offset);
   }
+}
+
+/** What offsets of a mapping are checked against. */
+export function extentOf({ size, offset }: MappedArea): Extent {
+  return { size, start: offset };
 }
 
 function isBlock(

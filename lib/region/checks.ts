@@ -22,17 +22,39 @@ export function checkRange(offset: unknown, length: number, size: number, name =
     : invalidType(name, expected, offset);
 }
 
-/** Like {@link checkRange}, for an access of a register: it is naturally aligned. */
-export function checkAccess(offset: unknown, width: Width, size: number, name = 'offset'): void {
+/** A region, or the part of one that is mapped. */
+export interface Extent {
+  size: number;
+  /** Where the part starts in the region, which counts for what is aligned. */
+  start: number;
+}
+
+/** Like {@link checkRange}, for an access of a register: it is naturally aligned in the region. */
+export function checkAccess(
+  offset: unknown,
+  width: Width,
+  { size, start }: Extent,
+  name = 'offset',
+): void {
   checkRange(offset, width, size, name);
-  if ((offset as number) % width === 0) return;
-  throw outOfRange(name, `a multiple of ${width}`, offset);
+  checkAligned(offset as number, width, start, name);
 }
 
 /** Like {@link checkRange}, for eight bytes that are reached by two accesses of four. */
-export function checkHalves(offset: unknown, size: number): void {
+export function checkHalves(offset: unknown, { size, start }: Extent): void {
   checkRange(offset, 8, size);
-  if ((offset as number) % 4 !== 0) throw outOfRange('offset', 'a multiple of 4', offset);
+  checkAligned(offset as number, 4, start, 'offset');
+}
+
+/** @throws RangeError for an offset from `start` on that is not aligned */
+export function checkAligned(offset: number, to: number, start: number, name: string): void {
+  if ((start + offset) % to === 0) return;
+  const [multiple, from] = [`a multiple of ${to}`, `0x${start.toString(16)}`];
+  const expected =
+    start % to === 0
+      ? multiple
+      : `${multiple} with where the mapping starts in the region (${from})`;
+  throw outOfRange(name, expected, offset);
 }
 
 /**

@@ -13,7 +13,10 @@ import { placeOf, readBytes, type RegionPlace } from './transfer.ts';
 
 /** Which part of a region to map. */
 export interface RegionMapOptions {
-  /** Where the part starts; 0 by default. It need not be a multiple of the page size. */
+  /**
+   * Where the part starts; 0 by default. It need not be a multiple of the page size. Accesses are
+   * aligned in the region, wherever the part starts.
+   */
   offset?: number | undefined;
   /** Bytes; up to the region's end by default. */
   size?: number | undefined;

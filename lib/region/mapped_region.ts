@@ -6,7 +6,7 @@ import {
   requireObject,
 } from '../core/arguments.ts';
 import { type Answer, type Binding, binding, type NativeMapping } from '../core/binding.ts';
-import { check, checkBuffer } from '../core/call.ts';
+import { check, checkBig, checkBuffer } from '../core/call.ts';
 import { Closable } from '../core/closable.ts';
 import { ETIMEDOUT } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
@@ -14,7 +14,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { warnIfFailed } from '../core/warnings.ts';
-import { AccessErrors, faultError } from './access_errors.ts';
+import { AccessErrors, extentOf, faultError } from './access_errors.ts';
 import { checkHalves, checkValue } from './checks.ts';
 import { done, fits, fits64, Mailbox, refused } from './mailbox.ts';
 import type { MappedArea } from './mappable.ts';
@@ -51,8 +51,9 @@ const slice = 10;
  * doorbell rings; a load of memory after a read comes after it. Values are little-endian, as in all
  * of PCI.
  *
- * Every access checks that the mapping is open, the offset lies in it and is a multiple of the
- * width. A device that does not answer (memory decoding is off, it sleeps, it was pulled out) is
+ * Every access checks that the mapping is open, that the offset lies in it, and that it is aligned:
+ * its place in the region, {@link offset} and the access's own together, is a multiple of the width.
+ * A device that does not answer (memory decoding is off, it sleeps, it was pulled out) is
  * `EIO`, or reads as all ones: the bus says which.
  */
 export class MappedRegion extends Closable {
@@ -104,6 +105,19 @@ export class MappedRegion extends Closable {
   /** Bytes. */
   get size(): number {
     return this.#area.size;
+  }
+
+  /**
+   * Where the mapping is in this process: what KVM takes for a memory slot (`userspace_addr`, with
+   * {@link size}). Whoever uses the address keeps this object, and ends that use before the mapping
+   * or its device is closed: something else may lie there afterwards. Nothing that this class
+   * checks is checked there: map no part with the MSI-X table for a guest.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
+  get address(): bigint {
+    this.#errors.requireOpen();
+    return checkBig(this.#native.mappingAddress(this.#mapping), { syscall: 'mappingAddress' });
   }
 
   /** Whether it is unmapped: it, or its device, was closed. */
@@ -189,7 +203,7 @@ export class MappedRegion extends Closable {
    */
   read64LoHi(offset: number): bigint {
     this.#errors.requireOpen();
-    checkHalves(offset, this.#area.size);
+    checkHalves(offset, extentOf(this.#area));
     const low = this.read32(offset);
     return (BigInt(this.read32(offset + 4)) << 32n) | BigInt(low);
   }
@@ -248,7 +262,7 @@ export class MappedRegion extends Closable {
    */
   write64LoHi(offset: number, value: bigint): void {
     this.#errors.requireOpen();
-    checkHalves(offset, this.#area.size);
+    checkHalves(offset, extentOf(this.#area));
     checkValue(value, 8);
     this.#errors.checkWritable(offset, 8);
     this.write32(offset, Number(BigInt.asUintN(32, value)));
@@ -401,7 +415,7 @@ export class MappedRegion extends Closable {
    *   registers than fit
    */
   registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
-    return makeRegisters(this, map);
+    return makeRegisters(this, map, this.#area.offset);
   }
 
   /**

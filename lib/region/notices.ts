@@ -9,8 +9,12 @@ export type Notice = (typeof notice)[keyof typeof notice];
 
 const irqNames = { [notice.request]: 'req', [notice.error]: 'err' } as const;
 
-/** How many kinds there are: above their bits are those of whether anybody would hear. */
+/**
+ * How many kinds there are: above their bits are those of whether anybody would hear, then those of
+ * why not any more, as native/notices.h has them.
+ */
 const kinds = 2;
+const [heard, left, givenUp] = [1, 2, 3];
 
 /** Who asks what a device told, without the event loop: a device, or a mapping of its memory. */
 export class Notices {
@@ -49,14 +53,22 @@ export class Notices {
       this.#told |= 1 << kind;
       return true;
     }
-    if (status >= 0 && (status & (1 << (kinds + kind))) !== 0) return false;
-    throw this.#unheard(kind);
+    const says = (what: number): boolean => {
+      return status >= 0 && (status & (1 << (kinds * what + kind))) !== 0;
+    };
+    if (says(heard)) return false;
+    throw this.#unheard(kind, says(left), says(givenUp));
   }
 
-  #unheard(kind: Notice): VfioError {
-    const why =
-      'it was opened with requestEvents: false, its descriptor was handed out, or who heard of it closed it';
-    const message = `nobody in this process hears of the interrupt ${irqNames[kind]} of ${this.#address}: ${why}`;
+  #unheard(kind: Notice, hasLeft: boolean, isGivenUp: boolean): VfioError {
+    const irq = `the interrupt ${irqNames[kind]} of ${this.#address}`;
+    const unknown = kind === notice.request ? 'is wanted back' : 'reported an error';
+    let message = `nobody in this process hears of ${irq}: it was opened with requestEvents: false, or by another program`;
+    if (hasLeft) {
+      message = `who opened ${this.#address} and heard of it has closed it: whether it ${unknown} cannot be told any more`;
+    } else if (isGivenUp) {
+      message = `nobody in this process hears of ${irq} any more: its descriptor was handed out, or the interrupt disabled`;
+    }
     return new VfioError({ code: 'ERR_VFIO_IRQ_DISABLED', message, device: this.#address });
   }
 }

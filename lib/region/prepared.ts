@@ -1,6 +1,13 @@
-import { invalidType, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
+import {
+  elementsOf,
+  invalidType,
+  invalidValue,
+  outOfRange,
+  requireObject,
+} from '../core/arguments.ts';
 import { type Binding, binding, type NativeMapping, type NativePrepared } from '../core/binding.ts';
 import { check, checkBuffer } from '../core/call.ts';
+import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { AccessErrors } from './access_errors.ts';
 import type { Width } from './checks.ts';
@@ -47,7 +54,8 @@ const mostAccesses = 1024;
 export class PreparedAccesses {
   /**
    * Element n is the value of the n-th access, where that has 32 bits or fewer: what it writes, of
-   * which a narrower one takes the low bits; or what it has read.
+   * which a narrower one takes the low bits; or what it has read. Its memory is the accesses' own:
+   * once it is transferred to somewhere else, they are made no more.
    */
   readonly values: Uint32Array;
   /**
@@ -62,7 +70,14 @@ export class PreparedAccesses {
   readonly #prepared: NativePrepared;
 
   static {
-    defineInspect(this, 'PreparedAccesses', (prepared) => ({ accesses: prepared.#accesses }));
+    defineInspect(this, 'PreparedAccesses', (prepared) => {
+      const { values, values64 } = prepared;
+      const accesses = prepared.#accesses.map((access, at) => ({
+        ...access,
+        value: access.width === 64 ? values64[at] : values[at],
+      }));
+      return { accesses, state: prepared.#state };
+    });
   }
 
   private constructor(
@@ -78,12 +93,16 @@ export class PreparedAccesses {
     this.values64 = new BigUint64Array(values, 0, length);
     this.values = new Uint32Array(values, this.values64.byteLength, length);
     dropped.register(this, prepared);
+    // Another array in the place of one of these would be written to and never read.
+    Object.freeze(this);
   }
 
   /** Throws as `MappedRegion.prepare` says. @internal */
   static of(mapping: NativeMapping, errors: AccessErrors, accesses: unknown): PreparedAccesses {
     errors.requireOpen();
-    const checked = checkAccesses(errors, accesses);
+    const checked = checkAccesses(errors, readAccesses(accesses));
+    // Reading them runs code of the caller's, which may have closed the mapping.
+    errors.requireOpen();
     const native = binding();
     const kinds = Uint8Array.from(checked, kindOf);
     const offsets = BigUint64Array.from(checked, ({ offset }) => BigInt(offset));
@@ -98,9 +117,15 @@ export class PreparedAccesses {
     }
   }
 
-  /** What the addon calls it. @throws TypeError for anything else @internal */
+  /**
+   * What the addon calls it.
+   *
+   * @throws TypeError for anything else; VfioError `ERR_VFIO_CLOSED` where it has no values any more
+   * @internal
+   */
   static handleOf(accesses: unknown): NativePrepared {
     if (typeof accesses === 'object' && accesses !== null && #prepared in accesses) {
+      if (accesses.values64.length === 0) throw detachedError();
       return accesses.#prepared;
     }
     throw invalidType('accesses', 'what prepare() of a mapping answered', accesses);
@@ -110,13 +135,21 @@ export class PreparedAccesses {
    * Makes the accesses.
    *
    * @throws VfioError `EIO` where the device does not answer, of the first access that failed: those
-   *   before it were made, those after it were not; `ERR_VFIO_CLOSED`
+   *   before it were made, those after it were not; `ERR_VFIO_CLOSED`, also where the memory of
+   *   {@link values} was transferred away
    */
   run(): void {
+    // Detached; there is one access at least.
+    if (this.values64.length === 0) throw detachedError();
     const box = this.#box;
     box.aimPrepared(this.#prepared);
     this.#native.runPrepared();
     if (box.status !== done) throw this.failed(box.failedAt, box.status);
+  }
+
+  get #state(): string {
+    if (this.#errors.isClosed) return 'closed';
+    return this.values64.length === 0 ? 'transferred' : 'open';
   }
 
   /** What a failed run is called. @internal */
@@ -125,27 +158,41 @@ export class PreparedAccesses {
   }
 }
 
-function checkAccesses(errors: AccessErrors, accesses: unknown): readonly Checked[] {
+/** What was given of an access: read once, and checked afterwards. */
+type Given = { [Key in keyof Checked]: unknown };
+
+/** Each once, and by its number: what an array's iterator says is the caller's. */
+function readAccesses(accesses: unknown): Given[] {
   if (!Array.isArray(accesses)) throw invalidType('accesses', 'an array of accesses', accesses);
-  if (accesses.length === 0 || accesses.length > mostAccesses) {
-    throw outOfRange('accesses.length', `from 1 to ${mostAccesses}`, accesses.length);
+  const { length } = accesses;
+  if (!(length > 0 && length <= mostAccesses)) {
+    throw outOfRange('accesses.length', `from 1 to ${mostAccesses}`, length);
   }
-  return Array.from(accesses, (access: unknown, at) => {
-    return checkOne(errors, access, `accesses[${at}]`);
+  return elementsOf(accesses, length).map((access, at) => {
+    requireObject(`accesses[${at}]`, access);
+    const { op, offset, width = 32 } = access as Given;
+    return { op, offset, width };
   });
 }
 
-function checkOne(errors: AccessErrors, access: unknown, name: string): Checked {
-  requireObject(name, access);
-  const { op, offset, width = 32 } = access as PreparedAccess;
+function checkAccesses(errors: AccessErrors, accesses: readonly Given[]): readonly Checked[] {
+  for (const [at, access] of accesses.entries()) checkOne(errors, access, `accesses[${at}]`);
+  return accesses as readonly Checked[];
+}
+
+function checkOne(errors: AccessErrors, { op, offset, width }: Given, name: string): void {
   if (typeof op !== 'string') throw invalidType(`${name}.op`, "'read' or 'write'", op);
-  // Types do not hold in JavaScript.
-  if (!['read', 'write'].includes(op)) throw invalidValue(`${name}.op`, "'read' or 'write'", op);
-  if (![8, 16, 32, 64].includes(width)) {
+  if (op !== 'read' && op !== 'write') throw invalidValue(`${name}.op`, "'read' or 'write'", op);
+  if (width !== 8 && width !== 16 && width !== 32 && width !== 64) {
     throw invalidValue(`${name}.width`, '8, 16, 32 or 64', width);
   }
   errors.checkPlace(op, offset, (width / 8) as Width, `${name}.offset`);
-  return { op, offset, width };
+}
+
+function detachedError(): VfioError {
+  const message =
+    'the values of the prepared accesses are gone: their memory was transferred to somewhere else';
+  return new VfioError({ code: 'ERR_VFIO_CLOSED', message });
 }
 
 /** As `Prepared::Access` in native/prepared.h has it. */

@@ -9,6 +9,7 @@ import {
   checkLength,
   checkRange,
   checkValue,
+  type Extent,
   type Width,
 } from './checks.ts';
 import { done, Mailbox } from './mailbox.ts';
@@ -35,6 +36,7 @@ import { placeOf, readBytes, type RegionPlace, wordError, writeBytesSync } from 
 export class Region {
   readonly #place: RegionPlace;
   readonly #info: RegionInfo;
+  readonly #extent: Extent;
   readonly #box = new Mailbox(binding().mailbox());
 
   static {
@@ -49,6 +51,7 @@ export class Region {
   private constructor(owner: RegionOwner, info: RegionInfo) {
     this.#place = placeOf(owner, info);
     this.#info = info;
+    this.#extent = { size: info.size, start: 0 };
   }
 
   /** @internal */
@@ -126,7 +129,7 @@ export class Region {
    * @throws as {@link read}
    */
   read8(offset: number): number {
-    checkAccess(offset, 1, this.#info.size);
+    checkAccess(offset, 1, this.#extent);
     this.#aim(offset);
     binding().pread8();
     this.#check('pread', offset, 1);
@@ -135,7 +138,7 @@ export class Region {
 
   /** Reads two bytes, like {@link read8}. */
   read16(offset: number): number {
-    checkAccess(offset, 2, this.#info.size);
+    checkAccess(offset, 2, this.#extent);
     this.#aim(offset);
     binding().pread16();
     this.#check('pread', offset, 2);
@@ -144,7 +147,7 @@ export class Region {
 
   /** Reads four bytes, like {@link read8}. */
   read32(offset: number): number {
-    checkAccess(offset, 4, this.#info.size);
+    checkAccess(offset, 4, this.#extent);
     this.#aim(offset);
     binding().pread32();
     this.#check('pread', offset, 4);
@@ -153,7 +156,7 @@ export class Region {
 
   /** Reads eight bytes, like {@link read8}. */
   read64(offset: number): bigint {
-    checkAccess(offset, 8, this.#info.size);
+    checkAccess(offset, 8, this.#extent);
     this.#aim(offset);
     binding().pread64();
     this.#check('pread', offset, 8);
@@ -165,7 +168,7 @@ export class Region {
    * of 4 is enough.
    */
   read64LoHi(offset: number): bigint {
-    checkHalves(offset, this.#info.size);
+    checkHalves(offset, this.#extent);
     const low = this.read32(offset);
     return (BigInt(this.read32(offset + 4)) << 32n) | BigInt(low);
   }
@@ -177,7 +180,7 @@ export class Region {
    * @throws as {@link read}
    */
   write8(offset: number, value: number): void {
-    checkAccess(offset, 1, this.#info.size);
+    checkAccess(offset, 1, this.#extent);
     checkValue(value, 1);
     this.#aim(offset);
     this.#box.value = value;
@@ -187,7 +190,7 @@ export class Region {
 
   /** Writes two bytes, like {@link write8}. */
   write16(offset: number, value: number): void {
-    checkAccess(offset, 2, this.#info.size);
+    checkAccess(offset, 2, this.#extent);
     checkValue(value, 2);
     this.#aim(offset);
     this.#box.value = value;
@@ -197,7 +200,7 @@ export class Region {
 
   /** Writes four bytes, like {@link write8}. */
   write32(offset: number, value: number): void {
-    checkAccess(offset, 4, this.#info.size);
+    checkAccess(offset, 4, this.#extent);
     checkValue(value, 4);
     this.#aim(offset);
     this.#box.value = value;
@@ -207,7 +210,7 @@ export class Region {
 
   /** Writes eight bytes, like {@link write8}. */
   write64(offset: number, value: bigint): void {
-    checkAccess(offset, 8, this.#info.size);
+    checkAccess(offset, 8, this.#extent);
     checkValue(value, 8);
     this.#aim(offset);
     this.#box.value64 = value;
@@ -220,7 +223,7 @@ export class Region {
    * of 4 is enough.
    */
   write64LoHi(offset: number, value: bigint): void {
-    checkHalves(offset, this.#info.size);
+    checkHalves(offset, this.#extent);
     checkValue(value, 8);
     this.write32(offset, Number(BigInt.asUintN(32, value)));
     this.write32(offset + 4, Number(value >> 32n));
@@ -228,7 +231,7 @@ export class Region {
 
   /** Gives registers their names, as `MappedRegion.registers` does. */
   registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
-    return makeRegisters(this, map);
+    return makeRegisters(this, map, 0);
   }
 
   /**

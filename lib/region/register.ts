@@ -1,7 +1,7 @@
-import { invalidValue, outOfRange, requireBoolean, requireObject } from '../core/arguments.ts';
+import { invalidValue, requireBoolean, requireObject } from '../core/arguments.ts';
 import { VfioError, type VfioErrorCode } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { checkAccess, checkRange, type Width } from './checks.ts';
+import { checkAligned, checkRange, type Width } from './checks.ts';
 import { type Fields, fieldsOf, type FieldValues } from './register_fields.ts';
 
 /** Where registers are: a region, or a mapping. */
@@ -56,6 +56,7 @@ export function makeRegister(
   target: RegisterTarget,
   name: string,
   spec: unknown,
+  start: number,
 ): AnyRegister | AnyRegisterArray {
   const called = `map.${name}`;
   requireObject(called, spec);
@@ -64,7 +65,8 @@ export function makeRegister(
   const shape = shapeOf(name, given);
   const size = shape.width;
   const alignment = shape.split ? 4 : size;
-  checkPlace(offset, size, alignment, target.size, `${called}.offset`);
+  checkRange(offset, size, target.size, `${called}.offset`);
+  checkAligned(offset, alignment, start, `${called}.offset`);
   if (count === undefined && stride === undefined) {
     return new AnyRegister(target, shape, offset);
   }
@@ -96,19 +98,6 @@ function shapeOf(name: string, given: GivenRegister): Shape {
   return { name, width: bytes, split: split === true, access, fields: parts };
 }
 
-function checkPlace(
-  offset: unknown,
-  length: number,
-  alignment: number,
-  size: number,
-  name: string,
-): void {
-  checkRange(offset, length, size, name);
-  if ((offset as number) % alignment !== 0) {
-    throw outOfRange(name, `a multiple of ${alignment}`, offset);
-  }
-}
-
 function checkStride(name: string, stride: unknown, width: number, alignment: number): number {
   const isOne = typeof stride === 'number' && Number.isSafeInteger(stride) && stride >= width;
   if (isOne && stride % alignment === 0) return stride;
@@ -118,7 +107,11 @@ function checkStride(name: string, stride: unknown, width: number, alignment: nu
 function checkCount(name: string, count: unknown, most: number): number {
   const isOne = typeof count === 'number' && Number.isInteger(count) && count >= 1;
   if (isOne && count <= most) return count;
-  throw invalidValue(name, `a whole number from 1 to ${most}, which fit`, count);
+  const expected =
+    most === 1
+      ? '1: with this stride no more fit'
+      : `a whole number from 1 to ${most}, which fit with this stride`;
+  throw invalidValue(name, expected, count);
 }
 
 /** Every method; which of them are there for whom is a matter of types, and checked when called. */
@@ -235,7 +228,7 @@ export class AnyRegisterArray {
 
   #make(index: number): AnyRegister {
     const { count, offset, stride } = this;
-    checkAccess(index, 1, count, 'index');
+    checkRange(index, 1, count, 'index');
     const shape = { ...this.#shape, name: `${this.#shape.name}[${index}]` };
     const register = new AnyRegister(this.#target, shape, offset + index * stride);
     this.#made[index] = register;

@@ -1,4 +1,4 @@
-import { invalidType, invalidValue, outOfRange } from '../core/arguments.ts';
+import { invalidType, invalidValue, outOfRange, requireObject } from '../core/arguments.ts';
 
 /** What the fields of a register hold: numbers, and bigints where the mask is one. */
 export type FieldValues = Record<string, number | bigint>;
@@ -48,6 +48,7 @@ class WordFields implements Fields {
   }
 
   join(value: number | bigint, fields: FieldValues): number {
+    requireObject('fields', fields);
     let word = value as number;
     for (const [key, part] of Object.entries(fields)) {
       const { mask, shift } = found(this.#fields, this.#name, key);
@@ -86,6 +87,7 @@ class LongFields implements Fields {
   }
 
   join(value: number | bigint, fields: FieldValues): bigint {
+    requireObject('fields', fields);
     let word = BigInt(value);
     for (const [key, part] of Object.entries(fields)) {
       const { mask, shift, most } = found(this.#fields, this.#name, key);
@@ -115,7 +117,9 @@ function checkPart(name: string, part: unknown, most: number | bigint): void {
 
 function wordField(name: string, key: string, mask: unknown, width: number): Field<number> {
   const called = `map.${name}.fields.${key}`;
-  const expected = `neighbouring bits of 0x${(2 ** width - 1).toString(16)}`;
+  const bits = `neighbouring bits of 0x${(2 ** width - 1).toString(16)}`;
+  const isBig = typeof mask === 'bigint';
+  const expected = isBig ? `a number, of ${bits}: bigints are for registers of 64 bits` : bits;
   if (typeof mask !== 'number') throw invalidType(called, expected, mask);
   if (!isMask(mask, width)) throw outOfRange(called, expected, mask);
   return { mask, shift: 31 - Math.clz32(mask & -mask) };

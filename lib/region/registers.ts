@@ -102,15 +102,18 @@ export type Registers<Given extends RegisterMap> = {
 
 /**
  * Gives registers their names. Nothing is accessed. Throws as `MappedRegion.registers` says.
+ *
+ * @param start - where the target starts in its region
  */
 export function makeRegisters<const Given extends RegisterMap>(
   target: RegisterTarget,
   map: Given,
+  start: number,
 ): Registers<Given> {
   requireObject('map', map);
   const entries = Object.entries(map).map(([name, spec]) => [
     name,
-    makeRegister(target, name, spec),
+    makeRegister(target, name, spec, start),
   ]);
   return Object.freeze(Object.fromEntries(entries)) as Registers<Given>;
 }

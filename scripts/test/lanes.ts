@@ -70,7 +70,7 @@ const overBackends = [
 ];
 
 /** Those that need a VM of another kind: a lane of its own, or test/lab, which starts one. */
-const elsewhere = ['noiommu', 'vmm_qemu'];
+const elsewhere = ['noiommu', 'vmm_guest', 'vmm_qemu'];
 
 function byCdev(): string[] {
   const names = readdirSync('test/device')

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { basename } from 'node:path';
@@ -88,6 +89,12 @@ async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await setTimeout(20);
 }
 
+/** What is noted of a device that is given to VFIO where no IOMMU confines it. */
+function isolationNote(address: string): string {
+  const note = `note: ${address} has no IOMMU: by its DMA whoever opens it reaches all memory of the machine\n`;
+  return withoutIommu ? note : '';
+}
+
 const remembered = (): string[] =>
   existsSync('/run/vfio/bind')
     ? readdirSync('/run/vfio/bind').filter((name) => name.endsWith('.json'))
@@ -125,7 +132,8 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
   const testdev = lab.testdev.address;
 
   afterEach(async () => {
-    for (const device of [lab.edu, lab.testdev, lab['edu-port']]) await backToLab(device);
+    for (const device of [lab.edu, lab.testdev, lab['edu-port'], lab.nvme0])
+      await backToLab(device);
     unload('nvme');
   });
 
@@ -140,7 +148,7 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       assert.deepEqual(bound, {
         status: 0,
         out: `${address}  no driver  now vfio-pci\n`,
-        err: '',
+        err: isolationNote(address),
       });
       assert.deepEqual([driverOf(address), overrideOf(address)], ['vfio-pci', 'vfio-pci']);
       assert.deepEqual(remembered(), [`pci-${address}.json`]);
@@ -163,13 +171,14 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       { kind: 'write', path: `${folder(edu)}/driver_override`, text: 'vfio-pci\n' },
       { kind: 'write', path: '/sys/bus/pci/drivers/vfio-pci/bind', text: edu },
     ]);
-    assert.deepEqual([report.dryRun, report.leftOut, report.notes], [false, [], []]);
+    assert.deepEqual([report.dryRun, report.leftOut], [false, []]);
+    assert.deepEqual(report.notes.length, withoutIommu ? 1 : 0);
   });
 
   it('changes nothing in a dry run, and says what it would', () => {
     vfio('unbind', edu, testdev);
     const { status, out, err } = vfio('bind', edu, testdev, '--dry-run', '--persist');
-    assert.deepEqual([status, err], [0, '']);
+    assert.deepEqual([status, err], [0, isolationNote(edu) + isolationNote(testdev)]);
     assert.match(out, new RegExp(`^${edu} +no driver +would go to vfio-pci$`, 'm'));
     assert.match(out, new RegExp(`^${testdev} +no driver +would go to vfio-pci$`, 'm'));
     assert.match(out, /^"vfio-pci\\n" would be written to .*driver_override$/m);
@@ -220,13 +229,64 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
     // Without an id pci-stub takes none but by driver_override, and nvme takes no edu.
     tool('modprobe', 'nvme');
     const error = await vfioFailure(
-      () => bindDriver([lab.nvme0.address, edu], { driver: 'nvme' }),
+      () => bindDriver([lab.nvme0.address, edu], { driver: 'nvme', force: true }),
       'ENODEV',
     ).catch((problem: unknown) => problem as VfioError);
     assert.match(error.message, new RegExp(`${lab.nvme0.address} is with vfio-pci again`));
     assert.equal(driverOf(lab.nvme0.address), 'vfio-pci');
     assert.deepEqual([driverOf(edu), overrideOf(edu)], [null, '(null)']);
     assert.deepEqual(remembered(), []);
+  });
+
+  it('refuses a driver that is not made for the device', function () {
+    if (!hasModule('e1000e')) skip(this, 'the module e1000e');
+    const nvme = lab.nvme0.address;
+    // By force e1000e brings the kernel down.
+    for (const more of [[], ['--dry-run']]) {
+      const { status, out, err } = vfio('bind', nvme, '--driver', 'e1000e', ...more);
+      assert.deepEqual([status, out], [1, '']);
+      assert.match(
+        err,
+        /the module e1000e lists the devices that it drives, and .* is none of them/,
+      );
+      assert.match(err, /^hint: .*at the risk that the kernel crashes /m);
+    }
+    assert.ok(!existsSync('/sys/bus/pci/drivers/e1000e'), 'it was not loaded');
+    assert.deepEqual([driverOf(nvme), remembered()], ['vfio-pci', []]);
+    const made = vfio('bind', nvme, '--driver', 'nvme');
+    assert.equal(made.status, 0, made.err);
+    assert.equal(driverOf(nvme), 'nvme');
+  });
+
+  it('refuses what the machine itself runs by: its root by 9p, and channels to the hypervisor', function () {
+    const shared = '0000:00:01.1';
+    const channels = '0000:00:01.0';
+    if (process.env['VFIO_LAB'] !== '1') skip(this, 'the lab: npm run test:lab');
+    for (const [address, why] of [
+      [shared, /the shared file system \w+ \(9p\) is (?:perhaps )?mounted/],
+      [channels, /vport\d+p\d+ is open in process \d+ \(/],
+    ] as const) {
+      // A rehearsal refuses as well, and harms nobody where it does not.
+      const { status, out, err } = vfio('bind', address, '--dry-run');
+      assert.deepEqual([status, out], [1, ''], out);
+      assert.match(err, why);
+      const told = vfio('doctor', address).out;
+      assert.match(told, /do not unbind anything here: the host uses/);
+      assert.doesNotMatch(told, /npx vfio bind/);
+    }
+  });
+
+  it('says to those who are not root that it takes root', function () {
+    const { status, stderr } = spawnSync(process.execPath, [main, 'bind', edu], {
+      encoding: 'utf8',
+      ...{ uid: 65_534, gid: 65_534 },
+    });
+    if (/MODULE_NOT_FOUND|EACCES.*main\.js/.test(stderr))
+      skip(this, 'a checkout that all may read');
+    assert.equal(status, 1);
+    assert.match(stderr, /^vfio bind: EACCES: .*\/run\/vfio/m);
+    assert.match(stderr, /^hint: .*takes root: sudo npx vfio/m);
+    assert.equal(driverOf(edu), 'vfio-pci');
   });
 
   it('refuses a bridge, by force too', () => {
@@ -260,7 +320,8 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       assert.match(forced.err, /^hint: end it, or have it close the device: ps -fp \d+/m);
       const busy = vfio('unbind', edu, '--timeout', '100');
       assert.equal(busy.status, 1);
-      assert.match(busy.err, /binds or unbinds .*, or waits in the kernel for whoever has it open/);
+      assert.match(busy.err, /is being taken from its driver, which waits until it is let go, by /);
+      assert.match(busy.err, new RegExp(`process ${holder.pid ?? 0} \\(node\\)`));
     } finally {
       process.kill(holder.pid ?? 0, 'SIGCONT');
       await end(holder);
@@ -316,6 +377,77 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
     assert.equal(gone.status, 0, gone.err);
     assert.match(gone.out, new RegExp(`^${rule} removed$`, 'm'));
     assert.ok(!existsSync(rule));
+  });
+
+  it('replaces and removes no rule that it did not write, and touches no device then', () => {
+    vfio('unbind', edu);
+    const rule = `/etc/udev/rules.d/70-vfio-bind-pci-${edu}.rules`;
+    mkdirSync('/etc/udev/rules.d', { recursive: true });
+    writeFileSync(rule, '# theirs\n');
+    try {
+      for (const command of [['bind'], ['unbind'], ['bind', '--dry-run']]) {
+        const { status, out, err } = vfio(...command, edu, '--persist');
+        assert.deepEqual([status, out], [1, ''], command.join(' '));
+        assert.match(
+          err,
+          /^vfio \w+: .* is there already, and vfio bind --persist did not write it/,
+        );
+        assert.match(err, /^hint: look at it, and rename or remove it/m);
+      }
+      assert.deepEqual([driverOf(edu), overrideOf(edu), remembered()], [null, '(null)', []]);
+      assert.equal(readFileSync(rule, 'utf8'), '# theirs\n');
+    } finally {
+      rmSync(rule);
+    }
+  });
+
+  for (const [what, options, code] of [
+    ['full', 'size=4k', 'ENOSPC'],
+    ['read-only', 'ro', 'EROFS'],
+  ] as const) {
+    it(`touches no device where the file system of the rules is ${what}`, function () {
+      if (!hasTool('mount')) skip(this, 'mount');
+      vfio('unbind', edu);
+      const place = '/etc/udev/rules.d';
+      mkdirSync(place, { recursive: true });
+      tool('mount', '-t', 'tmpfs', '-o', options, 'none', place);
+      try {
+        if (code === 'ENOSPC') writeFileSync(`${place}/fills`, Buffer.alloc(4096));
+        const before = readdirSync(place);
+        const { status, out, err } = vfio('bind', edu, '--persist');
+        assert.deepEqual([status, out], [1, ''], err);
+        assert.match(err, new RegExp(`the devices are left as they are: ${code}`));
+        assert.match(err, /^hint: .*; or leave out --persist$/m);
+        assert.deepEqual(readdirSync(place), before);
+        assert.deepEqual([driverOf(edu), overrideOf(edu), remembered()], [null, '(null)', []]);
+      } finally {
+        tool('umount', place);
+      }
+    });
+  }
+
+  it('removes the rule of a device that was pulled out, by its address alone', () => {
+    const gone = '0000:7f:1f.7';
+    const rule = `/etc/udev/rules.d/70-vfio-bind-pci-${gone}.rules`;
+    assert.equal(vfio('bind', edu, '--persist').status, 0);
+    const own = `/etc/udev/rules.d/70-vfio-bind-pci-${edu}.rules`;
+    writeFileSync(rule, readFileSync(own, 'utf8').replaceAll(edu, gone));
+    assert.equal(vfio('unbind', edu, '--persist').status, 0);
+    const stands = vfio('unbind', gone);
+    assert.equal(stands.status, 1);
+    assert.match(stands.err, /there is no device .*; its rule .* stands/);
+    const removed = vfio('unbind', '7f:1f.7', '--persist');
+    assert.deepEqual([removed.status, removed.out], [0, `${rule} removed\n`], removed.err);
+    assert.ok(!existsSync(rule));
+    const neither = vfio('unbind', gone, '--persist');
+    assert.equal(neither.status, 1);
+    assert.match(neither.err, /there is no device .*, and no rule of vfio bind --persist for it/);
+    const none = vfio('unbind', edu, '--persist');
+    assert.equal(none.status, 0, none.err);
+    assert.match(
+      none.err,
+      /^note: there is no rule of vfio bind --persist for .*: none was removed$/m,
+    );
   });
 
   it('has udevd bind what appears, also where vfio-pci is loaded already', async function () {
@@ -636,7 +768,9 @@ describeLab('vfio bind that is killed at any moment', ['nvme0'], (lab) => {
     assert.match(said('driver-override')?.what ?? '', laid, round);
     const remembers = remembered().some((file) => file.includes(address));
     assert.equal(said('driver-before') !== undefined, remembers, round);
-    const halfDone = remembers && driver !== 'vfio-pci';
+    // Killed before the first write, it is as it was.
+    const isAsBefore = driver === 'nvme' && override === '(null)';
+    const halfDone = remembers && driver !== 'vfio-pci' && !isAsBefore;
     assert.equal(said('driver-before')?.status === 'warning', halfDone, round);
   }
 

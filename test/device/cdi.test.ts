@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { after, before, describe, it } from 'mocha';
 import { type CdiOptions, type CdiSpec, cdiSpec, findCdev } from '../../lib/index.ts';
 import { findGroup } from '../../lib/locate/find_cdev.ts';
@@ -13,6 +21,8 @@ import { skip } from '../support/skip.ts';
 
 /** The kernel makes cdevs, and has the iommufd. */
 const hasCdevs = devices[0] !== undefined && hasCdev(devices[0]);
+
+const hasIommufd = existsSync('/sys/class/misc/iommu');
 
 function hasCdev(spec: TestDevice): boolean {
   try {
@@ -61,6 +71,9 @@ describe('a CDI specification', () => {
   itEach('has no cdev of a kernel without them, and no group without an IOMMU', async (spec) => {
     const refused: [CdiOptions['backend'], string][] = [
       ...(hasCdevs ? [] : ([['cdev', 'ERR_VFIO_NO_CDEV']] as [CdiOptions['backend'], string][])),
+      ...(hasIommufd
+        ? []
+        : ([['compat', 'ERR_VFIO_UNSUPPORTED']] as [CdiOptions['backend'], string][])),
       ['noiommu', 'ERR_VFIO_WRONG_BACKEND'],
     ];
     for (const [backend, code] of refused) {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
@@ -92,9 +93,31 @@ describe('vfio groups in the lab', () => {
   it('says that it takes one form at a time, and what could not be written', async () => {
     const both = await vfio(['groups', '--json', '--dot']);
     assert.equal(both.status, 2);
-    assert.match(both.err, /one at a time/);
+    assert.match(both.err, /exclude each other/);
     const nowhere = await vfio(['groups', '--svg', '/nowhere/groups.svg']);
     assert.equal(nowhere.status, 1);
-    assert.match(nowhere.err, /ENOENT.*\/nowhere\/groups\.svg/);
+    assert.match(nowhere.err, /^vfio groups: \/nowhere\/groups\.svg was not written: ENOENT/m);
+  });
+
+  it('leaves the picture that was there where the disk is full, and names it', async function () {
+    if (process.env['VFIO_LAB'] !== '1') skip(this, 'the lab: npm run test:lab');
+    const place = tree({});
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8k', 'tmpfs', place]);
+    assert.equal(mounted.status, 0, mounted.stderr.toString());
+    try {
+      const path = join(place, 'groups.svg');
+      writeFileSync(path, 'old');
+      writeFileSync(join(place, 'filler'), Buffer.alloc(4096));
+      const { status, out, err } = await vfio(['groups', '--svg', path]);
+      assert.deepEqual([status, out], [1, '']);
+      assert.match(
+        err,
+        /groups\.svg was not written: ENOSPC: no space left on device\nhint: make room/,
+      );
+      assert.equal(readFileSync(path, 'utf8'), 'old');
+      assert.deepEqual(readdirSync(place).sort(), ['filler', 'groups.svg']);
+    } finally {
+      spawnSync('umount', [place]);
+    }
   });
 });

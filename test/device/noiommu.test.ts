@@ -13,11 +13,13 @@ import {
 } from '../../lib/index.ts';
 import { describeDevice } from '../../lib/locate/facts.ts';
 import { assertCdi } from '../support/cdi_schema.ts';
+import { vfio } from '../support/cli.ts';
 import { devices } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
+import { tree } from '../support/tree.ts';
 
 // Run by the lane noiommu of `npm test`, in a VM without an IOMMU.
 
@@ -124,6 +126,14 @@ const title = hasIommu ? ' (a VM without an IOMMU: npm test -- build noiommu)' :
     const paths = nodes.map(({ path }) => path);
     assert.deepEqual(paths, [`/dev/vfio/noiommu-${groupOf(spec.address)}`, '/dev/vfio/vfio']);
     for (const path of paths) assert.ok(existsSync(path), path);
+    const folder = tree({});
+    for (const install of [[], ['--install', '--dir', folder]]) {
+      const argv = ['cdi', spec.address, '--backend', 'noiommu', ...install];
+      const { status, err } = await vfio(argv);
+      assert.equal(status, 0, err);
+      assert.match(err, /^vfio cdi: without an IOMMU only CAP_SYS_RAWIO opens 0000:/m);
+      assert.match(err, /^hint: .* --cap-add SYS_RAWIO$/m);
+    }
   });
 
   it('its DMA is by physical addresses', async () => {
@@ -148,6 +158,22 @@ const title = hasIommu ? ' (a VM without an IOMMU: npm test -- build noiommu)' :
     } else {
       await failure(() => device.createIoas(), 'ERR_VFIO_WRONG_BACKEND');
       await failure(() => findCdev(spec), 'ERR_VFIO_NO_CDEV');
+    }
+  });
+
+  it('is not opened by its cdev as if it had an IOMMU, and vfio says what does open it', async () => {
+    const { status, err } = await vfio(['info', spec.address, '--backend', 'cdev']);
+    assert.equal(status, 1);
+    assert.match(err, /has no IOMMU/);
+    assert.doesNotMatch(err, /CONFIG_VFIO_DEVICE_CDEV|[{}]/);
+    assert.match(err, /^hint: .*--backend noiommu/m);
+  });
+
+  it('is left out of udev rules, which vfio udev says', async () => {
+    for (const named of [[spec.address], []]) {
+      const { status, err } = await vfio(['udev', ...named, '--group', 'root']);
+      assert.equal(status, 0, err);
+      assert.match(err, /^vfio udev: .*IOMMU.*\(noiommu-…\) stay root's/m);
     }
   });
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { Worker } from 'node:worker_threads';
@@ -13,6 +14,7 @@ import { Controller, type ControllerOptions } from '../../examples/nvme/controll
 import type { NvmeEvent } from '../../examples/nvme/events.ts';
 import type { DataArea } from '../../examples/nvme/io_queue.ts';
 import type { Namespace } from '../../examples/nvme/namespace.ts';
+import { RandomReads } from '../../examples/nvme/random_reads.ts';
 import { NvmeError, type NvmeFailure } from '../../examples/nvme/status.ts';
 import { Qmp } from '../../lab/guest/qmp.ts';
 import { backend } from '../support/backend.ts';
@@ -95,6 +97,17 @@ async function untilUnplugged(qmp: Qmp, { name }: TestDevice): Promise<void> {
   }
 }
 
+/** How many reads of a disk there were. */
+async function readsOf(qmp: Qmp, node: string): Promise<number> {
+  const disks = (await qmp.execute('query-blockstats')) as {
+    'node-name'?: string;
+    stats: { rd_operations: number };
+  }[];
+  const disk = disks.find((each) => each['node-name'] === node);
+  assert.ok(disk, inspect(disks));
+  return disk.stats.rd_operations;
+}
+
 /** How many of these promises came to which end. */
 async function endings(promises: Promise<unknown>[]): Promise<Partial<Record<string, number>>> {
   const counts: Partial<Record<string, number>> = {};
@@ -110,7 +123,7 @@ async function endings(promises: Promise<unknown>[]): Promise<Partial<Record<str
 const failsWith = (code: NvmeFailure, text: RegExp) => (error: unknown) =>
   error instanceof NvmeError && error.code === code && text.test(error.message);
 
-describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
+describeLab('the NVMe driver', ['nvme0', 'nvme-port', 'edu'], (lab) => {
   const spec = lab.nvme0;
   const port = lab['nvme-port'];
 
@@ -335,6 +348,57 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
     }
   });
 
+  it('is lean where nothing happens, and still tells of an event: without vectors', async () => {
+    await withController(spec, {}, async (controller) => {
+      const [start, before] = [performance.now(), process.cpuUsage()];
+      await delay(1000);
+      const { user, system } = process.cpuUsage(before);
+      const share = (user + system) / 1000 / (performance.now() - start);
+      assert.ok(share < 0.3, `${share.toFixed(2)} of a processor`);
+      const told = once(controller, 'event') as Promise<[NvmeEvent]>;
+      await controller.admin.setFeature(feature.temperatureThreshold, 300);
+      const [{ type }] = await told;
+      assert.equal(type, 'health');
+    });
+  });
+
+  it('reads by a loop that waits for interrupts', async () => {
+    await withController(spec, { vectors: 2 }, async (controller) => {
+      const namespace = await controller.identifyNamespace(1);
+      const options = { namespace, bytes: 512, depth: 32, milliseconds: 500 };
+      const { done, errors } = await bench(controller, options);
+      assert.equal(errors, 0);
+      // Reads that another took, of a queue of 33, would be the last after some 700.
+      assert.ok(done > 1000, `${done} reads`);
+      // The queue, with its vector, is there for the next.
+      assert.equal((await bench(controller, { ...options, milliseconds: 10 })).errors, 0);
+    });
+  });
+
+  it('does not wait for reads of a device that was reset', async () => {
+    await withController(spec, {}, async (controller, device) => {
+      const namespace = await controller.identifyNamespace(1);
+      const { pair, prps } = await controller.driveQueue(33);
+      const data = await allocate(controller, 32 * 512);
+      const { registers } = controller;
+      const options = { pair, registers, prps, namespace, bytes: 512, depth: 32, data };
+      const reads = new RandomReads(options);
+      // So that they are under way when it is reset.
+      await throttle(spec, 1);
+      reads.begin();
+      reads.look();
+      await device.reset();
+      assert.throws(
+        () => {
+          reads.finish(60_000);
+        },
+        failsWith('reset', /^\d+ reads did not end: the controller is off/),
+      );
+      await throttle(spec, 0);
+      await controller.fail(new NvmeError('reset', 'the device was reset'));
+    });
+  });
+
   const program = new URL('build-test/examples/nvme/main.js', root).pathname;
   const run = (args: string[], input?: Buffer): [number | null, Buffer, string] => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { input });
@@ -358,8 +422,82 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port'], (lab) => {
     assert.deepEqual(run(['read', address, '--block', '77', '--count', '3']), [0, data, '']);
     const bench = run(['bench', address, '--seconds', '0.2', '--workers', '2', '--depth', '4']);
     assert.match(bench[1].toString(), /^512 bytes, depth 4: \d+ reads a second, 0 errors\n$/);
-    const [status, , usage] = run(['format', address]);
-    assert.equal(status, 2);
-    assert.match(usage, /^usage: /);
+    const interrupts = run(['bench', address, '--seconds', '0.2', '--interrupts']);
+    assert.match(interrupts[1].toString(), /^512 bytes, depth 32: \d+ reads a second, 0 errors\n$/);
+    assert.equal(interrupts[0], 0);
+    const [help, text, err] = run(['--help']);
+    assert.deepEqual([help, err], [0, '']);
+    assert.match(text.toString(), /^usage: /);
   });
+
+  it('has a command that says in one line what is wrong', () => {
+    const { address } = spec;
+    for (const [status, line, text] of [
+      [2, 'format x', /there is no command 'format'/],
+      [2, `read ${address} --block 8.5`, /--block/],
+      [2, `read ${address} --block 131072`, /--block 131072: namespace 1 has 131072 blocks/],
+      [2, `read ${address} --block 131071 --count 2`, /has 1 blocks from --block 131071 on, not 2/],
+      [2, `bench ${address} --bytes 100`, /--bytes 100 is no multiple of the block size, 512/],
+      [2, `bench ${address} --bytes 10485760`, /--bytes 10485760: one read moves 524288 at most/],
+      [2, `bench ${address} --depth 65535`, /--depth 65535: the controller takes \d+ at most/],
+      [2, `bench ${address} --workers 65535`, /--workers 65535: the controller gives \d+ I\/O/],
+      [1, `read ${address} --namespace 7`, /there is no namespace 7/],
+      [1, 'identify 00:1f.7', /00:1f\.7/],
+      [
+        1,
+        `identify ${lab.edu.address}`,
+        /00:02\.0 is no NVMe controller: its class is 00ff00, not/,
+      ],
+    ] as const) {
+      const result = run(line.split(' '));
+      assert.equal(result[1].toString(), '', line);
+      assert.match(result[2], /^nvme: [^\n]+\n$/, line);
+      assert.match(result[2], text);
+      assert.equal(result[0], status, line);
+    }
+  });
+
+  it('has a command that ends quietly when nobody reads, and tells of a full disk', () => {
+    const shell = (script: string): string =>
+      spawnSync('bash', ['-c', script, 'bash', process.execPath, program, spec.address], {
+        encoding: 'utf8',
+      }).stdout;
+    const quiet = shell(
+      'exec 3>&1; { "$1" "$2" read "$3" --count 5000 2>&3; echo "$?" >&3; } | true',
+    );
+    assert.equal(quiet, '0\n');
+    for (const what of ['read', 'identify', '--help']) {
+      const full = shell(`"$1" "$2" ${what} "$3" 2>&1 >/dev/full; echo "$?"`);
+      assert.match(full, /^nvme: ENOSPC[^\n]+\n1\n$/);
+    }
+  });
+
+  for (const [how, options] of [
+    ['', []],
+    [' by interrupts', ['--interrupts']],
+    [' by a worker', ['--workers', '1']],
+  ] as const) {
+    it(`has a command that gives its device back in mid-bench${how}`, async () => {
+      const node = `bench-${options.join('')}`;
+      await unplug(port);
+      await addDisk({ driver: 'null-co', 'node-name': node, size, 'read-zeroes': true });
+      await plug(port, { serial: 'bench', drive: node });
+      try {
+        await using qmp = await Qmp.connect();
+        // A driver of the kernel may have had it, and read, before vfio-pci.
+        const before = await readsOf(qmp, node);
+        const args = [program, 'bench', port.address, '--seconds', '1000', ...options];
+        const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+        const errors = text(child.stderr);
+        const exit = once(child, 'exit');
+        while ((await readsOf(qmp, node)) === before) await delay(20);
+        await qmp.execute('device_del', { id: port.name });
+        assert.deepEqual(await exit, [1, null]);
+        assert.equal(await errors, 'nvme: somebody wants the device back\n');
+        await untilUnplugged(qmp, port);
+      } finally {
+        await plug(port, { serial: 'nvme-port' });
+      }
+    });
+  }
 });

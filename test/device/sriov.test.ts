@@ -14,6 +14,7 @@ import { backend, openHost, type TestHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { NvmeAdmin } from '../support/nvme.ts';
+import { startPhysical } from '../support/nvme_vfs.ts';
 import { skip } from '../support/skip.ts';
 
 const token = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
@@ -52,29 +53,6 @@ describeLab('virtual functions', ['nvme-sriov'], (lab) => {
     } finally {
       writeFileSync(count, '0');
     }
-  }
-
-  /**
-   * Starts the physical function, which brings the others online: each gets two queues and an
-   * interrupt.
-   */
-  async function startPhysical(
-    device: VfioDevice,
-    space: AddressSpace,
-    count: number,
-  ): Promise<NvmeAdmin> {
-    await device.attach(space);
-    const admin = await NvmeAdmin.start(device, space, iova);
-    const [primary, assign, online] = [1, 8, 9];
-    const [queues, interrupts] = [0, 1];
-    await admin.virtualize(0, primary, queues, 0);
-    await admin.virtualize(0, primary, interrupts, 0);
-    for (let controller = 1; controller <= count; controller++) {
-      await admin.virtualize(controller, assign, queues, 2);
-      await admin.virtualize(controller, assign, interrupts, 1);
-      await admin.virtualize(controller, online);
-    }
-    return admin;
   }
 
   /** Attaches and starts each, and stops all of them after `body`. */

@@ -229,6 +229,13 @@ describeLab('udev rules', ['edu', 'testdev'], ({ edu, testdev }) => {
     assert.equal(udevadm('verify', rulesFile), 0);
   });
 
+  it('are refused for a bridge, with what is behind it', async () => {
+    const { status, out, err } = await vfio(['udev', '0000:00:04.0', '--group', 'root']);
+    assert.deepEqual([status, out], [1, '']);
+    assert.match(err, /^vfio udev: 0000:00:04\.0 is a bridge or a port, which VFIO does not take/);
+    assert.match(err, /^hint: name what is behind it: 0000:/m);
+  });
+
   it('name devices of all buses that the lab has', async () => {
     const bound = listDevicesSync().filter(({ boundToVfio }) => boundToVfio);
     assert.ok(bound.length > 3);

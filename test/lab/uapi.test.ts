@@ -22,6 +22,7 @@ describe('native/uapi', () => {
       ['feature.h', 'vfio.h'],
       ['group.h', 'vfio.h'],
       ['iommufd.h', 'iommufd.h'],
+      ['kvm.h', 'kvm.h'],
     ] as const) {
       it(`has the structs and numbers of Linux ${kernel}'s ${theirs} (${file})`, async () => {
         const source = comparison(file, kernel, theirs);

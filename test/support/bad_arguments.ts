@@ -1,4 +1,5 @@
 import { Container } from '../../lib/backend/container.ts';
+import { KvmVfio } from '../../lib/backend/kvm_vfio.ts';
 import type { Roots } from '../../lib/core/location.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { Iommufd } from '../../lib/iommu/iommufd.ts';
@@ -236,7 +237,11 @@ export const uuid: Parameter = {
   name: named('uuid'),
   bad: [undefined, ...notStrings, ...uuids],
 };
-const binding = { requestEvents: boolean('requestEvents'), vfToken };
+const kvm: Parameter = {
+  name: named('kvm'),
+  bad: [...notStrings, 'x', { fd: 3 }, KvmVfio, Object.create(KvmVfio.prototype)],
+};
+const binding = { requestEvents: boolean('requestEvents'), vfToken, kvm };
 export const bind: Parameter = options(binding);
 const beforeBind: Parameter = {
   name: named('beforeBind'),

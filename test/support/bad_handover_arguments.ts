@@ -30,6 +30,23 @@ export const fd: Parameter = {
   good: () => 0,
 };
 
+/** A KVM VM's. */
+export const vm: Parameter = { ...fd, name: named('vm') };
+
+/** What KVM is told of. */
+export const kvmFile: Parameter = {
+  name: /"file(?:\.fd)?"/,
+  bad: [
+    undefined,
+    ...whole('file', 0, mostFd).bad,
+    { fd: -1 },
+    { fd: '3' },
+    { fd: undefined },
+    FileDescriptor,
+  ],
+  good: () => 0,
+};
+
 const device: Parameter = { ...spec, bad: spec.bad.filter((value) => value !== undefined) };
 const locations = roots.properties ?? {};
 const devId = whole('devId', 0, 2 ** 32 - 1);
@@ -112,10 +129,12 @@ const word: Parameter = {
   bad: [...notStrings, '', '1', 'a,b', 'a=b', 'a b'],
 };
 const properties: Parameter = {
-  name: /"properties(?:\.\w+)?"/,
+  name: /"properties(?:\[0\])?(?:\.\w+)?"/,
   bad: [
     ...notStrings.filter((value) => typeof value !== 'object' || Array.isArray(value)),
     null,
+    [null],
+    [{}, {}],
     { 'a,b': 1 },
     { '': 1 },
     ...[null, undefined, 1n, {}, never].map((value) => ({ bus: value })),

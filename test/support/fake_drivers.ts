@@ -35,7 +35,7 @@ export interface FakePciDevice {
 /**
  * A machine with these PCI devices and drivers, in which writes to sysfs do what the kernel's
  * driver core does: `bind`, `unbind`, `drivers_probe`. A driver with a file `refuses` answers the
- * error that is in it, where an address follows for that device only, one with a file `waits` does not let go of its devices, and one with a file
+ * error that is in it, where an address follows for that device only, one with a file `waits` does not let go of its devices, one with `waits.left` neither, and its link is gone meanwhile, as with VFIO's; and one with a file
  * `ignores` takes a device and has it not.
  */
 export function fakeHost(
@@ -50,6 +50,8 @@ export function fakeHost(
     'proc/swaps': 'Filename\n',
     'proc/sys/kernel/random/boot_id': 'one\n',
     'modules/modules.alias': 'alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n',
+    'modules/modules.dep': 'kernel/drivers/vfio/pci/vfio-pci.ko.xz:\n',
+    'modules/modules.builtin.modinfo': 'x.alias=y\0',
     'run/.keep': '',
     'etc/.keep': '',
   };
@@ -136,7 +138,14 @@ function act(path, text) {
   const device = join(bus, 'devices', text);
   const link = join(device, 'driver');
   if (name === 'unbind') {
-    if (has(driver, 'waits')) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    if (has(driver, 'waits') || has(driver, 'waits.left')) {
+      if (has(driver, 'waits.left')) {
+        fs.rmSync(link, { force: true });
+        fs.rmSync(join(device, 'vfio-dev'), { recursive: true, force: true });
+        fs.writeFileSync(join(device, 'uevent'), 'DRIVER=' + basename(driver) + '\\n');
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    }
     fs.rmSync(link, { force: true });
     fs.rmSync(join(device, 'vfio-dev'), { recursive: true, force: true });
   } else if (name === 'bind') {

@@ -100,4 +100,5 @@ export const fakeIoctls: Partial<Binding> = {
   dmaLoggingReport: () => later(BigUint64Array.of(5n)),
   exportDmabuf: openLater,
   setMigrationState: openLater,
+  kvmCreateVfio: openLater,
 };

@@ -31,6 +31,7 @@ export interface Handles {
   Ioas: api.Ioas;
   Iommufd: api.Iommufd;
   IovaAllocator: api.IovaAllocator;
+  KvmVfio: api.KvmVfio;
   LowPower: api.LowPower;
   MappedRegion: api.MappedRegion;
   Migration: api.Migration;
@@ -101,6 +102,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       Ioas: ioas,
       Iommufd: iommufd,
       IovaAllocator: new api.IovaAllocator([{ start: 0n, last: 0xffff_ffffn }]),
+      KvmVfio: await api.KvmVfio.create(0),
       LowPower: feature.lowPower,
       MappedRegion: mapped,
       Migration: migration,
@@ -127,6 +129,7 @@ export function closeHandles(handles: Handles): void {
   handles.FdListener.closeSync();
   handles.FdMessage.closeSync();
   handles.FileDescriptor.closeSync();
+  handles.KvmVfio.closeSync();
   handles.Dmabuf.closeSync();
   handles.SharedVector.close();
   handles.MigrationSink.destroy();

@@ -68,7 +68,7 @@ async function mapAndAccess(call) {
   call('fstat', file, new Uint32Array(3));
   const shown = call('memoryBuffer', memory, 0n, 4096n);
   if (shown instanceof ArrayBuffer) call('detachBuffer', shown);
-  const taken = call('memoryTake', call('memoryOffer', memory));
+  const taken = call('memoryTake', call('memoryOffer', memory), 4096);
   call('memoryRelease', taken);
   const mapping = call('map', file, 0, 0, 0, 8192, 0, 0);
   const mail = call('mailbox');

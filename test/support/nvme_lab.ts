@@ -19,13 +19,21 @@ export async function throttleBy(qmp: Qmp, { name }: TestDevice, iops: number): 
 
 /** Has the kernel's own driver read all of the first namespace. The device is vfio-pci's after it. */
 export async function readByKernel(device: TestDevice): Promise<Buffer> {
+  return withKernelDriver(device, (disk) => readFileSync(disk));
+}
+
+/** Gives a device to the kernel's own driver meanwhile: `body` gets the node of its disk. */
+export async function withKernelDriver<T>(
+  device: TestDevice,
+  body: (disk: string) => T,
+): Promise<T> {
   const folder = `/sys/bus/pci/devices/${device.address}`;
   spawnSync('modprobe', ['nvme']);
   await unbind(device);
   try {
     writeFileSync(`${folder}/driver_override`, 'nvme\n');
     writeFileSync('/sys/bus/pci/drivers_probe', device.address);
-    return readFileSync(await blockNode(folder));
+    return body(await blockNode(folder));
   } finally {
     if (existsSync(`${folder}/driver`)) await unbind(device);
     rebind(device);

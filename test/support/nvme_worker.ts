@@ -16,8 +16,8 @@ export interface NvmeWorkerTask {
 }
 
 const { lent, namespace, memory, iova, block, seed } = workerData as NvmeWorkerTask;
-const borrowed = borrow(lent, (what) => {
-  throw new Error(`${what} takes too long`);
+const borrowed = borrow(lent, (trouble) => {
+  throw trouble;
 });
 const buffer: DmaBuffer = fromShared(memory);
 const bytes = new Uint8Array(buffer.buffer);

@@ -162,7 +162,7 @@ cdev    1000.0  1000.0  1000.0     2000.0  2000.0  2000.0`,
   });
 
   const misuse: [string[], RegExp][] = [
-    [[], /expected <device…>, got 0 arguments/],
+    [[], /<device…> is missing: vfio bench open <device…>/],
     [
       ['3b:00.0', '--backend', 'vfio'],
       /--backend must be auto, cdev, group, compat or noiommu, not 'vfio'/,

@@ -1,10 +1,26 @@
 import assert from 'node:assert/strict';
-import { existsSync, openSync, closeSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  openSync,
+  closeSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, it } from 'mocha';
 import { binding } from '../../lib/core/binding.ts';
 import { reportText } from '../../lib/cli/bind.ts';
-import { bindDriver, bindDriverSync, restoreDriver, restoreDriverSync } from '../../lib/index.ts';
+import {
+  bindDriver,
+  bindDriverSync,
+  diagnose,
+  type Finding,
+  restoreDriver,
+  restoreDriverSync,
+} from '../../lib/index.ts';
 import { variantOf } from '../../lib/host/driver_choice.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { fakeHost, type FakeHost, type FakePciDevice } from '../support/fake_drivers.ts';
@@ -68,6 +84,7 @@ describe('giving devices to drivers', () => {
   it('keeps what was remembered first', async () => {
     make({ [a]: { driver: 'nvme' } }, ['nvme', 'vfio-pci', 'other-vfio']);
     await bindDriver(a, host);
+    put(host.modulesRoot, { 'modules.alias': `alias vfio_pci:v00001B36d* other_vfio\n` });
     await bindDriver(a, { ...host, driver: 'other-vfio' });
     await restoreDriver(a, host);
     assert.equal(host.driverOf(a), 'nvme');
@@ -89,7 +106,9 @@ describe('giving devices to drivers', () => {
     make({ [a]: { driver: 'nvme' } });
     writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/ignores'), '');
     const error = await vfioFailure(() => bindDriver(a, host), 'ERR_VFIO_DRIVER_NOT_BOUND');
-    assert.deepEqual(error.facts, { address: a, wanted: 'vfio-pci', driver: null });
+    const facts = { address: a, wanted: 'vfio-pci', driver: null, code: null };
+    assert.deepEqual(error.facts, facts);
+    assert.match(error.message, new RegExp(`${a} has no driver now, and was to have vfio-pci`));
     assert.equal(host.driverOf(a), 'nvme');
   });
 
@@ -104,7 +123,15 @@ describe('giving devices to drivers', () => {
       const error = await vfioFailure(() => bind(a, { ...host, timeout }), 'ERR_VFIO_TIMEOUT');
       assert.equal(error.reason, 'kernel-waits');
       assert.match(error.path ?? '', /drivers\/nvme\/unbind$/);
-      assert.match(error.message, new RegExp(`run vfio unbind ${a} when it was let go`));
+      assert.match(
+        error.message,
+        /that is all that is known: sysfs does not show that .* is being/,
+      );
+      assert.doesNotMatch(error.message, /waits until|no process/);
+      assert.match(
+        error.message,
+        new RegExp(`left as it is: sudo npx vfio unbind ${a} mends it when the kernel is done`),
+      );
       // The write that waits has the lock.
       const busy = await vfioFailure(() => bind(a, { ...host, timeout: 50 }), 'ERR_VFIO_BUSY');
       assert.deepEqual(
@@ -165,7 +192,11 @@ describe('giving devices to drivers', () => {
       ids: '0x1b36 0x0010 pci:v00001B36d00000010sv00001AF4sd00001100bc01sc08i02',
     };
     put(host.runRoot, { [`bind/pci-${a}.json`]: '{"version":2}' });
-    await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_BAD_MESSAGE');
+    const damaged = await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_BAD_MESSAGE');
+    assert.match(
+      damaged.message,
+      /Remove it: sudo rm '.*\.json'\. Then sudo npx vfio unbind .* gives/,
+    );
     writeFileSync(join(host.runRoot, `bind/pci-${a}.json`), JSON.stringify(record));
     const { notes } = await restoreDriver(a, host);
     assert.match(notes.join(), /nothing is remembered.*the kernel looks for a driver/);
@@ -174,6 +205,92 @@ describe('giving devices to drivers', () => {
     assert.match(again.notes.join(), /is with nvme, and nothing is remembered/);
     assert.equal(again.devices[0]?.changed, false);
   });
+
+  it('looks for a driver for what has none, and names the module that is not loaded', async () => {
+    make({ [a]: { files: { driver_override: 'vfio-pci\n' } } });
+    const report = await restoreDriver(a, host);
+    assert.deepEqual([host.driverOf(a), overrideOf(a)], ['nvme', '(null)']);
+    assert.deepEqual(report.notes, [
+      `nothing is remembered of ${a}: the kernel looks for a driver of the host`,
+    ]);
+    host.restore();
+    const aliases = 'alias vfio_pci:v* vfio_pci\nalias pci:v00001B36*bc01sc08i02* nvme\n';
+    const cases: [files: Record<string, string>, note: RegExp][] = [
+      [{ 'modules/modules.alias': aliases }, /is not loaded; load it.*: sudo modprobe nvme$/],
+      [
+        { 'modules/modules.alias': aliases, 'sys/module/nvme/refcnt': '0' },
+        /nvme, which is made for it, is loaded and did not take it/,
+      ],
+      [{}, /neither a loaded driver of the host nor a module is made for it$/],
+      [
+        { 'modules/modules.alias': '' },
+        /modules\.alias, which would name the module .* is not there/,
+      ],
+    ];
+    for (const [files, note] of cases) {
+      make({ [a]: { driver: 'vfio-pci' } });
+      writeFileSync(host.sysfs('bus/pci/drivers/nvme/ignores'), '');
+      put(join(host.sysfsRoot, '..'), files);
+      const { notes } = await restoreDriver(a, host);
+      assert.equal(host.driverOf(a), undefined);
+      assert.match(notes.at(-1) ?? '', note);
+      host.restore();
+    }
+  });
+
+  it('says in which order, that there is no IOMMU, and that an interface is down', async () => {
+    const vf = '0000:3b:02.0';
+    make({
+      [a]: { driver: 'vfio-pci', files: { virtfn0: { pointsTo: `../${vf}` } } },
+      [vf]: { driver: 'vfio-pci', group: 2, files: { physfn: { pointsTo: `../${a}` } } },
+      [b]: { driver: 'nvme', group: null, files: { 'net/eth0/flags': '0x1002\n' } },
+    });
+    const { devices } = await restoreDriver([a, vf], { ...host, dryRun: true });
+    assert.deepEqual(
+      devices.map(({ address }) => address),
+      [vf, a],
+    );
+    put(host.sysfsRoot, { 'module/vfio/parameters/enable_unsafe_noiommu_mode': 'Y\n' });
+    const bound = await bindDriver(b, host);
+    assert.match(bound.notes.join(), new RegExp(`${b} has no IOMMU: by its DMA .* all memory`));
+    const back = await restoreDriver(b, host);
+    assert.match(back.notes.join(), /the network interface eth0 is there again, and is down/);
+  });
+
+  it('follows no link to where it remembers', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    const runRoot = join(host.etcRoot, 'link');
+    put(host.etcRoot, { link: { pointsTo: host.runRoot } });
+    const error = await vfioFailure(() => bindDriver(a, { ...host, runRoot }), 'ENOTDIR');
+    assert.match(error.message, /link is a symbolic link, which is not followed/);
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  it('says what keeps it from remembering, and that nothing was changed', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    const runRoot = join(host.runRoot, 'file');
+    writeFileSync(runRoot, '');
+    const error = await vfioFailure(() => bindDriver(a, { ...host, runRoot }), 'ENOTDIR');
+    assert.deepEqual([error.syscall, error.path], ['mkdir', `${runRoot}/bind`]);
+    assert.match(
+      error.hint ?? '',
+      /is remembered in .*\/bind before anything is changed, and noth/,
+    );
+    assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  for (const [code, errno, why, hint] of [
+    ['EROFS', 30, /sysfs is mounted read-only here, as in a container$/, /on the host/],
+    ['EACCES', 13, /may not write to that file of sysfs$/, /takes root/],
+  ] as const) {
+    it(`says what ${code} of sysfs means`, async () => {
+      make({ [a]: { driver: 'nvme' } });
+      writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/refuses'), `${errno}`);
+      const error = await vfioFailure(() => bindDriver(a, host), code);
+      assert.match(error.message.replace(/\. 0000.*/, ''), why);
+      assert.match(error.hint ?? '', hint);
+    });
+  }
 
   it('takes the group, bridges aside', async () => {
     const bridge = { class: '0x060400\n' };
@@ -223,11 +340,144 @@ module vfio-pci would be loaded
     const rule = join(host.etcRoot, `udev/rules.d/70-vfio-bind-pci-${a}.rules`);
     await bindDriver(a, { ...host, persist: true });
     assert.match(readFileSync(rule, 'utf8'), /ATTR\{driver_override\}="vfio-pci"/);
+    for (const dryRun of [true, false])
+      assert.deepEqual((await bindDriver(a, { ...host, persist: true, dryRun })).steps, []);
     const { notes } = await restoreDriver(a, host);
     assert.match(notes.join(), /stands: .* is given away again at the next start/);
     const { steps } = await restoreDriver(a, { ...host, persist: true });
     assert.deepEqual(steps, [{ kind: 'remove', path: rule }]);
     assert.ok(!existsSync(rule));
+  });
+
+  const rulesFolder = (): string => join(host.etcRoot, 'udev/rules.d');
+  const ruleOf = (address: string): string =>
+    join(rulesFolder(), `70-vfio-bind-pci-${address}.rules`);
+
+  it('overwrites and removes no rule that it did not write, and touches no device then', async () => {
+    for (const theirs of [
+      '# theirs\n',
+      '',
+      { pointsTo: '../../target' },
+      { pointsTo: '/nowhere' },
+    ]) {
+      make({ [a]: { driver: 'nvme' }, [b]: { driver: 'nvme', group: 2 } });
+      put(host.etcRoot, { target: '# vfio bind --persist wrote this\n' });
+      put(rulesFolder(), { [`70-vfio-bind-pci-${b}.rules`]: theirs });
+      for (const dryRun of [true, false]) {
+        const options = { ...host, persist: true, dryRun };
+        for (const act of [bindDriver, restoreDriver, bindDriverSync, restoreDriverSync]) {
+          const error = await vfioFailure(() => act([a, b], options), 'EEXIST');
+          assert.match(
+            error.message,
+            /-bind-pci-0000:3c:00\.0\.rules is there already, and vfio bind --persist did not write it/,
+          );
+          assert.match(error.hint ?? '', /rename or remove it/);
+        }
+      }
+      assert.deepEqual(
+        [host.driverOf(a), host.driverOf(b), overrideOf(a), remembered()],
+        ['nvme', 'nvme', '(null)', []],
+      );
+      assert.deepEqual(readdirSync(rulesFolder()), [`70-vfio-bind-pci-${b}.rules`]);
+      if (typeof theirs === 'string') assert.equal(readFileSync(ruleOf(b), 'utf8'), theirs);
+      assert.equal(
+        readFileSync(join(host.etcRoot, 'target'), 'utf8'),
+        '# vfio bind --persist wrote this\n',
+      );
+      host.restore();
+    }
+  });
+
+  it('tries first whether a rule can be written, and leaves nothing where not', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    put(host.etcRoot, { udev: 'no folder\n' });
+    const error = await vfioFailure(() => bindDriver(a, { ...host, persist: true }), 'ENOTDIR');
+    assert.match(
+      error.message,
+      /^the rule for every start cannot be changed, so the devices are left as they are: ENOTDIR/,
+    );
+    assert.match(error.hint ?? '', /rules\.d has to be a folder.*or leave out --persist$/);
+    assert.deepEqual([host.driverOf(a), overrideOf(a), remembered()], ['nvme', '(null)', []]);
+    assert.deepEqual(readdirSync(host.etcRoot).sort(), ['.keep', 'udev']);
+  });
+
+  it('leaves no rule, and the rule that was, where a device does not become what was asked for', async () => {
+    make({ [a]: { driver: 'nvme' }, [b]: { driver: 'nvme', group: 2 } }, [
+      'nvme',
+      'vfio-pci',
+      'other-vfio',
+    ]);
+    await bindDriver(b, { ...host, persist: true });
+    put(host.modulesRoot, { 'modules.alias': 'alias vfio_pci:v00001B36d* other_vfio\n' });
+    const before = readFileSync(ruleOf(b), 'utf8');
+    writeFileSync(host.sysfs('bus/pci/drivers/other-vfio/refuses'), `22 ${b}`);
+    const options = { ...host, persist: true, driver: 'other-vfio' };
+    await vfioFailure(() => bindDriver([a, b], options), 'EINVAL');
+    assert.deepEqual(readdirSync(rulesFolder()), [`70-vfio-bind-pci-${b}.rules`]);
+    assert.equal(readFileSync(ruleOf(b), 'utf8'), before);
+  });
+
+  it('goes over what a killed command left, also where that is a link', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    put(host.etcRoot, { target: 'kept\n' });
+    put(rulesFolder(), { [`.70-vfio-bind-pci-${a}.rules.new`]: { pointsTo: '../../target' } });
+    const umask = process.umask(0o077);
+    try {
+      await bindDriver(a, { ...host, persist: true });
+    } finally {
+      process.umask(umask);
+    }
+    assert.deepEqual(readdirSync(rulesFolder()), [`70-vfio-bind-pci-${a}.rules`]);
+    assert.equal(statSync(ruleOf(a)).mode & 0o777, 0o644);
+    assert.equal(readFileSync(join(host.etcRoot, 'target'), 'utf8'), 'kept\n');
+  });
+
+  it('removes the rule of a device that was pulled out, by its address alone', async () => {
+    make({ [a]: { driver: 'nvme' }, [b]: { driver: 'nvme', group: 2 } });
+    await bindDriver([a, b], { ...host, persist: true });
+    rmSync(host.sysfs(`bus/pci/devices/${b}`), { recursive: true });
+    rmSync(host.sysfs('kernel/iommu_groups/2'), { recursive: true });
+    const stands = await vfioFailure(() => restoreDriver(b, host), 'ERR_VFIO_NO_DEVICE');
+    assert.match(
+      stands.message,
+      /there is no device 0000:3c:00\.0 on the bus pci; its rule .* stands/,
+    );
+    assert.match(stands.hint ?? '', new RegExp(`vfio unbind --persist ${b}$`));
+    const options = { ...host, persist: true };
+    const tried = await restoreDriver([a, '3c:00.0'], { ...options, dryRun: true });
+    assert.deepEqual(tried.steps.slice(-1), [{ kind: 'remove', path: ruleOf(b) }]);
+    assert.ok(existsSync(ruleOf(b)));
+    const { devices, steps, notes } = await restoreDriver([a, '3c:00.0'], options);
+    assert.deepEqual(
+      devices.map(({ address }) => address),
+      [a],
+    );
+    assert.deepEqual(notes, [`${b} is not there: only its rule is removed`]);
+    assert.deepEqual(
+      steps.slice(-2),
+      [ruleOf(a), ruleOf(b)].map((path) => ({ kind: 'remove', path })),
+    );
+    assert.deepEqual(readdirSync(rulesFolder()), []);
+    const none = await vfioFailure(() => restoreDriver(b, options), 'ERR_VFIO_NO_DEVICE');
+    assert.match(
+      none.message,
+      /there is no device .*, and no rule of vfio bind --persist for it \(\/.*rules\)$/,
+    );
+    assert.equal(none.reason, 'no-device');
+  });
+
+  it('says that there was no rule to remove', async () => {
+    make({ [a]: { driver: 'nvme' } });
+    await bindDriver(a, host);
+    const { devices, steps, notes } = await restoreDriver(a, { ...host, persist: true });
+    assert.deepEqual([devices[0]?.changed, host.driverOf(a)], [true, 'nvme']);
+    assert.deepEqual(notes, [
+      `there is no rule of vfio bind --persist for ${a} (${ruleOf(a)}): none was removed`,
+    ]);
+    assert.deepEqual(
+      steps.filter(({ kind }) => kind === 'remove'),
+      [],
+    );
   });
 
   it('refuses mediated devices and buses without driver_override by name', async () => {
@@ -251,6 +501,188 @@ module vfio-pci would be loaded
     const error = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_DRIVER_NOT_BOUND');
     assert.equal(error.reason, 'no-such-driver');
     assert.equal(host.driverOf(a), 'nvme');
+  });
+
+  describe('a physical function with virtual ones', () => {
+    const vf = '0000:3b:02.0';
+    const makePf = (): FakeHost =>
+      make({
+        [a]: { driver: 'vfio-pci', files: { virtfn0: { pointsTo: `../${vf}` } } },
+        [vf]: { driver: 'vfio-pci', group: 2, files: { 'vfio-dev/vfio7/dev': '1:8\n' } },
+      });
+
+    it('is not given back while one is open, by name of its holder; by force it is', async () => {
+      makePf();
+      const fd = openSync('/dev/random', 'r');
+      try {
+        const error = await vfioFailure(() => restoreDriver(a, host), 'ERR_VFIO_IN_USE');
+        assert.match(
+          error.message,
+          new RegExp(`${a}: its virtual function ${vf}: this process has it open`),
+        );
+        assert.equal(host.driverOf(a), 'vfio-pci');
+        await vfioFailure(() => restoreDriver(a, { ...host, dryRun: true }), 'ERR_VFIO_IN_USE');
+        const { notes } = await restoreDriver(a, { ...host, force: true });
+        assert.match(notes.join(), /taken by force, .*its virtual function .* has it open/);
+        assert.equal(host.driverOf(a), 'nvme');
+      } finally {
+        closeSync(fd);
+      }
+    });
+
+    it('is given back where none is used, and they are said to go', async () => {
+      makePf();
+      const { notes } = await restoreDriver(a, { ...host, dryRun: true });
+      const note = `the virtual function of ${a} goes with its driver: ${vf}`;
+      assert.ok(notes.includes(note), notes.join());
+      assert.ok((await restoreDriver(a, host)).notes.includes(note));
+      assert.equal(host.driverOf(a), 'nvme');
+    });
+
+    it('is not given to another driver, and the command that removes them is named', async () => {
+      makePf();
+      const options = { ...host, driver: 'nvme', force: false };
+      put(host.modulesRoot, { 'modules.alias': 'alias pci:*bc01sc08i02* nvme\n' });
+      const error = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_IN_USE');
+      assert.match(error.message, /1 virtual function of it is switched on/);
+      assert.match(
+        error.hint ?? '',
+        new RegExp(`^remove the virtual functions: sudo npx vfio sriov ${a} --vfs 0; `),
+      );
+      const fd = openSync('/dev/random', 'r');
+      try {
+        const held = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_IN_USE');
+        assert.match(
+          held.message,
+          new RegExp(`its virtual function ${vf}: this process has it op`),
+        );
+        assert.match(held.hint ?? '', /^end that use first, and remove the virtual functions: /);
+      } finally {
+        closeSync(fd);
+      }
+    });
+
+    it('names who has one open where the kernel waits for that', async () => {
+      makePf();
+      writeFileSync(host.sysfs('bus/pci/drivers/vfio-pci/waits.left'), '');
+      const fd = openSync('/dev/random', 'r');
+      try {
+        const options = { ...host, force: true, timeout: 2_000 };
+        const error = await vfioFailure(() => restoreDriver(a, options), 'ERR_VFIO_TIMEOUT');
+        assert.match(
+          error.message,
+          new RegExp(`waits until ${a}, or a virtual function of it \\(${vf}\\), is let go, by `),
+        );
+        assert.match(error.message, /by .*this process/);
+        // Sysfs shows no node any more.
+        const second = { ...options, timeout: 50 };
+        const busy = await vfioFailure(() => restoreDriver(a, second), 'ERR_VFIO_BUSY');
+        assert.match(
+          busy.message,
+          new RegExp(
+            `${a} is being taken from its driver, which waits until it is let go, by .*this`,
+          ),
+        );
+        const { findings } = await diagnose(a, host);
+        const found = findings.find(({ id }) => id === 'holders');
+        assert.equal(found?.status, 'warning');
+        assert.match(
+          found.what,
+          /this process.*; it is being taken from vfio-pci, which waits for t/,
+        );
+        // Asked without a word of who has it, as where another program unbinds it.
+        for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');
+        let other: Finding | undefined = found;
+        // Until the lock went with the process.
+        while (other?.status === 'warning')
+          other = (await diagnose(a, host)).findings.find(({ id }) => id === 'holders');
+        assert.equal(other?.status, 'unknown');
+        assert.match(other.mend ?? '', /deleted/);
+        // The kernel is done.
+        writeFileSync(host.sysfs(`bus/pci/devices/${a}/uevent`), '');
+        await restoreDriver(a, host);
+        assert.equal(host.driverOf(a), 'nvme');
+      } finally {
+        closeSync(fd);
+        for (const pid of waitingIn(host)) process.kill(pid, 'SIGKILL');
+      }
+    });
+  });
+
+  describe('a driver that was named', () => {
+    const e1000e = 'alias pci:v00008086d000010D3sv*sd*bc*sc*i* e1000e\n';
+    const dep = 'kernel/drivers/net/e1000e.ko.xz:\nkernel/drivers/vfio/pci/vfio-pci.ko:\n';
+    const builtin = 'e1000e.license=GPL\0e1000e.alias=pci:v00008086d*\0e1000e.author=x\0';
+    /** What is known of its module, and what then comes of it: null is that it is taken. */
+    const cases: Record<string, [files: Record<string, string>, why: RegExp | null]> = {
+      'has other models': [
+        { 'modules.alias': e1000e, 'modules.dep': dep },
+        /the module e1000e lists the devices that it drives, and 0000:3b:00\.0 .* is none of them/,
+      ],
+      'has other models, and is no module': [
+        { 'modules.builtin.modinfo': builtin, 'modules.dep': 'x.ko:\n' },
+        /is none of them/,
+      ],
+      'has none': [{ 'modules.builtin.modinfo': 'x.alias=y\0', 'modules.dep': dep }, /is none of/],
+      'cannot be looked at': [
+        { 'modules.alias': '' },
+        /it cannot be said whether e1000e drives this device: .*modules\.alias is not there, or is e/,
+      ],
+      'is not among the modules': [
+        { 'modules.builtin.modinfo': 'x.alias=y\0', 'modules.dep': 'x.ko:\n' },
+        /lists no module e1000e/,
+      ],
+      'is for the model': [{ 'modules.alias': 'alias pci:v00001B36d*sv*bc01* e1000e\n' }, null],
+      'is for it, and is no module': [
+        { 'modules.builtin.modinfo': builtin.replace('8086', '1B36'), 'modules.dep': 'x.ko:\n' },
+        null,
+      ],
+      'is a variant of vfio-pci for it': [
+        { 'modules.alias': 'alias vfio_pci:v00001B36d*sv*bc01* e1000e\n' },
+        null,
+      ],
+    };
+    for (const [title, [files, why]] of Object.entries(cases)) {
+      it(`${title}: ${why === null ? 'is taken' : 'is refused, but by force'}`, async () => {
+        make({ [a]: { driver: 'nvme' } }, ['nvme', 'vfio-pci', 'e1000e']);
+        put(host.modulesRoot, files);
+        const options = { ...host, driver: 'e1000e' };
+        if (why !== null) {
+          for (const dryRun of [true, false]) {
+            const error = await vfioFailure(
+              () => bindDriver(a, { ...options, dryRun }),
+              'ERR_VFIO_DRIVER_NOT_BOUND',
+            );
+            assert.equal(error.reason, 'driver-mismatch');
+            assert.match(error.message, why);
+            assert.match(error.hint ?? '', /at the risk that the kernel crashes/);
+          }
+          assert.deepEqual([host.driverOf(a), overrideOf(a), remembered()], ['nvme', '(null)', []]);
+        }
+        const { notes } = await bindDriver(a, { ...options, force: why !== null });
+        assert.equal(host.driverOf(a), 'e1000e');
+        const expected = why === null ? /^$/ : /^taken by force, .* may crash the kernel$/;
+        assert.match(notes.join(), expected);
+      });
+    }
+
+    it('is taken where the device had it before, or where it only holds devices', async () => {
+      make({ [a]: { driver: 'nvme' } }, ['nvme', 'vfio-pci', 'pci-stub']);
+      await bindDriver(a, host);
+      await bindDriver(a, { ...host, driver: 'nvme' });
+      assert.equal(host.driverOf(a), 'nvme');
+      await bindDriver(a, { ...host, driver: 'pci-stub' });
+      await bindDriver(a, { ...host, driver: 'vfio_pci' });
+      assert.equal(host.driverOf(a), 'vfio-pci');
+    });
+
+    it('is refused before its module is loaded', async () => {
+      make({ [a]: { driver: 'nvme' } });
+      put(host.modulesRoot, { 'modules.alias': e1000e });
+      const options = { ...host, driver: 'e1000e' };
+      const error = await vfioFailure(() => bindDriver(a, options), 'ERR_VFIO_DRIVER_NOT_BOUND');
+      assert.equal(error.reason, 'driver-mismatch');
+    });
   });
 
   it('says that no VFIO driver takes a device without an IOMMU group', async () => {

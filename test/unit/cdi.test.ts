@@ -108,12 +108,36 @@ describe('cdiSpec', () => {
     );
   });
 
+  it('names no iommufd that the kernel does not have', async () => {
+    const other: Files = { 'class/misc/vfio/dev': '10:196\n' };
+    for (const [backend, roots] of [
+      ['compat', withoutCdevs('11', other)],
+      ['compat', withCdevs(other)],
+      ['cdev', withCdevs(other)],
+    ] as const) {
+      const options = { ...roots, backend };
+      const error = await vfioFailure(() => cdiSpec([nvme], options), 'ERR_VFIO_UNSUPPORTED');
+      assert.match(
+        error.message,
+        new RegExp(`^the backend ${backend} opens 0000:3b:00.0 by an iommufd, and there is none`),
+      );
+      assert.match(error.reason ?? '', /^iommufd-(absent|not-loaded)$/);
+      assert.match(error.hint ?? '', /CONFIG_IOMMUFD|modprobe iommufd/);
+    }
+    // Where it is not to be seen, nobody knows that it is not there.
+    const hidden = { ...withCdevs({}), backend: 'compat' } as const;
+    assert.deepEqual(pathsOf(cdiSpec([nvme], hidden)), [['/dev/vfio/11', '/dev/iommu']]);
+  });
+
   it('gives a device without an IOMMU only where that is asked for', async () => {
     const roots = withoutCdevs('noiommu-11');
     const error = await vfioFailure(() => cdiSpec([nvme], roots), 'ERR_VFIO_WRONG_BACKEND');
     assert.equal(error.reason, 'no-iommu');
-    const spec = cdiSpec([nvme], { ...roots, backend: 'noiommu' });
-    assert.deepEqual(pathsOf(spec), [['/dev/vfio/noiommu-11', '/dev/vfio/vfio']]);
+    for (const more of [{}, iommufd]) {
+      const options = { ...withoutCdevs('noiommu-11', more), backend: 'noiommu' } as const;
+      const nodes = [['/dev/vfio/noiommu-11', '/dev/vfio/vfio']];
+      assert.deepEqual(pathsOf(cdiSpec([nvme], options)), nodes);
+    }
     await vfioFailure(
       () => cdiSpec([nvme], { ...withoutCdevs(), backend: 'noiommu' }),
       'ERR_VFIO_WRONG_BACKEND',
@@ -217,13 +241,10 @@ describe('vfio cdi', () => {
   });
 
   const misuse: [string[], RegExp][] = [
-    [[], /expected <device…>, got 0 arguments/],
-    [['3b:00.0', '--kind', 'a'], /"kind" argument must be a vendor's domain and a class/],
-    [
-      ['3b:00.0', '5e:00.1', '--name', 'a'],
-      /"name" argument must be absent where there are several/,
-    ],
-    [['3b:00.0', '--dir', '/etc/cdi'], /--dir must be absent without --install/],
+    [[], /<device…> is missing: vfio cdi <device…>/],
+    [['3b:00.0', '--kind', 'a'], /--kind must be a vendor's domain and a class/],
+    [['3b:00.0', '5e:00.1', '--name', 'a'], /--name must be absent where there are several/],
+    [['3b:00.0', '--dir', '/etc/cdi'], /--dir says where --install writes: give --install, too/],
     [['3b:00.0', '--backend', 'x'], /--backend must be auto/],
   ];
   for (const [argv, message] of misuse) {

@@ -3,7 +3,8 @@ import { describe, it } from 'mocha';
 import type { Command } from '../../lib/cli/command.ts';
 import { commands } from '../../lib/cli/commands.ts';
 import { infoJson, type InfoReport, infoText } from '../../lib/cli/info.ts';
-import { hintOf, jsonText } from '../../lib/cli/text.ts';
+import { jsonText } from '../../lib/cli/text.ts';
+import { hintOf, inOptions, messageFor } from '../../lib/cli/words.ts';
 import { explained } from '../../lib/core/errors.ts';
 import type { Cause } from '../../lib/core/reasons.ts';
 import { VfioError } from '../../lib/index.ts';
@@ -79,12 +80,12 @@ describe('vfio', () => {
     [['--verison'], /there is no option '--verison' here; did you mean '--version'\?$/m],
     [['--json', 'list'], /there is no option '--json' here: options stand after the command$/m],
     [['--'], /there is no command '--'$/m],
-    [['info'], /expected <device>, got 0 arguments/],
-    [['info', 'a', 'b'], /expected <device>, got 2 arguments/],
-    [['doctor', 'a', 'b'], /expected \[device\], got 2 arguments/],
+    [['info'], /^vfio info: <device> is missing: vfio info <device>$/m],
+    [['info', 'a', 'b'], /info: it takes <device>, and 2 were given/],
+    [['doctor', 'a', 'b'], /it takes \[device\], and 2 were given/],
     [['doctor', '3b:00'], /must be a device address.*'3b:00'/],
-    [['list', 'extra'], /vfio list: takes no arguments, got 1$/m],
-    [['build', 'extra', 'more'], /vfio build: takes no arguments, got 2$/m],
+    [['list', 'extra'], /vfio list: it takes no arguments, and 1 was given$/m],
+    [['build', 'extra', 'more'], /vfio build: it takes no arguments, and 2 were given$/m],
     [
       ['info', '--jason', '3b:00.0'],
       /vfio info: there is no option '--jason'; did you mean '--json'/,
@@ -95,12 +96,36 @@ describe('vfio', () => {
     [['build', '--json'], /vfio build: there is no option '--json'$/m],
     // What stands after -- is an argument.
     [['info', '--', '--help'], /must be a device address.*'--help'/],
-    [['list', '--', '--json'], /vfio list: takes no arguments, got 1$/m],
-    [['info', '--backend'], /vfio info: Option '--backend <value>' argument missing$/m],
-    [['list', '--json=yes'], /vfio list: Option '--json' does not take an argument$/m],
+    [['list', '--', '--json'], /vfio list: it takes no arguments, and 1 was given$/m],
+    [['info', '--backend'], /vfio info: --backend needs a value: --backend <backend>$/m],
+    [['list', '--json=yes'], /vfio list: --json takes no value, and was given 'yes'$/m],
     [['info', '3b:00'], /must be a device address.*'3b:00'/],
+    [
+      ['watch', '--timeout', '-1'],
+      /--timeout must be a number of milliseconds, such as 60000, not '-1'$/m,
+    ],
+    [
+      ['bind', '3b:00.0', '--timeout', '-1'],
+      /--timeout must be a number of milliseconds, such as 10000, not '-1'$/m,
+    ],
+    [['watch', '--timeout'], /^vfio watch: --timeout needs a value: --timeout <ms>$/m],
+    [
+      ['watch', '--timeout', '--json'],
+      /--timeout needs a value, and '--json' follows it: --timeout <ms>$/m,
+    ],
+    [['groups', '--svg', ''], /--svg needs a value, and was given an empty one: --svg <file>$/m],
+    [['groups', '--svg='], /--svg needs a value, and was given an empty one: --svg <file>$/m],
+    [
+      ['udev', '--group', 'a', '--install', '--dir', ''],
+      /--dir needs a value, and was given an empty one: --dir <folder>$/m,
+    ],
+    [
+      ['groups', '--json', '--dot'],
+      /--json, --dot and --svg exclude each other: give one of them$/m,
+    ],
+    [['--help', 'inof'], /there is no command 'inof'; did you mean 'info'\?$/m],
     [['config', '3b:00'], /must be a device address.*'3b:00'/],
-    [['read', '3b:00.0', 'bar0'], /expected <device> <region> <offset>, got 2 arguments/],
+    [['read', '3b:00.0', 'bar0'], /<offset> is missing: vfio read <device> <region> <offset>$/m],
     [['read', '3b:00.0', 'bar0', '0x'], /offset must be a number such as 4096 or 0x1000, not '0x'/],
     [
       ['read', '3b:00.0', 'bar0', '0', '--width', '24'],
@@ -109,11 +134,11 @@ describe('vfio', () => {
     [['write', '3b:00.0', 'bar0', '0', 'one'], /value must be a number .* not 'one'/],
     [
       ['info', '3b:00.0', '--no-open', '--backend', 'group'],
-      /--backend must be absent with --no-open/,
+      /--backend says how to open the device, and --no-open not to/,
     ],
     [
       ['config', '3b:00.0', '--no-open', '--backend=cdev'],
-      /--backend must be absent with --no-open/,
+      /--backend says how to open the device, and --no-open not to/,
     ],
   ];
   for (const [argv, message] of misuse) {
@@ -136,11 +161,38 @@ describe('vfio', () => {
         ['help', ...words],
         [...words, '-h'],
         ['help', ...words, '--help'],
+        ['--help', ...words],
+        ['-h', ...words, '3b:00.0', '--frobnicate'],
       ]) {
         assert.deepEqual(await vfio(argv), { status: 0, out, err: '' }, argv.join(' '));
       }
     }
     assert.equal((await vfio(['help'])).out, (await vfio(['--help'])).out);
+    assert.equal((await vfio(['--help', '--help'])).out, (await vfio(['--help'])).out);
+  });
+
+  it('says what help does, too', async () => {
+    const out = 'Usage: vfio help [command]\n\nSay what a command does, or which there are.\n';
+    for (const argv of [
+      ['help', 'help'],
+      ['help', '--help'],
+      ['help', '-h'],
+      ['--help', 'help'],
+    ])
+      assert.deepEqual(await vfio(argv), { status: 0, out, err: '' }, argv.join(' '));
+  });
+
+  it('shows what stands for the value of every option that takes one', async () => {
+    for (const { name, options } of commands) {
+      const { out } = await vfio(['help', ...name.split(' ')]);
+      for (const [option, { type }] of Object.entries(options)) {
+        const shown = new RegExp(
+          `^  --${option}${type === 'string' ? ' <[\\w/-]+>' : ''}  +\\S`,
+          'm',
+        );
+        assert.match(out, shown, name);
+      }
+    }
   });
 
   it('lists the commands that have a first word in common', async () => {
@@ -148,7 +200,8 @@ describe('vfio', () => {
     assert.equal(status, 0);
     assert.match(out, /^Usage: vfio bench <command>.*\n\nCommands:\n {2}bench open {2}Time /);
     assert.deepEqual(await vfio(['bench']), { status: 2, out, err: '' });
-    assert.deepEqual(await vfio(['help', 'bench']), { status: 0, out, err: '' });
+    for (const help of ['help', '--help'])
+      assert.deepEqual(await vfio([help, 'bench']), { status: 0, out, err: '' });
   });
 
   it('lets an argument be left out where the command can do without', async () => {
@@ -165,7 +218,7 @@ describe('vfio', () => {
     }
     const { status, err } = await vfio(['x'], [printing]);
     assert.equal(status, 2);
-    assert.match(err, /vfio x: expected <first> \[more…\], got 0 arguments/);
+    assert.match(err, /vfio x: <first> is missing: vfio x <first> \[more…\]$/m);
   });
 
   it('has no terminal obey what others named', async () => {
@@ -208,9 +261,60 @@ describe('vfio', () => {
       assert.doesNotMatch(hint, /\{|\w\(|Iommufd/);
       assert.ok(hint.endsWith(`(docs/errors.md#${cause.reason})`));
     }
+    const needs = [{ kind: 'disk', name: 'sda', text: 'sda is mounted' } as const];
+    const needed = explained(new VfioError({ code: 'EPERM', message: 'EPERM' }), {
+      ...{ reason: 'needed-by-host', certainty: 'certain' },
+      facts: { devices: [{ bus: 'pci', address: 'a', needs }] },
+    });
+    assert.match(needed.hint ?? '', /\{ force: true \}/);
+    assert.match(hintOf(needed) ?? '', /takes it by --force \(docs/);
+    assert.equal(
+      inOptions("x: --backend cdev, in programs { backend: 'cdev' }; y"),
+      'x: --backend cdev; y',
+    );
+    assert.equal(
+      inOptions('more (--timeout, { timeout }); { force: true }, --force on the command line, has'),
+      'more (--timeout); --force, has',
+    );
     const other = new VfioError({ code: 'EPERM', message: 'EPERM', hint: 'sudo it' });
     assert.equal(hintOf(other), 'sudo it');
+    assert.equal(hintOf(new AggregateError([other, new Error('no')])), 'sudo it');
     assert.equal(hintOf(new Error('no')), undefined);
+  });
+
+  it('names what was typed, where the library names its arguments', async () => {
+    const device =
+      "<device> must be a device address such as '0000:3b:00.0', an mdev's UUID, a path in sysfs, or a node such as /dev/vfio/devices/vfio0";
+    for (const [argv, what] of [
+      [['info', '3b:00'], `vfio info: ${device}, not '3b:00'`],
+      [['bind', '3b:00'], `vfio bind: ${device}, not '3b:00'`],
+      [['sriov', '3b:00'], `vfio sriov: ${device.replace('device', 'pf')}, not '3b:00'`],
+      [
+        ['info', '/etc/x'],
+        `vfio info: ${device}; a path must lie below /sys or be a node in /dev, not '/etc/x'`,
+      ],
+      [['bind', '3b:00.0', '--driver', '-x'], /^vfio bind: --driver must be .*, not '-x'$/],
+      [['bind', '3b:00.0', '--timeout', '999999999'], /./],
+      [
+        ['udev', '--group', 'a"b'],
+        /^vfio udev: --group must be the name of a Unix group: .*, not 'a"b'$/,
+      ],
+      [
+        ['cdi', '3b:00.0', '--kind', 'a'],
+        /^vfio cdi: --kind must be a vendor's domain and a class, such as 'vfio.dev\/device', not 'a'$/,
+      ],
+    ] as const) {
+      const { err } = await vfio([...argv]);
+      const [line = ''] = err.split('\n');
+      if (typeof what === 'string') assert.equal(line, what);
+      else assert.match(line, what);
+      assert.doesNotMatch(err, /[{}]|argument|Received|descriptor/, argv.join(' '));
+    }
+    const [command] = commands;
+    assert.ok(command);
+    const asked =
+      "0000:3b:00.0 was asked back, and closed itself since nobody listened to its event 'request'";
+    assert.equal(messageFor(new Error(asked), command), '0000:3b:00.0 was asked back');
   });
 
   it('prints the overview where nothing was asked, and fails', async () => {
@@ -224,7 +328,10 @@ describe('vfio', () => {
     assert.deepEqual([status, out], [1, '']);
     const [what, hint, ...more] = err.split('\n');
     assert.equal(what, 'vfio info: there is no device ffff:ff:1f.7 on the bus pci');
-    assert.match(hint ?? '', /^hint: vfio list --all /);
+    assert.match(
+      hint ?? '',
+      /^hint: ls \/sys\/bus\/pci\/devices shows what is on the bus; vfio list --all /,
+    );
     assert.deepEqual(more, ['']);
   });
 });

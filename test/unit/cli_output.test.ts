@@ -33,7 +33,7 @@ describe('the output of vfio', () => {
       assert.equal(status, 1);
       assert.equal(
         err,
-        'vfio: the output was not written: ENOSPC: no space left on device, write\n',
+        'vfio: the output was not written: ENOSPC: no space left on device, write; the command itself did not fail\n',
       );
       assert.deepEqual(bash(`${writer} 0 ${size} 2> /dev/full`), { ...quiet, status: 1 });
       assert.deepEqual(bash(`${writer} ${size} > /dev/full 2>&1`), { ...quiet, status: 1 });

@@ -92,6 +92,7 @@ function casesOf(command: Command): Case[] {
     [`${line}--`, [...names, '--help']],
     ...all.flatMap(([option, { type, values }]): Case[] => {
       if (type !== 'string') return [];
+      if (values === 'unix-group') return [[`${line}--${option} roo`, ['root']]];
       if (values === 'file') return [[`${line}--${option} /proc/vmsta`, ['/proc/vmstat']]];
       return [[`${line}--${option} `, values ?? null]];
     }),

@@ -253,6 +253,46 @@ describe('polls of DMA memory', () => {
     ring.buffer.pollCounter({ offset: 4094, width: 16 }).poll();
   });
 
+  it('say which option does not fit, and what would', async () => {
+    using memory = DmaBuffer.allocateSync(8192);
+    const tests = [
+      [
+        { offset: 0, stride: 16, count: 513 },
+        '"count" .* from 1 to 512, which fit the memory from offset 0 with stride 16\\. Received 513',
+      ],
+      [
+        { offset: 0, count: 3000 },
+        '"count" .* from 1 to 2048, which fit the memory from offset 0 with stride 4',
+      ],
+      [
+        { offset: 8188, stride: 16, count: 2 },
+        '"count" .* must be 1: no more fit the memory from offset 8188 with stride 16',
+      ],
+      [{ offset: 0, stride: 6, count: 2 }, '"stride" .* a multiple of 4'],
+      [{ offset: 0, stride: 8193, count: 2 }, '"stride" .* a multiple of 4 from 4 to 8192'],
+      [{ offset: 8190 }, '"offset" .* a multiple of 4 from 0 to 8188'],
+    ] as const;
+    for (const [options, words] of tests) {
+      const ask = (): DmaPoll => memory.pollEntries({ mask: 1, value: 1, ...options });
+      const { message } = await failure(ask, 'ERR_OUT_OF_RANGE');
+      assert.match(message, new RegExp(words));
+    }
+  });
+
+  it('are refused where reading the options disposes of the memory', async () => {
+    for (const kind of ['pollEntries', 'pollCounter'] as const) {
+      const memory = DmaBuffer.allocateSync(4096);
+      const options = {
+        ...{ mask: 1, value: 1 },
+        get offset() {
+          memory.disposeSync();
+          return 0;
+        },
+      };
+      await failure(() => memory[kind](options), 'ERR_VFIO_CLOSED');
+    }
+  });
+
   it('leave nothing in the addon where their state cannot be shown', async () => {
     using ring = new Ring();
     const released: number[] = [];

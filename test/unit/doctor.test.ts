@@ -134,7 +134,10 @@ const hostDriver = { pointsTo: '../../../bus/pci/drivers/nvme' };
 const cases: Case[] = [
   { id: 'iommu', status: 'ok', why: 'groups alone', change: { 'sys/class/iommu': null }, what: /one IOMMU group/ }, // prettier-ignore
   { id: 'iommu', status: 'bad', why: 'off', change: iommuOff, what: /uses no IOMMU/, ...(isX86 && { mend: /VT-d.*intel_iommu=on$/ }) }, // prettier-ignore
-  { id: 'iommu', status: 'bad', why: 'off by the command line', change: { ...iommuOff, 'proc/cmdline': 'a amd_iommu=off b\n' }, what: /no IOMMU/, mend: /boot without amd_iommu=off/ }, // prettier-ignore
+  { id: 'iommu', status: 'bad', why: 'off by the command line', change: { ...iommuOff, 'proc/cmdline': 'a amd_iommu=off b\n' }, what: /no IOMMU/, mend: /^boot without amd_iommu=off, which is on/ }, // prettier-ignore
+  { id: 'iommu', status: 'bad', why: 'off by the command line, twice', change: { ...iommuOff, 'proc/cmdline': 'intel_iommu=off a iommu=off\n' }, what: /no IOMMU/, mend: /^boot without intel_iommu=off and iommu=off, which are on/ }, // prettier-ignore
+  { id: 'iommu', status: 'warning', why: 'without groups', change: { 'sys/kernel/iommu_groups/11': null, [`${sys}/${address}/iommu_group`]: null }, what: /uses dmar0, and no device has an IOMMU group/, mend: /journalctl/ }, // prettier-ignore
+  { id: 'iommu', status: 'ok', why: 'with hidden groups', change: { 'sys/kernel/iommu_groups': null }, what: /uses dmar0; its groups are not to be seen here/ }, // prettier-ignore
   { id: 'iommu', status: 'bad', why: 'on in the command line, and off in the firmware', change: { ...iommuOff, 'proc/cmdline': 'intel_iommu=on\n' }, what: /no IOMMU/, ...(isX86 && { mend: /VT-d.*has intel_iommu=on already/ }) }, // prettier-ignore
   { id: 'iommu', status: 'bad', why: 'off, of AMD', change: { ...iommuOff, 'proc/cpuinfo': 'vendor_id : AuthenticAMD\n' }, what: /no IOMMU/, ...(isX86 && { mend: /AMD-Vi/ }) }, // prettier-ignore
   { id: 'iommu', status: 'bad', why: 'of a virtual machine', change: { ...iommuOff, 'proc/cpuinfo': 'vendor_id : GenuineIntel\nflags\t: fpu hypervisor\n' }, what: /no IOMMU/, ...(isX86 && { mend: /virtual machine/ }) }, // prettier-ignore
@@ -146,7 +149,7 @@ const cases: Case[] = [
         { id: 'interrupt-remapping', status: 'unknown', why: 'without proc', change: { 'proc/interrupts': null }, what: /interrupts is not there/ }, // prettier-ignore
       ] as const)
     : []),
-  { id: 'unsafe-interrupts', status: 'warning', why: 'accepted', change: { [`${modules}/iommufd/parameters/allow_unsafe_interrupts`]: 'Y\n' }, what: /^iommufd accept/, mend: /without allow/ }, // prettier-ignore
+  { id: 'unsafe-interrupts', status: 'warning', why: 'accepted', change: { [`${modules}/iommufd/parameters/allow_unsafe_interrupts`]: 'Y\n' }, what: /^iommufd accepts devices/, mend: /without allow/ }, // prettier-ignore
   { id: 'unsafe-interrupts', status: 'unknown', why: 'without modules', change: { [`${modules}/iommufd`]: null, [`${modules}/vfio_iommu_type1`]: null }, what: /is loaded, or/ }, // prettier-ignore
   { id: 'noiommu-mode', status: 'warning', why: 'on', change: { [`${modules}/vfio/parameters/enable_unsafe_noiommu_mode`]: 'Y\n' }, what: /all memory/, mend: /echo N/ }, // prettier-ignore
   { id: 'noiommu-mode', status: 'ok', why: 'not built', change: { [`${modules}/vfio/parameters/enable_unsafe_noiommu_mode`]: null, [`${modules}/vfio/uevent`]: '' }, what: /no such mode/ }, // prettier-ignore
@@ -156,6 +159,7 @@ const cases: Case[] = [
   { id: 'module-parameters', status: 'warning', why: 'surprising', change: { [`${modules}/vfio_pci/parameters/nointxmask`]: 'Y\n' }, what: /nointxmask=Y; INTx/, mend: /modprobe\.d/ }, // prettier-ignore
   { id: 'module-parameters', status: 'unknown', why: 'not loaded', change: { [`${modules}/vfio_pci`]: null }, what: /not loaded/ }, // prettier-ignore
   { id: 'cdevs', status: 'warning', why: 'none made', change: { 'sys/class/vfio-dev/vfio3/dev': null, 'sys/class/vfio-dev/vfio3/uevent': '' }, what: /CONFIG_VFIO_DEVICE_CDEV/ }, // prettier-ignore
+  { id: 'cdevs', status: 'warning', why: 'none made without an IOMMU', change: { 'sys/class/vfio-dev/vfio3/dev': null, 'sys/class/vfio-dev/vfio3/uevent': '', 'sys/class/vfio/11': null, 'sys/class/vfio/noiommu-11/dev': '1:5\n' }, what: /since Linux 7\.3; they are opened by their group$/ }, // prettier-ignore
   { id: 'cdevs', status: 'unknown', why: 'nothing bound', change: { 'sys/class/vfio-dev': null }, what: /once a device/ }, // prettier-ignore
   { id: 'groups', status: 'unknown', why: 'nothing bound', change: { 'sys/class/vfio': null }, what: /once a device/ }, // prettier-ignore
   { id: 'iommufd', status: 'warning', why: 'without its node, where there are containers', change: { 'dev/iommu': null }, what: /is not there/, mend: /udevadm trigger/ }, // prettier-ignore
@@ -166,13 +170,15 @@ const cases: Case[] = [
   { id: 'container', status: 'warning', why: 'absent', change: { 'sys/class/misc/vfio': null, [`${nodes}/vfio`]: null }, what: /there is no/, mend: /modprobe vfio/ }, // prettier-ignore
   { id: 'container', status: 'bad', why: 'without its node, and without iommufd', change: { [`${nodes}/vfio`]: null, 'dev/iommu': null }, what: /is not there/ }, // prettier-ignore
   { id: 'container', status: 'unknown', why: 'hidden', change: { 'sys/class/misc': null }, what: /not to be seen/ }, // prettier-ignore
-  { id: 'devices', status: 'warning', why: 'none bound', change: { [`${sys}/${address}/vfio-dev`]: null }, what: /none of 1 devices/, mend: /vfio list --all/, spec: null }, // prettier-ignore
+  { id: 'devices', status: 'warning', why: 'none bound', change: { [`${sys}/${address}/vfio-dev`]: null }, what: /^the one device with an IOMMU group has no VFIO driver$/, mend: /vfio list --all/, spec: null }, // prettier-ignore
+  { id: 'devices', status: 'warning', why: 'none there', change: { ...iommuOff, [`${sys}/${address}/iommu_group`]: null, [`${sys}/${address}/vfio-dev`]: null }, what: /^no device has an IOMMU group$/, mend: /^see the finding iommu of the host$/, spec: null }, // prettier-ignore
   { id: 'devices', status: 'unknown', why: 'no bus', change: { 'sys/bus': null }, what: /could not be looked at: ENOENT/, spec: null }, // prettier-ignore
   { id: 'memlock', status: 'ok', why: 'large', change: { 'proc/self/limits': limited(2 ** 30) }, what: /1073741824 bytes/ }, // prettier-ignore
   { id: 'memlock', status: 'ok', why: 'lifted', change: { 'proc/self/limits': limited(65536), 'proc/self/status': 'CapEff:\t0000000000004000\n' }, what: /CAP_IPC_LOCK lifts/ }, // prettier-ignore
   { id: 'memlock', status: 'warning', why: 'small', change: { 'proc/self/limits': limited(65536) }, what: /65536 bytes/, mend: /ulimit -l/ }, // prettier-ignore
   { id: 'memlock', status: 'unknown', why: 'without proc', change: { 'proc/self/limits': null }, what: /not there/ }, // prettier-ignore
   { id: 'huge-pages', status: 'warning', why: 'all in use', change: { 'sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages': '0\n' }, what: /^0 of 8 of 2048kB free/, mend: /nr_hugepages/ }, // prettier-ignore
+  { id: 'huge-pages', status: 'ok', why: 'none', change: { 'sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages': '0\n', 'sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages': '0\n' }, what: /^none of 2048kB set aside$/ }, // prettier-ignore
   { id: 'huge-pages', status: 'unknown', why: 'hidden', change: { 'sys/kernel/mm': null }, what: /hidden/ }, // prettier-ignore
   { id: 'lockdown', status: 'warning', why: 'on', change: { 'sys/kernel/security/lockdown': 'none [integrity] confidentiality\n' }, what: /\(integrity\)/ }, // prettier-ignore
   { id: 'lockdown', status: 'ok', why: 'not built', change: { 'sys/kernel/security/lockdown': null, 'sys/kernel/security/lsm': 'capability\n' }, what: /no lockdown/ }, // prettier-ignore
@@ -185,7 +191,7 @@ const cases: Case[] = [
   { id: 'device-cgroup', status: 'ok', why: 'version 1, all allowed', change: { 'proc/self/cgroup': '4:devices:/box\n', 'sys/fs/cgroup/devices/box/devices.list': 'a *:* rwm\n' }, what: /refuses no device/ }, // prettier-ignore
   { id: 'device-cgroup', status: 'warning', why: 'version 1, some allowed', change: { 'proc/self/cgroup': '4:devices:/box\n', 'sys/fs/cgroup/devices/box/devices.list': 'c 1:3 rwm\nc 1:5 rwm\n' }, what: /only: c 1:3 rwm, c 1:5 rwm/, mend: /--device/ }, // prettier-ignore
   { id: 'device-cgroup', status: 'ok', why: 'none in the kernel', change: { 'proc/self/cgroup': null }, what: /no cgroups/ }, // prettier-ignore
-  { id: 'device', status: 'bad', why: 'absent', change: {}, what: /there is no device 0000:3b:00\.7/, mend: /vfio list --all/, spec: '3b:00.7' }, // prettier-ignore
+  { id: 'device', status: 'bad', why: 'absent', change: {}, what: /there is no device 0000:3b:00\.7/, mend: /^ls \/sys\/bus\/pci\/devices shows what is on the bus/, spec: '3b:00.7' }, // prettier-ignore
   { id: 'device', status: 'bad', why: 'a node of nobody', change: { 'dev/char/1:3': 'x' }, what: /not a character device/, spec: '/dev/char/1:3' }, // prettier-ignore
   { id: 'device', status: 'unknown', why: 'a node whose numbers are hidden', change: { 'sys/dev': null }, what: /no device is to be seen that has these numbers/, spec: '/dev/vfio/devices/vfio3' }, // prettier-ignore
   { id: 'device', status: 'unknown', why: 'a node that cannot be looked at', change: { 'dev/vfio/devices': { pointsTo: 'devices' } }, what: /ELOOP/, spec: '/dev/vfio/devices/vfio3' }, // prettier-ignore
@@ -195,22 +201,31 @@ const cases: Case[] = [
   { id: 'device', status: 'unknown', why: 'hidden', change: { 'sys/bus': null }, what: /is to be seen/, mend: /sysfs/ }, // prettier-ignore
   { id: 'driver', status: 'bad', why: 'none', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/vfio-dev`]: null }, what: /has no driver/, mend: /^sudo npx vfio bind 0000:3b:00\.0$/ }, // prettier-ignore
   { id: 'driver', status: 'bad', why: "the host's", change: { [`${sys}/${address}/driver`]: hostDriver, [`${sys}/${address}/vfio-dev`]: null, 'sys/class/block/nvme9n1': { pointsTo: `../../devices/pci0000:3a/${address}/nvme/nvme9/nvme9n1` } }, what: /driver nvme/, mend: /takes the disk nvme9n1.* from the host/ }, // prettier-ignore
+  { id: 'driver', status: 'bad', why: 'without an IOMMU, of which one mend is enough', change: { ...iommuOff, [`${sys}/${address}/iommu_group`]: null, [`${sys}/${address}/driver`]: null, [`${sys}/${address}/vfio-dev`]: null, 'proc/cmdline': 'intel_iommu=off\n' }, what: /no IOMMU group/, mend: /^see the finding iommu of the host, which says what switches it on$/ }, // prettier-ignore
   { id: 'driver', status: 'bad', why: 'a bridge', change: { [`${sys}/${address}/class`]: '0x060400\n', [`${sys}/${address}/vfio-dev`]: null }, what: /is a bridge/, mend: /leave it to the host/ }, // prettier-ignore
-  { id: 'driver-override', status: 'warning', why: 'another', change: { [`${sys}/${address}/driver_override`]: 'nvme\n' }, what: /has vfio-pci, and only nvme/, mend: /lift it/ }, // prettier-ignore
+  { id: 'driver-override', status: 'warning', why: 'another', change: { [`${sys}/${address}/driver_override`]: 'nvme\n' }, what: /has vfio-pci, and only nvme/, mend: /lift it \(the driver of now stays\)/ }, // prettier-ignore
+  { id: 'driver-override', status: 'warning', why: 'of a device without a driver', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/vfio-dev`]: null }, what: /^it has no driver, and only vfio-pci may have it, which is not loaded$/, mend: /^to have vfio-pci take it: sudo npx vfio bind --driver vfio-pci 0000:3b:00\.0; .* again: echo \| sudo tee \S+driver_override$/ }, // prettier-ignore
+  { id: 'driver-override', status: 'warning', why: 'of a device without a driver, which is loaded', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/vfio-dev`]: null, 'sys/bus/pci/drivers/vfio-pci/bind': '' }, what: /^it has no driver, and only vfio-pci may have it$/ }, // prettier-ignore
   { id: 'driver-override', status: 'ok', why: 'none', change: { [`${sys}/${address}/driver_override`]: '(null)\n' }, what: /no driver is laid down/ }, // prettier-ignore
+  { id: 'driver', status: 'bad', why: 'while it is taken from its driver, and has its cdev still', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/uevent`]: 'DRIVER=vfio-pci\n' }, what: /it is being removed: vfio-pci lets go of it when/, mend: /lsof/ }, // prettier-ignore
+  { id: 'driver-override', status: 'unknown', why: 'while it is taken from its driver', change: { [`${sys}/${address}/driver`]: null, [`${sys}/${address}/uevent`]: 'DRIVER=vfio-pci\n' }, what: /is not read while the device is being taken from its driver/, mend: /finding driver/ }, // prettier-ignore
   { id: 'driver-before', status: 'ok', why: 'bound', change: rememberedBy('vfio-pci'), what: /^vfio bind remembers that it had nvme; vfio unbind gives it that back$/ }, // prettier-ignore
   { id: 'driver-before', status: 'warning', why: 'half bound', change: { ...rememberedBy('vfio-pci'), [`${sys}/${address}/driver`]: null }, what: /had nvme; its change to vfio-pci is not finished.*: it has no driver$/, mend: /^sudo npx vfio unbind 0000:3b:00\.0 / }, // prettier-ignore
-  { id: 'driver-before', status: 'unknown', why: "another's file", change: { [`run/bind/pci-${address}.json`]: '{}' }, what: /is not what vfio bind writes there/ }, // prettier-ignore
+  { id: 'driver-before', status: 'ok', why: 'plugged in anew, with what it had', change: { ...rememberedBy('vfio-pci'), [`${sys}/${address}/driver`]: hostDriver, [`${sys}/${address}/vfio-dev`]: null, [`${sys}/${address}/driver_override`]: '(null)\n' }, what: /had nvme, and it has that: its change to vfio-pci was not begun, or was undone/ }, // prettier-ignore
+  { id: 'driver-before', status: 'warning', why: 'killed before its driver was changed', change: { ...rememberedBy('vfio-pci'), [`${sys}/${address}/driver`]: hostDriver, [`${sys}/${address}/vfio-dev`]: null }, what: /had nvme; its change to vfio-pci is not finished/, mend: /^sudo npx vfio unbind/ }, // prettier-ignore
+  { id: 'driver-before', status: 'warning', why: 'plugged in anew, with another', change: { ...rememberedBy('vfio-pci'), [`${sys}/${address}/driver`]: { pointsTo: '../../../bus/pci/drivers/other' }, [`${sys}/${address}/vfio-dev`]: null }, what: /gave it to other: vfio unbind leaves it there$/ }, // prettier-ignore
+  { id: 'driver-before', status: 'unknown', why: "another's file", change: { [`run/bind/pci-${address}.json`]: '{}' }, what: /is damaged\. Remove it: sudo rm / }, // prettier-ignore
   { id: 'group', status: 'bad', why: 'not viable', change: device(sibling, 11, pciDevice(11, { driver: hostDriver })), what: /3b:00\.1 \(nvme: the host's driver\)/, mend: /3b:00\.1/ }, // prettier-ignore
   { id: 'group', status: 'ok', why: 'with a free sibling', change: device(sibling, 11, pciDevice(11)), what: /3b:00\.1 \(no driver: ok\)/ }, // prettier-ignore
   { id: 'group', status: 'warning', why: 'without an IOMMU', change: { 'sys/class/vfio/noiommu-11/dev': `${group}\n` }, what: /no IOMMU confines/, mend: /noiommu/ }, // prettier-ignore
-  { id: 'group', status: 'bad', why: 'none', change: { [`${sys}/${address}/iommu_group`]: null }, what: /no IOMMU group/, mend: /firmware/ }, // prettier-ignore
+  { id: 'group', status: 'bad', why: 'none', change: { [`${sys}/${address}/iommu_group`]: null }, what: /no IOMMU group/, mend: /another slot or machine/ }, // prettier-ignore
+  { id: 'group', status: 'bad', why: 'none, where the kernel uses no IOMMU', change: { ...iommuOff, [`${sys}/${address}/iommu_group`]: null, 'proc/cmdline': 'intel_iommu=off\n' }, what: /no IOMMU group/, mend: /^see the finding iommu of the host, which says what switches it on$/ }, // prettier-ignore
   { id: 'group', status: 'warning', why: 'none, where that is meant', change: { [`${sys}/${address}/iommu_group`]: null, [`${modules}/vfio/parameters/enable_unsafe_noiommu_mode`]: 'Y\n' }, what: /without an IOMMU/ }, // prettier-ignore
   { id: 'group', status: 'unknown', why: 'hidden', change: { 'sys/kernel/iommu_groups/11/devices': null }, what: /iommu_group\/devices/ }, // prettier-ignore
   { id: 'sriov', status: 'ok', why: 'a virtual function', change: { [`${sys}/${address}/physfn`]: { pointsTo: `../${sibling}` } }, what: /of 0000:3b:00\.1, whose driver is none/ }, // prettier-ignore
   { id: 'sriov', status: 'warning', why: "a virtual function of vfio-pci's", change: { ...device(sibling, 12, { driver: { pointsTo: '../../drivers/vfio-pci' } }), [`${sys}/${address}/physfn`]: { pointsTo: `../${sibling}` } }, what: /VF token/, mend: /vfToken/ }, // prettier-ignore
-  { id: 'sriov', status: 'ok', why: 'a physical function', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/sriov_numvfs`]: '0\n' }, what: /0 of 4 virtual/ }, // prettier-ignore
-  { id: 'sriov', status: 'warning', why: 'a physical function with some', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/sriov_numvfs`]: '2\n' }, what: /2 of 4.*VF token/ }, // prettier-ignore
+  { id: 'sriov', status: 'ok', why: 'a physical function', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n' }, what: /0 of 4 virtual/ }, // prettier-ignore
+  { id: 'sriov', status: 'warning', why: 'a physical function with some', change: { [`${sys}/${address}/sriov_totalvfs`]: '4\n', [`${sys}/${address}/virtfn0`]: { pointsTo: `../${sibling}` }, [`${sys}/${address}/virtfn1`]: { pointsTo: `../${sibling}` } }, what: /2 of 4.*VF token/ }, // prettier-ignore
   { id: 'cdev-node', status: 'warning', why: 'absent, where that of the group is there', change: { [`${nodes}/devices`]: null }, what: /is not there, and should be 1:3/, mend: /udevadm/ }, // prettier-ignore
   { id: 'cdev-node', status: 'bad', why: 'absent, as is that of the group', change: { [`${nodes}/devices`]: null, [`${nodes}/11`]: null }, what: /is not there, and should be 1:3/ }, // prettier-ignore
   { id: 'cdev-node', status: 'bad', why: 'stale', change: { [`${nodes}/devices/vfio3`]: { pointsTo: '/dev/full' } }, what: /is 1:7, and should be 1:3/, mend: /udevadm/ }, // prettier-ignore

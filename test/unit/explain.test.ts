@@ -5,7 +5,8 @@ import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { constants, release } from 'node:os';
 import { describe, it } from 'mocha';
 import { binding, type Binding } from '../../lib/core/binding.ts';
-import { systemError, VfioError } from '../../lib/core/errors.ts';
+import { hintOf as cliHintOf } from '../../lib/cli/words.ts';
+import { explained, systemError, VfioError } from '../../lib/core/errors.ts';
 import type { Roots } from '../../lib/core/location.ts';
 import { wordsOf } from '../../lib/core/messages.ts';
 import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/core/reasons.ts';
@@ -59,7 +60,10 @@ describe('the reason of a failed lookup', () => {
     const run = (): unknown => findCdev(fakeAddress, sysfs({}));
     const error = await explainedFailure(run, 'ERR_VFIO_NOT_BOUND_TO_VFIO');
     assert.deepEqual(error.facts, { driver: null, iommus: 0 });
-    assert.match(error.hint ?? '', /intel_iommu=on/);
+    assert.match(
+      error.hint ?? '',
+      /^the kernel uses no IOMMU: vfio doctor says what switches it on here/,
+    );
   });
 
   it('is an IOMMU that the device is not behind', async () => {
@@ -80,7 +84,28 @@ describe('the reason of a failed lookup', () => {
       );
       assert.equal(error.reason, 'no-cdev');
       assert.equal((error.facts as VfioFacts['no-cdev']).noiommu, name === 'vfio-noiommu');
+      // A kernel that has cdevs is not said to have none.
+      const isBuilt = name === 'vfio-noiommu';
+      assert.equal(
+        error.message.includes('without CONFIG_VFIO_DEVICE_CDEV'),
+        !isBuilt,
+        error.message,
+      );
+      assert.match(error.hint ?? '', isBuilt ? /--backend noiommu/ : /only legacy groups here/);
     }
+  });
+
+  it('is the kernel for a mediated device, whose group has the name of those without an IOMMU', async () => {
+    const uuid = '6d747479-0000-4000-8000-000000000001';
+    const mdev = `sys/bus/mdev/devices/${uuid}`;
+    const files = {
+      [`${mdev}/subsystem`]: { pointsTo: '../../../mdev' },
+      [`${mdev}/vfio-dev/vfio0/uevent`]: '',
+      [`${mdev}/iommu_group/name`]: 'vfio-noiommu',
+    };
+    const error = await explainedFailure(() => findCdev(uuid, sysfs(files)), 'ERR_VFIO_NO_CDEV');
+    assert.match(error.message, /without CONFIG_VFIO_DEVICE_CDEV/);
+    assert.equal((error.facts as VfioFacts['no-cdev']).noiommu, false);
   });
 
   it('is a driver that is being taken from the device', async () => {
@@ -129,6 +154,19 @@ describe('what a hint takes from the host', () => {
       { kind: 'drm', name: 'card0', now: null },
     ]);
     assert.match(error.hint ?? '', /^this takes the disk nvme0n1 \(no use of it is to be seen, but ZFS would not show\), the network interface eth7, the display card0 from the host: sudo/); // prettier-ignore
+  });
+
+  it('is no swap in use: how that ends is said, and of other uses nobody is told', () => {
+    const facts = { bus: 'pci', address: fakeAddress, driver: 'nvme', driverOverride: null };
+    const hintOf = (now: string): string => {
+      const uses = [{ kind: 'block' as const, name: 'nvme9n1p3', now }];
+      return wordsOf({ reason: 'not-bound', certainty: 'certain', facts: { ...facts, uses } }).hint;
+    };
+    assert.equal(
+      hintOf('swapped to'),
+      'do not unbind anything here: the host uses the disk nvme9n1p3 (swapped to), and would lose it. Where the host can do without this swap: sudo swapoff /dev/nvme9n1p3, take it out of /etc/fstab, and bind the device then',
+    );
+    assert.match(hintOf('mounted at /'), /\(mounted at \/\), and would lose it$/);
   });
 
   it('is nothing that the host uses: then no command takes it', async () => {
@@ -575,6 +613,13 @@ describe('every reason', () => {
     'other-container': { device: 'a' },
     'other-iommufd': { device: 'a' },
     'region-unreachable': { device: 'a', region: 'bar0' },
+    'not-a-vm': {},
+    'vm-of-other-process': {},
+    'kvm-without-vfio': { release: '6.1' },
+    'vm-has-vfio': {},
+    'vm-has-device': {},
+    'vm-lacks-device': {},
+    'not-for-kvm': {},
     'no-sriov': { bus: 'pci', address: 'a', physicalFunction: 'b' },
     'vfs-in-use': {
       physicalFunction: 'a',
@@ -590,9 +635,16 @@ describe('every reason', () => {
         },
       ],
     },
-    'kernel-waits': { path: '/sys/x', address: 'a', timeout: 10, ...holding },
-    'driver-not-bound': { address: 'a', wanted: 'vfio-pci', driver: 'nvme' },
+    'kernel-waits': {
+      ...{ path: '/sys/x', address: 'a', timeout: 10, ...holding },
+      ...{ driver: 'vfio-pci', openable: true },
+    },
+    'driver-not-bound': { address: 'a', wanted: 'vfio-pci', driver: 'nvme', code: 'EINVAL' },
     'no-such-driver': { bus: 'pci', driver: 'x', release: '6.1' },
+    'driver-mismatch': {
+      ...{ bus: 'pci', address: 'a', driver: 'e1000e', module: 'e1000e' },
+      ...{ modalias: 'pci:v1', unread: 'modules.alias' },
+    },
     'no-driver-override': { bus: 'mdev', address: 'a', driver: 'vfio_mdev' },
     'binding-elsewhere': { address: 'a', path: '/run/vfio/bind/a.lock', pid: 4711 },
   };
@@ -604,6 +656,9 @@ describe('every reason', () => {
       const { why, hint } = wordsOf(cause);
       assert.doesNotMatch(`${why} ${hint}`, /undefined|null|NaN|\[object/);
       assert.notEqual(hint, '');
+      // Nobody types an object.
+      const error = explained(new VfioError({ code: 'EPERM', message: 'EPERM' }), cause);
+      assert.doesNotMatch(cliHintOf(error) ?? '', /\{/);
       assert.match(errors, new RegExp(`^### ${reason}$`, 'm'));
     });
   }
@@ -611,6 +666,21 @@ describe('every reason', () => {
   it('is all that docs/errors.md has entries for', () => {
     const entries = [...errors.matchAll(/^### (.+)$/gm)].map(([, name]) => name);
     assert.deepEqual(entries.sort(), Object.keys(facts).sort());
+  });
+
+  it('has every code of the package in the table of docs/errors.md, and no other', () => {
+    const source = readFileSync(new URL('../../lib/core/errors.ts', import.meta.url), 'utf8');
+    const codes = [...source.matchAll(/^ {2}\| '(ERR_VFIO_\w+)'/gm)].map(([, code]) => code);
+    assert.ok(codes.length > 30);
+    const rows = errors.match(/^\| `ERR_VFIO_.+$/gm) ?? [];
+    const named = rows.flatMap(
+      (row) => /^\|([^|]+)\|/.exec(row)?.[1]?.match(/ERR_VFIO_\w+/g) ?? [],
+    );
+    assert.deepEqual(named.sort(), codes.sort());
+    // And none is spoken of that is not there.
+    for (const [code] of errors.matchAll(/ERR_VFIO_\w+/g)) {
+      if (code !== 'ERR_VFIO_') assert.ok(codes.includes(code), code);
+    }
   });
 
   it('tells what it does not know', () => {

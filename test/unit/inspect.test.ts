@@ -93,7 +93,7 @@ describe('util.inspect', () => {
       MigrationSource: `{ state: '${state}' }`,
       PciFunction: part(state),
       PeerMapping: `{ address: '${address}', name: 'bar0', iova: 1048576n, size: 4096, state: '${state === 'open' ? 'mapped' : 'unmapped'}' }`,
-      PreparedAccesses: "{ accesses: [ { op: 'read', offset: 0, width: 32 } ] }",
+      PreparedAccesses: `{ accesses: [ { op: 'read', offset: 0, width: 32, value: 0 } ], state: '${state}' }`,
       Region: `{ address: '${address}', name: 'bar0', size: 4096, flags: [ 'read', 'write', 'mmap', 'caps' ], state: '${state}' }`,
       SharedVector: `{ interrupt: 'intx', index: 0, listeners: 0, state: '${state}' }`,
       Register: `{ offset: 32, width: 32, access: 'r', fields: [ 'busy', 'irq' ] }`,

@@ -266,9 +266,48 @@ describe('listDevices while devices come and go', () => {
     assert.deepEqual(devices, []);
   });
 
-  it('skips a physical function whose virtual functions keep changing', () => {
-    const broken = pciDevice(1, { sriov_totalvfs: '4\n', sriov_numvfs: '1\n' });
-    assert.deepEqual(listDevicesSync({ sysfsRoot: sysfs({ pci: { [first]: broken } }) }), []);
+  it('skips a physical function whose virtual functions keep changing', async () => {
+    const virtfn0 = { pointsTo: `../${second}` };
+    const parent = pciDevice(1, { sriov_totalvfs: '4\n', virtfn0 });
+    const sysfsRoot = sysfs({ pci: { [first]: parent } });
+    const native = binding();
+    const changing = {
+      readFoldersSync: (folders: string[], entries: readonly string[]): Answer | Content[] => {
+        const isGone = entries.includes('virtfn0@');
+        return native.readFoldersSync(isGone ? folders.map(() => '/none') : folders, entries);
+      },
+    };
+    await withBinding(changing, () => {
+      assert.deepEqual(listDevicesSync({ sysfsRoot }), []);
+    });
+    assert.deepEqual(listDevicesSync({ sysfsRoot })[0]?.virtfns, [second]);
+  });
+
+  it('asks no file of a physical function that waits for its lock', async () => {
+    const parent = pciDevice(1, { sriov_totalvfs: '4\n', virtfn0: { pointsTo: `../${second}` } });
+    // Being taken from its driver: the link is gone, and the kernel still names it.
+    const left = pciDevice(2, { uevent: 'DRIVER=vfio-pci\nPCI_CLASS=10802\n' });
+    const sysfsRoot = sysfs({ pci: { [first]: parent, [second]: left } });
+    const asked: string[] = [];
+    const native = binding();
+    const listening = {
+      readFoldersSync: (folders: string[], entries: readonly string[]): Answer | Content[] => {
+        for (const folder of folders) asked.push(...entries.map((entry) => `${folder}/${entry}`));
+        return native.readFoldersSync(folders, entries);
+      },
+    };
+    const devices = await withBinding(listening, () => listDevicesSync({ sysfsRoot }));
+    const waiting = asked.filter((path) => /sriov_(?!totalvfs)|driver_override$/.test(path));
+    const folder = `${sysfsRoot}/bus/pci/devices`;
+    assert.deepEqual(waiting, [`${folder}/${first}/driver_override`]);
+    const [, device] = devices;
+    const unread = [{ name: 'driver_override', code: 'EBUSY' }];
+    assert.deepEqual(
+      [device?.driverOverride, device?.driver, device?.unread],
+      [null, null, unread],
+    );
+    const { driverOverride, unread: told } = describeDevice(second, { sysfsRoot });
+    assert.deepEqual([driverOverride, told], [null, unread]);
   });
 
   it('shows the whole of a device or nothing of it, in a race', async () => {

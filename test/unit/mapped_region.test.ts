@@ -96,6 +96,55 @@ describe('MappedRegion', () => {
     assert.deepEqual([head.offset, head.size], [0, 4]);
   });
 
+  it('makes no access that is not aligned in the region, wherever the mapping starts', async () => {
+    using file = fileRegion(counting, big);
+    using odd = file.region.map({ offset: 1, size: 0x100 });
+    const wide = odd as { read64: (offset: number) => unknown };
+    const refused: (() => unknown)[] = [
+      () => odd.read16(0),
+      () => odd.read32(0),
+      () => wide.read64(0),
+      () => odd.read64LoHi(0),
+      () => (odd.write16(2, 0), 0),
+      () => (odd.write32(4, 0), 0),
+      () => (odd.write64(8, 0n), 0),
+      () => (odd.write64LoHi(8, 0n), 0),
+      () => odd.readBlock(0, new Uint16Array(1)),
+      () => odd.readBlock(0, new BigUint64Array(1)),
+      () => (odd.writeBlock(0, new Uint32Array(1)), 0),
+      () => odd.readBatch32(Uint32Array.of(3, 4), new Uint32Array(2)),
+      () => odd.readBatch32(new Uint32Array(20).fill(4), new Uint32Array(20)),
+      () => (odd.writeBatch32(Uint32Array.of(4), new Uint32Array(1)), 0),
+      () => odd.poll32(0, 1, 0),
+      () => odd.poll32Sync(0, 1, 0),
+      () => odd.prepare([{ op: 'read', offset: 0, width: 64 }]),
+      () => odd.prepare([{ op: 'write', offset: 4 }]),
+      () => odd.registers({ x: { offset: 0 } }),
+      () => odd.registers({ x: { offset: 0, width: 64, split: true } }),
+    ];
+    for (const access of refused) {
+      const error = await failure(access, 'ERR_OUT_OF_RANGE');
+      assert.match(error.message, /a multiple of [248] with where the mapping starts .*\(0x1\)/);
+    }
+    assert.equal(odd.read8(0), 1);
+    assert.equal(odd.read16(1), 0x0302);
+    assert.equal(odd.read32(3), 0x07060504);
+    assert.equal(odd.read64(7), 0x0f0e0d0c0b0a0908n);
+    assert.equal(odd.read64LoHi(3), 0x0b0a090807060504n);
+    assert.deepEqual([...odd.readBlock(3, new Uint32Array(1))], [0x07060504]);
+    const many = new Uint32Array(20).fill(7);
+    assert.deepEqual(
+      [...odd.readBatch32(many, new Uint32Array(20))],
+      [...new Uint32Array(20).fill(0x0b0a0908)],
+    );
+    assert.equal(odd.poll32Sync(3, 0xff, 4), 0x07060504);
+    const accesses = odd.prepare([{ op: 'read', offset: 7, width: 64 }]);
+    accesses.run();
+    assert.deepEqual([...accesses.values64], [0x0f0e0d0c0b0a0908n]);
+    const { regs } = odd.registers({ regs: { offset: 3, count: 2 } });
+    assert.equal(regs.at(1).read(), 0x0b0a0908);
+  });
+
   it('reads and writes blocks, each element one access', async () => {
     using file = mappedFile();
     const { mapped } = file;

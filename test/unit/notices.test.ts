@@ -58,8 +58,29 @@ describe('what a device tells of itself', () => {
     const askUntilRefused = (): void => {
       for (;;) asker().ask(notice.request, device);
     };
-    await failure(askUntilRefused, 'ERR_VFIO_IRQ_DISABLED');
+    const givenUp = await failure(askUntilRefused, 'ERR_VFIO_IRQ_DISABLED');
+    assert.match(givenUp.message, /any more: its descriptor was handed out/);
     binding().closeSync(device);
+  });
+
+  it('is said not to be known where who heard of it has closed the device', async () => {
+    const [opener, other] = joined(2) as [NativeFd, NativeFd];
+    const event = binding().eventfdOpen() as NativeFd;
+    binding().noticesWatch(opener, notice.request, event);
+    binding().closeSync(event);
+    binding().closeSync(opener);
+    const askUntilRefused = (): void => {
+      for (;;) asker().ask(notice.request, other);
+    };
+    const error = await failure(askUntilRefused, 'ERR_VFIO_IRQ_DISABLED');
+    assert.equal(
+      error.message,
+      'who opened 0000:3b:00.0 and heard of it has closed it: whether it is wanted back cannot be told any more',
+    );
+    const again = binding().eventfdOpen() as NativeFd;
+    binding().noticesWatch(other, notice.request, again);
+    assert.equal(asker().ask(notice.request, other), false, 'who has it hears of it now');
+    for (const fd of [other, again]) binding().closeSync(fd);
   });
 
   it('is refused by the addon where the arguments are none', () => {

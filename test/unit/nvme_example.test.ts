@@ -5,13 +5,41 @@ import { encode, encodeTransfer, io } from '../../examples/nvme/commands.ts';
 import { decodeEvent } from '../../examples/nvme/events.ts';
 import { decodeController, decodeNamespaceList } from '../../examples/nvme/identify.ts';
 import { maxBytes, PrpTable } from '../../examples/nvme/prp.ts';
-import { doorbellOffsets } from '../../examples/nvme/registers.ts';
+import { RandomReads } from '../../examples/nvme/random_reads.ts';
+import { controllerRegisters, doorbellOffsets } from '../../examples/nvme/registers.ts';
 import { QueuePair, ringLayout } from '../../examples/nvme/queue.ts';
 import { NvmeError, statusError } from '../../examples/nvme/status.ts';
 import { DmaBuffer, type VfioError } from '../../lib/index.ts';
 import { fileRegion } from '../support/file_region.ts';
 
 // What the NVMe example computes; what it does with a controller is in test/device.
+
+/** A queue pair whose device is {@link complete}. */
+async function makeRings() {
+  const entries = 8;
+  const lists = ringLayout(entries).bytes;
+  const buffer = await DmaBuffer.allocate(lists + PrpTable.bytes(entries));
+  const file = fileRegion(new Uint8Array(0x2000), { size: 0x2000 });
+  const bar = file.region.map();
+  // The example has the types of the package, and this test the classes of its sources.
+  const pair = new QueuePair(bar as never, 0, 0, buffer as never, entries);
+  const completions = new Uint32Array(buffer.buffer, ringLayout(entries).completionsAt);
+  let at = 0;
+  return {
+    pair,
+    bar,
+    prps: new PrpTable(buffer.buffer, lists, 0n, entries),
+    complete: (id: number, result: number): void => {
+      completions[at * 4] = result;
+      completions[at++ * 4 + 3] = id | 0x1_0000;
+    },
+    [Symbol.dispose](): void {
+      bar.closeSync();
+      file[Symbol.dispose]();
+      buffer.disposeSync();
+    },
+  };
+}
 
 describe('the NVMe example', () => {
   const commands = 4;
@@ -71,7 +99,8 @@ describe('the NVMe example', () => {
     // The example has the types of the package, and this test the classes of its sources.
     const pair = new QueuePair(bar as never, 0, 0, buffer as never, entries);
     const onTimeout = (): void => undefined;
-    const queue = new CommandQueue(pair, { timeout: 60_000, polled: true, onTimeout });
+    const options = { timeout: 60_000, polled: true, onTimeout, onStray: onTimeout };
+    const queue = new CommandQueue(pair, options);
     const ended = queue.run('flush', () => ({ opcode: io.flush, namespace: 1 }));
     buffer.disposeSync();
     await assert.rejects(ended, (error: unknown) => {
@@ -88,6 +117,74 @@ describe('the NVMe example', () => {
       { code: 'removed' },
     );
   });
+
+  it('looks now and then for what may take for ever, and tells of what nobody asked for', async () => {
+    using rings = await makeRings();
+    const { pair, complete } = rings;
+    let looks = 0;
+    const look = pair.look.bind(pair);
+    pair.look = (take) => {
+      looks++;
+      return look(take);
+    };
+    const strays: number[] = [];
+    const queue = new CommandQueue(pair, {
+      timeout: 60_000,
+      polled: true,
+      onTimeout: () => undefined,
+      onStray: (_, id) => strays.push(id),
+    });
+    const event = queue.run('event', () => ({ opcode: 0x0c }), Infinity);
+    for (let turn = 0; turn < 1000; turn++) await new Promise((resolve) => setImmediate(resolve));
+    assert.ok(looks < 500, `${looks} looks in 1,000 turns of the event loop`);
+    // What ends soon is looked for in each turn, and what else has ended is found with it.
+    const flush = queue.run('flush', () => ({ opcode: io.flush, namespace: 1 }));
+    const before = looks;
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    assert.ok(looks >= before + 9);
+    complete(2, 0);
+    complete(1, 7);
+    assert.equal(await flush, 7);
+    assert.deepEqual(strays, [2]);
+    // The timer keeps no program running.
+    const alive = setInterval(() => undefined, 1000);
+    complete(0, 0x0002_0101);
+    assert.equal(await event, 0x0002_0101);
+    clearInterval(alive);
+  });
+
+  for (const [name, status, code, text] of [
+    ['is off', 0, 'reset', /^3 reads did not end: the controller is off \(CSTS\.RDY\)/],
+    ['has failed', 0b11, 'reset', /^3 reads did not end: the controller has failed/],
+    ['is gone', 0xffff_ffff, 'removed', /^3 reads did not end: the device does not answer$/],
+    ['does nothing', 1, 'timeout', /^3 reads did not end in their time$/],
+  ] as const) {
+    it(`ends waiting for reads where the controller ${name}`, async () => {
+      using rings = await makeRings();
+      const { pair, prps, complete } = rings;
+      rings.bar.write32(0x1c, status);
+      const reads = new RandomReads({
+        pair,
+        registers: controllerRegisters(rings.bar as never),
+        prps,
+        namespace: { id: 1, blocks: 100, blockSize: 512 },
+        bytes: 512,
+        depth: 3,
+        data: { bytes: new Uint8Array(0), iova: 0n },
+      });
+      reads.begin();
+      assert.throws(
+        () => {
+          // Only what does not answer in all its time takes all of it.
+          reads.finish(code === 'timeout' ? 50 : 100_000);
+        },
+        (error) => error instanceof NvmeError && error.code === code && text.test(error.message),
+      );
+      for (const id of [2, 0, 1]) complete(id, 0);
+      reads.finish();
+      assert.deepEqual([reads.done, reads.errors], [3, 0]);
+    });
+  }
 
   it('takes answers apart', () => {
     assert.deepEqual(decodeEvent(0x0002_0101), { type: 'health', info: 1, logPage: 2 });

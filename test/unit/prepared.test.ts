@@ -3,7 +3,12 @@ import { readFileSync, truncateSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, it } from 'mocha';
 import { binding, type NativeMapping, type NativePrepared } from '../../lib/core/binding.ts';
-import type { MappedRegion, PreparedAccess } from '../../lib/index.ts';
+import {
+  DmaBuffer,
+  type MappedRegion,
+  type PreparedAccess,
+  type PreparedAccesses,
+} from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
 import { type FileRegion, fileRegion } from '../support/file_region.ts';
 
@@ -197,18 +202,111 @@ describe('prepared accesses', () => {
     }
   });
 
-  it('keep their memory where somebody moves it away', () => {
+  it('are made no more where somebody moves their memory away', async () => {
+    using file = mappedFile();
+    using memory = DmaBuffer.allocateSync(4096);
+    const poll = memory.pollCounter({ offset: 0 });
+    const prepare = (): PreparedAccesses => file.mapped.prepare([{ op: 'write', offset: 4 }]);
+    const movers = [
+      (buffer: ArrayBuffer) => binding().detachBuffer(buffer),
+      // Node 20 has no transfer().
+      (buffer: ArrayBuffer & { transfer?: () => unknown }) =>
+        buffer.transfer ? buffer.transfer() : binding().detachBuffer(buffer),
+    ];
+    for (const move of movers) {
+      const accesses = prepare();
+      accesses.values[0] = 1;
+      move(accesses.values.buffer as ArrayBuffer);
+      assert.equal(accesses.values.length, 0);
+      const runs = [
+        () => {
+          accesses.run();
+        },
+        () => poll.ringAndPoll(accesses),
+      ];
+      for (const run of runs) {
+        const error = await failure(run, 'ERR_VFIO_CLOSED');
+        assert.match(error.message, /transferred/);
+      }
+      assert.match(inspect(accesses), /state: 'transferred'/);
+    }
+    assert.equal(file.mapped.read32(4), 0x07060504, 'nothing was written');
+  });
+
+  it('go on where somebody tries to send their memory to another thread', () => {
     using file = mappedFile();
     const accesses = file.mapped.prepare([{ op: 'read', offset: 4 }]);
-    binding().detachBuffer(accesses.values.buffer as ArrayBuffer);
-    assert.equal(accesses.values.length, 0);
+    const buffer = accesses.values.buffer as ArrayBuffer;
+    try {
+      // Node refuses to move it, or copies it: it is not the engine's.
+      structuredClone(buffer, { transfer: [buffer] });
+    } catch (error) {
+      assert.equal((error as Error).name, 'DataCloneError');
+    }
     accesses.run();
+    assert.equal(accesses.values[0], 0x07060504);
+  });
+
+  it('have the same arrays for good', () => {
+    using file = mappedFile();
+    const accesses = file.mapped.prepare([{ op: 'read', offset: 4 }]);
+    const { values } = accesses;
+    const loose = accesses as { values: unknown; values64: unknown };
+    assert.throws(() => (loose.values = new Uint32Array(1)), TypeError);
+    assert.throws(() => (loose.values64 = new BigUint64Array(1)), TypeError);
+    assert.throws(() => Object.defineProperty(accesses, 'values', { value: 1 }), TypeError);
+    accesses.run();
+    assert.equal(accesses.values, values);
+    assert.equal(values[0], 0x07060504);
+  });
+
+  it('are read from their array by number, once, and whatever that does is seen', async () => {
+    using file = mappedFile();
+    const { mapped } = file;
+    const iterators = [
+      function* (): Generator<PreparedAccess> {
+        // None.
+      },
+      function* (): Generator<PreparedAccess> {
+        for (;;) yield { op: 'read', offset: 8 };
+      },
+    ];
+    for (const iterator of iterators) {
+      const odd = Object.assign([{ op: 'read', offset: 4 } as const], {
+        [Symbol.iterator]: iterator,
+      });
+      const accesses = mapped.prepare(odd);
+      accesses.run();
+      assert.deepEqual([...accesses.values], [0x07060504]);
+    }
+    let asked = 0;
+    const changing = {
+      op: 'read' as const,
+      get offset() {
+        return asked++ === 0 ? 4 : 0x5001;
+      },
+    };
+    mapped.prepare([changing]).run();
+    assert.equal(asked, 1);
+    const closing = {
+      op: 'read' as const,
+      get offset() {
+        mapped.closeSync();
+        return 0;
+      },
+    };
+    await failure(() => mapped.prepare([closing]), 'ERR_VFIO_CLOSED');
   });
 
   it('are shown as what they are', () => {
     using file = mappedFile();
     const accesses = file.mapped.prepare([{ op: 'read', offset: 4 }]);
-    assert.match(inspect(accesses, { depth: 3 }), /PreparedAccesses.*op: 'read', offset: 4/s);
+    accesses.run();
+    const shown = inspect(accesses, { depth: 3 });
+    assert.match(shown, /PreparedAccesses.*op: 'read', offset: 4, width: 32, value: 117835012/s);
+    assert.match(shown, /state: 'open'/);
+    file.mapped.closeSync();
+    assert.match(inspect(accesses), /state: 'closed'/);
   });
 });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { afterEach, describe, it } from 'mocha';
 import { run } from '../../lib/core/steps.ts';
@@ -71,6 +72,61 @@ describe('what the host needs a device for', () => {
       'devices/virtual/block/loop3/loop/backing_file': '/dev/nvme0n1\n',
     });
     assert.equal((await needs()).needs[0], 'nvme0n1 is used by loop3');
+  });
+
+  it('is a file system that the hypervisor shares, mounted or not to be seen', async () => {
+    make();
+    const virtio = (driver: string, more: Record<string, Entry> = {}): void => {
+      const folder = `bus/pci/devices/${a}/virtio3`;
+      const link = { pointsTo: `../../../virtio/drivers/${driver}` };
+      put(host.sysfsRoot, {
+        [`${folder}/driver`]: link,
+        ...Object.fromEntries(Object.entries(more).map(([key, at]) => [`${folder}/${key}`, at])),
+      });
+    };
+    virtio('9pnet_virtio', { mount_tag: 'rootfs' });
+    const hidden =
+      /^the shared file system rootfs \(9p\) is perhaps mounted, where \/proc does not/;
+    assert.match((await needs()).needs.join(), hidden);
+    proc('1/mountinfo', '20 1 0:20 / / rw - 9p rootfs rw,trans=virtio\n');
+    const atRoot = 'the shared file system rootfs (9p) is mounted at /';
+    assert.deepEqual((await needs()).needs, [atRoot]);
+    const error = await vfioFailure(() => bindDriver(a, host), 'ERR_VFIO_IN_USE');
+    assert.match(error.message, /rootfs \(9p\) is mounted at \//);
+    host.restore();
+    make();
+    virtio('virtiofs');
+    proc('self/mountinfo', '20 1 0:20 / /srv rw - virtiofs share rw\n');
+    const unnamed = 'the shared file system virtio3 (virtiofs) is mounted at /srv';
+    assert.deepEqual((await needs()).needs, [unnamed]);
+    put(host.sysfsRoot, {
+      'fs/virtiofs/7/device': { pointsTo: `../../../bus/pci/devices/${a}/virtio3` },
+      'fs/virtiofs/7/tag': 'other\n',
+    });
+    assert.match((await needs()).needs.join(), /other \(virtiofs\) is perhaps mounted/);
+  });
+
+  it("is the kernel's console, and a channel that a program has open", async () => {
+    make();
+    const folder = `bus/pci/devices/${a}/virtio0`;
+    put(host.sysfsRoot, {
+      [`${folder}/driver`]: { pointsTo: '../../../virtio/drivers/virtio_console' },
+      [`${folder}/virtio-ports/vport0p1/dev`]: '1:8\n',
+    });
+    assert.deepEqual(await needs(), { needs: [], unseen: [] });
+    const fd = openSync('/dev/random', 'r');
+    try {
+      assert.match((await needs()).needs.join(), /^vport0p1 is open in process \d+ \(/);
+    } finally {
+      closeSync(fd);
+    }
+    proc('consoles', 'hvc0                 -W- (EC  p  )  229:0\n');
+    assert.deepEqual((await needs()).needs, ['hvc0 is a console of the kernel']);
+    host.restore();
+    make();
+    put(host.sysfsRoot, { 'class/tty/ttyS4': { pointsTo: `../../devices/${a}/tty/ttyS4` } });
+    proc('consoles', 'ttyS4                -W- (EC  p a)    4:68\n');
+    assert.deepEqual((await needs()).needs, ['ttyS4 is a console of the kernel']);
   });
 
   it('says of which disk it cannot tell', async () => {
@@ -150,7 +206,7 @@ describe('what the host needs a device for', () => {
     make({ boot_vga: '1\n', class: '0x030000\n' });
     assert.deepEqual((await needs()).needs, ['it is the display that the machine started with']);
     host.restore();
-    make({ sriov_numvfs: '2\n' });
+    make({ virtfn0: { pointsTo: '../x' }, virtfn1: { pointsTo: '../y' } });
     assert.match((await needs()).needs.join(), /^2 virtual functions of it are switched on/);
     host.restore();
     make({ class: '0x060400\n', '0000:3c:00.0/class': '0x020000\n' });
@@ -179,9 +235,9 @@ describe('what the host needs a device for', () => {
   });
 
   it('is who has it open', async () => {
-    make({ 'vfio-dev/vfio7/dev': '1:7\n' });
+    make({ 'vfio-dev/vfio7/dev': '1:8\n' });
     const holder = spawn('sleep', ['600'], { stdio: [0, 'ignore', 'ignore', 'pipe'] });
-    const full = spawn('sh', ['-c', 'exec 3</dev/full; echo open; exec sleep 600']);
+    const full = spawn('sh', ['-c', 'exec 3</dev/random; echo open; exec sleep 600']);
     try {
       await once(full.stdout, 'data');
       const all = (await needs()).needs;

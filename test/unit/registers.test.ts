@@ -139,6 +139,35 @@ describe('registers', () => {
     assert.match(inspect(file.region.registers(arrays)), /RegisterArray {\s+offset: 64,/);
   });
 
+  it('take fields as an object, and say what fits', async () => {
+    using file = fileRegion(bytes, { size: 0x100 });
+    const { word, long } = file.region.registers({
+      word: { offset: 0, fields: { a: 0xff } },
+      long: { offset: 8, width: 64, fields: { a: 0xff } },
+    });
+    const before = [word.read(), long.read()];
+    for (const bad of [null, undefined, 5, 'a', [], [1]]) {
+      for (const register of [word, long]) {
+        await failure(() => {
+          register.writeFields(bad as never);
+        }, 'ERR_INVALID_ARG_TYPE');
+        await failure(() => {
+          register.update(bad as never);
+        }, 'ERR_INVALID_ARG_TYPE');
+      }
+    }
+    assert.deepEqual([word.read(), long.read()], before);
+    const masks = { x: { offset: 0, fields: { a: 15n } } };
+    const mask = await failure(() => file.region.registers(masks), 'ERR_INVALID_ARG_TYPE');
+    assert.match(mask.message, /bigints are for registers of 64 bits\. Received 15n/);
+    const one = { x: { offset: 0xf8, stride: 8, count: 2 } };
+    const count = await failure(() => file.region.registers(one), 'ERR_INVALID_ARG_VALUE');
+    assert.match(count.message, /"map\.x\.count" .* must be 1: with this stride no more fit/);
+    const many = { x: { offset: 0xf0, stride: 8, count: 3 } };
+    const counts = await failure(() => file.region.registers(many), 'ERR_INVALID_ARG_VALUE');
+    assert.match(counts.message, /a whole number from 1 to 2, which fit with this stride/);
+  });
+
   it('change no other bit of any value', () => {
     using file = fileRegion(bytes, { size: 0x100 });
     const { status } = file.region.registers(map);

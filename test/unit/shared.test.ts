@@ -10,6 +10,8 @@ import {
 } from '../../lib/core/binding.ts';
 import { OwnedFd } from '../../lib/core/owned_fd.ts';
 import { DmaBuffer, DmaPool, fromShared, Iommufd, VfioDevice } from '../../lib/index.ts';
+import { Eventfd } from '../../lib/interrupt/eventfd.ts';
+import { InterruptVector } from '../../lib/interrupt/vector.ts';
 import { Ioas } from '../../lib/iommu/ioas.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
@@ -350,6 +352,116 @@ describe('a shared object', () => {
     });
   });
 
+  it('has one offer for as long as it lives, however often it is shared', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/zero');
+    const fakes = { ...fakeIoctls, ioasMapMemorySync: () => 0x1000n, ioasUnmapSync: () => 4096n };
+    await withBinding(fakes, async () => {
+      await using device = await VfioDevice.open(fakeAddress, roots);
+      const { iommufd } = device;
+      using buffer = DmaBuffer.allocateSync(4096);
+      const file = fileRegion(Uint8Array.of(1));
+      using region = file.region.map();
+      const ioas = Ioas.adopt(iommufd.parent, 7);
+      const mapping = ioas.mapSync(buffer);
+      const pool = new DmaPool(ioas, {});
+      const vector = InterruptVector.of({ name: 'msi', index: 1 }, 0, Eventfd.open('a test'));
+      for (const each of [device, iommufd, buffer, region, ioas, mapping, pool, vector]) {
+        const first = each.share();
+        assert.deepEqual(each.share(), first, each.constructor.name);
+        // Others come and go in between.
+        for (let at = 0; at < 200; at++) {
+          using other = DmaBuffer.allocateSync(4096);
+          other.share();
+        }
+        assert.deepEqual(each.share(), first, each.constructor.name);
+      }
+      vector.end();
+      mapping.unmapSync();
+      file[Symbol.dispose]();
+    });
+    const numbers = Array.from({ length: 300 }, () => {
+      using buffer = DmaBuffer.allocateSync(4096);
+      return buffer.share().memory;
+    });
+    assert.equal(new Set(numbers).size, 300, 'each object has a number of its own');
+  });
+
+  it('is named by a token whose numbers nobody changed', async () => {
+    using buffer = DmaBuffer.allocateSync(4096);
+    const token = buffer.share();
+    for (const [name, values] of Object.entries({
+      size: [NaN, -1, 0, 1.5, 1, 8192, 2 ** 40, 2 ** 53, Infinity],
+      memory: [NaN, -1, 1.5, 2 ** 32, 2 ** 53],
+    })) {
+      for (const value of values) {
+        const error = await failure(
+          () => fromShared({ ...token, [name]: value }),
+          'ERR_INVALID_ARG_VALUE',
+        );
+        assert.match(
+          error.message,
+          new RegExp(`"token" argument .* its "${name}" cannot be right`),
+        );
+      }
+    }
+    await failure(() => fromShared({ ...token, memory: 4e9 }), 'ERR_VFIO_CLOSED');
+    using file = fileRegion(Uint8Array.of(1));
+    using region = file.region.map();
+    for (const change of [
+      { size: NaN },
+      { size: 0 },
+      { offset: -1 },
+      { fd: 0.5 },
+      { high: 2 ** 32 },
+    ]) {
+      await failure(() => fromShared({ ...region.share(), ...change }), 'ERR_INVALID_ARG_VALUE');
+    }
+    const iommufd = openFake();
+    await withBinding(
+      { destroySync: () => 0, ioasMapMemorySync: () => 0x1000n, ioasUnmapSync: () => 4096n },
+      async () => {
+        const mapping = Ioas.adopt(iommufd.parent, 7).mapSync(buffer);
+        const mapped = mapping.share();
+        const changes = [
+          { size: 8192 },
+          { bufferOffset: 4096 },
+          { iova: -1n },
+          { buffer: { ...mapped.buffer, size: NaN } },
+        ];
+        for (const change of changes) {
+          await failure(() => fromShared({ ...mapped, ...change }), 'ERR_INVALID_ARG_VALUE');
+        }
+        mapping.unmapSync();
+      },
+    );
+    iommufd.closeSync();
+  });
+
+  it('says of a closed device that the device is closed', async () => {
+    const roots = fakeVfio();
+    putNode(roots, fakeNode, '/dev/null');
+    putNode(roots, 'iommu', '/dev/zero');
+    await withBinding(fakeIoctls, async () => {
+      const device = await VfioDevice.open(fakeAddress, roots);
+      const ioas = device.createIoas();
+      await device.close();
+      const calls = [
+        () => device.share(),
+        () => device.attach(ioas),
+        () => {
+          device.attachSync(ioas);
+        },
+        () => device.createIoas(),
+      ];
+      for (const call of calls) {
+        const error = await failure(call, 'ERR_VFIO_CLOSED');
+        assert.match(error.message, new RegExp(`^the cdev of ${fakeAddress} is closed`));
+      }
+    });
+  });
+
   it('is named by a token of this process, and by nothing else', async () => {
     const iommufd = openFake();
     const token = iommufd.share();
@@ -386,8 +498,8 @@ describe('a shared object', () => {
       for (const each of bad) assert.equal(binding()[name](each as never), undefined, name);
     }
     for (const name of ['fdTake', 'memoryTake', 'sharedCountTake'] as const) {
-      assert.equal(binding()[name](undefined as never), undefined);
-      assert.equal(binding()[name](4e9), -2);
+      assert.equal(binding()[name](undefined as never, 4096), undefined);
+      assert.equal(binding()[name](4e9, 4096), -2);
     }
     const sharedCount = binding().sharedCountNew() as NativeSharedCount;
     const again = binding().sharedCountTake(

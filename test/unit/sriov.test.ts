@@ -309,12 +309,12 @@ describe('vfio sriov', () => {
 
   const misuse: [string[], RegExp][] = [
     [['--vfs', 'four'], /--vfs must be a whole number, such as 4, not 'four'/],
-    [['--vfs', '-1'], /--vfs/],
-    [['--vfs', ''], /--vfs must be a whole number/],
-    [['--no-probe'], /--no-probe must be given with --vfs/],
-    [['--probe'], /--probe must be given with --vfs/],
-    [['--dry-run'], /--dry-run must be given with --vfs/],
-    [['--vfs', '1', '--probe', '--no-probe'], /--probe must be absent with --no-probe/],
+    [['--vfs', '-1'], /--vfs must be a whole number, such as 4, not '-1'/],
+    [['--vfs', ''], /--vfs needs a value, and was given an empty one: --vfs <count>/],
+    [['--no-probe'], /--no-probe is of the virtual functions that --vfs makes/],
+    [['--probe'], /vfio sriov: --probe is of the virtual functions that --vfs makes/],
+    [['--dry-run'], /--dry-run says what --vfs would do: give --vfs/],
+    [['--vfs', '1', '--probe', '--no-probe'], /--probe and --no-probe exclude each other/],
   ];
   for (const [argv, message] of misuse) {
     it(`refuses: vfio sriov pf ${argv.join(' ')}`, async () => {

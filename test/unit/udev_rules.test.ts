@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
+import { notGiven } from '../../lib/cli/udev_devices.ts';
 import { lookUpGroup } from '../../lib/cli/unix_group.ts';
 import { udevRules, type UdevRulesOptions } from '../../lib/index.ts';
 import { vfio } from '../support/cli.ts';
 import { vfioFailure } from '../support/errors.ts';
-import { pciDevice, sysfsFiles } from '../support/sysfs.ts';
+import { boundToVfio, type Files, pciDevice, sysfsFiles } from '../support/sysfs.ts';
 import { tree } from '../support/tree.ts';
 
 const nvme = '0000:3b:00.0';
@@ -115,7 +116,9 @@ describe('vfio udev', () => {
     const argv = ['udev', '--group', 'root', '--install', '--dir', folder];
     const path = join(folder, '70-vfio-root.rules');
     const { status, out, err } = await vfio(argv);
-    assert.deepEqual([status, err], [0, '']);
+    assert.equal(status, 0, err);
+    // A machine without an IOMMU is told of that.
+    assert.match(err, /^(?:vfio udev: .*IOMMU.*\n)?$/);
     const [first, ...more] = out.split('\n');
     assert.equal(first, `${path}: written`);
     assert.deepEqual(more.slice(1), [
@@ -164,12 +167,15 @@ describe('vfio udev', () => {
   });
 
   const misuse: [string[], RegExp][] = [
-    [[], /^vfio udev: needs --group NAME/],
-    [['3b:00.0'], /needs --group NAME/],
-    [['--group', 'a"b'], /"group" argument must be the name of a Unix group/],
+    [[], /^vfio udev: --group <name> is missing/],
+    [['3b:00.0'], /--group <name> is missing/],
+    [['--group', 'a"b'], /--group must be the name of a Unix group/],
     [['--group', 'root', '--mode', '0600'], /--mode must be 0660, or another .* not '0600'/],
     [['--group', 'root', '--mode', 'rw'], /--mode must be/],
-    [['--group', 'root', '--dir', '/tmp'], /--dir must be absent without --install/],
+    [
+      ['--group', 'root', '--dir', '/tmp'],
+      /--dir says where --install writes: give --install, too/,
+    ],
     [['--group', 'root', '3b:00'], /must be a device address/],
   ];
   for (const [argv, message] of misuse) {
@@ -186,6 +192,53 @@ describe('vfio udev', () => {
       (await vfio(['udev', '--help'])).out,
       /^Usage: vfio udev \[device…\] \[options\]$/m,
     );
+  });
+});
+
+describe('what udev rules give nothing of', () => {
+  const bridge = '0000:00:04.0';
+  const roots = (more: Files = {}): { sysfsRoot: string } => {
+    const files = sysfsFiles({
+      pci: {
+        [nvme]: pciDevice(11),
+        '0000:3c:00.0': pciDevice(12, boundToVfio('vfio0')),
+        '0000:3d:00.0': pciDevice(13, boundToVfio('noiommu-vfio1', '511:1\n')),
+        [bridge]: pciDevice(8, { class: '0x060400\n', '0000:3b:00.0/uevent': '' }),
+      },
+    });
+    delete files['bus/pci/devices/0000:3b:00.0/iommu_group'];
+    return { sysfsRoot: tree({ ...files, 'class/net/lo': '', ...more }) };
+  };
+
+  it('is a bridge, which is refused with what is behind it', async () => {
+    const error = await vfioFailure(() => notGiven([bridge], roots()), 'ERR_VFIO_UNSUPPORTED');
+    assert.match(error.message, /^0000:00:04\.0 is a bridge or a port, which VFIO does not take/);
+    assert.equal(error.hint, 'name what is behind it: 0000:3b:00.0');
+  });
+
+  it('is a device without an IOMMU, bound or not, with a cdev or without', async () => {
+    const named = [nvme, '0000:3c:00.0', '0000:3d:00.0'];
+    const [said = '', ...more] = await notGiven(named, roots());
+    assert.match(
+      said,
+      /^no IOMMU confines 0000:3b:00\.0 and 0000:3d:00\.0: .*stay root's.*CAP_SYS_RAWIO/,
+    );
+    assert.deepEqual(more, []);
+    assert.deepEqual(await notGiven(['0000:3c:00.0'], roots()), []);
+  });
+
+  it('is everything where the kernel uses no IOMMU', async () => {
+    const device = pciDevice(0);
+    delete device['iommu_group'];
+    const without = { ...sysfsFiles({ pci: { [nvme]: device } }), 'class/net/lo': '' };
+    const [said = '', ...more] = await notGiven(undefined, { sysfsRoot: tree(without) });
+    assert.match(
+      said,
+      /^there are no IOMMU groups: .*\. Nodes of devices .* these rules give nothing now$/,
+    );
+    assert.deepEqual(more, []);
+    const hidden = await notGiven(undefined, { sysfsRoot: tree({}) });
+    assert.match(hidden.join(), /^whether the kernel uses an IOMMU could not be looked at: /);
   });
 });
 

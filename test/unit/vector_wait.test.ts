@@ -114,11 +114,60 @@ describe('waiting for a vector', () => {
       vector.wait({ signal: other.signal, timeout: 60_000 }),
       vector.wait({ signal: other.signal, timeout: 0 }),
     ];
-    assert.equal(getEventListeners(other.signal, 'abort').length, 2);
+    assert.equal(getEventListeners(other.signal, 'abort').length, 1);
     await failure(() => waits[1], 'ERR_VFIO_TIMEOUT');
     signal();
     assert.equal(await waits[0], 1);
     assert.deepEqual(getEventListeners(other.signal, 'abort'), []);
+  });
+
+  it('answers at once, without a timer, where there is no time', async () => {
+    const { setTimeout: real } = globalThis;
+    let timers = 0;
+    globalThis.setTimeout = ((...args: Parameters<typeof real>) => {
+      timers++;
+      return real(...args);
+    }) as typeof real;
+    try {
+      let told: unknown;
+      void vector.wait({ timeout: 0 }).catch((error: unknown) => (told = error));
+      // Microtasks alone: no turn of the loop.
+      for (let at = 0; at < 5; at++) await Promise.resolve();
+      assert.equal((told as { code?: string } | undefined)?.code, 'ERR_VFIO_TIMEOUT');
+      const heard: number[] = [];
+      const another = vector.wait();
+      vector.on('interrupt', (count) => heard.push(count));
+      signal(3);
+      assert.equal(await vector.wait({ timeout: 0 }), 3);
+      assert.deepEqual([await another, heard], [3, [3]]);
+      vector.removeAllListeners();
+      assert.equal(timers, 0);
+    } finally {
+      globalThis.setTimeout = real;
+    }
+  });
+
+  it('has one listener on a signal, however many wait with it, and aborts all of them', async () => {
+    const warnings: Error[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', warned);
+    const aborter = new AbortController();
+    const reason = new Error('enough');
+    const waits = Array.from({ length: 20_000 }, () => {
+      return vector.wait({ signal: aborter.signal }).catch((error: unknown) => error);
+    });
+    const counts = vector.counts({ signal: aborter.signal });
+    const next = counts.next().catch((error: unknown) => error);
+    assert.equal(getEventListeners(aborter.signal, 'abort').length, 1);
+    aborter.abort(reason);
+    assert.deepEqual(new Set([...(await Promise.all(waits)), await next]), new Set([reason]));
+    assert.deepEqual(getEventListeners(aborter.signal, 'abort'), []);
+    await setImmediate();
+    process.off('warning', warned);
+    assert.deepEqual(warnings, []);
+    signal(1);
+    await setImmediate();
+    assert.equal(event.read(), 1, 'nobody waits any more');
   });
 
   it('hears that the interrupt is off, and what was counted before', async () => {

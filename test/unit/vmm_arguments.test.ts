@@ -58,6 +58,22 @@ describe('the arguments of a VMM', () => {
     ]);
   });
 
+  it('have properties of their own for each of several devices', async () => {
+    using iommufd = Iommufd.open(roots);
+    using first = openCdevSync(fakeAddress, roots);
+    using second = openCdevSync(fakeAddress, roots);
+    const devices = { cdev: [first, second], iommufd };
+    const { args } = qemuArguments(devices, { properties: [{ id: 'a' }, { id: 'b', bus: 'p' }] });
+    assert.deepEqual(args.slice(2), [
+      ...['-device', 'vfio-pci,fd=4,iommufd=iommufd0,id=a'],
+      ...['-device', 'vfio-pci,fd=5,iommufd=iommufd0,id=b,bus=p'],
+    ]);
+    const wrong = (properties: object[]): unknown =>
+      qemuArguments(devices, { properties } as never);
+    await failure(() => wrong([{ id: 'a' }]), 'ERR_INVALID_ARG_VALUE');
+    await failure(() => wrong([{}, []]), 'ERR_INVALID_ARG_TYPE');
+  });
+
   it('are refused for a bound device, with the way out', async () => {
     await withBinding(fakeIoctls, async () => {
       using iommufd = Iommufd.open(roots);

@@ -1,8 +1,24 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
-import { type OwnFile, writeOwnFile } from '../../lib/cli/write_file.ts';
+import {
+  type OwnFile,
+  requireNamedFile,
+  writeNamedFile,
+  writeOwnFile,
+} from '../../lib/cli/write_file.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { put, tree } from '../support/tree.ts';
 
@@ -61,5 +77,87 @@ describe('a file that a command writes', () => {
     const folder = join(tree({ kept: '' }), 'kept');
     const error = await vfioFailure(() => writeOwnFile(ownFile(folder)), 'ENOTDIR');
     assert.match(error.message, /kept\/file was not written: ENOTDIR/);
+  });
+});
+
+describe('a file that a command line names', () => {
+  it('is written by another name first, with the mode that it had', async () => {
+    const folder = tree({ 'old.svg': 'a much longer text than the new one' });
+    const path = join(folder, 'old.svg');
+    chmodSync(path, 0o640);
+    const before = statSync(path);
+    await writeNamedFile(path, 'new');
+    const { ino, mode, uid } = statSync(path);
+    assert.notEqual(ino, before.ino);
+    assert.deepEqual([readFileSync(path, 'utf8'), mode, uid], ['new', before.mode, before.uid]);
+    const umask = process.umask(0o027);
+    try {
+      await writeNamedFile(join(folder, 'new.svg'), 'new');
+    } finally {
+      process.umask(umask);
+    }
+    assert.equal(statSync(join(folder, 'new.svg')).mode & 0o777, 0o640);
+    assert.deepEqual(readdirSync(folder).sort(), ['new.svg', 'old.svg']);
+  });
+
+  it('is where links lead, and the links stay', async () => {
+    const folder = tree({
+      'there/old': 'old',
+      link: { pointsTo: 'there/old' },
+      dangling: { pointsTo: 'there/new' },
+    });
+    for (const name of ['link', 'dangling']) await writeNamedFile(join(folder, name), name);
+    assert.equal(readlinkSync(join(folder, 'link')), 'there/old');
+    assert.equal(readFileSync(join(folder, 'there/old'), 'utf8'), 'link');
+    assert.equal(readFileSync(join(folder, 'there/new'), 'utf8'), 'dangling');
+  });
+
+  it('is not replaced where it is no file, but written to', async () => {
+    const folder = tree({ kept: '' });
+    const pipe = join(folder, 'pipe');
+    assert.equal(spawnSync('mkfifo', [pipe]).status, 0);
+    const [text] = await Promise.all([readFile(pipe, 'utf8'), writeNamedFile(pipe, 'through')]);
+    assert.equal(text, 'through');
+    assert.ok(statSync(pipe).isFIFO());
+    const full = await vfioFailure(() => writeNamedFile('/dev/full', 'x'), 'ENOSPC');
+    assert.match(full.message, /^\/dev\/full was not written: ENOSPC: no space left on device$/);
+    assert.ok(statSync('/dev/full').isCharacterDevice());
+  });
+
+  it('is told of by its own name, where it could not be written', async () => {
+    const folder = tree({ 'kept/in': '' });
+    for (const [path, code, hint] of [
+      [join(folder, 'absent/a.svg'), 'ENOENT', /absent has to be there: mkdir -p/],
+      [join(folder, 'kept/in/a.svg'), 'ENOTDIR', /in has to be a folder/],
+      [join(folder, 'kept'), 'EISDIR', /name a file in it/],
+    ] as const) {
+      const error = await vfioFailure(() => writeNamedFile(path, 'x'), code);
+      assert.ok(error.message.startsWith(`${path} was not written: ${code}: `), error.message);
+      assert.doesNotMatch(error.message, /, (open|write)/);
+      assert.match(error.hint ?? '', hint);
+      if (code !== 'EISDIR') await vfioFailure(() => requireNamedFile(path), code);
+    }
+    await requireNamedFile(join(folder, 'new'));
+    assert.deepEqual(readdirSync(folder), ['kept']);
+  });
+
+  it('is as it was where only a part found room', () => {
+    // This process may have 512 bytes in a file.
+    const folder = tree({ 'old.svg': 'old' });
+    const program = fileURLToPath(new URL('../../lib/cli/write_file.ts', import.meta.url));
+    const script = `import { writeNamedFile } from '${program}';
+      await writeNamedFile('${folder}/old.svg', 'x'.repeat(5000)).catch((e) => console.log(e.message + ' -- ' + e.hint));`;
+    const { stdout, stderr } = spawnSync(
+      'bash',
+      [
+        '-c',
+        `trap '' XFSZ; ulimit -f 1; exec '${process.execPath}' --import tsx --input-type=module -e "$0"`,
+        script,
+      ],
+      { encoding: 'utf8', env: { ...process.env, TSX_DISABLE_CACHE: '1' } },
+    );
+    assert.match(stdout, /old\.svg was not written: EFBIG: .* -- .*ulimit -f/, stderr);
+    assert.equal(readFileSync(join(folder, 'old.svg'), 'utf8'), 'old');
+    assert.deepEqual(readdirSync(folder), ['old.svg']);
   });
 });

@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { describeDevice, type DeviceAddress } from '../../index.ts';
 import { type Command, exitStatus, type Invocation, type Output, usageError } from '../command.ts';
 import {
@@ -18,6 +17,7 @@ import {
   openText,
   thisMachine,
 } from './report.ts';
+import { requireNamedFile, writeNamedFile } from '../write_file.ts';
 import { interleave, type Plan, progressBar, repeat, type Way } from './rounds.ts';
 import { openSvg } from './svg.ts';
 
@@ -31,8 +31,12 @@ export const benchOpen: Command = {
       description: 'Only this: cdev, group, compat or noiommu; auto: all but noiommu',
       values: ['auto', ...backends, 'noiommu'],
     },
-    concurrency: { type: 'string', description: 'Open all devices too, so many at once' },
-    rounds: { type: 'string', description: 'How often, with each way (30)' },
+    concurrency: {
+      type: 'string',
+      placeholder: 'count',
+      description: 'Open all devices too, so many at once',
+    },
+    rounds: { type: 'string', placeholder: 'count', description: 'How often, with each way (30)' },
     json: { type: 'boolean', description: 'Print JSON; nanoseconds' },
     svg: {
       type: 'string',
@@ -62,6 +66,7 @@ async function bench({ positionals, values, flags, out }: Invocation): Promise<n
   const rounds = whole('--rounds', values['rounds'] ?? '30', 1_000_000);
   const concurrency = whole('--concurrency', values['concurrency'] ?? '1', 64);
   const devices = positionals.map((spec) => describeDevice(spec));
+  if (values['svg'] !== undefined) await requireNamedFile(values['svg']);
   const { found, missing } = await probe(wanted, devices);
   const turn = Math.ceil(rounds / 10);
   const plan = { rounds, warmUp: Math.max(3, turn), turn };
@@ -75,7 +80,7 @@ async function bench({ positionals, values, flags, out }: Invocation): Promise<n
     ...{ missing, measured, fleets },
   };
   out.print(flags['json'] ? openJson(report) : openText(report));
-  if (values['svg'] !== undefined) writeFileSync(values['svg'], svgOf(report));
+  if (values['svg'] !== undefined) await writeNamedFile(values['svg'], svgOf(report));
   return exitStatus.ok;
 }
 

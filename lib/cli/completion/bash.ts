@@ -54,6 +54,10 @@ _vfio_offer() {
   case $1 in
     'words '*) _vfio_words "$2" \${1#words } ;;
     files) _vfio_files "$2" ;;
+    unix-groups)
+      mapfile -t found < <(compgen -g)
+      _vfio_words "$2" "\${found[@]}"
+      ;;
     'devices '*)
       if [[ $cur == /* ]]; then
         _vfio_files ''
@@ -179,5 +183,5 @@ function entry({ name, options, positionals, isLastRepeated }: OfferedCommand): 
 function actionOf(offer: Offer): string {
   if (offer === undefined) return 'nothing';
   if (offer.kind === 'words') return `words ${offer.words.join(' ')}`;
-  return offer.kind === 'files' ? 'files' : `devices ${offer.which}`;
+  return offer.kind === 'devices' ? `devices ${offer.which}` : offer.kind;
 }

@@ -121,7 +121,10 @@ function entry(condition: string, what: string, description: string): string {
 function actionOf(offer: Offer): string | undefined {
   if (offer === undefined) return undefined;
   if (offer.kind === 'words') return `-f -a ${quoted(offer.words.join(' '))}`;
-  return offer.kind === 'files' ? '-F' : `-f -a ${quoted(`(__vfio_devices ${offer.which})`)}`;
+  if (offer.kind === 'files') return '-F';
+  const command =
+    offer.kind === 'devices' ? `__vfio_devices ${offer.which}` : '__fish_complete_groups';
+  return `-f -a ${quoted(`(${command})`)}`;
 }
 
 /** In fish a backslash escapes within quotes. */

@@ -5,6 +5,7 @@ export type Offer =
   | { kind: 'devices'; which: DeviceKind }
   | { kind: 'words'; words: readonly string[] }
   | { kind: 'files' }
+  | { kind: 'unix-groups' }
   | undefined;
 
 /** An option, with its dashes. */
@@ -57,7 +58,8 @@ export function offered(commands: readonly Command[]): OfferedCommand[] {
 
 function valueOf(values: Values | undefined): Offer {
   if (values === undefined) return undefined;
-  return values === 'file' ? { kind: 'files' } : { kind: 'words', words: values };
+  if (values === 'file') return { kind: 'files' };
+  return values === 'unix-group' ? { kind: 'unix-groups' } : { kind: 'words', words: values };
 }
 
 /** By the argument's name, of which `…` and brackets are no part. */

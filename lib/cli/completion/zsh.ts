@@ -82,7 +82,8 @@ function actionOf(offer: Offer): string {
   if (offer === undefined) return ' ';
   if (offer.kind === 'words') return `(${offer.words.join(' ')})`;
   // The space keeps _arguments from adding arguments of its own.
-  return offer.kind === 'files' ? '_files' : ` _vfio_devices ${offer.which}`;
+  if (offer.kind === 'devices') return ` _vfio_devices ${offer.which}`;
+  return offer.kind === 'files' ? '_files' : '_groups';
 }
 
 /** A function that completes one of these words, and calls the function of what follows it. */
