@@ -86,6 +86,7 @@ describe('util.inspect', () => {
       Interrupt: `{ address: '${address}', name: 'intx', count: 1, vectors: ${state === 'open' ? 1 : 0}, state: '${state === 'open' ? 'enabled' : 'disabled'}' }`,
       InterruptVector: `{ interrupt: 'intx', index: 0, listeners: 0, state: '${state}' }`,
       IovaAllocator: '{ free: 1, used: 0 }',
+      KvmVfio: `{ state: '${state}' }`,
       LowPower: part(state),
       MappedRegion: `{ address: '${address}', name: 'bar0', offset: 0, size: 4096, state: '${state}' }`,
       Migration: part(state),
