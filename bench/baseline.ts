@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Round } from '../lib/cli/bench/paths.ts';
 import { root } from '../test/support/root.ts';
@@ -38,8 +39,11 @@ export class BaselineRounds<Result = Round> {
     return rounds;
   }
 
-  end(): void {
+  /** Waits until it has ended, and others can have its device. */
+  async end(): Promise<void> {
+    const exit = once(this.#child, 'exit');
     this.#child.stdin?.end();
+    await exit;
   }
 }
 
@@ -62,7 +66,10 @@ export class BaselineTurns {
     return JSON.parse(answer.value) as Result;
   }
 
-  end(): void {
+  /** Waits until it has ended, and others can have its device. */
+  async end(): Promise<void> {
+    const exit = once(this.#child, 'exit');
     this.#child.stdin?.end();
+    await exit;
   }
 }

@@ -72,7 +72,7 @@ async function compare(
       }
     }
   }
-  baseline.end();
+  await baseline.end();
   const c = median(times['c'] ?? []);
   for (const name of Object.keys(ways)) {
     rows.push([`${titles[kind]}, ${name}`, microseconds(c), ratio(median(times[name] ?? []), c)]);

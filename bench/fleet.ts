@@ -168,7 +168,7 @@ const eight = nvme.slice(0, 8);
 const serial = await repeat(3, () => fleetRound(eight, 1));
 const loop = await loopTable(eight, 5);
 
-for (const each of baselines) each.end();
+for (const each of baselines) await each.end();
 
 showTables(`fleets of NVMe controllers, ${rounds} rounds of each, in turns`, [
   fleetTable(measured),

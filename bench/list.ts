@@ -68,7 +68,7 @@ async function compare(count: number, rounds: number): Promise<string[]> {
     times.sync.push(sync);
     times.async.push(async);
   }
-  baseline.end();
+  await baseline.end();
   if (count === 1000) delays = await delaysTable(sysfsRoot, rounds);
   rmSync(sysfsRoot, { recursive: true });
   const c = median(times.c);

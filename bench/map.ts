@@ -53,7 +53,7 @@ const async: Way<number> = {
   rounds: [],
 };
 await interleave([c, sync, async], { warmUp: 200, rounds: 2000, turn: 100 });
-program.end();
+await program.end();
 page.disposeSync();
 fd.closeSync();
 

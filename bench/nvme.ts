@@ -147,5 +147,5 @@ const tables: Table[] = [];
 if (long > 0) tables.push(await longTable(long));
 else tables.push(await rateTable());
 if (gcSeconds > 0) tables.push(await garbageTable());
-baseline.end();
+await baseline.end();
 showTables('random reads of an NVMe controller', tables);

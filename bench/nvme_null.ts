@@ -43,7 +43,7 @@ async function nullTable(): Promise<Table> {
     const cells = [bestC, best, p50C, p50].map((time) => time.toFixed(1));
     rows.push([`depth ${depth}`, ...cells, ratio(best, bestC), String(collections)]);
   }
-  c.end();
+  await c.end();
   const header = ['', 'C best, ns', 'best, ns', 'C median', 'median', 'best ÷ C', 'collections'];
   return { name: 'nvme-null', header, rows };
 }

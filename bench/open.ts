@@ -84,7 +84,7 @@ if (known?.kind === 'edu') {
 
 await interleave(ways, { warmUp: Math.min(100, rounds), rounds, turn });
 
-for (const each of baselines) each.end();
+for (const each of baselines) await each.end();
 
 /** Medians of the steps by one backend, of C in µs, of the others as parts of C's. */
 function stepsTable(backend: Backend): Table {

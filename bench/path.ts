@@ -100,7 +100,7 @@ const rounds = Number(positionals()[0] ?? 5000);
 
 await interleave([c, ...Object.values(ways)], { warmUp: 5000, rounds, turn: 500 });
 
-program.end();
+await program.end();
 
 rmSync(root, { recursive: true });
 

@@ -86,9 +86,10 @@ export function encodeTransfer(
   entries[at + 7] = prps[prpAt + 1] ?? 0;
   entries[at + 8] = prps[prpAt + 2] ?? 0;
   entries[at + 9] = prps[prpAt + 3] ?? 0;
-  // A number's low 32 bits, and what is above them: blocks are counted in up to 53 bits here.
+  // A number's low 32 bits, and what is above them: blocks are counted in up to 53 bits here. That
+  // takes floating point, which most blocks can do without.
   entries[at + 10] = block;
-  entries[at + 11] = block * highWord;
+  entries[at + 11] = block < 0x8000_0000 ? 0 : block * highWord;
   entries[at + 12] = blocks - 1;
 }
 

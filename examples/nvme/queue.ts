@@ -94,13 +94,17 @@ export class QueuePair {
    */
   look(take: OnCompletion): number {
     const count = this.#ringAndPoll();
+    const { entries } = this;
     const completions = this.#completions;
+    let head = this.#head;
+    // Before `take` has any of them: the poll is past them all, whatever it throws.
+    this.#head = head + count < entries ? head + count : head + count - entries;
+    this.#underWay -= count;
     for (let each = 0; each < count; each++) {
-      const at = this.#head * completionWords;
+      const at = head * completionWords;
       const last = completions[at + 3] ?? 0;
       const result = completions[at] ?? 0;
-      this.#head = this.#head + 1 === this.entries ? 0 : this.#head + 1;
-      this.#underWay--;
+      head = head + 1 === entries ? 0 : head + 1;
       take(last & 0xffff, last >>> 17, result);
     }
     return count;
