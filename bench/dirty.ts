@@ -46,7 +46,7 @@ const ours: Way<number> = {
   rounds: [],
 };
 await interleave([c, ours], { warmUp: 5, rounds: 60, turn: 5 });
-program.end();
+await program.end();
 
 const theirs = summary(c.rounds);
 const rows = Object.entries({ C: c, 'hwpt.readDirty': ours }).map(([name, { rounds }]) => {

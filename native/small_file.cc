@@ -1,6 +1,7 @@
 #include "small_file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/syscall.h>
@@ -104,16 +105,27 @@ std::optional<Answer> ReadHere(const Napi::CallbackInfo& info) {
 struct Entry {
   std::string path;
   Read read;
+  std::string link;  // without which it is not read; empty: it always is
 };
 
 // The kind of an entry is its last character, as `ls -F` marks it; `?` asks only whether it is
-// there.
+// there. A file that is read only while a link is there has that behind a colon.
 Entry ParseEntry(const std::string& marked) {
   const std::string path = marked.substr(0, marked.empty() ? 0 : marked.size() - 1);
-  if (marked.ends_with('@')) return {path, ReadTarget};
-  if (marked.ends_with('/')) return {path, ReadNames};
-  if (marked.ends_with('?')) return {path, ReadPresence};
-  return {marked, ReadText};
+  if (marked.ends_with('@')) return {path, ReadTarget, {}};
+  if (marked.ends_with('/')) return {path, ReadNames, {}};
+  if (marked.ends_with('?')) return {path, ReadPresence, {}};
+  const size_t colon = marked.find(':');
+  if (colon == std::string::npos) return {marked, ReadText, {}};
+  return {marked.substr(0, colon), ReadText, marked.substr(colon + 1)};
+}
+
+Content ReadEntry(int folder, const Entry& entry) {
+  const bool is_always = entry.link.empty();
+  // As if it were not there: reading it may wait, where the link is not.
+  if (!is_always && std::holds_alternative<int>(ReadTarget(folder, entry.link.c_str())))
+    return -ENOENT;
+  return entry.read(folder, entry.path.c_str());
 }
 
 // All from one opened folder: what takes its place meanwhile, under the same name, is not read.
@@ -122,7 +134,7 @@ void ReadEntries(const std::string& folder, const std::vector<Entry>& entries,
   const int fd =
       RetryOnSignal([&] { return open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC); });
   for (const Entry& entry : entries) {
-    contents.push_back(fd < 0 ? Content(fd) : entry.read(fd, entry.path.c_str()));
+    contents.push_back(fd < 0 ? Content(fd) : ReadEntry(fd, entry));
   }
   if (fd >= 0) close(fd);
 }

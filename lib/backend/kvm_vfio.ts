@@ -231,7 +231,8 @@ export class KvmMember {
 
 /** Of a device or a cdev of ours: what KVM is to be told of, the device itself or its group. */
 function hasKvmFile(file: unknown): file is { readonly kvmFile: OwnedFd } {
-  return typeof file === 'object' && file !== null && 'kvmFile' in file;
+  if (typeof file !== 'object' || file === null || !('kvmFile' in file)) return false;
+  return file.kvmFile instanceof OwnedFd;
 }
 
 function numberOf(file: unknown): number {

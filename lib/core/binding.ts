@@ -538,7 +538,8 @@ export type Binding = {
   /**
    * Reads the same entries of every folder, one folder after the other, into a flat list. An
    * entry's last character says what it is, as with `ls -F`: `@` a link, `/` a folder, else a file;
-   * `?` asks only whether it is there.
+   * `?` asks only whether it is there. A file with `:` and the name of a link behind it is read
+   * only while that link is there, and otherwise answers -ENOENT.
    */
   Slow<'readFolders', [folders: string[], entries: readonly string[]], Content[]> &
   /**

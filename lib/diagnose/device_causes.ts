@@ -70,8 +70,7 @@ function notBound({ bus, address, sysfsPath }: SysfsDevice, sysfsRoot: string): 
     const facts = { driver, iommus: iommusIn(sysfsRoot) };
     return { reason: 'no-iommu-group', certainty: 'certain', facts };
   }
-  const override = readOverride({ sysfsPath });
-  const driverOverride = override === '(null)' || override === '' ? null : (override ?? null);
+  const driverOverride = readOverride({ sysfsPath });
   const uses = driver === null ? {} : deviceUses({ address, sysfsPath }, { sysfsRoot });
   const facts = { bus, address, driver, driverOverride, ...uses };
   return { reason: 'not-bound', certainty: 'certain', facts };

@@ -14,7 +14,7 @@ import {
 import { chosenDevices } from './chosen_devices.ts';
 import { isVfio, nodesOf, whoHolds } from './device_holders.ts';
 import { type Change, changeDrivers, driverKey, loadDrivers } from './driver_change.ts';
-import { vfioDriverFor } from './driver_choice.ts';
+import { moduleName, vfioDriverFor } from './driver_choice.ts';
 import { driverless, matchOf, mismatchError } from './driver_match.ts';
 import { noGroupError } from './driver_move.ts';
 import { type DriverRecord, readRecord } from './driver_record.ts';
@@ -114,7 +114,7 @@ interface Wanted {
 /** What is there already is taken from nobody. */
 function isWith({ device, driver }: Wanted): boolean {
   const now = stateOf(device).driver;
-  return now !== null && now.replaceAll('-', '_') === driver.replaceAll('-', '_');
+  return now !== null && moduleName(now) === moduleName(driver);
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Steps } from '../core/steps.ts';
 import { notViable } from '../diagnose/bind_causes.ts';
 import { deviceCause, hiddenCause, removalCause } from '../diagnose/device_causes.ts';
 import { groupOf, type IommuGroup } from '../diagnose/group.ts';
-import { driverLeft } from '../locate/driver_override.ts';
+import { driverLeft, overrideIn } from '../locate/driver_override.ts';
 import { findCdev, isPresent, noDevice } from '../locate/find_cdev.ts';
 import { hiddenDevice, listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import { virtfnsOf } from '../locate/virtual_functions.ts';
@@ -105,7 +105,7 @@ function driverOverride(
   // Not every bus has one.
   if (text === undefined) return undefined;
   const name = readLinkName(`${sysfsPath}/driver`);
-  if (text === '(null)' || text === '') return ['ok', 'no driver is laid down'];
+  if (overrideIn(text) === null) return ['ok', 'no driver is laid down'];
   if (text === name) return ['ok', `only ${text} may have it, which it has`];
   const lift = `echo | sudo tee /sys/bus/${bus}/devices/${address}/driver_override`;
   if (name !== undefined) {

@@ -2,11 +2,11 @@ import { binding } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { EAGAIN } from '../core/errno.ts';
-import { explained, systemError, VfioError } from '../core/errors.ts';
+import { explained, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { pause, type Steps } from '../core/steps.ts';
 import { driverLeft } from '../locate/driver_override.ts';
-import { isSystemError, listNames, readAttribute, undefinedIfMissing } from '../locate/sysfs.ts';
+import { attempt, listNames, readAttribute, undefinedIfMissing } from '../locate/sysfs.ts';
 import { nodesWithFunctions, whoHolds } from './device_holders.ts';
 import type { HostRoots } from './host_roots.ts';
 
@@ -93,11 +93,10 @@ function requireNoLink(path: string): void {
 /** Does what makes something where the changes of drivers are remembered. */
 function inRun<T>(syscall: string, path: string, act: () => T): T {
   try {
-    return act();
+    return attempt(syscall, path, act);
   } catch (error) {
-    if (!isSystemError(error)) throw error;
-    const { errno } = error;
-    const { code, message } = systemError({ errno, syscall, path });
+    if (!(error instanceof VfioError)) throw error;
+    const { code, message, errno } = error;
     throw new VfioError({ ...{ code, message, errno, syscall, path }, hint: hintOf(code, path) });
   }
 }

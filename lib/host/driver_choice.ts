@@ -54,20 +54,27 @@ export function matchesAlias(pattern: string, text: string): boolean {
   return new RegExp(`^${source}$`).test(text);
 }
 
+/** As modules are called in sysfs and in modprobe's lists, which have no hyphens. */
+export function moduleName(name: string): string {
+  return name.replaceAll('-', '_');
+}
+
 /**
  * The name under which the bus has a driver: as it was given, or with the hyphens that its module's
  * name has not; undefined where it is not loaded.
  */
 export function loadedDriver(bus: string, name: string, sysfsRoot: string): string | undefined {
   const names = listNames(`${sysfsRoot}/bus/${bus}/drivers`) ?? [];
-  const plain = (text: string): string => text.replaceAll('-', '_');
   if (names.includes(name)) return name;
-  return names.find((each) => plain(each) === plain(name)) ?? driverOfModule(bus, name, sysfsRoot);
+  return (
+    names.find((each) => moduleName(each) === moduleName(name)) ??
+    driverOfModule(bus, name, sysfsRoot)
+  );
 }
 
 /** A module's driver may have another name: `/sys/module/<module>/drivers/pci:<driver>`. */
 function driverOfModule(bus: string, name: string, sysfsRoot: string): string | undefined {
-  const drivers = listNames(`${sysfsRoot}/module/${name.replaceAll('-', '_')}/drivers`) ?? [];
+  const drivers = listNames(`${sysfsRoot}/module/${moduleName(name)}/drivers`) ?? [];
   return drivers.find((each) => each.startsWith(`${bus}:`))?.slice(bus.length + 1);
 }
 

@@ -3,7 +3,7 @@ import type { SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
 import { linesOf } from '../diagnose/mounts.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
-import { loadedDriver, matchesAlias } from './driver_choice.ts';
+import { loadedDriver, matchesAlias, moduleName } from './driver_choice.ts';
 import { readRecord } from './driver_record.ts';
 import type { HostRoots } from './host_roots.ts';
 
@@ -27,8 +27,6 @@ export interface DriverMatch {
 /** Made to hold any device, of which they drive none: their tables are empty, or say nothing. */
 const holders = new Set(['pci_stub', 'pci_pf_stub', 'uio_pci_generic', 'pciback', 'xen_pciback']);
 
-const plain = (name: string): string => name.replaceAll('-', '_');
-
 /**
  * Whether a driver is made for a device: one of VFIO's for its bus, one that only holds devices, the
  * one that is remembered of it, or one whose module has an alias that matches.
@@ -37,14 +35,14 @@ export function matchOf(device: SysfsDevice, driver: string, roots: HostRoots): 
   const { bus, sysfsPath } = device;
   const loaded = loadedDriver(bus, driver, roots.sysfsRoot);
   const folder = `${roots.sysfsRoot}/bus/${bus}/drivers/${loaded ?? driver}`;
-  const module = plain(readLinkName(`${folder}/module`) ?? loaded ?? driver);
+  const module = moduleName(readLinkName(`${folder}/module`) ?? loaded ?? driver);
   const modalias = readAttribute(`${sysfsPath}/modalias`) ?? null;
   const found = { module, modalias };
-  const names = [driver, loaded ?? driver].map(plain);
-  const isVfios = names.includes(plain(vfioDrivers[bus] ?? ''));
+  const names = [driver, loaded ?? driver].map(moduleName);
+  const isVfios = names.includes(moduleName(vfioDrivers[bus] ?? ''));
   const isHolder = [module, ...names].some((name) => holders.has(name));
   const before = readRecord(device, roots)?.driver;
-  if (isVfios || isHolder || (before != null && names.includes(plain(before))))
+  if (isVfios || isHolder || (before != null && names.includes(moduleName(before))))
     return { ...found, isMatch: true };
   const table = tableOf(module, roots);
   if (modalias !== null && table.aliases.some((alias) => isOf(alias, modalias)))
@@ -84,7 +82,7 @@ function tableOf(module: string, { modulesRoot }: HostRoots): Table {
       return undefined;
     }
   };
-  const isOwn = ([, , name = '']: string[]): boolean => plain(name) === module;
+  const isOwn = ([, , name = '']: string[]): boolean => moduleName(name) === module;
   const lines = read('modules.alias');
   const aliases = (lines ?? [])
     .map((line) => line.split(' '))
@@ -93,11 +91,11 @@ function tableOf(module: string, { modulesRoot }: HostRoots): Table {
   if (aliases.length > 0) return { aliases };
   // Of what is no module there is `<module>.alias=<alias>`, and a 0 byte after each.
   const entries = read('modules.builtin.modinfo')?.join('\n').split('\0') ?? [];
-  const own = entries.filter((entry) => plain(entry.slice(0, entry.indexOf('.'))) === module);
+  const own = entries.filter((entry) => moduleName(entry.slice(0, entry.indexOf('.'))) === module);
   const start = module.length + '.alias='.length;
   const builtin = own.filter((entry) => entry.startsWith('.alias=', module.length));
   if (own.length > 0) return { aliases: builtin.map((entry) => entry.slice(start)) };
-  const isListed = read('modules.dep')?.some((line) => plain(fileOf(line)) === module);
+  const isListed = read('modules.dep')?.some((line) => moduleName(fileOf(line)) === module);
   // A module without aliases has an empty table: it drives nothing of its own accord.
   if (lines !== undefined && isListed === true) return { aliases: [] };
   const [first] = unread;
@@ -132,7 +130,7 @@ export function driverless({ sysfsPath }: SysfsDevice, roots: HostRoots): string
 }
 
 function isLoaded(module: string, { sysfsRoot }: HostRoots): boolean {
-  return listNames(`${sysfsRoot}/module/${plain(module)}`) !== undefined;
+  return listNames(`${sysfsRoot}/module/${moduleName(module)}`) !== undefined;
 }
 
 /** @throws VfioError `ERR_VFIO_DRIVER_NOT_BOUND` with the reason `driver-mismatch` */

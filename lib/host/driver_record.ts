@@ -3,7 +3,7 @@ import type { SysfsDevice } from '../core/location.ts';
 import { readAttribute } from '../locate/sysfs.ts';
 import type { DriverState } from './driver_report.ts';
 import type { HostRoots } from './host_roots.ts';
-import { removeFile, writeWhole } from './sysfs_write.ts';
+import { removeFile, writeWhole } from './whole_file.ts';
 
 /** What a device had before it was given to another driver. */
 export interface DriverRecord extends DriverState {

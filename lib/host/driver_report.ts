@@ -46,10 +46,9 @@ export interface DriverReport {
 
 /** What sysfs says now; no `driver_override` while it is being taken from its driver. */
 export function stateOf({ sysfsPath }: SysfsDevice): DriverState {
-  const override = readOverride({ sysfsPath });
   return {
     driver: readLinkName(`${sysfsPath}/driver`) ?? null,
-    driverOverride: override === '(null)' || override === '' ? null : (override ?? null),
+    driverOverride: readOverride({ sysfsPath }),
   };
 }
 

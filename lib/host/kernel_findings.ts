@@ -1,4 +1,5 @@
 import { hiddenText } from '../core/messages.ts';
+import { isNoiommu } from '../locate/find_cdev.ts';
 import { hiddenClasses, hiddenFolder, listNames, readAttribute } from '../locate/sysfs.ts';
 import { type Finding, host, look, noProc, type Place, readProc, type Seen } from './finding.ts';
 
@@ -212,7 +213,7 @@ function cdevs(place: Place): Seen {
 /** By the names of the groups' nodes. */
 function isAllWithoutIommu({ roots: { sysfsRoot } }: Place): boolean {
   const names = listNames(`${sysfsRoot}/class/vfio`) ?? [];
-  return names.length > 0 && names.every((name) => name.startsWith('noiommu-'));
+  return names.length > 0 && names.every((name) => isNoiommu({ name }));
 }
 
 function groups(place: Place): Seen {

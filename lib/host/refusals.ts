@@ -18,7 +18,7 @@ import { type Found, networkNeeds } from './network_needs.ts';
  * and in sentences what could not be looked at, which is no proof that nothing is needed.
  */
 export function* hostNeeds(device: SysfsDevice, roots: HostRoots): Steps<Found> {
-  const found = [bridgeNeeds(device), displayNeeds(device), functionsNeed(device)];
+  const found = [bridgeNeeds(device), displayNeeds(device), parentNeeds(device)];
   const hidden = hiddenFolder(`${roots.sysfsRoot}/class`);
   if (hidden) {
     const unseen = [`what the host has of ${device.address}: ${hiddenText(hidden)}`];
@@ -116,7 +116,7 @@ function displayNeeds({ address, sysfsPath }: SysfsDevice): Found {
   return isBoot ? { needs: [{ kind: 'display', name: address, text }], unseen: [] } : nothing;
 }
 
-function functionsNeed({ address, sysfsPath }: SysfsDevice): Found {
+function parentNeeds({ address, sysfsPath }: SysfsDevice): Found {
   const count = virtfnsOf({ sysfsPath }).length;
   const text = `${count} virtual function${count === 1 ? '' : 's'} of it ${count === 1 ? 'is' : 'are'} switched on, and ${count === 1 ? 'goes' : 'go'} with its driver`;
   return count > 0 ? { needs: [{ kind: 'functions', name: address, text }], unseen: [] } : nothing;

@@ -1,7 +1,8 @@
 import { fs } from '../core/builtins.ts';
-import { messageOf, systemError, VfioError } from '../core/errors.ts';
-import { isSystemError, undefinedIfMissing } from '../locate/sysfs.ts';
+import { messageOf, VfioError } from '../core/errors.ts';
+import { attempt, undefinedIfMissing } from '../locate/sysfs.ts';
 import type { DriverReport, DriverStep } from './driver_report.ts';
+import { finish, folderOf, writeUnfinished, writeWhole } from './whole_file.ts';
 
 /** A rule to write, or to remove where its text is null. */
 export interface RuleFile {
@@ -97,52 +98,13 @@ function requireWritable(folder: string): void {
   });
 }
 
-/** Answers what takes it away again. */
-function writeUnfinished(path: string, text: string): () => void {
-  const folder = folderOf(path);
-  const unfinished = unfinishedOf(path);
-  const remove = (): void => {
-    attempt('unlink', unfinished, () => {
-      fs.rmSync(unfinished, { force: true });
-    });
-  };
-  attempt('mkdir', folder, () => fs.mkdirSync(folder, { recursive: true, mode: 0o755 }));
-  // What a killed command left.
-  remove();
-  try {
-    attempt('write', unfinished, () => {
-      writeNew(unfinished, text);
-    });
-  } catch (error) {
-    remove();
-    throw error;
-  }
-  return remove;
-}
-
-function writeNew(path: string, text: string): void {
-  const fd = fs.openSync(path, 'wx', 0o644);
-  try {
-    fs.writeFileSync(fd, text);
-    // Others read it, whatever the umask.
-    fs.fchmodSync(fd, 0o644);
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
-}
-
 /** Answers what puts back what was there. */
 function putInPlace({ path, text, before }: RuleFile & { before: string | undefined }): () => void {
   if (text === null) remove(path);
-  else rename(path);
+  else finish(path);
   return () => {
-    if (before === undefined) {
-      remove(path);
-    } else {
-      writeUnfinished(path, before);
-      rename(path);
-    }
+    if (before === undefined) remove(path);
+    else writeWhole(path, before);
   };
 }
 
@@ -150,31 +112,6 @@ function remove(path: string): void {
   attempt('unlink', path, () => {
     fs.unlinkSync(path);
   });
-}
-
-function rename(path: string): void {
-  attempt('rename', path, () => {
-    fs.renameSync(unfinishedOf(path), path);
-  });
-}
-
-function folderOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/'));
-}
-
-/** A name that is no rule to udev. */
-function unfinishedOf(path: string): string {
-  return `${folderOf(path)}/.${path.slice(path.lastIndexOf('/') + 1)}.new`;
-}
-
-/** Does what one of Node's functions does; its errors become ours. */
-function attempt<T>(syscall: string, path: string, act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    throw systemError({ errno: error.errno, syscall, path });
-  }
 }
 
 /** The error of what was tried before any device was touched. */

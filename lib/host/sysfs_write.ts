@@ -4,9 +4,9 @@ import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { either, type Steps } from '../core/steps.ts';
 import { driverLeft } from '../locate/driver_override.ts';
-import { isSystemError, readAttribute, undefinedIfMissing } from '../locate/sysfs.ts';
+import { readAttribute } from '../locate/sysfs.ts';
 import { virtualFunctionsOf } from '../locate/virtual_functions.ts';
-import { nodesWithFunctions, whoHolds } from './device_holders.ts';
+import { nodesOf, whoHolds } from './device_holders.ts';
 
 // A write to sysfs can wait for ever: `driver/unbind` of a device that somebody has open waits in
 // the kernel until it is closed, where no signal reaches it (vfio_unregister_group_dev,
@@ -46,8 +46,8 @@ export function* writeSysfs(
   if (writes.length === 0) return undefined;
   const { device, sysfsRoot = '/sys' } = options;
   // Before the first: what is taken away shows its nodes no more.
-  const nodes = device ? nodesWithFunctions(device, sysfsRoot) : [];
   const functions = device ? virtualFunctionsOf(device, sysfsRoot) : [];
+  const nodes = device ? [device, ...functions].flatMap((each) => nodesOf(each, sysfsRoot)) : [];
   const answers = openAnswers();
   try {
     const helper = start(writes, answers, options.keep ?? []);
@@ -209,44 +209,4 @@ function* kernelWaits(
     certainty: isGuess ? 'likely' : 'certain',
     facts,
   });
-}
-
-/** Creates a folder and those on the way to it, and writes a file in it as a whole or not at all. */
-export function writeWhole(path: string, text: string): void {
-  const name = path.slice(path.lastIndexOf('/') + 1);
-  const folder = path.slice(0, path.length - name.length);
-  // A name that is no rule to udev and no record to us.
-  const unfinished = `${folder}.${name}.new`;
-  attempt('mkdir', folder, () => fs.mkdirSync(folder, { recursive: true, mode: 0o755 }));
-  attempt('write', unfinished, () => {
-    const fd = fs.openSync(unfinished, 'w', 0o644);
-    try {
-      fs.writeFileSync(fd, text);
-      fs.fsyncSync(fd);
-    } finally {
-      fs.closeSync(fd);
-    }
-  });
-  attempt('rename', path, () => {
-    fs.renameSync(unfinished, path);
-  });
-}
-
-/** Removes a file; false where there is none. */
-export function removeFile(path: string): boolean {
-  const remove = (): true => {
-    fs.unlinkSync(path);
-    return true;
-  };
-  return undefinedIfMissing('unlink', path, remove) ?? false;
-}
-
-/** Does what one of Node's functions does; its errors become ours. */
-function attempt<T>(syscall: string, path: string, act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    throw systemError({ errno: error.errno, syscall, path });
-  }
 }

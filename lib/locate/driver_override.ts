@@ -24,12 +24,17 @@ export function driverLeft({ sysfsPath }: Pick<SysfsDevice, 'sysfsPath'>): strin
 }
 
 /**
- * A device's `driver_override` as sysfs writes it; undefined where the bus has none, and while the
- * device is being taken from its driver.
+ * The driver that a device's `driver_override` names; null where it names none, or the bus has no
+ * such file, and while the device is being taken from its driver.
  */
-export function readOverride(device: Pick<SysfsDevice, 'sysfsPath'>): string | undefined {
-  if (driverLeft(device) !== undefined) return undefined;
-  return readAttribute(`${device.sysfsPath}/driver_override`);
+export function readOverride(device: Pick<SysfsDevice, 'sysfsPath'>): string | null {
+  if (driverLeft(device) !== undefined) return null;
+  return overrideIn(readAttribute(`${device.sysfsPath}/driver_override`));
+}
+
+/** The driver that the text of `driver_override` names; null where it names none. */
+export function overrideIn(text: string | null | undefined): string | null {
+  return text === undefined || text === '(null)' || text === '' ? null : text;
 }
 
 /** What is said of the file while it is not read. */

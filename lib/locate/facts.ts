@@ -1,7 +1,7 @@
 import { requireObject } from '../core/arguments.ts';
 import { VfioError } from '../core/errors.ts';
 import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
-import { busyOverride, driverLeft } from './driver_override.ts';
+import { busyOverride, driverLeft, overrideIn } from './driver_override.ts';
 import { isPresent, locateDevice, noDevice } from './find_cdev.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
 import { readAttribute, readLinkName } from './sysfs.ts';
@@ -55,7 +55,7 @@ export const factEntries = [
   'class',
   'revision',
   'driver@',
-  'driver_override',
+  'driver_override:driver',
   'iommu_group@',
   'numa_node',
 ] as const;
@@ -84,7 +84,7 @@ export function decodeFacts(
     class: text('class'),
     revision: text('revision'),
     driver: linkName('driver'),
-    driverOverride: override === '(null)' ? null : override,
+    driverOverride: overrideIn(override),
     iommuGroup: numberOr(linkName('iommu_group')),
     numaNode: node === '-1' ? null : numberOr(node),
   };

@@ -49,7 +49,8 @@ class Places {
     this.#places = { '': new Map(), '@': new Map(), '/': new Map(), '?': new Map() };
     for (const [at, entry] of entries.entries()) {
       const mark = (/[@/?]$/.exec(entry)?.[0] ?? '') as Mark;
-      this.#places[mark].set(entry.slice(0, entry.length - mark.length), at);
+      const name = entry.slice(0, entry.length - mark.length).replace(/:.*$/, '');
+      this.#places[mark].set(name, at);
     }
   }
 

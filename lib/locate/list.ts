@@ -2,19 +2,18 @@ import { basename } from 'node:path';
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
 import { ENOENT } from '../core/errno.ts';
-import { explained, systemError, VfioError } from '../core/errors.ts';
+import { explained, systemError, type VfioError } from '../core/errors.ts';
 import type { DeviceAddress, Roots, SysfsDevice } from '../core/location.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import {
   decodeFacts,
   type DeviceFacts,
   factEntries,
-  type FactSource,
   noteUnread,
   numberOr,
   type UnreadEntry,
 } from './facts.ts';
-import { busyOverride, driverInUevent } from './driver_override.ts';
+import { busyOverride, driverInUevent, overrideIn } from './driver_override.ts';
 import { type FolderContents, readFolders } from './folders.ts';
 import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
@@ -165,37 +164,17 @@ const entries = [
   'uevent?',
 ];
 
-/** Of a device that is being taken from its driver. */
-const entriesOfLeft = entries.filter((entry) => entry !== 'driver_override');
-
-function draftOfLeft(folder: FolderContents, location: SysfsDevice): Draft {
-  return draft(folder, location, {
-    linkName: (name) => folder.linkName(name),
-    text: (name) => {
-      if (name === 'driver_override') throw busyOverride(location);
-      return folder.text(name);
-    },
-  });
-}
-
 function* readDevices(
   devices: SysfsDevice[],
   roots: Roots,
 ): Steps<{ found: ListedDevice[]; torn: SysfsDevice[] }> {
-  const left = yield* beingLeft(devices);
-  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
-  const drafts = yield* readFolders(
-    devices.filter((device) => !left.has(device)),
-    folderOf,
-    entries,
-    draft,
-  );
-  drafts.push(...(yield* readFolders([...left], folderOf, entriesOfLeft, draftOfLeft)));
+  const drafts = yield* readFolders(devices, ({ sysfsPath }) => sysfsPath, entries, draft);
+  yield* readOverrides(drafts);
   yield* readCdevs(drafts, roots);
   yield* readVirtfns(drafts);
   return {
     found: drafts.filter((draft) => !draft.torn && isWanted(draft)).map(({ device }) => device),
-    torn: drafts.filter(({ torn }) => torn).map(({ device }) => device),
+    torn: devices.filter((_, at) => drafts[at]?.torn),
   };
 }
 
@@ -208,7 +187,7 @@ function isWanted({ device }: Draft): boolean {
 /** What could not be read of these, nobody can say that the device has not. */
 const tellsWanted = new Set(['iommu_group', 'vfio-dev']);
 
-function draft(folder: FolderContents, location: SysfsDevice, source: FactSource = folder): Draft {
+function draft(folder: FolderContents, location: SysfsDevice): Draft {
   const unread: UnreadEntry[] = [];
   const number = (name: string): number | null =>
     numberOr(noteUnread(unread, name, () => folder.text(name)));
@@ -222,13 +201,44 @@ function draft(folder: FolderContents, location: SysfsDevice, source: FactSource
     sriovNumVfs: sriovTotalVfs === null ? null : 0,
     sriovTotalVfs,
   };
-  const device = Object.assign(decodeFacts(location, source, unread), more);
+  const device = Object.assign(decodeFacts(location, folder, unread), more);
   return { device, cdevFolder, torn: isTorn(folder) };
 }
 
 /** Its removal has begun. Where that cannot be seen, it has not been seen. */
 function isTorn(folder: FolderContents): boolean {
   return noteUnread([], 'uevent', () => folder.has('uevent')) === false;
+}
+
+/**
+ * Of devices without a driver `driver_override` is read apart, and not at all of those that are being
+ * taken from theirs: it would wait.
+ */
+function* readOverrides(drafts: Draft[]): Steps<void> {
+  const driverless = drafts.filter(({ device }) => device.driver === null);
+  const folderOf = ({ device }: Draft): string => device.sysfsPath;
+  const left = yield* readFolders(driverless, folderOf, ['uevent'], isLeft);
+  const free = driverless.filter((_, at) => left[at] !== true);
+  yield* readFolders(free, folderOf, ['driver_override'], (folder, { device }) => {
+    noteOverride(device, () => folder.text('driver_override'));
+  });
+  for (const { device } of driverless.filter((_, at) => left[at])) {
+    noteOverride(device, () => {
+      throw busyOverride(device);
+    });
+  }
+}
+
+/** Where that cannot be seen, it has not been seen. */
+function isLeft(folder: FolderContents): boolean {
+  const uevent = noteUnread([], 'uevent', () => folder.text('uevent'));
+  return driverInUevent(uevent) !== undefined;
+}
+
+function noteOverride(device: ListedDevice, read: () => string | undefined): void {
+  const unread = device.unread ?? [];
+  device.driverOverride = overrideIn(noteUnread(unread, 'driver_override', read));
+  if (unread.length > 0) device.unread = unread;
 }
 
 function* readCdevs(drafts: Draft[], { devRoot }: Roots): Steps<void> {
@@ -287,26 +297,4 @@ function* readVirtfns(drafts: Draft[]): Steps<void> {
       draft.torn ||= found.some((name, at) => name === undefined && !isUnread(at));
     },
   );
-}
-
-/** Of these devices those that are being taken from their drivers. */
-function* beingLeft(devices: readonly SysfsDevice[]): Steps<Set<SysfsDevice>> {
-  const folderOf = ({ sysfsPath }: SysfsDevice): string => sysfsPath;
-  const free = yield* readFolders(devices, folderOf, ['driver@'], (folder, device) =>
-    isAbsent(() => folder.linkName('driver')) ? [device] : [],
-  );
-  const left = yield* readFolders(free.flat(), folderOf, ['uevent'], (folder, device) =>
-    isAbsent(() => driverInUevent(folder.text('uevent'))) ? [] : [device],
-  );
-  return new Set(left.flat());
-}
-
-/** What cannot be read is told by whoever reads all of the device. */
-function isAbsent(read: () => string | undefined): boolean {
-  try {
-    return read() === undefined;
-  } catch (error) {
-    if (!(error instanceof VfioError)) throw error;
-    return true;
-  }
 }

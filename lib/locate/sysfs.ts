@@ -3,7 +3,7 @@ import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { EISDIR, ENODEV, ENOENT, ENOTDIR } from '../core/errno.ts';
-import { VfioError } from '../core/errors.ts';
+import { systemError, VfioError } from '../core/errors.ts';
 import type { DeviceAddress, Roots } from '../core/location.ts';
 import type { Hidden } from '../core/messages.ts';
 
@@ -46,6 +46,16 @@ export function readLinkName(path: string): string | undefined {
 /** Where a link points, as it is written. */
 export function readLinkText(path: string): string | undefined {
   return undefinedIfMissing('readlink', path, () => fs.readlinkSync(path));
+}
+
+/** Does what one of Node's functions does; its errors become ours. */
+export function attempt<T>(syscall: string, path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw systemError({ errno: error.errno, syscall, path });
+  }
 }
 
 /** What one of Node's functions, which makes this system call, returns. */

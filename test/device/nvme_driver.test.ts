@@ -312,10 +312,15 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port', 'edu'], (lab) => {
   });
 
   it('ends what is under way when its device is unplugged', async () => {
-    const node = { driver: 'null-co', 'node-name': 'unplugged', size, 'read-zeroes': true };
+    const node = {
+      driver: 'null-co',
+      'node-name': `unplugged${process.pid}`,
+      size,
+      'read-zeroes': true,
+    };
     await unplug(port);
     await addDisk(node);
-    await plug(port, { serial: 'unplugged', drive: 'unplugged' });
+    await plug(port, { serial: 'unplugged', drive: node['node-name'] });
     try {
       await withController(port, { vectors: 2 }, async (controller, device) => {
         const namespace = await controller.openNamespace();
@@ -343,9 +348,14 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port', 'edu'], (lab) => {
         await device.close();
         await untilUnplugged(qmp, port);
       });
-    } finally {
-      await plug(port, { serial: 'nvme-port' });
+    } catch (error) {
+      // Whether its slot is free again says nothing of what went wrong.
+      await plug(port, { serial: 'nvme-port' }).catch((also: unknown) => {
+        throw new AggregateError([error, also], String(error));
+      });
+      throw error;
     }
+    await plug(port, { serial: 'nvme-port' });
   });
 
   it('is lean where nothing happens, and still tells of an event: without vectors', async () => {

@@ -102,3 +102,15 @@ export const fakeIoctls: Partial<Binding> = {
   setMigrationState: openLater,
   kvmCreateVfio: openLater,
 };
+
+/** And of a kernel that lets the device be opened by its group, in a container of type1. */
+export const fakeGroupCalls: Partial<Binding> = {
+  groupStatus: () => 1,
+  groupSetContainer: () => Promise.resolve(0),
+  groupSetContainerSync: () => 0,
+  containerCheck: () => 1,
+  containerSetIommu: () => Promise.resolve(0),
+  containerSetIommuSync: () => 0,
+  groupGetDevice: () => Promise.resolve(openNull()),
+  groupGetDeviceSync: openNull,
+};

@@ -6,7 +6,7 @@ import type { Roots } from '../../lib/core/location.ts';
 import { Container, DmaBuffer, KvmVfio, openCdev, VfioDevice } from '../../lib/index.ts';
 import { explainedFailure, failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { fakeIoctls } from '../support/fake_kernel.ts';
+import { fakeGroupCalls, fakeIoctls } from '../support/fake_kernel.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { openNull } from '../support/null_fd.ts';
 import { libraryFds } from '../support/proc.ts';
@@ -29,14 +29,7 @@ const kvmFakes: Partial<Binding> = {
 const fakes: Partial<Binding> = {
   ...fakeIoctls,
   ...kvmFakes,
-  groupStatus: () => 1,
-  groupSetContainer: () => Promise.resolve(0),
-  groupSetContainerSync: () => 0,
-  containerCheck: () => 1,
-  containerSetIommu: () => Promise.resolve(0),
-  containerSetIommuSync: () => 0,
-  groupGetDevice: () => Promise.resolve(openNull()),
-  groupGetDeviceSync: openNull,
+  ...fakeGroupCalls,
 };
 
 const options = { requestEvents: false };
@@ -166,6 +159,15 @@ describe('the VFIO device of a KVM VM', () => {
     });
     const ofKvm = asked.filter((name) => name.startsWith('kvm'));
     assert.deepEqual(ofKvm, ['kvmVfioAdd', 'kvmVfioRemove', 'kvmVfioAdd', 'kvmVfioRemove']);
+  });
+
+  it('takes nothing that only looks like a device', async () => {
+    await withBinding(fakes, async () => {
+      using kvm = KvmVfio.createSync(0);
+      const fake = { kvmFile: { native: 1 } } as never;
+      await failure(() => kvm.add(fake), 'ERR_INVALID_ARG_TYPE');
+      await failure(() => kvm.remove(fake), 'ERR_INVALID_ARG_TYPE');
+    });
   });
 
   it('says why the kernel makes none', async () => {

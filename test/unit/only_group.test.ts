@@ -1,29 +1,19 @@
 import assert from 'node:assert/strict';
-import { constants } from 'node:fs';
 import { describe, it } from 'mocha';
-import { binding, type Binding } from '../../lib/core/binding.ts';
+import type { Binding } from '../../lib/core/binding.ts';
 import type { Roots } from '../../lib/core/location.ts';
 import { openCdev, VfioDevice } from '../../lib/index.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { fakeIoctls } from '../support/fake_kernel.ts';
+import { fakeGroupCalls, fakeIoctls } from '../support/fake_kernel.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
 import { libraryFds } from '../support/proc.ts';
 import { put } from '../support/tree.ts';
 
-const device = (): number | undefined => binding().open('/dev/null', constants.O_RDWR);
-
 /** A kernel that lets the device be opened by its group. */
 const fakes: Partial<Binding> = {
   ...fakeIoctls,
-  groupStatus: () => 1,
-  groupSetContainer: () => Promise.resolve(0),
-  groupSetContainerSync: () => 0,
-  containerCheck: () => 1,
-  containerSetIommu: () => Promise.resolve(0),
-  containerSetIommuSync: () => 0,
-  groupGetDevice: () => Promise.resolve(device() ?? -1),
-  groupGetDeviceSync: device,
+  ...fakeGroupCalls,
 };
 
 /** The device's group is 7, whose node is /dev/zero's. */

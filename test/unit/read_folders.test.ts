@@ -40,6 +40,18 @@ describe('readFolders', () => {
     assert.deepEqual(answers, [0, 0, -ENOENT, -ENOTDIR]);
   });
 
+  it('reads a file only while a link is there, where that is asked for', () => {
+    const root = tree({
+      'a/file': 'with',
+      'a/link': { pointsTo: '../nowhere' },
+      'b/file': 'without',
+      'b/link': 'no link',
+    });
+    const asked = ['file:link', 'file', 'none:link'];
+    const answers = binding().readFoldersSync([`${root}/a`, `${root}/b`], asked);
+    assert.deepEqual(answers, ['with', 'with', -ENOENT, -ENOENT, 'without', -ENOENT]);
+  });
+
   it('answers nothing where nothing was asked', async () => {
     assert.deepEqual(binding().readFoldersSync([], entries), []);
     assert.deepEqual(await binding().readFolders(['/'], []), []);
