@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { closeSync, ftruncateSync, openSync, unlinkSync } from 'node:fs';
 import { afterEach, beforeEach, it } from 'mocha';
+import { binding, type NativeMemory } from '../../lib/core/binding.ts';
 import { DmaBuffer, type HwptData, type Ioas, Iommufd } from '../../lib/index.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { describeMock, type MockDevice, MockIommu, selftest } from '../support/mock_iommu.ts';
@@ -58,10 +58,8 @@ describeMock('the mock IOMMU', () => {
   });
 
   it('leads to what is mapped, and to nothing else', async () => {
-    const path = `/dev/shm/mock-${process.pid}`;
-    const fd = openSync(path, 'w+');
-    unlinkSync(path);
-    ftruncateSync(fd, 16 * page);
+    const memory = binding().memoryAllocateSync(16n * 4096n, 0, 0) as NativeMemory;
+    const fd = binding().memoryFile(memory) ?? -1;
     await using mapping = await ioas.map({ fd, offset: 4 * page, length: 8 * page });
     assert.ok(mapping.iova >= selftest.aperture);
     await using hwpt = await ioas.createHwpt(device);
@@ -70,8 +68,8 @@ describeMock('the mock IOMMU', () => {
     assert.ok(!mock.leadsTo(hwpt.id, mapping.iova, 8 * page, fd, 5 * page));
     await mapping.unmap();
     assert.ok(!mock.leadsTo(hwpt.id, mapping.iova, page, fd, 4 * page));
+    binding().memoryRelease(memory);
     mock.replace(device, ioas.id);
-    closeSync(fd);
   });
 
   it('nests page tables, whose caches are invalidated', async () => {
@@ -102,7 +100,7 @@ describeMock('the mock IOMMU', () => {
       'ENOTSUP',
     );
     assert.deepEqual(flags.facts, { handled: 0, entries: 1 });
-    assert.equal(nested.invalidateSync({ type, entries: [forget(9, 1)] }), 1, 'all of them');
+    assert.equal(nested.invalidateSync({ type, entries: [forget(3, 1)] }), 1, 'all of them');
     assert.deepEqual(iotlb(nested.id, 0), [true, true, true, true]);
 
     const other = await vfioFailure(
