@@ -9,10 +9,12 @@ class BaselineProgram {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
-  protected constructor(file: string, args: string[]) {
-    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  protected constructor(file: string, args: string[], fd?: number) {
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit', fd ?? 'ignore'] });
     this.#child = child;
-    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const { stdout } = child;
+    if (stdout === null) throw new Error('spawn made no pipe');
+    this.#lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
   }
 
   protected tell(line: string | number): void {
@@ -37,9 +39,9 @@ const inC = (program: string): string => new URL(`build-baseline/${program}`, ro
 
 /** A program of bench/baseline that makes rounds when it is told how many. */
 export class BaselineRounds<Result = Round> extends BaselineProgram {
-  /** One in C, compiled by `npm run build:baseline`. */
-  static inC<Result = Round>(program: string, args: string[]): BaselineRounds<Result> {
-    return new BaselineRounds(inC(program), args);
+  /** One in C, compiled by `npm run build:baseline`; `fd` is its descriptor 3. */
+  static inC<Result = Round>(program: string, args: string[], fd?: number): BaselineRounds<Result> {
+    return new BaselineRounds(inC(program), args, fd);
   }
 
   /** One in Python. */

@@ -63,8 +63,26 @@ export type {
   EntryPollOptions,
 } from './iommu/dma_poll.ts';
 export type { DmaSpan } from './iommu/dma_span.ts';
-export type { FaultOptions, FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
-export type { HardwareInfo } from './iommu/hardware_info.ts';
+export type { EventQueue, FaultOptions } from './iommu/event_queue.ts';
+export type { FaultQueue, IoPageFault } from './iommu/fault_queue.ts';
+export type { HardwareInfo, HardwareType } from './iommu/hardware_info.ts';
+export type {
+  AmdInfo,
+  ArmSmmuv3Info,
+  Tegra241CmdqvInfo,
+  VtdInfo,
+} from './iommu/hardware_registers.ts';
+export type { AmdGuestData, ArmSmmuv3Data, HwptData, VtdS1Data } from './iommu/hwpt_data.ts';
+export type { HwQueue, HwQueueOptions } from './iommu/hw_queue.ts';
+export type { Invalidation, VtdS1Invalidation } from './iommu/invalidation.ts';
+export type { IommufdObject } from './iommu/iommufd_object.ts';
+export type { NestedHwpt, NestedHwptOptions } from './iommu/nested_hwpt.ts';
+export type { Vdevice } from './iommu/vdevice.ts';
+export type { OtherData } from './iommu/vendor_data.ts';
+export type { Vevent, VeventQueue, VeventQueueOptions } from './iommu/vevent_queue.ts';
+export type { Viommu, ViommuMap, ViommuOptions } from './iommu/viommu.ts';
+export type { ContainerRange, UnmappedDirty } from './backend/container_dirty.ts';
+export type { PasidOptions } from './backend/pasid.ts';
 export type { BoundDevice } from './iommu/bound_device.ts';
 export type { DirtyRange, Hwpt, HwptOptions } from './iommu/hwpt.ts';
 export type { CopyOptions, Ioas, PhysicalExtent } from './iommu/ioas.ts';

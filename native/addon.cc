@@ -30,6 +30,7 @@
 #include "socket.h"
 #include "uevent.h"
 #include "vfio_device.h"
+#include "viommu.h"
 #include "watch.h"
 
 constinit thread_local LastCaller last_caller = {};
@@ -48,6 +49,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Addon());
   ExportFd(env, exports);
   ExportVfioDevice(env, exports);
+  ExportViommu(env, exports);
   ExportIommufd(env, exports);
   ExportGroup(env, exports);
   ExportContainer(env, exports);

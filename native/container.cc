@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "export.h"
 #include "memory.h"
+#include "room.h"
 #include "system_call.h"
 #include "uapi/group.h"
 
@@ -142,6 +143,106 @@ Call ContainerUnmap(const Napi::CallbackInfo& info) {
   };
 }
 
+// containerTrackDirty(container, flags): starts or stops. Slow, since it takes memory for all that
+// is mapped.
+Call ContainerTrackDirty(const Napi::CallbackInfo& info) {
+  auto container = LeaseArgument(info, 0);
+  const auto flags = Uint32Argument(info, 1);
+  if (!container || !flags) return {};
+  return [container = std::move(*container), flags = *flags]() -> Answer {
+    uapi::VfioIommuType1DirtyBitmap arg = {};
+    arg.argsz = sizeof(arg);
+    arg.flags = flags;
+    return Ioctl(container.number(), uapi::kVfioIommuDirtyPages, &arg);
+  };
+}
+
+// A range, and a bit for each of its pages: (container, iova, length, page size, words)
+struct DirtyPlace {
+  FdLease container;
+  uint64_t iova;
+  uint64_t length;
+  uint64_t page;
+  uint32_t words;
+};
+
+std::optional<DirtyPlace> DirtyArguments(const Napi::CallbackInfo& info) {
+  const auto container = LeaseArgument(info, 0);
+  const auto iova = Uint64Argument(info, 1);
+  const auto length = Uint64Argument(info, 2);
+  const auto page = Uint64Argument(info, 3);
+  const auto words = Uint32Argument(info, 4);
+  if (!container || !iova || !length || !page || !words) return std::nullopt;
+  // The kernel's own limit is 2^31 pages; it writes no bit beyond those that it counts itself.
+  constexpr uint32_t kMaxWords = 1 << 25;
+  if (*words > kMaxWords || *page == 0 || *length / *page > uint64_t{*words} * 64) {
+    return std::nullopt;
+  }
+  return DirtyPlace{*container, *iova, *length, *page, *words};
+}
+
+uapi::VfioBitmap BitmapOf(const DirtyPlace& place, uint64_t* words) {
+  uapi::VfioBitmap bitmap = {};
+  bitmap.pgsize = place.page;
+  bitmap.size = uint64_t{place.words} * sizeof(uint64_t);
+  bitmap.data = reinterpret_cast<uintptr_t>(words);
+  return bitmap;
+}
+
+// containerDirtyBitmap(container, iova, length, page size, words) -> BigUint64Array
+Call ContainerDirtyBitmap(const Napi::CallbackInfo& info) {
+  const auto place = DirtyArguments(info);
+  if (!place) return {};
+  return [place = *place]() -> Answer {
+    const Room<uint64_t> words(place.words);
+    if (!words) return -ENOMEM;
+    struct {
+      uapi::VfioIommuType1DirtyBitmap header;
+      uapi::VfioIommuType1DirtyBitmapGet get;
+    } arg = {};
+    arg.header.argsz = sizeof(arg);
+    arg.header.flags = uapi::kVfioIommuDirtyPagesFlagGetBitmap;
+    arg.get.iova = place.iova;
+    arg.get.size = place.length;
+    arg.get.bitmap = BitmapOf(place, words.data());
+    const int result = Ioctl(place.container.number(), uapi::kVfioIommuDirtyPages, &arg);
+    if (result < 0) return result;
+    return LongsAnswer(words);
+  };
+}
+
+// containerUnmapDirty(container, iova, length, page size, words) -> BigUint64Array: the bytes that
+// were mapped, then the bitmap
+Call ContainerUnmapDirty(const Napi::CallbackInfo& info) {
+  const auto place = DirtyArguments(info);
+  if (!place) return {};
+  return [place = *place]() -> Answer {
+    const int number = place.container.number();
+    if (number < 0) return number;
+    const Room<uint64_t> words(size_t{place.words} + 1);
+    if (!words) return -ENOMEM;
+    const MapExtent range = {0, place.iova, place.length};
+    KeptMaps& maps = place.container.file()->maps;
+    const KeptMaps::Moment before = maps.now();
+    const uint64_t wanted = maps.BytesWithin(range, before);
+    struct {
+      uapi::VfioIommuType1DmaUnmap unmap;
+      uapi::VfioBitmap bitmap;
+    } arg = {};
+    arg.unmap.argsz = sizeof(arg);
+    arg.unmap.flags = uapi::kVfioDmaUnmapFlagGetDirtyBitmap;
+    arg.unmap.iova = place.iova;
+    arg.unmap.size = place.length;
+    arg.bitmap = BitmapOf(place, words.data() + 1);
+    const int result = Ioctl(number, uapi::kVfioIommuUnmapDma, &arg);
+    // EINVAL says here, besides, that the page size is not the one that is tracked.
+    if (result >= 0) RemoveUnmapped(maps, before, range, result, arg.unmap.size, wanted);
+    if (result < 0) return result;
+    words.data()[0] = arg.unmap.size;
+    return LongsAnswer(words);
+  };
+}
+
 }  // namespace
 
 int UnmapContainer(int container, uint32_t flags, uint64_t iova, uint64_t length, uint64_t* bytes) {
@@ -169,4 +270,7 @@ void ExportContainer(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<ContainerMap>(env, exports, "containerMap");
   ExportSlowCall<ContainerMapMemory>(env, exports, "containerMapMemory");
   ExportSlowCall<ContainerUnmap>(env, exports, "containerUnmap");
+  ExportSlowCall<ContainerTrackDirty>(env, exports, "containerTrackDirty");
+  ExportSlowCall<ContainerDirtyBitmap>(env, exports, "containerDirtyBitmap");
+  ExportSlowCall<ContainerUnmapDirty>(env, exports, "containerUnmapDirty");
 }

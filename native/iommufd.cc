@@ -18,12 +18,17 @@ std::optional<Answer> IoasAlloc(const Napi::CallbackInfo& info) {
   return ValueOr(result, arg.out_ioas_id);
 }
 
-// compatIoas(iommufd) -> id of the address space of groups that have the iommufd as their container
+// compatIoas(iommufd, IOMMU_VFIO_IOAS_*, id to set) -> id of the address space of groups that have
+// the iommufd as their container
 std::optional<Answer> CompatIoas(const Napi::CallbackInfo& info) {
   const auto iommufd = FdArgument(info, 0);
-  if (!iommufd) return {};
+  const auto op = Uint32Argument(info, 1);
+  const auto id = Uint32Argument(info, 2);
+  if (!iommufd || !op || *op > UINT16_MAX || !id) return {};
   uapi::IommuVfioIoas arg = {};
-  arg.size = sizeof(arg);  // IOMMU_VFIO_IOAS_GET is 0
+  arg.size = sizeof(arg);
+  arg.op = static_cast<uint16_t>(*op);
+  arg.ioas_id = *id;
   const int result = Ioctl(*iommufd, uapi::kIommuVfioIoas, &arg);
   return ValueOr(result, arg.ioas_id);
 }

@@ -46,6 +46,7 @@
         "socket.cc",
         "uevent.cc",
         "vfio_device.cc",
+        "viommu.cc",
         "watch.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],

@@ -34,26 +34,42 @@ Call Bind(const Napi::CallbackInfo& info) {
   };
 }
 
-// attach(device, page table id) -> id of the page table that the kernel put it on
+// A PASID, or undefined for the device as a whole; null where it is neither.
+std::optional<std::optional<uint32_t>> PasidArgument(const Napi::CallbackInfo& info, size_t index) {
+  if (info[index].IsUndefined()) return std::optional<uint32_t>();
+  const auto pasid = Uint32Argument(info, index);
+  if (!pasid) return std::nullopt;
+  return pasid;
+}
+
+// attach(device, page table id, pasid or undefined) -> id of the page table that the kernel put it
+// on
 Call Attach(const Napi::CallbackInfo& info) {
   const auto device = LeaseArgument(info, 0);
   const auto pt_id = Uint32Argument(info, 1);
-  if (!device || !pt_id) return {};
-  return [device = *device, pt_id = *pt_id]() -> Answer {
+  const auto pasid = PasidArgument(info, 2);
+  if (!device || !pt_id || !pasid) return {};
+  return [device = *device, pt_id = *pt_id, pasid = *pasid]() -> Answer {
     uapi::VfioDeviceAttachIommufdPt arg = {};
     arg.argsz = sizeof(arg);
+    arg.flags = pasid ? uapi::kVfioDeviceAttachPasid : 0;
     arg.pt_id = pt_id;
+    arg.pasid = pasid.value_or(0);
     const int result = Ioctl(device.number(), uapi::kVfioDeviceAttachIommufdPt, &arg);
     return ValueOr(result, arg.pt_id);
   };
 }
 
+// detach(device, pasid or undefined)
 Call Detach(const Napi::CallbackInfo& info) {
   const auto device = LeaseArgument(info, 0);
-  if (!device) return {};
-  return [device = *device]() -> Answer {
+  const auto pasid = PasidArgument(info, 1);
+  if (!device || !pasid) return {};
+  return [device = *device, pasid = *pasid]() -> Answer {
     uapi::VfioDeviceDetachIommufdPt arg = {};
     arg.argsz = sizeof(arg);
+    arg.flags = pasid ? uapi::kVfioDeviceDetachPasid : 0;
+    arg.pasid = pasid.value_or(0);
     return Ioctl(device.number(), uapi::kVfioDeviceDetachIommufdPt, &arg);
   };
 }

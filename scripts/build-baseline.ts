@@ -15,8 +15,10 @@ for (const program of programs) {
   const sources = [program, 'cdev', 'group'].map((name) => `bench/baseline/${name}.c`);
   gcc([...flags, ...include, ...sources, '-pthread', '-o', `build-baseline/${program}`]);
 }
-// It stands alone, as what is preloaded does.
-gcc([...flags, ...include, 'bench/baseline/map.c', '-o', 'build-baseline/map']);
+// They stand alone, as what is preloaded does.
+for (const program of ['dirty', 'map']) {
+  gcc([...flags, ...include, `bench/baseline/${program}.c`, '-o', `build-baseline/${program}`]);
+}
 const shared = ['-shared', '-fPIC', 'bench/baseline/iommufd.c'];
 gcc([...flags, ...include, ...shared, '-o', 'build-baseline/iommufd.so']);
 

@@ -19,6 +19,7 @@ if (status !== 0) process.exit(status ?? 1);
 await build({
   entryPoints: [
     'cli_runs_child',
+    'fail_nth_program',
     'handed_device',
     'holder',
     'interrupt_worker',
@@ -36,6 +37,17 @@ await build({
   target: 'node20',
   sourcemap: true,
 });
+
+// What does to the kernel what no program in JavaScript can.
+const cc = (...args) => {
+  const { status, error } = spawnSync('gcc', ['-Wall', '-Wextra', '-O1', ...args], {
+    stdio: 'inherit',
+  });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+};
+cc('-o', 'build-test/programs/mock_iommu', 'test/support/mock_iommu.c');
+cc('-shared', '-fPIC', '-o', 'build-test/programs/fail_nth.so', 'test/support/fail_nth.c', '-ldl');
 
 // KVM for the example that is a VMM, and for the tests of what a VMM needs.
 if (process.arch === 'x64') buildKvm();

@@ -1,65 +1,71 @@
 import { invalidType } from '../core/arguments.ts';
-import { type Answer, binding, type NativeFd } from '../core/binding.ts';
+import type { NativeFd } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import type { Backend, NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { closing, inOrder, run, runSync, type Steps } from '../core/steps.ts';
+import { call, closing, inOrder, run, runSync, type Steps } from '../core/steps.ts';
 import { attachCause } from '../diagnose/map_causes.ts';
 import type { RawDeviceInfo } from '../info/read.ts';
 import { otherIommufd } from '../iommu/bound_device.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
+import { NestedHwpt } from '../iommu/nested_hwpt.ts';
 import { isNoiommu } from '../locate/find_cdev.ts';
 import { backendOf } from './kinds.ts';
 import type { KvmMember } from './kvm_vfio.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
+import { type PasidOptions, pasidOf } from './pasid.ts';
+
+/** What a device can be attached to. */
+type Target = Ioas | Hwpt | NestedHwpt;
 
 /**
- * Attaches a device that was opened by its cdev to an address space or a page table, and detaches
- * it.
+ * Attaches a device that was opened by its cdev, or one of its process address spaces, to an
+ * address space or a page table, and detaches it.
  */
 class CdevAttachment implements Attachment {
   readonly #bound: BoundCdev;
-  #target: Ioas | Hwpt | undefined;
+  /** By the process address space id; undefined of the requests without one. */
+  readonly #targets = new Map<number | undefined, Target>();
 
   constructor(bound: BoundCdev) {
     this.#bound = bound;
   }
 
-  async attach(target: unknown): Promise<number> {
-    const found = this.#targetOf(target);
-    return this.#attached(await binding().attach(this.#bound.fd.native, found.id), found);
+  async attach(target: unknown, options: PasidOptions): Promise<number> {
+    return await run(this.#attach(target, options));
   }
 
-  attachSync(target: unknown): number {
-    const found = this.#targetOf(target);
-    return this.#attached(binding().attachSync(this.#bound.fd.native, found.id), found);
+  attachSync(target: unknown, options: PasidOptions): number {
+    return runSync(this.#attach(target, options));
   }
 
-  async detach(): Promise<void> {
-    this.#detached(await binding().detach(this.#bound.fd.native));
+  async detach(options: PasidOptions): Promise<void> {
+    await run(this.#detach(options));
   }
 
-  detachSync(): void {
-    this.#detached(binding().detachSync(this.#bound.fd.native));
+  detachSync(options: PasidOptions): void {
+    runSync(this.#detach(options));
   }
 
   /** The device is closed, which detaches it. */
   forget(): void {
-    this.#target?.detached(this.#bound.location.device.address);
-    this.#target = undefined;
+    for (const pasid of [...this.#targets.keys()]) this.#forget(pasid);
   }
 
-  #attached(answer: Answer, target: Ioas | Hwpt): number {
+  *#attach(given: unknown, options: PasidOptions): Steps<number> {
+    const target = this.#targetOf(given);
+    const pasid = pasidOf(options);
+    const answer = yield* call('attach', this.#bound.fd.native, target.id, pasid);
     const { location } = this.#bound;
     try {
       const pageTable = check(answer, ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT'));
-      this.forget();
-      this.#target = target;
+      this.#forget(pasid);
+      this.#targets.set(pasid, target);
       target.attached(location.device.address);
       return pageTable;
     } catch (error) {
@@ -69,21 +75,28 @@ class CdevAttachment implements Attachment {
     }
   }
 
-  #detached(answer: Answer): void {
+  *#detach(options: PasidOptions): Steps<void> {
+    const pasid = pasidOf(options);
+    const answer = yield* call('detach', this.#bound.fd.native, pasid);
     check(answer, ioctlOf(this.#bound.location, 'VFIO_DEVICE_DETACH_IOMMUFD_PT'));
-    this.forget();
+    this.#forget(pasid);
+  }
+
+  #forget(pasid: number | undefined): void {
+    this.#targets.get(pasid)?.detached(this.#bound.location.device.address);
+    this.#targets.delete(pasid);
   }
 
   /** An id of another iommufd may be one of something else here. */
-  #targetOf(target: unknown): Ioas | Hwpt {
+  #targetOf(target: unknown): Target {
     this.#bound.fd.requireOpen();
-    if (!Ioas.isIoas(target) && !Hwpt.isHwpt(target)) {
-      throw invalidType('ioas', 'an Ioas or a Hwpt', target);
+    if (!Ioas.isIoas(target) && !Hwpt.isHwpt(target) && !NestedHwpt.isNestedHwpt(target)) {
+      throw invalidType('ioas', 'an Ioas, a Hwpt or a NestedHwpt', target);
     }
     const { iommufd, location } = this.#bound;
     if (target.iommufdIdentity === iommufd.identity) return target;
-    const call = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
-    throw otherIommufd(location.device.address, call);
+    const named = ioctlOf(location, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT');
+    throw otherIommufd(location.device.address, named);
   }
 }
 
@@ -106,7 +119,7 @@ export class BoundCdev implements OpenedDevice {
     { location, fd, roots }: DeviceNode,
     rawInfo: RawDeviceInfo,
     devId: number | undefined,
-    { iommufd, own }: Target,
+    { iommufd, own }: BindTarget,
     why: string,
   ) {
     this.backend = backendOf(isNoiommu(location) ? 'noiommu' : 'cdev', why);
@@ -187,7 +200,7 @@ export class BoundCdev implements OpenedDevice {
 }
 
 /** The iommufd to bind to, and the same as `own` where the device is to close it. */
-export interface Target {
+export interface BindTarget {
   iommufd: Iommufd;
   own: Iommufd | undefined;
 }

@@ -12,7 +12,7 @@ import type { Subject } from '../diagnose/subject.ts';
 import { Iommufd } from '../iommu/iommufd.ts';
 import { readLinkName } from '../locate/sysfs.ts';
 import { virtfnsOf } from '../locate/virtual_functions.ts';
-import { BoundCdev, type Target } from './cdev_device.ts';
+import { type BindTarget, BoundCdev } from './cdev_device.ts';
 import { warnOfNoiommu } from './kinds.ts';
 import type { KvmVfio } from './kvm_vfio.ts';
 import { readOpened } from './opened.ts';
@@ -52,7 +52,7 @@ function* joining(node: DeviceNode, { kvm }: BindWay, opening: Steps<BoundCdev>)
 
 function* bindAndRead(
   node: DeviceNode,
-  target: Target,
+  target: BindTarget,
   token: Uint8Array | undefined,
   { why = 'asked for', signal }: BindWay,
 ): Steps<BoundCdev> {
@@ -64,7 +64,7 @@ function* bindAndRead(
 }
 
 /** Answers the device's id in the iommufd. */
-function* bind(node: DeviceNode, { iommufd }: Target, token?: Uint8Array): Steps<number> {
+function* bind(node: DeviceNode, { iommufd }: BindTarget, token?: Uint8Array): Steps<number> {
   const { native } = iommufd.owned;
   let answer = yield* call('bind', node.fd.native, native, token);
   if (isTokenUnknown(node, answer, token)) {
@@ -79,7 +79,7 @@ function isTokenUnknown({ location }: DeviceNode, answer: Answer, token: unknown
   return answer === EINVAL && token !== undefined && isSriov(location.device);
 }
 
-function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefined): Target {
+function chooseIommufd({ location, roots }: DeviceNode, given: Iommufd | undefined): BindTarget {
   if (given !== undefined) return { iommufd: given, own: undefined };
   const own = Iommufd.openFor(roots);
   tellStep('open', location.device.address);

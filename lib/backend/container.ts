@@ -1,4 +1,4 @@
-import { requireObject } from '../core/arguments.ts';
+import { checkId, requireObject } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
@@ -14,7 +14,8 @@ import { explainSync } from '../diagnose/explain.ts';
 import { type MiscNode, openMiscNode } from '../iommu/node_identity.ts';
 import { isNoiommu } from '../locate/find_cdev.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
-import { containerInfoSize, ContainerSpace } from './container_space.ts';
+import { containerInfoSize } from './container_info.ts';
+import { ContainerSpace } from './container_space.ts';
 import { Groups } from './groups.ts';
 import { UsedIovas } from './used_iovas.ts';
 
@@ -103,6 +104,18 @@ export class Container extends Closable {
   /** @internal */
   get groups(): Groups {
     return this.#groups;
+  }
+
+  /**
+   * What the kernel answers for one of its extensions, by its number in linux/vfio.h: 0 where the
+   * container does not have it (VFIO_CHECK_EXTENSION). Does not block.
+   *
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_CLOSED`
+   */
+  checkExtension(extension: number): number {
+    const number = checkId('extension', extension);
+    const answer = binding().containerCheck(this.#fd.native, number);
+    return check(answer, this.#call('VFIO_CHECK_EXTENSION'));
   }
 
   /**

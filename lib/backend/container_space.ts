@@ -1,19 +1,28 @@
+import { invalidType, requireObject } from '../core/arguments.ts';
 import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { type CallName, check } from '../core/call.ts';
 import { EINVAL, ENOENT, ENOSPC } from '../core/errno.ts';
 import { closedError, explained, systemError, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { checkEnd, lastIova } from '../core/iova.ts';
+import { checkEnd, checkIova, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { IovaExtent } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { closing, either, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
-import { littleEndian, requireBytes, walkCapabilities } from '../core/structs.ts';
+import type { DirtyPages } from '../feature/dirty_pages.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
 import { AddressSpace, type MapOptions, type MapTarget } from '../iommu/address_space.ts';
 import type { DmaMapping } from '../iommu/mapping.ts';
 import type { MapPlan } from '../iommu/maps.ts';
 import { planned, type Source, sourceOf } from '../iommu/source.ts';
+import { type ContainerInfo, containerInfoSize, decodeContainerInfo } from './container_info.ts';
+import {
+  type ContainerRange,
+  DirtyUnmap,
+  readDirty,
+  trackDirty,
+  type UnmappedDirty,
+} from './container_dirty.ts';
 import type { UsedIovas } from './used_iovas.ts';
 
 /** VFIO_DMA_MAP_FLAG_* */
@@ -100,6 +109,74 @@ export class ContainerSpace extends AddressSpace {
     this.requireOpen();
     const { fd } = this.#parent;
     return tokenOf('container-space', { fd: fd.offer(), path: fd.path });
+  }
+
+  /**
+   * Starts or stops to note which pages devices write, for all that have the container
+   * (VFIO_IOMMU_DIRTY_PAGES). A device whose pages the kernel cannot watch, as every PCI device,
+   * counts as having written all that is mapped; mediated devices tell more.
+   *
+   * @throws TypeError; VfioError `ENOTTY` where the container is an older kernel's;
+   *   `ERR_VFIO_CLOSED`
+   */
+  async setDirtyTracking(on: boolean): Promise<void> {
+    await run(this.#setDirtyTracking(on));
+  }
+
+  /** The blocking form of {@link setDirtyTracking}. */
+  setDirtyTrackingSync(on: boolean): void {
+    runSync(this.#setDirtyTracking(on));
+  }
+
+  /**
+   * The pages of a range that devices wrote since they were last asked for
+   * (VFIO_IOMMU_DIRTY_PAGES), of `iovaAlignment` bytes each. What is not mapped is clean.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `EINVAL` (tracking is off, or the range cuts what is mapped);
+   *   `ERR_VFIO_CLOSED`
+   */
+  async readDirty(range: ContainerRange): Promise<DirtyPages> {
+    return await run(this.#readDirty(range));
+  }
+
+  /** The blocking form of {@link readDirty}. */
+  readDirtySync(range: ContainerRange): DirtyPages {
+    return runSync(this.#readDirty(range));
+  }
+
+  /**
+   * Unmaps as {@link unmap} does, and tells which pages devices had written until then
+   * (VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP): nothing is written between the two.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `EINVAL` (tracking is off), `ENOENT`, reason `not-mapped`; `ERR_VFIO_CLOSED`
+   */
+  async unmapDirty(iova: bigint, length: bigint): Promise<UnmappedDirty> {
+    return await run(this.#unmapDirty(iova, length));
+  }
+
+  /** The blocking form of {@link unmapDirty}. */
+  unmapDirtySync(iova: bigint, length: bigint): UnmappedDirty {
+    return runSync(this.#unmapDirty(iova, length));
+  }
+
+  *#setDirtyTracking(on: boolean): Steps<void> {
+    if (typeof on !== 'boolean') throw invalidType('on', 'a boolean', on);
+    this.requireOpen();
+    yield* trackDirty(this.#parent.fd, on);
+  }
+
+  *#readDirty(range: ContainerRange): Steps<DirtyPages> {
+    requireObject('range', range);
+    return yield* readDirty(this.#parent.fd, range, this.#dirtyPageSize());
+  }
+
+  *#unmapDirty(iova: bigint, length: bigint): Steps<UnmappedDirty> {
+    checkEnd('iova', checkIova('iova', iova), checkIova('length', length));
+    const unmap = new DirtyUnmap({ iova, length }, this.#dirtyPageSize());
+    const bytes = yield* this.maps.unmap(iova, length, (fd) => unmap.unmap(fd));
+    return { bytes, dirty: unmap.dirty };
   }
 
   /** The container's last device was closed: the kernel unmapped everything. @internal */
@@ -236,6 +313,12 @@ export class ContainerSpace extends AddressSpace {
     return iova;
   }
 
+  /** Where the kernel has no such page it will say what it thinks of the request. */
+  #dirtyPageSize(): bigint {
+    const { dirtyPageSize, alignment } = this.#info();
+    return dirtyPageSize ?? alignment;
+  }
+
   /** Fits what x86 has; asked again where there is more. */
   #info(): ContainerInfo {
     this.requireOpen();
@@ -274,61 +357,4 @@ function normalised(answer: bigint | Answer, length: bigint): bigint | Answer {
   const isAll = length === lastIova;
   if (answer === EINVAL && length > 0n && !isAll) return ENOENT;
   return answer === 0n && !isAll ? ENOENT : answer;
-}
-
-/** What a type1 container says of its address space. */
-export interface ContainerInfo extends Bounds {
-  /** How many maps more it takes; undefined where the kernel does not say. */
-  available: number | undefined;
-  /** The sizes of its pages, ascending. */
-  pageSizes: bigint[];
-}
-
-/** struct vfio_iommu_type1_info */
-export const containerInfoSize = 24;
-
-const VFIO_IOMMU_INFO_PGSIZES = 1;
-const VFIO_IOMMU_INFO_CAPS = 2;
-
-const IOVA_RANGE = 1;
-const DMA_AVAIL = 3;
-
-/** The struct and the capabilities that follow it. Kernels before 5.4 tell no ranges. */
-function decodeContainerInfo(view: DataView): ContainerInfo {
-  const flags = view.getUint32(4, littleEndian);
-  const sizes = flags & VFIO_IOMMU_INFO_PGSIZES ? view.getBigUint64(8, littleEndian) : 4096n;
-  const first = flags & VFIO_IOMMU_INFO_CAPS ? view.getUint32(16, littleEndian) : 0;
-  const pageSizes = bitsOf(sizes);
-  const info: ContainerInfo = {
-    alignment: pageSizes[0] ?? 4096n,
-    pageSizes,
-    ranges: [{ start: 0n, last: lastIova }],
-    available: undefined,
-  };
-  for (const { id, data } of walkCapabilities(view, first)) {
-    const body = new DataView(data.buffer, data.byteOffset, data.byteLength);
-    if (id === IOVA_RANGE) info.ranges = decodeRanges(body);
-    if (id === DMA_AVAIL) {
-      requireBytes(body, 0, 4);
-      info.available = body.getUint32(0, littleEndian);
-    }
-  }
-  return info;
-}
-
-/**
- * struct vfio_iommu_type1_info_cap_iova_range: `{u32 count; u32 reserved; {u64 start; u64 end}[]}`
- */
-function decodeRanges(body: DataView): Bounds['ranges'] {
-  requireBytes(body, 0, 8);
-  const count = body.getUint32(0, littleEndian);
-  requireBytes(body, 8, 16 * count);
-  return Array.from({ length: count }, (_, at) => ({
-    start: body.getBigUint64(8 + 16 * at, littleEndian),
-    last: body.getBigUint64(16 + 16 * at, littleEndian),
-  }));
-}
-
-function bitsOf(mask: bigint): bigint[] {
-  return Array.from({ length: 64 }, (_, at) => 1n << BigInt(at)).filter((bit) => mask & bit);
 }

@@ -10,7 +10,7 @@ import { inSysfs } from '../locate/find_cdev.ts';
 import { type FdIdentity, identify } from '../locate/identify.ts';
 import { resolveSpec } from '../locate/resolve.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
-import { BoundCdev, type Target } from './cdev_device.ts';
+import { BoundCdev, type BindTarget } from './cdev_device.ts';
 import { readOpened } from './opened.ts';
 
 /** How to take a descriptor that another program opened. */
@@ -58,7 +58,11 @@ export function boundFromFd(
 }
 
 /** A device that another program bound: only that program's kernel calls said to which iommufd. */
-export function takenCdev(node: DeviceNode, devId: number | undefined, target: Target): BoundCdev {
+export function takenCdev(
+  node: DeviceNode,
+  devId: number | undefined,
+  target: BindTarget,
+): BoundCdev {
   const { owned } = target.iommufd;
   if (!owned.closed) node.fd.holds(owned);
   const info = runSync(readOpened(node));

@@ -101,7 +101,10 @@ function sideOf(iommufd: Iommufd): CompatSide {
   return side;
 }
 
+/** IOMMU_VFIO_IOAS_GET */
+const vfioIoasGet = 0;
+
 function compatId(iommufd: Iommufd): number {
   const call = { syscall: 'ioctl', request: 'IOMMU_VFIO_IOAS', path: iommufd.owned.path };
-  return check(binding().compatIoas(iommufd.owned.native), call);
+  return check(binding().compatIoas(iommufd.owned.native, vfioIoasGet, 0), call);
 }

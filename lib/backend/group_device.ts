@@ -9,12 +9,14 @@ import { closing, inOrder, run, runSync, type Steps } from '../core/steps.ts';
 import type { RawDeviceInfo } from '../info/read.ts';
 import { AddressSpace } from '../iommu/address_space.ts';
 import { Hwpt } from '../iommu/hwpt.ts';
+import { NestedHwpt } from '../iommu/nested_hwpt.ts';
 import { Ioas } from '../iommu/ioas.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { Container } from './container.ts';
 import type { GroupContainer } from './group_container.ts';
 import type { Groups, JoinedGroup } from './groups.ts';
 import type { Attachment, OpenedDevice } from './opened.ts';
+import { type PasidOptions, pasidOf } from './pasid.ts';
 
 /** A device that was opened by its group: its descriptor, then the group, then the container. */
 export class GroupDevice implements OpenedDevice {
@@ -133,36 +135,40 @@ class JoinedAttachment implements Attachment {
     this.#isOwn = isOwn;
   }
 
-  attach(target: unknown): Promise<number> {
-    return Promise.resolve(this.attachSync(target));
+  attach(target: unknown, options: PasidOptions): Promise<number> {
+    return Promise.resolve(this.attachSync(target, options));
   }
 
   /** It is attached there already. */
-  attachSync(target: unknown): number {
+  attachSync(target: unknown, options: PasidOptions): number {
     this.#fd.requireOpen();
-    if (Hwpt.isHwpt(target)) throw this.#wrongBackend('cannot be attached to a page table');
+    const pasid = pasidOf(options);
+    const isPageTable = Hwpt.isHwpt(target) || NestedHwpt.isNestedHwpt(target);
+    if (isPageTable) throw this.#wrongBackend('cannot be attached to a page table');
     if (!AddressSpace.isAddressSpace(target)) {
       throw invalidType('ioas', 'an address space', target);
     }
+    if (pasid !== undefined) throw this.#wrongBackend('has no process address spaces');
     if (this.#isOwn(target)) return Ioas.isIoas(target) ? target.id : 0;
     const facts = { device: this.#location.device.address };
     const error = this.#wrongBackend('is attached to the address space of its own container');
     throw explained(error, { reason: 'other-container', certainty: 'certain', facts });
   }
 
-  detach(): Promise<void> {
-    return Promise.reject(this.#detachError());
+  detach(options: PasidOptions): Promise<void> {
+    return Promise.reject(this.#detachError(options));
   }
 
-  detachSync(): void {
-    throw this.#detachError();
+  detachSync(options: PasidOptions): void {
+    throw this.#detachError(options);
   }
 
   forget(): void {
     // What a container has is closed with it.
   }
 
-  #detachError(): VfioError {
+  #detachError(options: PasidOptions): VfioError {
+    pasidOf(options);
     return this.#wrongBackend('is attached to its container as long as it is open');
   }
 

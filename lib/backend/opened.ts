@@ -11,14 +11,18 @@ import { type RawDeviceInfo, readDeviceInfo } from '../info/read.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import type { Container } from './container.ts';
+import type { PasidOptions } from './pasid.ts';
 
 /** Where a device's DMA goes: the address space that it is attached to, or none. */
 export interface Attachment {
-  /** Answers the id of the page table that the kernel put the device on. */
-  attach(target: unknown): Promise<number>;
-  attachSync(target: unknown): number;
-  detach(): Promise<void>;
-  detachSync(): void;
+  /**
+   * Answers the id of the page table that the kernel put the device on, or one of its process
+   * address spaces.
+   */
+  attach(target: unknown, options: PasidOptions): Promise<number>;
+  attachSync(target: unknown, options: PasidOptions): number;
+  detach(options: PasidOptions): Promise<void>;
+  detachSync(options: PasidOptions): void;
   /** The device is closed, which detaches it. */
   forget(): void;
 }

@@ -278,8 +278,11 @@ export type Binding = {
     object: number,
     value: bigint,
   ) => bigint | Answer;
-  /** The address space of groups whose container the iommufd is. */
-  compatIoas: (iommufd: NativeFd) => Answer;
+  /**
+   * The address space of groups whose container the iommufd is: asks for it (0), sets it (1), or
+   * has groups have none (2).
+   */
+  compatIoas: (iommufd: NativeFd, operation: number, ioas: number) => Answer;
   /**
    * Where a page of an address space without an IOMMU is in memory; fills `[contiguous bytes]` from
    * there.
@@ -300,16 +303,25 @@ export type Binding = {
   containerInfo: (container: NativeFd, room: Uint32Array) => Answer;
   /**
    * Fills `out` with `[capabilities, type, log2 of PASIDs]` and `data` with the struct of the type,
-   * of which the kernel has as many bytes as is answered.
+   * the IOMMU's own where none is given, of which the kernel has as many bytes as is answered.
    */
   getHwInfo: (
     iommufd: NativeFd,
     device: number,
+    type: number | undefined,
     out: BigUint64Array,
     data: BigUint64Array,
   ) => Answer;
   /** Fills `[id]`; answers the queue's descriptor, a NativeFd. */
   faultQueueAlloc: (iommufd: NativeFd, out: Uint32Array) => Answer;
+  /** The same, for the events of a vIOMMU. */
+  veventqAlloc: (
+    iommufd: NativeFd,
+    viommu: number,
+    type: number,
+    depth: number,
+    out: Uint32Array,
+  ) => Answer;
   /**
    * Maps a part of a file as `memoryAllocate` does with its own; the descriptor stays the caller's.
    */
@@ -369,8 +381,9 @@ export type Binding = {
   Slow<'unmap', [mapping: NativeMapping]> &
   /** Answers the register's value; -ETIMEDOUT, or -ECANCELED where it is unmapped meanwhile. */
   Slow<'poll32', Poll> &
-  Slow<'attach', [device: NativeFd, pageTable: number]> &
-  Slow<'detach', [device: NativeFd]> &
+  /** The device as a whole where no PASID is given. */
+  Slow<'attach', [device: NativeFd, pageTable: number, pasid?: number]> &
+  Slow<'detach', [device: NativeFd, pasid?: number]> &
   Slow<'destroy', [iommufd: NativeFd, id: number]> &
   /** Disables an interrupt, whichever descriptor of the device has it. */
   Slow<'irqsRelease', [device: NativeFd, index: number]> &
@@ -461,10 +474,49 @@ export type Binding = {
     bigint
   > &
   Slow<'ioasChangeProcess', [iommufd: NativeFd]> &
+  /** Starts (1) or stops (2) to note what devices write. */
+  Slow<'containerTrackDirty', [container: NativeFd, flags: number]> &
+  /** A bit for each page, in as many words as asked for. */
+  Slow<
+    'containerDirtyBitmap',
+    [container: NativeFd, iova: bigint, length: bigint, pageSize: bigint, words: number],
+    BigUint64Array
+  > &
+  /** The same after a word with the bytes that were mapped there. */
+  Slow<
+    'containerUnmapDirty',
+    [container: NativeFd, iova: bigint, length: bigint, pageSize: bigint, words: number],
+    BigUint64Array
+  > &
   /** Answers the id. */
   Slow<
     'hwptAlloc',
-    [iommufd: NativeFd, device: number, parent: number, flags: number, faultQueue: number]
+    [
+      iommufd: NativeFd,
+      device: number,
+      parent: number,
+      flags: number,
+      faultQueue: number,
+      dataType: number,
+      data: Uint8Array,
+    ]
+  > &
+  /** Answers `[errno or 0, how many entries were handled]`. */
+  Slow<
+    'hwptInvalidate',
+    [iommufd: NativeFd, id: number, type: number, entryLength: number, entries: Uint8Array],
+    Uint32Array
+  > &
+  /** The bytes of the id, then the data as the kernel left them. */
+  Slow<
+    'viommuAlloc',
+    [iommufd: NativeFd, device: number, parent: number, type: number, data: Uint8Array],
+    Uint8Array
+  > &
+  Slow<'vdeviceAlloc', [iommufd: NativeFd, viommu: number, device: number, virtId: bigint]> &
+  Slow<
+    'hwQueueAlloc',
+    [iommufd: NativeFd, viommu: number, type: number, index: number, iova: bigint, length: bigint]
   > &
   Slow<'hwptSetDirtyTracking', [iommufd: NativeFd, hwpt: number, flags: number]> &
   /** A bit for each page, in as many words as asked for. */

@@ -186,9 +186,13 @@ const words: WordsOf = {
     why: `${address} was there and is gone: unplugged, or its driver was taken away`,
     hint: 'vfio list shows what is there now',
   }),
-  'still-attached': ({ what, devices, pageTables }) => ({
-    why: `${what} is in use: ${usersOf(devices, pageTables)}`,
-    hint: 'detach the devices or close them, and close the page tables, first; the order of await using does it: what is opened last is closed first',
+  'still-attached': ({ what, devices, pageTables, objects }) => ({
+    why: `${what} is in use: ${usersOf(devices, pageTables, objects)}`,
+    hint: 'detach the devices or close them, and close what was made of it, first; the order of await using does it: what is opened last is closed first',
+  }),
+  'invalidated-in-part': ({ handled, entries }) => ({
+    why: `of ${entries} entries ${handled} were handled, and ${handled < entries ? `entry ${handled}` : 'the request'} was refused`,
+    hint: 'correct the entry that was refused, and give it and those after it again',
   }),
   'no-external-buffers': ({ runtime }) => ({
     why: `${runtime} makes no ArrayBuffer over memory that is not its own`,
@@ -471,10 +475,15 @@ function isFunctions({ kind }: NeededDevice['needs'][number]): boolean {
 
 const vgaWindows = '0x3b0-0x3bb, 0x3c0-0x3df and 0xa0000-0xbffff';
 
-function usersOf(devices: readonly string[], pageTables: readonly number[]): string {
+function usersOf(
+  devices: readonly string[],
+  pageTables: readonly number[],
+  objects: readonly string[],
+): string {
   const attached = devices.length > 0 ? [`${devices.join(' and ')} attached to it`] : [];
   const made = pageTables.length > 0 ? [`page table ${pageTables.join(' and ')} made of it`] : [];
-  const all = [...attached, ...made];
+  const others = objects.length > 0 ? [`${objects.join(' and ')} made of it`] : [];
+  const all = [...attached, ...made, ...others];
   return all.length > 0 ? all.join(', ') : 'by another thread or process that has the iommufd';
 }
 

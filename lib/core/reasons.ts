@@ -92,7 +92,15 @@ export interface VfioFacts {
    * An address space or page table is in use. `devices` are attached to it, `pageTables` made of
    * it, as far as this thread did that.
    */
-  'still-attached': { what: string; devices: string[]; pageTables: number[] };
+  'still-attached': {
+    what: string;
+    devices: string[];
+    pageTables: number[];
+    /** What else was made of it, as the kernel calls it: `vIOMMU 7`. */
+    objects: string[];
+  };
+  /** The kernel stopped at an entry of a list: `handled` of all `entries` were done before. */
+  'invalidated-in-part': { handled: number; entries: number };
   /** The runtime makes no ArrayBuffer over memory that is not its own. */
   'no-external-buffers': { runtime: string };
   /** The device has a ROM that does not begin as one: the kernel does not show it. */

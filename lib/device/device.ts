@@ -3,6 +3,7 @@ import type { Container } from '../backend/container.ts';
 import { boundFromFd, type DeviceFromFdOptions } from '../backend/from_fd.ts';
 import type { Caller } from '../backend/kinds.ts';
 import type { OpenedDevice } from '../backend/opened.ts';
+import type { PasidOptions } from '../backend/pasid.ts';
 import { callerPlace, type CallerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
@@ -21,6 +22,7 @@ import type { Interrupt } from '../interrupt/interrupt.ts';
 import { Interrupts } from '../interrupt/interrupts.ts';
 import type { AddressSpace } from '../iommu/address_space.ts';
 import type { Hwpt } from '../iommu/hwpt.ts';
+import type { NestedHwpt } from '../iommu/nested_hwpt.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
 import { OpenMappings, PeerMaps, type RegionOwner } from '../region/owner.ts';
@@ -355,39 +357,49 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   }
 
   /**
-   * Attaches the device to an address space, or to a page table of one, in place of the one it was
+   * Attaches the device to an address space, or to a page table, in place of the one it was
    * attached to (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Its DMA reaches what is mapped there. A device
    * that was opened by its group is attached to the address space of its container, and to no
    * other.
    *
+   * @param options - with `pasid`, the requests that have this process address space id alone
+   *   (VFIO_DEVICE_ATTACH_PASID, Linux 6.15): to a page table that was made with `pasid`, while the
+   *   device as a whole is attached to such a one or to none
    * @returns the id of the page table that the kernel put the device on; for an mdev the id of the
    *   address space
+   * @throws TypeError, RangeError
    * @throws VfioError `ENOENT` (an address space of another iommufd), `EINVAL` (another device of
-   *   its IOMMU group is attached elsewhere), `EADDRINUSE`, `EFAULT` or `ENOMEM` (of maps made
-   *   before); `ERR_VFIO_CLOSED`, `ERR_VFIO_WRONG_BACKEND`
+   *   its IOMMU group is attached elsewhere; a PASID on an older kernel), `ENOTSUP` (the driver or
+   *   the device has no PASIDs), `EADDRINUSE`, `EFAULT` or `ENOMEM` (of maps made before);
+   *   `ERR_VFIO_CLOSED`, `ERR_VFIO_WRONG_BACKEND`
    */
-  async attach(ioas: AddressSpace | Hwpt): Promise<number> {
-    return this.#bound.attachment.attach(ioas);
+  async attach(
+    ioas: AddressSpace | Hwpt | NestedHwpt,
+    options: PasidOptions = {},
+  ): Promise<number> {
+    return this.#bound.attachment.attach(ioas, options);
   }
 
   /** The blocking form of {@link attach}. */
-  attachSync(ioas: AddressSpace | Hwpt): number {
-    return this.#bound.attachment.attachSync(ioas);
+  attachSync(ioas: AddressSpace | Hwpt | NestedHwpt, options: PasidOptions = {}): number {
+    return this.#bound.attachment.attachSync(ioas, options);
   }
 
   /**
-   * Detaches the device from its address space: its DMA reaches nothing
-   * (VFIO_DEVICE_DETACH_IOMMUFD_PT). Harmless where it is attached to none.
+   * Detaches the device from its address space, or, with `pasid`, what has this process address
+   * space id: that DMA reaches nothing (VFIO_DEVICE_DETACH_IOMMUFD_PT). Harmless where it is
+   * attached to none.
    *
+   * @throws TypeError, RangeError
    * @throws VfioError `ERR_VFIO_CLOSED`; `ERR_VFIO_WRONG_BACKEND` where it was opened by its group
    */
-  async detach(): Promise<void> {
-    await this.#bound.attachment.detach();
+  async detach(options: PasidOptions = {}): Promise<void> {
+    await this.#bound.attachment.detach(options);
   }
 
   /** The blocking form of {@link detach}. */
-  detachSync(): void {
-    this.#bound.attachment.detachSync();
+  detachSync(options: PasidOptions = {}): void {
+    this.#bound.attachment.detachSync(options);
   }
 
   /**

@@ -1,12 +1,11 @@
-import { checkId, checkSignal, invalidType, requireObject } from '../core/arguments.ts';
-import { binding, type NativeFd } from '../core/binding.ts';
-import { fs } from '../core/builtins.ts';
+import { checkId, invalidType } from '../core/arguments.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
-import { Closable } from '../core/closable.ts';
+import { EBUSY } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { OwnedFd } from '../core/owned_fd.ts';
-import { readable, Readiness } from '../core/readiness.ts';
+import type { OwnedFd } from '../core/owned_fd.ts';
 import { littleEndian } from '../core/structs.ts';
+import { EventQueue, type FaultOptions } from './event_queue.ts';
 
 /** A page that a device asked for (struct iommu_hwpt_pgfault). */
 export interface IoPageFault {
@@ -29,38 +28,27 @@ export interface IoPageFault {
   cookie: number;
 }
 
-/** How to wait for faults. */
-export interface FaultOptions {
-  /** Aborting throws the signal's reason. */
-  signal?: AbortSignal | undefined;
-}
-
 const faultBytes = 40;
 const responseBytes = 8;
-/** How many faults one read takes. */
+/** How many faults one read takes, unless a group has more. */
 const most = 64;
 
 /**
  * Where page faults of devices go that can wait for a page (IOMMU_FAULT_QUEUE_ALLOC), for
- * `ioas.createHwpt(device, { faultQueue })`. Not proven on hardware: no device of the lab asks.
+ * `ioas.createHwpt(device, { faultQueue })`. Not proven on hardware: no device of the lab asks. The
+ * kernel answers `false` for the program where a device is detached, or the queue closed, with
+ * faults in it.
  */
-export class FaultQueue extends Closable {
-  readonly #fd: OwnedFd;
+export class FaultQueue extends EventQueue<IoPageFault> {
   readonly #id: number;
-  readonly #readiness: Readiness;
 
   static {
-    defineInspect(this, 'FaultQueue', (queue) => ({
-      id: queue.#id,
-      state: queue.#fd.closed ? 'closed' : 'open',
-    }));
+    defineInspect(this, 'FaultQueue', (queue) => ({ id: queue.#id, ...queue.shown }));
   }
 
-  private constructor(fd: OwnedFd, id: number) {
-    super();
-    this.#fd = fd;
+  private constructor(iommufd: OwnedFd, fd: NativeFd, id: number) {
+    super(iommufd, fd, id, 'the fault queue');
     this.#id = id;
-    this.#readiness = new Readiness(fd);
   }
 
   /** @internal */
@@ -68,48 +56,22 @@ export class FaultQueue extends Closable {
     const out = new Uint32Array(1);
     const call = { syscall: 'ioctl', request: 'IOMMU_FAULT_QUEUE_ALLOC', path: iommufd.path };
     const fd = check(binding().faultQueueAlloc(iommufd.native, out), call) as NativeFd;
-    return new FaultQueue(OwnedFd.adopt(fd, 'the fault queue', iommufd.path), out[0] ?? 0);
+    return new FaultQueue(iommufd, fd, out[0] ?? 0);
   }
 
   /** Whether it is one, and not only called so. @internal */
   static isFaultQueue(value: unknown): value is FaultQueue {
-    return typeof value === 'object' && value !== null && #fd in value;
-  }
-
-  /** Its id in the iommufd. */
-  get id(): number {
-    return this.#id;
+    return typeof value === 'object' && value !== null && #id in value;
   }
 
   /**
-   * The descriptor's number, readable when there are faults. The FaultQueue stays its owner.
+   * The faults that wait, whole groups of them, about 64 at once; does not wait for any. Each group
+   * has to be answered, or the device waits for ever.
    *
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
-  get fd(): number {
-    return this.#fd.number;
-  }
-
-  /**
-   * The faults that wait, 64 at most; does not wait for any. Each has to be answered, or the device
-   * waits for ever.
-   *
-   * @throws VfioError `ERR_VFIO_CLOSED`
-   */
-  read(): IoPageFault[] {
-    const bytes = new Uint8Array(most * faultBytes);
-    return decodeFaults(bytes.subarray(0, fs.readSync(this.#fd.number, bytes)));
-  }
-
-  /**
-   * Resolves when `read()` has something; the event loop polls the queue, and is kept alive
-   * meanwhile.
-   *
-   * @throws TypeError; VfioError `ERR_VFIO_CLOSED`, also where it is closed meanwhile
-   * @throws the signal's reason
-   */
-  async wait(options: FaultOptions = {}): Promise<void> {
-    await this.#readiness.wait(readable, signalOf(options));
+  override read(): IoPageFault[] {
+    return decodeFaults(this.readBytes(most * faultBytes));
   }
 
   /**
@@ -120,11 +82,7 @@ export class FaultQueue extends Closable {
    * @throws TypeError
    */
   faults(options: FaultOptions = {}): AsyncIterableIterator<IoPageFault[]> {
-    return this.#faults(signalOf(options));
-  }
-
-  [Symbol.asyncIterator](): AsyncIterableIterator<IoPageFault[]> {
-    return this.faults();
+    return this.iterate(options);
   }
 
   /**
@@ -135,43 +93,19 @@ export class FaultQueue extends Closable {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   respond(cookie: number, mapped: boolean): void {
-    const response = encodeResponse(cookie, mapped);
-    fs.writeSync(this.#fd.number, response);
+    this.writeBytes(encodeResponse(cookie, mapped));
   }
 
-  /** Closes the queue; it lives on while a page table uses it. Closing twice is harmless. */
-  close(): Promise<void> {
-    this.#readiness.end('the fault queue');
-    return this.#fd.close();
-  }
-
-  /** The blocking form of {@link close}. */
-  closeSync(): void {
-    this.#readiness.end('the fault queue');
-    this.#fd.closeSync();
-  }
-
-  async *#faults(signal: AbortSignal | undefined): AsyncGenerator<IoPageFault[], undefined> {
-    const isOpen = (): boolean => !this.#fd.closed;
-    while (isOpen()) {
-      try {
-        await this.#readiness.wait(readable, signal);
-      } catch (error) {
-        if (isOpen()) throw error;
-        return;
-      }
-      // Another thread may have been faster.
-      const faults = this.read();
-      if (faults.length > 0) yield faults;
-    }
+  /** It lives on while a page table uses it, and goes with the iommufd. @internal */
+  protected override destroyed(answer: Answer): void {
+    if (answer !== EBUSY) check(answer, { syscall: 'ioctl', request: 'IOMMU_DESTROY' });
   }
 }
 
-function signalOf(options: FaultOptions): AbortSignal | undefined {
-  requireObject('options', options);
-  const { signal } = options;
-  checkSignal(signal);
-  return signal;
+/** @throws TypeError `ERR_INVALID_ARG_TYPE` for what is there and no FaultQueue */
+export function checkFaultQueue(value: unknown): void {
+  if (value === undefined || FaultQueue.isFaultQueue(value)) return;
+  throw invalidType('faultQueue', 'a FaultQueue', value);
 }
 
 /** Structs iommu_hwpt_pgfault, one after the other. */

@@ -11,8 +11,18 @@ import type { AttachedSpace } from '../diagnose/map_causes.ts';
 import { DirtyPages } from '../feature/dirty_pages.ts';
 import type { AddressSpace } from './address_space.ts';
 import { type BoundDevice, devIdOf } from './bound_device.ts';
-import { FaultQueue } from './fault_queue.ts';
+import { checkFaultQueue, type FaultQueue } from './fault_queue.ts';
+import { encodeHwptData, type HwptData, noHwptData } from './hwpt_data.ts';
+import {
+  allocateHwpt,
+  hwptFlags,
+  type LowerSpace,
+  NestedHwpt,
+  type NestedHwptOptions,
+  type NestingParent,
+} from './nested_hwpt.ts';
 import { Users } from './users.ts';
+import { Viommu, type ViommuOptions } from './viommu.ts';
 
 export interface HwptOptions {
   /** Whether to be able to tell which pages devices wrote (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */
@@ -21,10 +31,11 @@ export interface HwptOptions {
   nestParent?: boolean | undefined;
   /** Where page faults go (IOMMU_HWPT_FAULT_ID_VALID). */
   faultQueue?: FaultQueue | undefined;
+  /** Whether it can be attached to a PASID (IOMMU_HWPT_ALLOC_PASID, Linux 6.15). */
+  pasid?: boolean | undefined;
+  /** What the IOMMU's driver takes besides, which is rarely anything. */
+  data?: HwptData | undefined;
 }
-
-/** enum iommufd_hwpt_alloc_flags */
-const allocFlags = { nestParent: 1, dirtyTracking: 2, faultId: 4 };
 
 /** How much one call of the addon asks for. */
 const mostWords = 2 ** 18;
@@ -41,13 +52,10 @@ export interface DirtyRange {
 }
 
 /** An {@link Ioas}, as its page tables know it. */
-interface TabledSpace extends AddressSpace {
+interface TabledSpace extends LowerSpace {
   readonly id: number;
   readonly iommufdIdentity: string;
   readonly users: Users;
-  readonly space: AttachedSpace;
-  attached(device: string): void;
-  detached(device: string): void;
 }
 
 /** A page table of the hardware, to which `device.attach` attaches. */
@@ -76,33 +84,28 @@ export class Hwpt extends Closable {
   }
 
   /** @internal */
-  static async create(
+  static *create(
     iommufd: OwnedFd,
     ioas: TabledSpace,
     device: BoundDevice,
     options: HwptOptions,
-  ): Promise<Hwpt> {
+  ): Steps<Hwpt> {
     const named = { syscall: 'ioctl', request: 'IOMMU_HWPT_ALLOC', path: iommufd.path };
     const devId = devIdOf(device, ioas.iommufdIdentity, named);
     requireObject('options', options);
-    const { dirtyTracking = false, nestParent = false, faultQueue } = options;
+    const { dirtyTracking = false, nestParent = false, faultQueue, pasid = false } = options;
     requireBoolean('dirtyTracking', dirtyTracking);
     requireBoolean('nestParent', nestParent);
-    if (faultQueue !== undefined && !FaultQueue.isFaultQueue(faultQueue)) {
-      throw invalidType('faultQueue', 'a FaultQueue', faultQueue);
-    }
+    requireBoolean('pasid', pasid);
+    checkFaultQueue(faultQueue);
+    const data = options.data === undefined ? noHwptData : encodeHwptData(options.data);
     const flags =
-      (nestParent ? allocFlags.nestParent : 0) |
-      (dirtyTracking ? allocFlags.dirtyTracking : 0) |
-      (faultQueue ? allocFlags.faultId : 0);
-    const answer = await binding().hwptAlloc(
-      iommufd.native,
-      devId,
-      ioas.id,
-      flags,
-      faultQueue?.id ?? 0,
-    );
-    return new Hwpt(iommufd, ioas, check(answer, named));
+      (nestParent ? hwptFlags.nestParent : 0) |
+      (dirtyTracking ? hwptFlags.dirtyTracking : 0) |
+      (faultQueue ? hwptFlags.faultId : 0) |
+      (pasid ? hwptFlags.pasid : 0);
+    const request = { device: devId, of: ioas.id, flags, faultQueue, data };
+    return new Hwpt(iommufd, ioas, yield* allocateHwpt(iommufd, request));
   }
 
   /** Whether it is one, and not only called so. @internal */
@@ -120,6 +123,48 @@ export class Hwpt extends Closable {
       throw closedError(`HWPT ${this.#id}`, this.#iommufd.closing);
     }
     return this.#id;
+  }
+
+  /**
+   * Makes a page table whose upper half a guest has in its own memory, and whose lower half is this
+   * one, which was made with `nestParent` (IOMMU_HWPT_ALLOC).
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `ENOTSUP` where the IOMMU nests none of that type, `EINVAL` where this is no
+   *   nesting parent; `ENOENT`, reason `other-iommufd`; `ERR_VFIO_CLOSED`
+   */
+  async createNested(
+    device: BoundDevice,
+    data: HwptData,
+    options: NestedHwptOptions = {},
+  ): Promise<NestedHwpt> {
+    return await run(NestedHwpt.create(this.#own, device, data, options));
+  }
+
+  /** The blocking form of {@link createNested}. */
+  createNestedSync(
+    device: BoundDevice,
+    data: HwptData,
+    options: NestedHwptOptions = {},
+  ): NestedHwpt {
+    return runSync(NestedHwpt.create(this.#own, device, data, options));
+  }
+
+  /**
+   * Makes a vIOMMU over this page table, which was made with `nestParent` (IOMMU_VIOMMU_ALLOC, Linux
+   * 6.13): a part, for one guest, of the IOMMU in front of the device.
+   *
+   * @throws TypeError, RangeError
+   * @throws VfioError `ENOTSUP` where the IOMMU has none of that type, `EINVAL` where this is no
+   *   nesting parent; `ENOENT`, reason `other-iommufd`; `ERR_VFIO_CLOSED`
+   */
+  async createViommu(device: BoundDevice, options: ViommuOptions): Promise<Viommu> {
+    return await run(Viommu.create(this.#own, device, options));
+  }
+
+  /** The blocking form of {@link createViommu}. */
+  createViommuSync(device: BoundDevice, options: ViommuOptions): Viommu {
+    return runSync(Viommu.create(this.#own, device, options));
   }
 
   /** The {@link Ioas} whose maps it has. */
@@ -151,7 +196,8 @@ export class Hwpt extends Closable {
 
   /**
    * Starts or stops to note which pages devices write; starting calls all of them clean
-   * (IOMMU_HWPT_SET_DIRTY_TRACKING). Not proven on hardware: no IOMMU of the lab tracks.
+   * (IOMMU_HWPT_SET_DIRTY_TRACKING). Not proven on hardware: no IOMMU of the
+   * lab tracks.
    *
    * @throws VfioError `ENOTSUP` where it was not made for it; `ERR_VFIO_CLOSED`
    */
@@ -163,7 +209,8 @@ export class Hwpt extends Closable {
 
   /**
    * The pages of a range that devices wrote since they were last called clean
-   * (IOMMU_HWPT_GET_DIRTY_BITMAP). Not proven on hardware: no IOMMU of the lab tracks.
+   * (IOMMU_HWPT_GET_DIRTY_BITMAP). Not proven on hardware: no IOMMU of the
+   * lab tracks.
    *
    * @throws TypeError; RangeError also where part of the range is not mapped, since the kernel says
    *   nothing then
@@ -214,6 +261,14 @@ export class Hwpt extends Closable {
   *#close(): Steps<void> {
     const iommufd = this.#take();
     if (iommufd) this.#settle(yield* call('destroy', iommufd, this.#id));
+  }
+
+  /** For what is made of it. */
+  get #own(): NestingParent {
+    const { id } = this;
+    const ioas = this.#ioas;
+    const { iommufdIdentity } = ioas;
+    return { fd: this.#iommufd, iommufdIdentity, users: this.#users, id, ioas };
   }
 
   /** Every byte of the range is in a mapping that this program made. */

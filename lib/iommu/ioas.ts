@@ -258,8 +258,13 @@ export class Ioas extends AddressSpace {
    * @throws VfioError `ENOTSUP` where the IOMMU cannot; `ENOENT` for an mdev, and with the reason
    *   `other-iommufd`; `ERR_VFIO_CLOSED`
    */
-  createHwpt(device: BoundDevice, options: HwptOptions = {}): Promise<Hwpt> {
-    return Hwpt.create(this.#iommufd, this, device, options);
+  async createHwpt(device: BoundDevice, options: HwptOptions = {}): Promise<Hwpt> {
+    return await run(Hwpt.create(this.#iommufd, this, device, options));
+  }
+
+  /** The blocking form of {@link createHwpt}. */
+  createHwptSync(device: BoundDevice, options: HwptOptions = {}): Hwpt {
+    return runSync(Hwpt.create(this.#iommufd, this, device, options));
   }
 
   /**

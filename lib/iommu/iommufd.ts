@@ -13,9 +13,9 @@ import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { explainSync } from '../diagnose/explain.ts';
 import { identify } from '../locate/identify.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
-import { type BoundDevice, devIdOf } from './bound_device.ts';
+import { type BoundDevice, devIdOf, otherIommufd } from './bound_device.ts';
 import { FaultQueue } from './fault_queue.ts';
-import { type HardwareInfo, readHardwareInfo } from './hardware_info.ts';
+import { type HardwareInfo, type HardwareType, readHardwareInfo } from './hardware_info.ts';
 import { Ioas, type IoasParent } from './ioas.ts';
 import { openMiscNode } from './node_identity.ts';
 
@@ -24,6 +24,9 @@ const ioasMapFile = 0x3b8f;
 const rlimitMode = 0;
 const optionSet = 0;
 const optionGet = 1;
+
+/** enum iommufd_vfio_ioas_op */
+const vfioIoas = { set: 1, clear: 2 } as const;
 
 /** How iommufd counts pinned pages against RLIMIT_MEMLOCK. */
 export type RlimitMode = 'user' | 'process';
@@ -220,13 +223,33 @@ export class Iommufd extends Closable {
   /**
    * What the IOMMU in front of a device can do (IOMMU_GET_HW_INFO). Does not block.
    *
+   * @param type - which of the structs of an IOMMU to ask for that has several, as a Tegra241's
+   *   SMMUv3 has (Linux 6.17); its own by default
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT` for an mdev, which has none, and with the reason `other-iommufd`;
-   *   `ERR_VFIO_CLOSED`
+   *   `ENOTSUP` for another type, or on an older kernel; `ERR_VFIO_CLOSED`
    */
-  hardwareInfo(device: BoundDevice): HardwareInfo {
+  hardwareInfo(device: BoundDevice, type?: HardwareType): HardwareInfo {
     const call = this.#call('IOMMU_GET_HW_INFO');
-    return readHardwareInfo(this.#fd, devIdOf(device, this.#identity, call));
+    return readHardwareInfo(this.#fd, devIdOf(device, this.#identity, call), type);
+  }
+
+  /**
+   * Says which address space the groups get whose container this iommufd becomes (the backend
+   * `compat`), instead of the one that the kernel makes for the first of them; undefined has it make
+   * one again (IOMMU_VFIO_IOAS). Those that are in it already change with it. Does not block.
+   *
+   * @throws TypeError
+   * @throws VfioError `ENOENT` for one of another iommufd; `ERR_VFIO_CLOSED`
+   */
+  setCompatIoas(ioas: Ioas | undefined): void {
+    if (ioas !== undefined && !Ioas.isIoas(ioas)) throw invalidType('ioas', 'an Ioas', ioas);
+    const call = this.#call('IOMMU_VFIO_IOAS');
+    if (ioas !== undefined && ioas.iommufdIdentity !== this.#identity) {
+      throw otherIommufd('the address space', call);
+    }
+    const operation = ioas === undefined ? vfioIoas.clear : vfioIoas.set;
+    check(binding().compatIoas(this.#fd.native, operation, ioas?.id ?? 0), call);
   }
 
   /**

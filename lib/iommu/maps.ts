@@ -198,11 +198,15 @@ export class Maps {
     });
   }
 
-  *unmap(iova: bigint, length: bigint): Steps<bigint> {
+  *unmap(
+    iova: bigint,
+    length: bigint,
+    by = (fd: NativeFd): Steps<bigint | Answer> => this.#unmapRange(fd, iova, length),
+  ): Steps<bigint> {
     const within = this.#within(iova, length);
     const { native } = this.#fd;
     this.#space.requireOpen();
-    const answer = yield* this.#unmapRange(native, iova, length);
+    const answer = yield* by(native);
     return this.#unmapped(answer, { iova, length }, within);
   }
 

@@ -4,7 +4,7 @@ import { EBUSY } from '../core/errno.ts';
 import { explained, systemError } from '../core/errors.ts';
 
 /**
- * Who uses an address space, or a page table, as far as this thread knows: the kernel does not
+ * Who uses an address space, a page table or a vIOMMU, as far as this thread knows: the kernel does not
  * destroy it meanwhile, and does not say why.
  */
 export class Users {
@@ -12,6 +12,8 @@ export class Users {
   /** The addresses of attached devices; of a container's devices together, ''. */
   readonly #devices: string[] = [];
   readonly #pageTables = new Set<number>();
+  /** Others, as the kernel calls them: `vIOMMU 5`. */
+  readonly #objects = new Set<string>();
 
   constructor(what: string) {
     this.#what = what;
@@ -38,6 +40,14 @@ export class Users {
     this.#pageTables.delete(id);
   }
 
+  addObject(what: string): void {
+    this.#objects.add(what);
+  }
+
+  removeObject(what: string): void {
+    this.#objects.delete(what);
+  }
+
   /** Throws the error of an IOMMU_DESTROY, with those who are in the way. */
   checkDestroyed(answer: Answer, call: CallName): void {
     if (answer !== EBUSY) {
@@ -46,8 +56,10 @@ export class Users {
     }
     const devices = this.#devices.filter((device) => device !== '');
     const pageTables = [...this.#pageTables];
-    const certainty = devices.length + pageTables.length > 0 ? 'certain' : 'likely';
-    const facts = { what: this.#what, devices, pageTables };
+    const objects = [...this.#objects];
+    const count = devices.length + pageTables.length + objects.length;
+    const certainty = count > 0 ? 'certain' : 'likely';
+    const facts = { what: this.#what, devices, pageTables, objects };
     const error = systemError({ ...call, errno: EBUSY });
     throw explained(error, { reason: 'still-attached', certainty, facts });
   }

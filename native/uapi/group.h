@@ -20,6 +20,7 @@ inline constexpr unsigned long kVfioGroupGetDeviceFd = 0x3b6a;
 inline constexpr unsigned long kVfioIommuGetInfo = 0x3b70;
 inline constexpr unsigned long kVfioIommuMapDma = 0x3b71;
 inline constexpr unsigned long kVfioIommuUnmapDma = 0x3b72;
+inline constexpr unsigned long kVfioIommuDirtyPages = 0x3b75;
 
 struct VfioGroupStatus {
   uint32_t argsz;
@@ -54,6 +55,7 @@ UAPI_FIELD(VfioIommuType1DmaMap, vaddr, 8);
 UAPI_FIELD(VfioIommuType1DmaMap, iova, 16);
 UAPI_FIELD(VfioIommuType1DmaMap, size, 24);
 
+inline constexpr uint32_t kVfioDmaUnmapFlagGetDirtyBitmap = 1;
 inline constexpr uint32_t kVfioDmaUnmapFlagAll = 2;
 
 struct VfioIommuType1DmaUnmap {
@@ -66,5 +68,36 @@ UAPI_SIZE(VfioIommuType1DmaUnmap, 24);
 UAPI_FIELD(VfioIommuType1DmaUnmap, flags, 4);
 UAPI_FIELD(VfioIommuType1DmaUnmap, iova, 8);
 UAPI_FIELD(VfioIommuType1DmaUnmap, size, 16);
+
+// A bit for each page. The kernel declares `data` as a pointer.
+struct VfioBitmap {
+  uint64_t pgsize;
+  uint64_t size;
+  uint64_t data;
+};
+UAPI_SIZE(VfioBitmap, 24);
+UAPI_FIELD(VfioBitmap, size, 8);
+UAPI_FIELD(VfioBitmap, data, 16);
+
+inline constexpr uint32_t kVfioIommuDirtyPagesFlagStart = 1;
+inline constexpr uint32_t kVfioIommuDirtyPagesFlagStop = 2;
+inline constexpr uint32_t kVfioIommuDirtyPagesFlagGetBitmap = 4;
+
+// Followed by what the flag asks for.
+struct VfioIommuType1DirtyBitmap {
+  uint32_t argsz;
+  uint32_t flags;
+};
+UAPI_SIZE(VfioIommuType1DirtyBitmap, 8);
+UAPI_FIELD(VfioIommuType1DirtyBitmap, flags, 4);
+
+struct VfioIommuType1DirtyBitmapGet {
+  uint64_t iova;
+  uint64_t size;
+  VfioBitmap bitmap;
+};
+UAPI_SIZE(VfioIommuType1DirtyBitmapGet, 40);
+UAPI_FIELD(VfioIommuType1DirtyBitmapGet, size, 8);
+UAPI_FIELD(VfioIommuType1DirtyBitmapGet, bitmap, 16);
 
 }  // namespace uapi

@@ -20,9 +20,14 @@ inline constexpr unsigned long kIommuHwptAlloc = 0x3b89;
 inline constexpr unsigned long kIommuGetHwInfo = 0x3b8a;
 inline constexpr unsigned long kIommuHwptSetDirtyTracking = 0x3b8b;
 inline constexpr unsigned long kIommuHwptGetDirtyBitmap = 0x3b8c;
+inline constexpr unsigned long kIommuHwptInvalidate = 0x3b8d;
 inline constexpr unsigned long kIommuFaultQueueAlloc = 0x3b8e;
 inline constexpr unsigned long kIommuIoasMapFile = 0x3b8f;        // since 6.13
+inline constexpr unsigned long kIommuViommuAlloc = 0x3b90;        // since 6.13
+inline constexpr unsigned long kIommuVdeviceAlloc = 0x3b91;       // since 6.13
 inline constexpr unsigned long kIommuIoasChangeProcess = 0x3b92;  // since 6.14
+inline constexpr unsigned long kIommuVeventqAlloc = 0x3b93;       // since 6.15
+inline constexpr unsigned long kIommuHwQueueAlloc = 0x3b94;       // since 6.17
 inline constexpr unsigned long kIommuIoasNoiommuGetPa = 0x3b95;   // since 7.3
 
 struct IommuDestroy {
@@ -178,6 +183,8 @@ UAPI_FIELD(IommuHwptAlloc, data_len, 28);
 UAPI_FIELD(IommuHwptAlloc, data_uptr, 32);
 UAPI_FIELD(IommuHwptAlloc, fault_id, 40);
 
+inline constexpr uint32_t kIommuHwInfoFlagInputType = 1;  // since 6.17
+
 struct IommuHwInfo {
   uint32_t size;
   uint32_t flags;
@@ -236,6 +243,89 @@ UAPI_SIZE(IommuFaultAlloc, 16);
 UAPI_FIELD(IommuFaultAlloc, flags, 4);
 UAPI_FIELD(IommuFaultAlloc, out_fault_id, 8);
 UAPI_FIELD(IommuFaultAlloc, out_fault_fd, 12);
+
+struct IommuHwptInvalidate {
+  uint32_t size;
+  uint32_t hwpt_id;
+  uint64_t data_uptr;
+  uint32_t data_type;
+  uint32_t entry_len;
+  uint32_t entry_num;
+  uint32_t __reserved;
+};
+UAPI_SIZE(IommuHwptInvalidate, 32);
+UAPI_FIELD(IommuHwptInvalidate, hwpt_id, 4);
+UAPI_FIELD(IommuHwptInvalidate, data_uptr, 8);
+UAPI_FIELD(IommuHwptInvalidate, data_type, 16);
+UAPI_FIELD(IommuHwptInvalidate, entry_len, 20);
+UAPI_FIELD(IommuHwptInvalidate, entry_num, 24);
+
+struct IommuViommuAlloc {
+  uint32_t size;           // since 6.13
+  uint32_t flags;          // since 6.13
+  uint32_t type;           // since 6.13
+  uint32_t dev_id;         // since 6.13
+  uint32_t hwpt_id;        // since 6.13
+  uint32_t out_viommu_id;  // since 6.13
+  uint32_t data_len;       // since 6.17
+  uint32_t __reserved;     // since 6.17
+  uint64_t data_uptr;      // since 6.17
+};
+UAPI_SIZE(IommuViommuAlloc, 40);
+UAPI_FIELD(IommuViommuAlloc, type, 8);
+UAPI_FIELD(IommuViommuAlloc, dev_id, 12);
+UAPI_FIELD(IommuViommuAlloc, hwpt_id, 16);
+UAPI_FIELD(IommuViommuAlloc, out_viommu_id, 20);
+UAPI_FIELD(IommuViommuAlloc, data_len, 24);
+UAPI_FIELD(IommuViommuAlloc, data_uptr, 32);
+
+struct IommuVdeviceAlloc {
+  uint32_t size;            // since 6.13
+  uint32_t viommu_id;       // since 6.13
+  uint32_t dev_id;          // since 6.13
+  uint32_t out_vdevice_id;  // since 6.13
+  uint64_t virt_id;         // since 6.13
+};
+UAPI_SIZE(IommuVdeviceAlloc, 24);
+UAPI_FIELD(IommuVdeviceAlloc, viommu_id, 4);
+UAPI_FIELD(IommuVdeviceAlloc, dev_id, 8);
+UAPI_FIELD(IommuVdeviceAlloc, out_vdevice_id, 12);
+UAPI_FIELD(IommuVdeviceAlloc, virt_id, 16);
+
+struct IommuVeventqAlloc {
+  uint32_t size;            // since 6.15
+  uint32_t flags;           // since 6.15
+  uint32_t viommu_id;       // since 6.15
+  uint32_t type;            // since 6.15
+  uint32_t veventq_depth;   // since 6.15
+  uint32_t out_veventq_id;  // since 6.15
+  uint32_t out_veventq_fd;  // since 6.15
+  uint32_t __reserved;      // since 6.15
+};
+UAPI_SIZE(IommuVeventqAlloc, 32);
+UAPI_FIELD(IommuVeventqAlloc, viommu_id, 8);
+UAPI_FIELD(IommuVeventqAlloc, type, 12);
+UAPI_FIELD(IommuVeventqAlloc, veventq_depth, 16);
+UAPI_FIELD(IommuVeventqAlloc, out_veventq_id, 20);
+UAPI_FIELD(IommuVeventqAlloc, out_veventq_fd, 24);
+
+struct IommuHwQueueAlloc {
+  uint32_t size;                 // since 6.17
+  uint32_t flags;                // since 6.17
+  uint32_t viommu_id;            // since 6.17
+  uint32_t type;                 // since 6.17
+  uint32_t index;                // since 6.17
+  uint32_t out_hw_queue_id;      // since 6.17
+  uint64_t nesting_parent_iova;  // since 6.17
+  uint64_t length;               // since 6.17
+};
+UAPI_SIZE(IommuHwQueueAlloc, 40);
+UAPI_FIELD(IommuHwQueueAlloc, viommu_id, 8);
+UAPI_FIELD(IommuHwQueueAlloc, type, 12);
+UAPI_FIELD(IommuHwQueueAlloc, index, 16);
+UAPI_FIELD(IommuHwQueueAlloc, out_hw_queue_id, 20);
+UAPI_FIELD(IommuHwQueueAlloc, nesting_parent_iova, 24);
+UAPI_FIELD(IommuHwQueueAlloc, length, 32);
 
 // The address space that groups use whose container the iommufd is.
 struct IommuVfioIoas {

@@ -164,6 +164,9 @@ UAPI_FIELD(VfioDeviceBindIommufd, token_uuid_ptr, 16);
 
 inline constexpr uint32_t kVfioDeviceBindFlagToken = 1 << 0;  // since 6.17
 
+inline constexpr uint32_t kVfioDeviceAttachPasid = 1;  // since 6.15
+inline constexpr uint32_t kVfioDeviceDetachPasid = 1;  // since 6.15
+
 struct VfioDeviceAttachIommufdPt {
   uint32_t argsz;
   uint32_t flags;

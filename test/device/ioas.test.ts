@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { it } from 'mocha';
 import { binding, type NativeMemory } from '../../lib/core/binding.ts';
 import type { VfioFacts } from '../../lib/core/reasons.ts';
@@ -256,8 +256,8 @@ describeDevice('an address space', (spec) => {
     assert.ok((await device.attach(hwpt)) > 0);
     const { address } = device.device;
     const users: [Hwpt | Ioas, unknown][] = [
-      [hwpt, { what: `HWPT ${hwpt.id}`, devices: [address], pageTables: [] }],
-      [ioas, { what: `IOAS ${ioas.id}`, devices: [address], pageTables: [hwpt.id] }],
+      [hwpt, { what: `HWPT ${hwpt.id}`, devices: [address], pageTables: [], objects: [] }],
+      [ioas, { what: `IOAS ${ioas.id}`, devices: [address], pageTables: [hwpt.id], objects: [] }],
     ];
     for (const [used, facts] of users) {
       const error = await vfioFailure(() => used.close(), 'EBUSY');
@@ -286,6 +286,46 @@ describeDevice('an address space', (spec) => {
       () => ioas.createHwpt(device, { faultQueue: 1 as never }),
       'ERR_INVALID_ARG_TYPE',
     );
+  });
+
+  it('has the registers of the IOMMU that is in front of a device', async () => {
+    await using iommufd = Iommufd.open();
+    await using device = await VfioDevice.open(spec, { iommufd });
+    const { vtd, smmuv3, pasidExec, atsNotSupported } = iommufd.hardwareInfo(device);
+    assert.ok(vtd);
+    const said = (name: string): bigint =>
+      BigInt(`0x${readFileSync(`/sys/class/iommu/dmar0/intel-iommu/${name}`, 'utf8').trim()}`);
+    assert.deepEqual([vtd.capReg, vtd.ecapReg], [said('cap'), said('ecap')]);
+    // What QEMU emulates: tables of 39 bits, nothing nested.
+    assert.deepEqual([vtd.sagaw, vtd.mgaw, vtd.nest], [[39], 39, false]);
+    assert.deepEqual([smmuv3, pasidExec], [undefined, false]);
+    assert.equal(typeof atsNotSupported, 'boolean');
+  });
+
+  it('has no PASIDs where the IOMMU has none, and no nested tables', async () => {
+    await using iommufd = Iommufd.open();
+    await using ioas = iommufd.createIoas();
+    await using device = await VfioDevice.open(spec, { iommufd });
+    await device.attach(ioas);
+    // Kernels before 6.15 know no such flag.
+    const codes = ['EINVAL', 'ENOTSUP'];
+    const refused = async (attempt: () => Promise<unknown>): Promise<void> => {
+      await assert.rejects(attempt, ({ code }: VfioError) => codes.includes(code));
+    };
+    await refused(() => device.attach(ioas, { pasid: 1 }));
+    if (iommufd.mapsFiles) await device.detach({ pasid: 1 });
+    else await failure(() => device.detach({ pasid: 1 }), 'EINVAL');
+    await refused(() => ioas.createHwpt(device, { pasid: true }));
+    await refused(() => ioas.createHwpt(device, { nestParent: true }));
+    await using hwpt = await ioas.createHwpt(device);
+    await refused(() => hwpt.createNested(device, { type: 'arm-smmuv3', ste: [1n, 0n] }));
+    await assert.rejects(
+      hwpt.createViommu(device, { type: 'arm-smmuv3' }),
+      // Kernels before 6.13 have no such request.
+      ({ code }: VfioError) => [...codes, 'ENOTTY'].includes(code),
+    );
+    // The device is where it was.
+    await device.detach();
   });
 
   it('is paid for by this process, once it says so, where all maps are of files', async () => {

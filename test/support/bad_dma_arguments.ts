@@ -202,14 +202,134 @@ export const device: Parameter = {
   },
   good: () => ({ devId: 1 }),
 };
+const notTypes = [undefined, ...notStrings.filter((one) => one !== 3), 'x', '', 'constructor'];
+const data: Parameter = {
+  name: /"data(?:\.\w+(?:\[\d\]|\.length)?)?"/,
+  bad: [
+    ...notStrings,
+    'vtd-s1',
+    ...notTypes.map((type) => ({ type })),
+    { type: 0, data: new Uint8Array(4) },
+    ...[undefined, 'x', new Uint8Array(0), new Uint8Array(2 ** 17)].map((bad) => ({
+      type: 7,
+      data: bad,
+    })),
+    ...[undefined, 1n, [], [1n], [1n, 2], [1n, -1n], [1n, 2n, 3n]].map((ste) => ({
+      type: 'arm-smmuv3',
+      ste,
+    })),
+    { type: 'amd-guest', dte: [1n, 2n] },
+    { type: 'vtd-s1', addrWidth: 48 },
+    { type: 'vtd-s1', pgtblAddr: 0n, addrWidth: 0 },
+    { type: 'vtd-s1', pgtblAddr: 0n, addrWidth: 48, sre: 1 },
+  ],
+};
+export const nestedData: Parameter = {
+  ...data,
+  name: /"data(?:\.\w+(?:\[\d\]|\.length)?)?"/,
+  bad: [undefined, ...data.bad],
+  good: () => ({ type: 'arm-smmuv3', ste: [1n, 2n] }),
+};
+const faultQueue: Parameter = {
+  name: named('faultQueue'),
+  bad: [...notStrings, 'x', { id: 1 }, FaultQueue, Object.create(FaultQueue.prototype)],
+};
+export const nested: Parameter = options({ faultQueue, pasid: boolean('pasid') });
+const type: Parameter = { name: named('type'), bad: [...notTypes, 0, -1, 1.5, 2 ** 32] };
+export const viommu: Parameter = {
+  name: /"(?:options|type|data(?:\.length)?)"/,
+  bad: [
+    ...notObjects,
+    'x',
+    ...[null, 'x', new Uint8Array(0), new Uint8Array(2 ** 17)].map((bad) => ({
+      type: 7,
+      data: bad,
+    })),
+  ],
+  properties: { type },
+  good: () => ({ type: 'arm-smmuv3' }),
+};
+export const veventQueue: Parameter = {
+  name: /"(?:options|type|depth|dataLength)"/,
+  bad: [...notObjects, 'x', { type: 7 }, { type: 7, dataLength: 0 }],
+  properties: { type, depth: whole('depth', 1, 2 ** 32 - 1) },
+  good: () => ({ type: 'arm-smmuv3' }),
+};
+export const hwQueue: Parameter = {
+  name: named('options'),
+  bad: [...notObjects, 'x'],
+  properties: {
+    type,
+    index: required(whole('index', 0, 2 ** 32 - 1)),
+    nestingParentIova: required(long('nestingParentIova')),
+    length: required(long('length', 0n)),
+  },
+  good: () => ({ type: 1, index: 0, nestingParentIova: 4096n, length: 4096n }),
+};
+export const viommuMap: Parameter = {
+  name: /"part(?:\.\w+)?"/,
+  bad: [undefined, ...notStrings, 'x'],
+  properties: {
+    offset: {
+      ...required(long('')),
+      name: named('part.offset'),
+      bad: [undefined, ...notLongs, -1n, 1n << 60n],
+    },
+    length: required(whole('part.length', 1, Number.MAX_SAFE_INTEGER)),
+  },
+  good: () => ({ offset: 0n, length: 4096 }),
+};
+export const virtId: Parameter = required(long('virtId'));
+export const hardwareType: Parameter = {
+  name: named('type'),
+  bad: [...notStrings.filter((one) => one !== 3), 'x', '', -1, 1.5, 2 ** 32],
+};
+const entries = {
+  name: /"invalidation\.entries(?:\[\d\])?(?:\[\d\]|\.\w+)*"/,
+  bad: [
+    undefined,
+    null,
+    3,
+    'x',
+    {},
+    new Uint8Array(8),
+    ...[undefined, null, 3, 'x', [], [1n], [1n, 2], [1n, -1n]].map((one) => [[0n, 0n], one]),
+    Array.from({ length: 2 ** 16 + 1 }, () => [0n, 0n]),
+  ],
+};
+export const invalidation: Parameter = {
+  name: /"invalidation(?:\.entries(?:\[\d\]|\.\w+)*)?"/,
+  bad: [
+    ...notObjects,
+    'x',
+    ...[
+      undefined,
+      null,
+      {},
+      { addr: 1n, npages: 1n },
+      { addr: 0n },
+      { addr: 0n, npages: 1 },
+      { addr: 0n, npages: 1n, leaf: 1 },
+    ].map((one) => ({ type: 'vtd-s1', entries: [one] })),
+    ...[undefined, 'x', new Uint8Array(0), new Uint8Array(2 ** 17), new Uint8Array(9)].map(
+      (one) => ({ type: 7, entries: [new Uint8Array(8), one] }),
+    ),
+  ],
+  properties: {
+    type: { name: named('invalidation.type'), bad: [...notTypes, -1, 1.5, 2 ** 32] },
+    entries,
+  },
+  good: () => ({ type: 'arm-smmuv3', entries: [[0n, 0n]] }),
+};
+
 export const hwpt: Parameter = options({
+  pasid: boolean('pasid'),
+  data,
   dirtyTracking: boolean('dirtyTracking'),
   nestParent: boolean('nestParent'),
-  faultQueue: {
-    name: named('faultQueue'),
-    bad: [...notStrings, 'x', { id: 1 }, FaultQueue, Object.create(FaultQueue.prototype)],
-  },
+  faultQueue,
 });
+export const pasid: Parameter = options({ pasid: whole('pasid', 1, 2 ** 20 - 1) });
 export const dirty: Parameter = {
   name: /"(?:range|iova|length)"/,
   bad: [...notObjects, 'x', {}],
@@ -221,6 +341,17 @@ export const dirty: Parameter = {
     clear: boolean('clear'),
   },
   good: ({ handles: { DmaMapping } }) => ({ iova: DmaMapping.iova, length: 4096n }),
+};
+/** Of a container without devices, which is found out before the range is looked at. */
+export const containerRange: Parameter = {
+  name: /"range"/,
+  bad: [...notObjects, 'x'],
+};
+
+export const extension: Parameter = required(whole('extension', 0, 2 ** 32 - 1));
+export const compatIoas: Parameter = {
+  ...ioas,
+  bad: ioas.bad.filter((one) => one !== undefined),
 };
 
 export const cookie: Parameter = required(whole('cookie', 0, 2 ** 32 - 1));

@@ -24,6 +24,7 @@ export interface Handles {
   FdMessage: api.FdMessage;
   FileDescriptor: api.FileDescriptor;
   Features: api.Features;
+  HwQueue: api.HwQueue;
   Hwpt: api.Hwpt;
   Interrupt: api.Interrupt;
   InterruptVector: api.InterruptVector;
@@ -36,14 +37,18 @@ export interface Handles {
   Migration: api.Migration;
   MigrationSink: api.MigrationSink;
   MigrationSource: api.MigrationSource;
+  NestedHwpt: api.NestedHwpt;
   PciFunction: api.PciFunction;
   PeerMapping: api.PeerMapping;
   PreparedAccesses: api.PreparedAccesses;
   Region: api.Region;
   SharedVector: api.SharedVector;
+  Vdevice: api.Vdevice;
+  VeventQueue: api.VeventQueue;
   VfioCdev: api.VfioCdev;
   VfioDevice: api.VfioDevice;
   VfioError: api.VfioError;
+  Viommu: api.Viommu;
 }
 
 /** Opens all of them, on a device that is /dev/zero with a fake kernel's ioctls. */
@@ -64,6 +69,9 @@ export function openHandles(roots: Roots): Promise<Handles> {
     const mapping = await ioas.map(buffer);
     const pool = new api.DmaPool(iommufd.createIoas());
     const hwpt = await ioas.createHwpt(device, { dirtyTracking: true });
+    const parent = await ioas.createHwpt(device, { nestParent: true });
+    const viommu = await parent.createViommu(device, { type: 'arm-smmuv3' });
+    const queue = { type: 1, index: 0, nestingParentIova: mapping.iova, length: 4096n };
     const [channel, other] = api.FdChannel.pair();
     await other.send(Uint8Array.of(1), [0]);
     other.closeSync();
@@ -87,6 +95,7 @@ export function openHandles(roots: Roots): Promise<Handles> {
       FdMessage: message,
       FileDescriptor: iommufd.dup(),
       Features: feature,
+      HwQueue: await viommu.createHwQueue(queue),
       Hwpt: hwpt,
       Interrupt: interrupt,
       InterruptVector: vector,
@@ -99,14 +108,18 @@ export function openHandles(roots: Roots): Promise<Handles> {
       Migration: migration,
       MigrationSink: await migration.setState('resuming'),
       MigrationSource: await migration.setState('stop-copy'),
+      NestedHwpt: await viommu.createNested(device, { type: 'arm-smmuv3', ste: [1n, 2n] }),
       PciFunction: device.pci,
       PeerMapping: await ioas.mapRegion(region),
       PreparedAccesses: mapped.prepare([{ op: 'read', offset: 0 }]),
       Region: region,
       SharedVector: api.fromShared(vector.share()),
+      Vdevice: await viommu.createVdevice(device, 1n),
+      VeventQueue: viommu.createVeventQueue({ type: 'arm-smmuv3' }),
       VfioCdev: await api.openCdev(fakeAddress, roots),
       VfioDevice: device,
       VfioError: new api.VfioError({ code: 'EIO', message: 'an error' }),
+      Viommu: viommu,
     };
   });
 }
@@ -122,9 +135,10 @@ export function closeHandles(handles: Handles): void {
   handles.MigrationSink.destroy();
   handles.MigrationSource.destroy();
   handles.VfioCdev.closeSync();
-  handles.FaultQueue.closeSync();
   // First, since with it goes what is mapped, of which no kernel knows.
   handles.Iommufd.closeSync();
+  handles.FaultQueue.closeSync();
+  handles.VeventQueue.closeSync();
   handles.VfioDevice.closeSync();
   handles.Container.closeSync();
   // Their mappings went with the iommufd.

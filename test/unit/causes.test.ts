@@ -44,14 +44,19 @@ describe('what a refusal says', () => {
         const first = await vfioFailure(() => ioas[way](), 'EBUSY');
         const pageTables = [hwpt.id];
         const what = `IOAS ${ioas.id}`;
-        assert.deepEqual(first.facts, { what, devices: [fakeAddress], pageTables });
+        assert.deepEqual(first.facts, { what, devices: [fakeAddress], pageTables, objects: [] });
         assert.deepEqual([first.reason, first.certainty], ['still-attached', 'certain']);
         assert.match(
           first.message,
           /IOMMU_DESTROY.*is in use: 0000:3b:00.0 attached to it, page tab/,
         );
         const none = await vfioFailure(() => hwpt[way](), 'EBUSY');
-        assert.deepEqual(none.facts, { what: `HWPT ${hwpt.id}`, devices: [], pageTables: [] });
+        assert.deepEqual(none.facts, {
+          what: `HWPT ${hwpt.id}`,
+          devices: [],
+          pageTables: [],
+          objects: [],
+        });
         assert.match(none.message, /likely HWPT \d+ is in use: by another thread or process/);
         await device.attach(hwpt);
         const second = await vfioFailure(() => hwpt[way](), 'EBUSY');
@@ -59,10 +64,11 @@ describe('what a refusal says', () => {
           what: `HWPT ${hwpt.id}`,
           devices: [fakeAddress],
           pageTables: [],
+          objects: [],
         });
         await device.detach();
         const left = await vfioFailure(() => ioas[way](), 'EBUSY');
-        assert.deepEqual(left.facts, { what, devices: [], pageTables });
+        assert.deepEqual(left.facts, { what, devices: [], pageTables, objects: [] });
       });
     });
   }

@@ -22,17 +22,20 @@ describe('a fault queue that is waited for', () => {
     const flags = constants.O_RDWR | constants.O_NONBLOCK;
     const faultQueueAlloc = (): Answer => binding().open(file, flags);
     const iommufd = OwnedFd.open('/dev/null', 'the fake iommufd');
-    const queue = await withBinding({ faultQueueAlloc }, () => FaultQueue.create(iommufd));
     const writer = openSync(file, flags);
-    await body(queue, (...cookies) => {
-      const faults = cookies.map((cookie) => {
-        const bytes = new Uint8Array(40);
-        put(bytes, { u32: { 36: cookie } });
-        return bytes;
+    const fakes = { faultQueueAlloc, destroy: () => Promise.resolve(0), destroySync: () => 0 };
+    await withBinding(fakes, async () => {
+      const queue = FaultQueue.create(iommufd);
+      await body(queue, (...cookies) => {
+        const faults = cookies.map((cookie) => {
+          const bytes = new Uint8Array(40);
+          put(bytes, { u32: { 36: cookie } });
+          return bytes;
+        });
+        writeSync(writer, Buffer.concat(faults));
       });
-      writeSync(writer, Buffer.concat(faults));
+      queue.closeSync();
     });
-    queue.closeSync();
     closeSync(writer);
     iommufd.closeSync();
   }

@@ -36,9 +36,25 @@ describe('the addon’s iommufd ioctls', () => {
     assert.equal(native.ioasAllowIovas(fd, 1, word.subarray(1)), -unknownIoctl);
     assert.equal(native.iommuOption(fd, 0, 1, 0, 0n), -unknownIoctl);
     assert.equal(native.iommufdProbe(fd, 0x3b8f), -unknownIoctl);
-    assert.equal(native.getHwInfo(fd, 1, word, word), -unknownIoctl);
+    assert.equal(native.getHwInfo(fd, 1, undefined, word, word), -unknownIoctl);
+    assert.equal(native.getHwInfo(fd, 1, 3, word, word), -unknownIoctl);
     assert.equal(native.faultQueueAlloc(fd, new Uint32Array(1)), -unknownIoctl);
-    assert.equal(native.hwptAllocSync(fd, 1, 1, 0, 0), -unknownIoctl);
+    const data = new Uint8Array(24);
+    assert.equal(native.hwptAllocSync(fd, 1, 1, 0, 0, 1, data), -unknownIoctl);
+    assert.deepEqual(
+      native.hwptInvalidateSync(fd, 1, 0, 12, data),
+      Uint32Array.of(unknownIoctl, 0),
+    );
+    assert.equal(native.viommuAllocSync(fd, 1, 1, 2, data), -unknownIoctl);
+    assert.equal(native.vdeviceAllocSync(fd, 1, 1, 2n ** 64n - 1n), -unknownIoctl);
+    assert.equal(native.veventqAlloc(fd, 1, 1, 8, new Uint32Array(1)), -unknownIoctl);
+    assert.equal(native.hwQueueAllocSync(fd, 1, 1, 0, page, page), -unknownIoctl);
+    assert.equal(native.attachSync(fd, 1), -unknownIoctl);
+    assert.equal(native.attachSync(fd, 1, 7), -unknownIoctl);
+    assert.equal(native.detachSync(fd, 7), -unknownIoctl);
+    assert.equal(native.containerTrackDirtySync(fd, 1), -unknownIoctl);
+    assert.equal(native.containerDirtyBitmapSync(fd, 0n, page, page, 1), -unknownIoctl);
+    assert.equal(native.containerUnmapDirtySync(fd, 0n, page, page, 1), -unknownIoctl);
     assert.equal(native.hwptSetDirtyTrackingSync(fd, 1, 1), -unknownIoctl);
     assert.equal(native.hwptGetDirtyBitmapSync(fd, 1, 0, 0n, page, page, 1), -unknownIoctl);
     assert.equal(await native.ioasMapMemory(fd, 1, 6, memory, 0n, page, 0n), -unknownIoctl);
@@ -74,6 +90,7 @@ describe('the addon’s iommufd ioctls', () => {
     const numbers = [undefined, -1, 1.5, NaN, 2 ** 32, '1', 1n];
     const bigs = [undefined, null, 1, '1', -1n, 2n ** 64n, {}];
     const room = new BigUint64Array(8);
+    const data = new Uint8Array(8);
     const cases: [keyof Binding, unknown[]][] = [
       ...handles.flatMap((bad): [keyof Binding, unknown[]][] => [
         ['ioasMap', [bad, 1, 6, 0n, page, 0n]],
@@ -92,9 +109,19 @@ describe('the addon’s iommufd ioctls', () => {
         ['ioasAllowIovas', [bad, 1, room]],
         ['iommuOption', [bad, 0, 0, 0, 0n]],
         ['iommufdProbe', [bad, 1]],
-        ['getHwInfo', [bad, 1, room, room]],
+        ['getHwInfo', [bad, 1, undefined, room, room]],
         ['faultQueueAlloc', [bad, new Uint32Array(1)]],
-        ['hwptAlloc', [bad, 1, 1, 0, 0]],
+        ['hwptAlloc', [bad, 1, 1, 0, 0, 0, data]],
+        ['hwptInvalidate', [bad, 1, 0, 8, data]],
+        ['viommuAlloc', [bad, 1, 1, 1, data]],
+        ['vdeviceAlloc', [bad, 1, 1, 1n]],
+        ['veventqAlloc', [bad, 1, 1, 8, new Uint32Array(1)]],
+        ['hwQueueAlloc', [bad, 1, 1, 0, page, page]],
+        ['attach', [bad, 1, 7]],
+        ['detach', [bad, 7]],
+        ['containerTrackDirty', [bad, 1]],
+        ['containerDirtyBitmap', [bad, 0n, page, page, 1]],
+        ['containerUnmapDirty', [bad, 0n, page, page, 1]],
         ['hwptSetDirtyTracking', [bad, 1, 1]],
         ['hwptGetDirtyBitmap', [bad, 1, 0, 0n, page, page, 1]],
         ['memoryBuffer', [bad, 0n, page]],
@@ -114,7 +141,17 @@ describe('the addon’s iommufd ioctls', () => {
         ['ioasCopySync', [fd, 1, 6, bad, 0n, page, 0n]],
         ['iommuOption', [fd, 0, bad, 0, 0n]],
         ['iommufdProbe', [fd, bad]],
-        ['hwptAllocSync', [fd, 1, 1, 0, bad]],
+        ['hwptAllocSync', [fd, 1, 1, 0, bad, 0, data]],
+        ['hwptAllocSync', [fd, 1, 1, 0, 0, bad, data]],
+        ['hwptInvalidateSync', [fd, bad, 0, 8, data]],
+        ['hwptInvalidateSync', [fd, 1, bad, 8, data]],
+        ['hwptInvalidateSync', [fd, 1, 0, bad, data]],
+        ['viommuAllocSync', [fd, 1, bad, 1, data]],
+        ['viommuAllocSync', [fd, 1, 1, bad, data]],
+        ['vdeviceAllocSync', [fd, 1, bad, 1n]],
+        ['veventqAlloc', [fd, 1, 1, bad, new Uint32Array(1)]],
+        ['hwQueueAllocSync', [fd, 1, 1, bad, page, page]],
+        ['containerDirtyBitmapSync', [fd, 0n, page, page, bad]],
         ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, page, page, bad]],
         ['memoryAllocateSync', [page, bad, 0]],
         ['memoryFromFile', [bad, 0n, page]],
@@ -135,6 +172,11 @@ describe('the addon’s iommufd ioctls', () => {
         ['ioasCopySync', [fd, 1, 6, 1, bad, page, 0n]],
         ['iommuOption', [fd, 0, 0, 0, bad]],
         ['hwptGetDirtyBitmapSync', [fd, 1, 0, bad, page, page, 1]],
+        ['vdeviceAllocSync', [fd, 1, 1, bad]],
+        ['hwQueueAllocSync', [fd, 1, 1, 0, bad, page]],
+        ['hwQueueAllocSync', [fd, 1, 1, 0, page, bad]],
+        ['containerDirtyBitmapSync', [fd, bad, page, page, 1]],
+        ['containerUnmapDirtySync', [fd, 0n, bad, page, 1]],
         ['memoryBuffer', [memory, bad, page]],
         ['memoryAllocate', [bad, 0, 0]],
         ['memoryFromFile', [1, bad, page]],
@@ -143,7 +185,17 @@ describe('the addon’s iommufd ioctls', () => {
       ['ioasIovaRanges', [fd, 1, new BigUint64Array(0)]],
       ['ioasIovaRanges', [fd, 1, new BigInt64Array(8)]],
       ['ioasAllowIovas', [fd, 1, new BigUint64Array(3)]],
-      ['getHwInfo', [fd, 1, new BigUint64Array(2), room]],
+      ['getHwInfo', [fd, 1, undefined, new BigUint64Array(2), room]],
+      ['getHwInfo', [fd, 1, null, room, room]],
+      ['attachSync', [fd, 1, null]],
+      ['detachSync', [fd, -1]],
+      ['hwptInvalidateSync', [fd, 1, 0, 3, data]],
+      ['hwptInvalidateSync', [fd, 1, 0, 0, data]],
+      ['viommuAllocSync', [fd, 1, 1, 1, room]],
+      ['veventqAlloc', [fd, 1, 1, 8, new Uint32Array(0)]],
+      ['containerDirtyBitmapSync', [fd, 0n, 65n * page, page, 1]],
+      ['containerUnmapDirtySync', [fd, 0n, page, 0n, 1]],
+      ['containerDirtyBitmapSync', [fd, 0n, page, page, 2 ** 25 + 1]],
       ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, 65n * page, page, 1]],
       ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, page, 0n, 1]],
       ['hwptGetDirtyBitmapSync', [fd, 1, 0, 0n, page, page, 2 ** 19]],

@@ -52,7 +52,7 @@ describe('a page table of the hardware', () => {
 
   it('is made with the flags of what it is for', () =>
     made(async (hwpt, ioas) => {
-      assert.deepEqual(calls, [[5, 3, 3, 0]]);
+      assert.deepEqual(calls, [[5, 3, 3, 0, 0, new Uint8Array(0)]]);
       assert.equal(hwpt.id, 9);
       assert.equal(hwpt.ioas, ioas);
       await hwpt.setDirtyTracking(true);
@@ -144,7 +144,14 @@ describe('a fault queue', () => {
     await failure(() => {
       queue.respond(-1, true);
     }, 'ERR_OUT_OF_RANGE');
+    const destroyed: unknown[] = [];
+    const destroy = (_fd: NativeFd, id: number): Promise<number> => {
+      destroyed.push(id);
+      return Promise.resolve(-16);
+    };
+    await withBinding({ destroy }, () => queue.close());
     await queue.close();
+    assert.deepEqual(destroyed, [6], 'and EBUSY, of a page table that uses it, is no error');
     await failure(() => queue.read(), 'ERR_VFIO_CLOSED');
     iommufd.closeSync();
   });
@@ -156,10 +163,11 @@ describe('the hardware’s information', () => {
     const getHwInfo = (
       _fd: NativeFd,
       devId: number,
+      type: number | undefined,
       words: BigUint64Array,
       data: BigUint64Array,
     ): Answer => {
-      assert.equal(devId, 5);
+      assert.deepEqual([devId, type], [5, undefined]);
       words.set(out);
       data[0] = 0x1234n;
       return bytes;

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { root } from './root.ts';
+import { tree } from './tree.ts';
+
+/** How a device is opened. */
+export type Way = 'cdev' | 'group' | 'compat';
+
+/** What came of an operation in which one allocation after the other failed. */
+export interface FailReport {
+  /** How many allocations were made to fail, one in each try. */
+  points: number;
+  /** How often each error, by its code, or `success`. */
+  outcomes: Record<string, number>;
+  warnings: string[];
+  /** What is open, or counted as pinned, after all tries and was not before. */
+  leaked: { descriptors: number; pinned: string };
+}
+
+const debug = '/sys/kernel/debug';
+
+/** Whether the kernel can fail allocations of one thread's calls. */
+export const canFail: boolean = existsSync('/proc/thread-self/fail-nth');
+
+/** Has allocations fail that may wait as well, and says nothing of each in the kernel's log. */
+export function prepareFailures(): void {
+  if (readdirSync(debug).length === 0) {
+    mkdirSync(debug, { recursive: true });
+    const { status } = spawnSync('mount', ['-t', 'debugfs', 'debugfs', debug], {
+      stdio: 'inherit',
+    });
+    assert.equal(status, 0);
+  }
+  for (const [file, value] of [
+    ['failslab/ignore-gfp-wait', 'N'],
+    ['failslab/verbose', '0'],
+    ['fail_iommufd/verbose', '0'],
+  ] as const) {
+    writeFileSync(join(debug, file), value);
+  }
+}
+
+/** Runs one operation of fail_nth_program.ts until nothing is left to fail in it. */
+export function failEach(device: string, way: Way, operation: string): FailReport {
+  const control = join(tree({ control: '' }), 'control');
+  writeFileSync(control, new Uint8Array(4096));
+  const programs = new URL('build-test/programs/', root).pathname;
+  const { status, signal, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--expose-gc', join(programs, 'fail_nth_program.js')],
+    {
+      encoding: 'utf8',
+      env: {
+        ...process.env,
+        LD_PRELOAD: join(programs, 'fail_nth.so'),
+        FAIL_NTH_CONTROL: control,
+        FAIL_NTH_JOB: JSON.stringify({ device, way, operation }),
+      },
+    },
+  );
+  assert.deepEqual({ status, signal }, { status: 0, signal: null }, stderr + warningsOf());
+  return JSON.parse(stdout) as FailReport;
+}
+
+/** What the kernel complained of, which it does where it finds a mistake of its own. */
+export function warningsOf(): string {
+  const { stdout } = spawnSync('dmesg', { encoding: 'utf8' });
+  return stdout
+    .split('\n')
+    .filter((line) => /WARNING:|BUG:|Oops|general protection/.test(line))
+    .join('\n');
+}
