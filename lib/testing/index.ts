@@ -1,6 +1,7 @@
 // The package's own, so that what programs import of `vfio` and this are the same modules.
 import '../index.ts';
 
+export type { ErrnoName } from '../core/errors.ts';
 export type { AccessWidth, FakeBar, FakeBarOptions } from './bar.ts';
 export type { FakeCapability, FakeExtendedCapability } from './config_space.ts';
 export { DmaFault, type DmaFaultReason } from './dma.ts';

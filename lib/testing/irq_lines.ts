@@ -2,9 +2,16 @@ import type { Binding, NativeFd } from '../core/binding.ts';
 import { EBUSY, EINVAL, ENOTTY } from '../core/errno.ts';
 
 /** What a PCI device can signal, by the numbers of VFIO. */
-export const irqIndex = { intx: 0, msi: 1, msix: 2, err: 3, req: 4 } as const;
+export const irqIndex: Readonly<Record<FakeIrq, number>> = {
+  intx: 0,
+  msi: 1,
+  msix: 2,
+  err: 3,
+  req: 4,
+};
 
-export type FakeIrq = keyof typeof irqIndex;
+/** An interrupt, by its name. */
+export type FakeIrq = 'intx' | 'msi' | 'msix' | 'err' | 'req';
 
 /** VFIO_IRQ_SET_ACTION_* */
 const [MASK, UNMASK, TRIGGER] = [8, 16, 32];
