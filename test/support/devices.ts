@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import type { DeviceAddress } from '../../lib/core/location.ts';
 import { parseAddress } from '../../lib/locate/address.ts';
+import { fakeDevices, isFake } from './fake_lab.ts';
 
 /** A device that the tests may open and reset. */
 export interface TestDevice extends DeviceAddress {
@@ -64,6 +65,7 @@ export function itEachKind(
 }
 
 function findDevices(): TestDevice[] {
+  if (isFake) return fakeDevices();
   const manifest = process.env['VFIO_LAB_DEVICES'];
   if (manifest !== undefined) return JSON.parse(readFileSync(manifest, 'utf8')) as TestDevice[];
   const spec = process.env['VFIO_TEST_DEVICE'];
