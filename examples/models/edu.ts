@@ -32,9 +32,11 @@ export class EduModel {
       bars: {
         bar0: {
           size: 0x10_0000,
-          read: (offset) => this.#read(offset),
-          write: (offset, value) => {
-            this.#write(offset, value);
+          read64: (offset) => (offset < 0x80 ? 2n ** 64n - 1n : undefined),
+          // Below 0x80 it takes accesses of 32 bits alone.
+          read: (offset, width) => (width === 4 || offset >= 0x80 ? this.#read(offset) : 0),
+          write: (offset, value, width) => {
+            if (width === 4 || offset >= 0x80) this.#write(offset, value);
           },
         },
       },

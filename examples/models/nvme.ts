@@ -11,6 +11,8 @@ export interface NvmeModelOptions extends FakeDeviceOptions {
   serial?: string;
   /** Bytes of its one namespace; a MiB without this. */
   size?: number;
+  /** Whether it aborts commands that are held, as it is asked to; true without this. */
+  aborts?: boolean;
 }
 
 /** A ring of submissions or completions. */
@@ -65,6 +67,7 @@ export class NvmeModel {
   /** What is on its disk. */
   readonly disk: Uint8Array;
   readonly #serial: string;
+  readonly #aborts: boolean;
   readonly #submissions = new Map<number, SubmissionQueue>();
   readonly #completions = new Map<number, CompletionQueue>();
   /** Commands of I/O queues that are held. */
@@ -77,14 +80,19 @@ export class NvmeModel {
   /** How many I/O commands were completed. */
   completed = 0;
 
-  constructor(host: Host, { serial = 'model', size = 2 ** 20, ...options }: NvmeModelOptions = {}) {
+  constructor(
+    host: Host,
+    { serial = 'model', size = 2 ** 20, aborts = true, ...options }: NvmeModelOptions = {},
+  ) {
     this.#serial = serial;
+    this.#aborts = aborts;
     this.disk = new Uint8Array(size);
     this.device = host.addDevice({
       vendor: 0x1b36,
       device: 0x0010,
       classCode: 0x010802,
-      msix: 16,
+      msix: 65,
+      msixTable: { bar: 'bar0', offset: 0x2000 },
       bars: {
         bar0: {
           size: 0x4000,
@@ -128,7 +136,8 @@ export class NvmeModel {
 
   #write(offset: number, value: number): void {
     if (offset === CC) this.#configure(value);
-    else if (offset >= DOORBELLS) this.#doorbell((offset - DOORBELLS) >> 2, value);
+    else if (offset >= DOORBELLS && offset < DOORBELLS + 0x1000)
+      this.#doorbell((offset - DOORBELLS) >> 2, value);
     // What is read only, and was written all the same.
     else if (offset < CC) this.#setCapabilities();
   }
@@ -334,8 +343,9 @@ export class NvmeModel {
 
   #abort(cdw10: number): Outcome {
     const [queue, id] = [cdw10 & 0xffff, cdw10 >>> 16];
-    const at = this.#held?.findIndex((each) => each.queue.id === queue && each.id === id) ?? -1;
-    const command = at < 0 ? undefined : this.#held?.splice(at, 1)[0];
+    const held = this.#aborts ? this.#held : undefined;
+    const at = held?.findIndex((each) => each.queue.id === queue && each.id === id) ?? -1;
+    const command = at < 0 ? undefined : held?.splice(at, 1)[0];
     if (command) this.#finish(command, { status: status.aborted });
     return { status: status.done, result: command ? 0 : 1 };
   }

@@ -1,4 +1,4 @@
-import { EBUSY, EINVAL, ENODEV, ENOTTY } from '../core/errno.ts';
+import { EBUSY, EINVAL, ENODEV, ENOSPC, ENOTTY } from '../core/errno.ts';
 import type { Fakes } from './calls.ts';
 import { EBADFD } from './errno.ts';
 import type { FakeDevice } from './fake_device.ts';
@@ -31,6 +31,7 @@ export function deviceCalls(machine: Machine): Fakes {
       const found = boundTo(machine, handle);
       if (found === undefined || groups.length > 0) return EINVAL;
       const all = onBusOf(machine, found.device);
+      if (isOnRootBus(found.device)) return ENODEV;
       if (all.some((each) => each.isOpen && !found.iommufd.has(each))) return EINVAL;
       for (const device of all) device.doReset('hot');
       return 0;
@@ -93,15 +94,20 @@ function onBusOf(machine: Machine, { address }: FakeDevice): FakeDevice[] {
   return [...machine.devices.values()].filter((each) => each.address.startsWith(`${bus}:`));
 }
 
+/** It has no port above it that could reset it. */
+function isOnRootBus({ address }: FakeDevice): boolean {
+  return /^[0-9a-f]+:00:/.test(address);
+}
+
 const VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1;
 const VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 2;
 const notOwned = 0xffff_ffff;
-const ENOSPC = -28;
 
 function hotResetInfo(machine: Machine, handle: number, room: number): Uint32Array | number {
   const found = boundTo(machine, handle);
   if (found === undefined) return EINVAL;
   const { device, iommufd } = found;
+  if (isOnRootBus(device)) return ENODEV;
   const all = onBusOf(machine, device);
   if (all.length > room) return ENOSPC;
   const ids = all.map((each) => {

@@ -3,6 +3,8 @@ import { EFAULT } from './errno.ts';
 
 /** Memory that a program mapped for devices. */
 export interface DmaPages {
+  /** Whether they were first mapped to be written to: a copy of the map may not do more. */
+  writable: boolean;
   /** 0, or what the kernel answers where it has to pin the pages: -errno. */
   readonly pinError: number;
   read(offset: number, target: Uint8Array): void;
@@ -14,6 +16,7 @@ export interface DmaPages {
 /** Pages that the addon has: they stay as long as this, as the kernel's pins do. */
 export class BufferPages implements DmaPages {
   readonly pinError = 0;
+  writable = true;
   readonly #bytes: Uint8Array;
 
   constructor(bytes: Uint8Array) {
@@ -41,7 +44,9 @@ export class BufferPages implements DmaPages {
   }
 
   from(offset: bigint): BufferPages {
-    return new BufferPages(this.#bytes.subarray(Number(offset)));
+    const pages = new BufferPages(this.#bytes.subarray(Number(offset)));
+    pages.writable = this.writable;
+    return pages;
   }
 }
 
@@ -50,6 +55,7 @@ export class BufferPages implements DmaPages {
  * refuses what is not mapped, as the kernel does that has to pin it.
  */
 export class AddressPages implements DmaPages {
+  writable = true;
   readonly #address: bigint;
   readonly #length: bigint;
 
@@ -80,7 +86,9 @@ export class AddressPages implements DmaPages {
   }
 
   from(offset: bigint): AddressPages {
-    return new AddressPages(this.#address + offset, this.#length - offset);
+    const pages = new AddressPages(this.#address + offset, this.#length - offset);
+    pages.writable = this.writable;
+    return pages;
   }
 
   #tryRead(address: bigint, target: Uint8Array): boolean {

@@ -16,6 +16,8 @@ import { MachineFolder } from './machine_folder.ts';
 export interface FakeHostOptions {
   /** How many bits an IOVA has that its IOMMU translates; 48 by default. */
   iovaBits?: number | undefined;
+  /** Whether its IOMMU tells which pages devices wrote; false by default. */
+  dirtyTracking?: boolean | undefined;
 }
 
 let installed: FakeHost | undefined;
@@ -42,7 +44,7 @@ export class FakeHost {
   #nextGroup = 1;
   #disposed = false;
 
-  private constructor({ iovaBits = 48 }: FakeHostOptions) {
+  private constructor({ iovaBits = 48, dirtyTracking = false }: FakeHostOptions) {
     if (!Number.isInteger(iovaBits) || iovaBits < 33 || iovaBits > 64) {
       throw new RangeError(`iovaBits is a number from 33 to 64, not ${iovaBits}`);
     }
@@ -50,6 +52,7 @@ export class FakeHost {
     const limits = {
       lastIova: 2n ** BigInt(iovaBits) - 1n,
       pageSize: 4096n,
+      canTrack: dirtyTracking,
       // Where x86 has the messages of interrupts.
       reserved: { start: 0xfee0_0000n, last: 0xfeef_ffffn },
     };

@@ -25,6 +25,8 @@ export interface IommuLimits {
   /** The highest address that it translates. */
   lastIova: bigint;
   pageSize: bigint;
+  /** Whether it tells which pages devices wrote. */
+  canTrack: boolean;
   /** What it keeps for itself, as x86's does for messages of interrupts. */
   reserved: Range;
 }

@@ -114,14 +114,15 @@ export class FakeIommufd {
     const device = this.#objects.get(deviceId);
     const space = this.space(spaceId);
     if (device === undefined || !('device' in device) || space === undefined) return ENOENT;
-    if ((flags & ~dirtyTracking) !== 0) return EOPNOTSUPP;
-    return this.#addTable(space, false, (flags & dirtyTracking) !== 0);
+    const tracks = (flags & dirtyTracking) !== 0;
+    if ((flags & ~dirtyTracking) !== 0 || (tracks && !this.#limits.canTrack)) return EOPNOTSUPP;
+    return this.#addTable(space, false, tracks);
   }
 
   trackDirty(id: number, on: boolean): number {
     const table = this.#table(id);
     if (table === undefined) return ENOENT;
-    if (!table.canTrack) return EINVAL;
+    if (!table.canTrack) return EOPNOTSUPP;
     table.dirty = on ? new Set() : undefined;
     return 0;
   }
@@ -134,7 +135,7 @@ export class FakeIommufd {
   ): BigUint64Array | number {
     const table = this.#table(id);
     if (table === undefined) return ENOENT;
-    if (table.dirty === undefined) return EINVAL;
+    if (table.dirty === undefined) return EOPNOTSUPP;
     const bits = new BigUint64Array(range.words);
     for (const at of table.dirty) {
       if (at < range.iova || at >= range.iova + range.length) continue;

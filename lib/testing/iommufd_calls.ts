@@ -1,9 +1,9 @@
 import type { NativeFd, NativeMemory } from '../core/binding.ts';
-import { EINVAL, ENOENT, ENOTTY, EOPNOTSUPP } from '../core/errno.ts';
+import { EBADF, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP, EPERM } from '../core/errno.ts';
 import type { Fakes } from './calls.ts';
 import { AddressPages, BufferPages, type DmaPages } from './dma_pages.ts';
 import { errnoOf } from './errno.ts';
-import type { IoSpace } from './io_space.ts';
+import { type IoSpace, mapFlags } from './io_space.ts';
 import type { Machine } from './machine.ts';
 
 /** The ioctls of an iommufd. */
@@ -22,6 +22,7 @@ export function iommufdCalls(machine: Machine): Fakes {
     iova: bigint,
   ): bigint | number => {
     if (typeof pages === 'number') return pages;
+    pages.writable = (flags & mapFlags.writeable) !== 0;
     return inSpace(fd, ioas, (space) => space.map(flags, pages, length, iova));
   };
   const ofMemory = (memory: NativeMemory, offset: bigint, length: bigint): DmaPages | number =>
@@ -50,6 +51,8 @@ export function iommufdCalls(machine: Machine): Fakes {
     ioasMapMemoryFileSync: (fd, ioas, flags, memory, offset, length, iova) =>
       mapPages([fd, ioas, flags] as never, ofMemory(memory, offset, length), length, iova),
     ioasMapFileSync: (fd, ioas, flags, number, offset, length, iova) => {
+      const problem = fileProblem(number, offset + length);
+      if (problem !== 0) return problem;
       const memory = native.memoryFromFile(number, offset, length);
       if (memory === undefined || memory < 0) return memory;
       const pages = ofMemory(memory as NativeMemory, 0n, length);
@@ -64,7 +67,9 @@ export function iommufdCalls(machine: Machine): Fakes {
         const [first, ...others] = found ?? [];
         // The kernel copies a map, or a part of one.
         if (first === undefined || others.length > 0) return ENOENT;
-        return mapPages([fd, ioas, flags], first.pages.from(sourceIova - first.iova), length, iova);
+        const pages = first.pages.from(sourceIova - first.iova);
+        if ((flags & mapFlags.writeable) !== 0 && !pages.writable) return EPERM;
+        return inSpace(fd, ioas, (space) => space.map(flags, pages, length, iova));
       }),
     ioasUnmapSync: (fd, ioas, iova, length) =>
       inSpace(fd, ioas, (space) => space.unmap(iova, length)),
@@ -77,10 +82,11 @@ export function iommufdCalls(machine: Machine): Fakes {
         return operation === 0 ? 0n : BigInt(space.hugePages);
       });
     },
-    getHwInfo: (fd, device, out) => {
+    getHwInfo: (fd, device, out, data) => {
       if (machine.iommufd(fd)?.hasDevice(device) !== true) return ENOENT;
-      out.set([0n, 0n, 0n]);
-      return 0;
+      out.set([machine.limits.canTrack ? dirtyCapability : 0n, intelVtd, 0n]);
+      data.fill(0n);
+      return vtdBytes;
     },
     hwptAllocSync: (fd, device, parent, flags) =>
       machine.iommufd(fd)?.allocTable(device, parent, flags) ?? ENOTTY,
@@ -94,6 +100,26 @@ export function iommufdCalls(machine: Machine): Fakes {
     compatIoas: () => errnoOf('ENODEV'),
     ioasChangeProcessSync: () => 0,
   };
+}
+
+/** IOMMU_HW_INFO_TYPE_INTEL_VTD, and the bytes of its struct. */
+const intelVtd = 1n;
+const vtdBytes = 24;
+/** IOMMU_HW_CAP_DIRTY_TRACKING */
+const dirtyCapability = 1n;
+
+/** TMPFS_MAGIC and HUGETLBFS_MAGIC: files whose pages the kernel pins. */
+const pinnable = new Set([0x0102_1994, 0x9584_58f6]);
+
+/** 0, or why the kernel would not map the file up to there. */
+function fileProblem(number: number, end: bigint): number {
+  const fs = process.getBuiltinModule('node:fs');
+  try {
+    if (!pinnable.has(fs.statfsSync(`/proc/self/fd/${number}`).type)) return EINVAL;
+    return fs.fstatSync(number, { bigint: true }).size < end ? EINVAL : 0;
+  } catch {
+    return EBADF;
+  }
 }
 
 /** IOMMU_DESTROY to IOMMU_IOAS_MAP_FILE, and IOMMU_IOAS_CHANGE_PROCESS. */

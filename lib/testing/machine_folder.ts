@@ -101,6 +101,8 @@ export class MachineFolder {
     this.#groups.add(group);
     this.#make(`sys/kernel/iommu_groups/${group}/devices`);
     this.#put(`sys/kernel/iommu_groups/${group}/type`, 'DMA-FQ\n');
+    const msi = '0x00000000fee00000 0x00000000feefffff msi\n';
+    this.#put(`sys/kernel/iommu_groups/${group}/reserved_regions`, msi);
   }
 
   #make(path: string): void {

@@ -42,7 +42,9 @@ export function describeLab<Name extends string>(
   const run = (): void => {
     body(Object.fromEntries(all) as Record<Name, TestDevice>);
   };
-  if (!found.includes(undefined)) describe(title, run);
+  // The fake kernel side has not all of them: what needs the others is left out by its title.
+  const isRunnable = isFake ? found.some(Boolean) : !found.includes(undefined);
+  if (isRunnable) describe(title, run);
   else describe.skip(`${title} (the lab's ${names.join(', ')}: npm run test:lab)`, run);
 }
 

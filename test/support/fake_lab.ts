@@ -1,5 +1,5 @@
 import { FakeHost } from '../../lib/testing/index.ts';
-import { FakeHost as PackageHost } from 'vfio/testing';
+import { type FakeDeviceOptions, FakeHost as PackageHost } from 'vfio/testing';
 import { EduModel } from '../../examples/models/edu.ts';
 import { NvmeModel } from '../../examples/models/nvme.ts';
 import type { TestDevice } from './devices.ts';
@@ -8,6 +8,35 @@ import type { TestDevice } from './devices.ts';
 // They import lib/ or the package, which are two instances: each has its fake host.
 
 export const isFake: boolean = process.env['VFIO_TEST_FAKE'] === '1';
+
+/** As QEMU's are, so far as tests look at them. */
+const others: Partial<Record<string, FakeDeviceOptions>> = {
+  'pci-testdev': {
+    vendor: 0x1b36,
+    device: 0x0005,
+    intx: false,
+    reset: false,
+    bars: {
+      bar0: { size: 0x1000 },
+      bar1: { size: 0x100, io: true },
+      bar2: { size: 64 * 2 ** 20, wide: true },
+    },
+  },
+  e1000e: {
+    vendor: 0x8086,
+    device: 0x10d3,
+    classCode: 0x020000,
+    msi: 1,
+    msix: 5,
+    msixTable: { bar: 'bar3', offset: 0 },
+    bars: {
+      bar0: { size: 0x20000 },
+      bar1: { size: 0x20000 },
+      bar2: { size: 32, io: true },
+      bar3: { size: 0x4000 },
+    },
+  },
+};
 
 const mebibyte = 2 ** 20;
 const models: NvmeModel[] = [];
@@ -33,10 +62,16 @@ function addDevices(host: PackageHost): TestDevice[] {
     ['edu-port', 'edu', '0000:01:00.0'],
     ['nvme-port', 'nvme', '0000:02:00.0'],
     ['nvme0', 'nvme', '0000:00:07.0'],
+    ['testdev', 'pci-testdev', '0000:00:03.0'],
+    ['e1000e-port', 'e1000e', '0000:03:00.0'],
   ];
   for (const [name, kind, address] of named) {
     if (kind === 'edu') new EduModel(host, { address });
-    else models.push(new NvmeModel(host, { address, serial: name, size: 64 * mebibyte }));
+    else if (kind !== 'nvme') host.addDevice({ ...others[kind], address });
+    else
+      models.push(
+        new NvmeModel(host, { address, serial: name, size: 64 * mebibyte, aborts: false }),
+      );
   }
   return named.map(([name, kind, address]) => ({ name, kind, bus: 'pci', address }));
 }
