@@ -29,6 +29,8 @@ export class EduModel {
       revision: 0x10,
       msi: 1,
       reset: false,
+      express: false,
+      power: false,
       bars: {
         bar0: {
           size: 0x10_0000,

@@ -33,6 +33,8 @@ export interface ConfigParts {
   msix: number;
   msixTable: TablePlace;
   reset: boolean;
+  express: boolean;
+  power: boolean;
   capabilities: readonly FakeCapability[];
   extendedCapabilities: readonly FakeExtendedCapability[];
 }
@@ -103,12 +105,20 @@ export class ConfigSpace {
 
   /** A write by a program: what may not be written keeps its value. */
   write(offset: number, values: Uint8Array): void {
+    const power = this.powerState;
     for (const [at, value] of values.entries()) {
       const mask = this.#writable[offset + at] ?? 0;
       const before = this.bytes[offset + at] ?? 0;
       this.bytes[offset + at] = (before & ~mask) | (value & mask);
     }
+    // D1 and D2 are states that it does not have.
+    if (this.powerState === 1 || this.powerState === 2) this.#setPowerState(power);
     this.#startFlr();
+  }
+
+  #setPowerState(state: number): void {
+    const at = this.#power + 4;
+    this.view.setUint8(at, (this.view.getUint8(at) & ~3) | state);
   }
 
   #startFlr(): void {
@@ -182,10 +192,15 @@ export class ConfigSpace {
   }
 }
 
-/** What every device of such a kind has: power management, then PCI Express, MSI and MSI-X. */
-function standardOf({ msi, msix, msixTable, reset, capabilities }: ConfigParts): FakeCapability[] {
+/** What devices of such a kind have: power management, then PCI Express, MSI and MSI-X. */
+function standardOf(parts: ConfigParts): FakeCapability[] {
+  const { msi, msix, msixTable, reset, capabilities } = parts;
   const given = new Set(capabilities.map(({ id }) => id));
-  const all = [power(), express(reset), ...(msi > 0 ? [msiOf(msi)] : [])];
+  const all = [
+    ...(parts.power ? [power()] : []),
+    ...(parts.express ? [express(reset)] : []),
+    ...(msi > 0 ? [msiOf(msi)] : []),
+  ];
   return [...all, ...(msix > 0 ? [msixOf(msix, msixTable)] : [])].filter(
     ({ id }) => !given.has(id),
   );

@@ -54,6 +54,10 @@ export interface FakeDeviceOptions {
    */
   capabilities?: readonly FakeCapability[] | undefined;
   extendedCapabilities?: readonly FakeExtendedCapability[] | undefined;
+  /** Whether it is a PCI Express function; true by default. Others report no errors (`err`). */
+  express?: boolean | undefined;
+  /** Whether it has power management; true by default. */
+  power?: boolean | undefined;
   /** Its IOMMU group; one of its own by default. */
   group?: number | undefined;
   /** Is told of a reset, when the BARs hold what they did at first. */
@@ -91,6 +95,8 @@ export class FakeDevice {
   space: IoSpace | undefined;
   /** Tells of what DMA wrote. @internal */
   dirty: ((iova: bigint, length: bigint) => void) | undefined;
+  /** The configuration space was written to. @internal */
+  onConfig: () => void = () => undefined;
   /** Its id in the iommufd that it is bound to; 0 where it is not. @internal */
   devId = 0;
   /** Whether the kernel told of a removal, or of an error. @internal */
@@ -112,6 +118,7 @@ export class FakeDevice {
     this.cdev = place.cdev;
     this.#onGone = onGone;
     const { intx = true, msi = 0, msix = 0, reset = true } = options;
+    const { express = true, power = true } = options;
     checkVectors(msi, msix);
     const wanted = barsOf(options);
     this.table = msix > 0 ? tableOf(options, wanted) : undefined;
@@ -120,11 +127,11 @@ export class FakeDevice {
     const { capabilities = [], extendedCapabilities = [] } = options;
     const ids = { vendor, device, classCode, revision, subsystemVendor, subsystemDevice };
     const msixTable = this.table ?? { bar: 0, offset: 0 };
-    const parts = { bars: wanted, intx, msi, msix, msixTable, reset };
+    const parts = { bars: wanted, intx, msi, msix, msixTable, reset, express, power };
     this.config = new ConfigSpace({ ...ids, ...parts, capabilities, extendedCapabilities }, () => {
       this.doReset('function');
     });
-    this.irqs = new IrqLines(native, [intx ? 1 : 0, msi, msix, 1, 1], (asserted) => {
+    this.irqs = new IrqLines(native, [intx ? 1 : 0, msi, msix, express ? 1 : 0, 1], (asserted) => {
       this.config.setIntxStatus(asserted);
     });
     this.bars = new Map(

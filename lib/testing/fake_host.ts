@@ -115,6 +115,9 @@ export class FakeHost {
     });
     this.#machine.devices.set(address, device);
     this.#folder.add(device);
+    device.onConfig = () => {
+      this.#folder.writeConfig(device);
+    };
     return device;
   }
 

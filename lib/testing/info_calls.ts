@@ -1,6 +1,7 @@
 import { EINVAL } from '../core/errno.ts';
 import type { Fakes } from './calls.ts';
 import type { FakeDevice } from './fake_device.ts';
+import { irqIndex } from './irq_lines.ts';
 import { StructWriter } from './kernel_structs.ts';
 import type { Machine } from './machine.ts';
 
@@ -51,8 +52,10 @@ export function infoCalls(machine: Machine): Fakes {
       if (device === undefined) return EINVAL;
       for (let index = 0; index < count; index++) {
         const vectors = device.irqs.counts[index];
-        results[index] = vectors === undefined ? EINVAL : 0;
-        if (vectors === undefined) continue;
+        // As vfio-pci answers of functions that are not PCI Express.
+        const isAbsent = vectors === undefined || (index === irqIndex.err && vectors === 0);
+        results[index] = isAbsent ? EINVAL : 0;
+        if (isAbsent) continue;
         new StructWriter(room, index * irqInfoSize)
           .u32(0, irqInfoSize)
           .u32(4, device.irqs.flagsOf(index))

@@ -54,6 +54,7 @@ export class Machine {
     if (iommufd.what.kind === 'iommufd') iommufd.what.iommufd.unbind(device);
     device.devId = 0;
     device.config.command &= ~4;
+    device.onConfig();
     device.doReset('close');
     this.files.release(iommufd);
     device.released();

@@ -58,7 +58,7 @@ export class MachineFolder {
       [`vfio-dev/${cdev.name}/uevent`]: `DEVNAME=vfio/devices/${cdev.name}\n`,
     };
     for (const [name, text] of Object.entries(files)) this.#put(`${folder}/${name}`, text);
-    this.#put(`${folder}/config`, config.bytes);
+    this.writeConfig(device);
     this.#addGroup(group);
     this.#link(`${folder}/subsystem`, '../../../bus/pci');
     this.#link(`${folder}/driver`, '../../../bus/pci/drivers/vfio-pci');
@@ -69,6 +69,11 @@ export class MachineFolder {
     this.#link(`sys/kernel/iommu_groups/${group}/devices/${address}`, `../../../../${real}`);
     this.#link(`sys/dev/char/${cdev.major}:${cdev.minor}`, `../../${real}/vfio-dev/${cdev.name}`);
     this.#put(`dev/vfio/devices/${cdev.name}`, '');
+  }
+
+  /** The configuration space, as sysfs shows it. */
+  writeConfig({ address, config }: FakeDevice): void {
+    this.#put(`sys/devices/pci0000:00/${address}/config`, config.bytes);
   }
 
   /** It is gone. */

@@ -96,6 +96,7 @@ function writeConfig(device: FakeDevice, offset: number, bytes: Uint8Array): num
   const count = lengthIn(device.config.bytes.length, offset, bytes.length);
   if (count <= 0 || !device.isPlugged) return count;
   device.config.write(offset, bytes.subarray(0, count));
+  device.onConfig();
   device.options.onConfigWrite?.(offset, count);
   return count;
 }
