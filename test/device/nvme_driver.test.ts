@@ -488,7 +488,7 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port', 'edu'], (lab) => {
     [' by a worker', ['--workers', '1']],
   ] as const) {
     it(`has a command that gives its device back in mid-bench${how}`, async () => {
-      const node = `bench-${options.join('')}`;
+      const node = `bench${options.join('')}-${process.pid}`;
       await unplug(port);
       await addDisk({ driver: 'null-co', 'node-name': node, size, 'read-zeroes': true });
       await plug(port, { serial: 'bench', drive: node });
