@@ -46,7 +46,7 @@ export default {
       severity: 'error',
       from: {
         path: '^lib/',
-        pathNot: [...layers.flat().map(files), '^lib/cli/', '^lib/index\\.ts$'],
+        pathNot: [...layers.flat().map(files), '^lib/(cli|testing)/', '^lib/index\\.ts$'],
       },
       to: {},
     },
@@ -60,6 +60,24 @@ export default {
       to: {
         path: '^lib/',
         pathNot: ['^lib/cli/', '^lib/index\\.ts$', '^lib/core/other_end\\.ts$'],
+      },
+    },
+    {
+      name: 'testing-stands-apart',
+      comment: 'Only who imports vfio/testing loads it: nothing that programs use may.',
+      severity: 'error',
+      from: { path: '^lib/', pathNot: '^lib/testing/' },
+      to: { path: '^lib/testing/' },
+    },
+    {
+      name: 'testing-is-a-kernel',
+      comment:
+        'The fake kernel takes the place of the addon and of the roots, and imitates what is behind them.',
+      severity: 'error',
+      from: { path: '^lib/testing/' },
+      to: {
+        path: '^lib/',
+        pathNot: ['^lib/(testing|core)/', '^lib/index\\.ts$', '^lib/locate/roots\\.ts$'],
       },
     },
     {

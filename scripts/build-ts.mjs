@@ -13,7 +13,13 @@ if (status !== 0) process.exit(status ?? 1);
 // Chunks are named after what is in them, so that old ones would stay for ever.
 rmSync('dist', { recursive: true, force: true });
 const { metafile, outputFiles } = await build({
-  entryPoints: ['lib/index.ts', 'lib/cli/main.ts', 'lib/cli/run.ts', 'lib/cli/commands.ts'],
+  entryPoints: [
+    'lib/index.ts',
+    'lib/testing/index.ts',
+    'lib/cli/main.ts',
+    'lib/cli/run.ts',
+    'lib/cli/commands.ts',
+  ],
   outbase: 'lib',
   outdir: 'dist',
   bundle: true,
@@ -34,8 +40,13 @@ for (const { path, text } of outputFiles) {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, withBuiltinsAskedFor(withClassNames(code)));
 }
-await rollUpTypes(metafile.outputs['dist/index.js'].exports);
-copyFileSync('build-types/index.d.ts', 'dist/index.d.ts');
+for (const [name, output] of [
+  ['index', 'dist/index.js'],
+  ['testing', 'dist/testing/index.js'],
+]) {
+  await rollUpTypes(name, metafile.outputs[output].exports);
+  copyFileSync(`build-types/${name}.d.ts`, `dist/${name}.d.ts`);
+}
 
 /**
  * esbuild calls a class _X inside, where its body speaks of it; stacks and `X.name` would say _X.

@@ -1,15 +1,19 @@
-// The published types: one file made of what tsc declares of lib/, without what programs cannot
-// reach; and the report of them that test/unit/api.test.ts compares with the reviewed one.
+// The published types: for each of the package's modules one file made of what tsc declares of lib/,
+// without what programs cannot reach; and the report of them that test/unit/api.test.ts compares with
+// the reviewed one.
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
-const types = 'build-types/index.d.ts';
-const report = 'build-types/vfio.api.md';
-const config = 'api-extractor.json';
-const makers = [config, 'scripts/roll-up-types.mjs'];
+/** What a module's types and report are made of, and where they go. */
+const modules = {
+  index: { config: 'api-extractor.json', report: 'build-types/vfio.api.md' },
+  testing: { config: 'api-extractor.testing.json', report: 'build-types/testing.api.md' },
+};
 
-/** `values`: what dist/index.js exports. */
-export async function rollUpTypes(values) {
-  if (isFresh()) return;
+/** `values`: what the module exports. */
+export async function rollUpTypes(name, values) {
+  const { config, report } = modules[name];
+  const types = `build-types/${name}.d.ts`;
+  if (isFresh([types, report], ['api-extractor.json', config, 'scripts/roll-up-types.mjs'])) return;
   mkdirSync('build-types/new', { recursive: true });
   // Loading it takes a second, which is saved where nothing changed.
   const { Extractor, ExtractorConfig } = (await import('@microsoft/api-extractor')).default;
@@ -28,8 +32,8 @@ export async function rollUpTypes(values) {
 }
 
 /** Whether the roll-up is newer than all that it is made of. */
-function isFresh() {
-  const made = Math.min(timeOf(types), timeOf(report));
+function isFresh(results, makers) {
+  const made = Math.min(...results.map(timeOf));
   const declared = readdirSync('build-types/lib', { recursive: true })
     .filter((name) => name.endsWith('.d.ts'))
     .map((name) => `build-types/lib/${name}`);
@@ -55,5 +59,6 @@ function markTypeOnly(file, values) {
     },
   );
   const end = /^(export \{ \}|\/\/ \(No @packageDocumentation)/m;
+  if (names.length === 0) return;
   writeFileSync(file, text.replace(end, `export type { ${names.join(', ')} };\n\n$1`));
 }

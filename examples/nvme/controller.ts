@@ -270,7 +270,7 @@ export class Controller extends EventEmitter<ControllerEvents> {
     await this.#failing;
     if (!this.#failure) {
       this.#failure = new NvmeError('closed', 'the controller was closed');
-      await this.#power.shutDown();
+      await this.#switchOff(() => this.#power.shutDown());
       for (const { commands } of this.#all()) commands.end(this.#failure);
     }
     if (this.#vectors.length > 0) await this.device.interrupt('msix').disable();
@@ -333,8 +333,13 @@ export class Controller extends EventEmitter<ControllerEvents> {
    * its time, is kept from memory by the command register, and by the bus where it is gone.
    */
   async #tryOff(): Promise<void> {
+    await this.#switchOff(() => this.#power.off());
+  }
+
+  /** A device may be gone before anything has told of it. */
+  async #switchOff(how: () => Promise<void>): Promise<void> {
     try {
-      await this.#power.off();
+      await how();
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
       this.#stopDma();

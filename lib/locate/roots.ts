@@ -12,7 +12,17 @@ export interface RootOptions {
   devRoot?: string | undefined;
 }
 
-export const systemRoots: Roots = { sysfsRoot: '/sys', devRoot: '/dev' };
+/** Where they are if nothing is said. */
+export let systemRoots: Roots = { sysfsRoot: '/sys', devRoot: '/dev' };
+
+/** Puts others in their place, for tests. Returns what puts the old ones back. */
+export function replaceRoots(other: Roots): () => void {
+  const before = systemRoots;
+  systemRoots = other;
+  return () => {
+    systemRoots = before;
+  };
+}
 
 /**
  * The roots that `options` name, without a slash at the end.

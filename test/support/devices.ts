@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import type { DeviceAddress } from '../../lib/core/location.ts';
 import { parseAddress } from '../../lib/locate/address.ts';
+import { fakeDevices, isFake } from './fake_lab.ts';
 
 /** A device that the tests may open and reset. */
 export interface TestDevice extends DeviceAddress {
@@ -41,7 +42,9 @@ export function describeLab<Name extends string>(
   const run = (): void => {
     body(Object.fromEntries(all) as Record<Name, TestDevice>);
   };
-  if (!found.includes(undefined)) describe(title, run);
+  // The fake kernel side has not all of them: what needs the others is left out by its title.
+  const isRunnable = isFake ? found.some(Boolean) : !found.includes(undefined);
+  if (isRunnable) describe(title, run);
   else describe.skip(`${title} (the lab's ${names.join(', ')}: npm run test:lab)`, run);
 }
 
@@ -64,6 +67,7 @@ export function itEachKind(
 }
 
 function findDevices(): TestDevice[] {
+  if (isFake) return fakeDevices();
   const manifest = process.env['VFIO_LAB_DEVICES'];
   if (manifest !== undefined) return JSON.parse(readFileSync(manifest, 'utf8')) as TestDevice[];
   const spec = process.env['VFIO_TEST_DEVICE'];

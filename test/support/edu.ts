@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import type { VfioDevice } from '../../lib/index.ts';
+import { isFake } from './fake_lab.ts';
 
-/** QEMU's edu, driven by read and write on the device's descriptor. */
+/** QEMU's edu, driven by read and write on the device's descriptor: a fake one has none, and is driven by the library. */
 export class Edu {
   /** IOVAs that its DMA reaches: those of 28 bits. */
   static readonly lastIova: bigint = 2n ** 28n - 1n;
@@ -15,6 +16,10 @@ export class Edu {
   /** Lets the device do DMA: its bus mastering is off since it was opened. */
   constructor(device: VfioDevice) {
     this.#device = device;
+    if (isFake) {
+      device.pci.setBusMaster(true);
+      return;
+    }
     const command = Buffer.alloc(2);
     const at = this.#offset('config') + 4;
     readSync(device.fd, command, 0, 2, at);
@@ -49,12 +54,17 @@ export class Edu {
   }
 
   #read64(register: number): bigint {
+    if (isFake) return this.#device.region('bar0').read64(register);
     const bytes = Buffer.alloc(8);
     readSync(this.#device.fd, bytes, 0, 8, this.#offset('bar0') + register);
     return bytes.readBigUInt64LE();
   }
 
   #write64(register: number, value: bigint): void {
+    if (isFake) {
+      this.#device.region('bar0').write64(register, value);
+      return;
+    }
     const bytes = Buffer.alloc(8);
     bytes.writeBigUInt64LE(value);
     assert.equal(writeSync(this.#device.fd, bytes, 0, 8, this.#offset('bar0') + register), 8);

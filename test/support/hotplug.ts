@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { Qmp } from '../../lab/guest/qmp.ts';
 import type { TestDevice } from './devices.ts';
+import { isFake } from './fake_lab.ts';
 
 /** Writes to sysfs in another process: the kernel may keep the writer waiting. */
 async function write(path: string, text: string): Promise<void> {
@@ -92,6 +93,7 @@ async function rebindNew(device: TestDevice): Promise<void> {
 
 /** The name of its driver. */
 export function driverOf(device: TestDevice): string | undefined {
+  if (isFake) return 'vfio-pci';
   const uevent = readFileSync(`${sysfs(device)}/uevent`, 'utf8');
   return /^DRIVER=(.*)$/m.exec(uevent)?.[1];
 }

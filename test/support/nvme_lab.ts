@@ -3,10 +3,15 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { Qmp } from '../../lab/guest/qmp.ts';
 import type { TestDevice } from './devices.ts';
+import { holdFake, isFake } from './fake_lab.ts';
 import { rebind, unbind } from './hotplug.ts';
 
 /** How many commands a second the disk of a controller of the lab does; 0 for as many as it can. */
 export async function throttle(device: TestDevice, iops: number): Promise<void> {
+  if (isFake) {
+    holdFake(iops > 0);
+    return;
+  }
   await using qmp = await Qmp.connect();
   await throttleBy(qmp, device, iops);
 }
