@@ -1,6 +1,9 @@
 // The types extend those of Node, which TypeScript 6 and later load for no program that does not
 // ask.
 /// <reference types="node" preserve="true" />
+import { atLoad } from './core/binding.ts';
+import { tracedIfAsked } from './trace/debuglog.ts';
+
 export { openCdev, openCdevSync, VfioCdev } from './device/cdev.ts';
 export { VfioDevice } from './device/device.ts';
 export {
@@ -206,3 +209,5 @@ export type {
   UpdatableRegister,
   WritableRegister,
 } from './region/registers.ts';
+
+atLoad(tracedIfAsked);
