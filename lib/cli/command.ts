@@ -57,6 +57,11 @@ export interface Command {
   summary: string;
   /** The positional arguments, all required; of a last one that ends with `…` there may be more. */
   positionals: string[];
+  /**
+   * Options stand before the arguments only: from the first argument on, all is another command's.
+   * A `--` before that is the first argument.
+   */
+  passesOn?: true;
   /** The last positional argument may be left out. */
   optional?: true;
   /** Which devices completion offers for its arguments; `bound` if absent. */

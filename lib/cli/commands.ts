@@ -13,6 +13,7 @@ import { list } from './list.ts';
 import { read, write } from './region.ts';
 import { reset } from './reset.ts';
 import { sriov } from './sriov.ts';
+import { trace } from './trace.ts';
 import { udev } from './udev.ts';
 import { watch } from './watch.ts';
 
@@ -33,6 +34,7 @@ export const commands: readonly Command[] = [
   sriov,
   udev,
   cdi,
+  trace,
   benchOpen,
   build,
   completion,

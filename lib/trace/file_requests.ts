@@ -24,9 +24,11 @@ function textOf(text: string): string {
   return quoted(text.length > 60 ? `${text.slice(0, 60)}…` : text);
 }
 
-/** Reads many folders: says how many, and in which. */
+/** Folders are many, and much alike. */
+const mostFolders = 2;
+
 function folderWords(folders: readonly string[], entries: readonly string[]): string[] {
-  return [list(folders.map(quoted)), list(entries.map(quoted))];
+  return [list(folders.map(quoted), mostFolders), list(entries.map(quoted))];
 }
 
 const sysfs: Section = 'vfio-sysfs';
@@ -174,19 +176,20 @@ export const fileRequests: Requests = {
     name: 'read entries',
     args: (_words, folders, entries) => folderWords(folders, entries),
     answer: (_words, value) =>
-      typeof value === 'number' ? String(value) : `${value.length} values`,
+      typeof value === 'number' ? String(value) : `values: ${value.length}`,
   },
   findEntries: {
     section: sysfs,
     name: 'find entries',
     args: (_words, folders, numbers, targets) => [
-      list(folders.map(quoted)),
+      list(folders.map(quoted), mostFolders),
       list(deviceNumbers(numbers)),
       list(targets.map(quoted)),
     ],
     answer: (_words, value) => {
       if (typeof value === 'number') return String(value);
-      return `${value.filter((each) => typeof each === 'object' && each.length > 0).length} have some`;
+      const found = value.filter((each) => typeof each === 'object' && each.length > 0);
+      return `folders that have some: ${found.length}`;
     },
   },
 };

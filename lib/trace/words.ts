@@ -104,8 +104,8 @@ export function struct(fields: Readonly<Record<string, string | number>>): strin
 const mostListed = 8;
 
 /** `[1, 2, … 30 more]` */
-export function list(items: readonly string[]): string {
-  const shown = items.slice(0, mostListed);
+export function list(items: readonly string[], most: number = mostListed): string {
+  const shown = items.slice(0, most);
   const left = items.length - shown.length;
   return `[${[...shown, ...(left > 0 ? [`… ${left} more`] : [])].join(', ')}]`;
 }

@@ -32,6 +32,8 @@ export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   sriov: { args: [nowhere] },
   udev: { args: ['--group', 'vfio'] },
   cdi: { args: [nowhere] },
+  // A command that asks the kernel nothing, since a trace has times.
+  trace: { args: ['completion', 'bash'] },
   'bench open': { args: [nowhere] },
   // Without a compiler it says what it needs.
   build: { args: [], env: { PATH: '/nowhere' } },
@@ -60,6 +62,8 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
     sriov: { args: [device, '--vfs', '1', '--dry-run'] },
     udev: { args: [device, '--group', 'root'] },
     cdi: { args: [device] },
+    // It runs this very program again, which a test is not.
+    trace: { args: ['info', device], env: {} },
     'bench open': { args: [device, '--rounds', '1'] },
     build: { args: [], env: { PATH: '/nowhere' } },
     completion: { args: ['bash'] },
