@@ -210,4 +210,12 @@ export type {
   WritableRegister,
 } from './region/registers.ts';
 
+export { countFigures, type FigureCounter, type Figures } from './trace/figures.ts';
+export type { Outcome } from './core/operations.ts';
+export type { CloseMessage, OpenMessage } from './device/device.ts';
+export type { BindMessage } from './host/channels.ts';
+export type { InterruptMessage } from './interrupt/interrupt.ts';
+export type { MapMessage, UnmapMessage } from './iommu/channels.ts';
+export type { ResetMessage } from './reset/channels.ts';
+
 atLoad(tracedIfAsked);
