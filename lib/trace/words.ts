@@ -130,10 +130,10 @@ export function errnoWords(errno: number): string {
   return `${code} (${what})`;
 }
 
-/** `1.4 µs`, `12 µs`, `103 ms`: three digits at most, for milliseconds. */
+/** `1.4 µs`, `12 µs`, `103 ms`, `2.5 s` */
 export function timeWords(milliseconds: number): string {
-  if (milliseconds < 1) return `${rounded(milliseconds * 1000)} µs`;
-  return milliseconds < 1000 ? `${rounded(milliseconds)} ms` : `${rounded(milliseconds / 1000)} s`;
+  if (milliseconds < 0.9995) return `${rounded(milliseconds * 1000)} µs`;
+  return milliseconds < 999.5 ? `${rounded(milliseconds)} ms` : `${rounded(milliseconds / 1000)} s`;
 }
 
 function rounded(value: number): string {
