@@ -120,6 +120,14 @@ export {
 export { udevRules, type UdevRulesOptions } from './host/udev_rules.ts';
 export { diagnose, diagnoseSync, type Diagnosis } from './host/doctor.ts';
 export type { Finding, FindingId, FindingStatus } from './host/finding.ts';
+export {
+  readUsage,
+  readUsageSync,
+  type DeviceUsage,
+  type InterruptUsage,
+  type ProcessUsage,
+  type Usage,
+} from './host/usage.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export {

@@ -46,6 +46,8 @@ export interface Output {
    * For what runs until then; answers what ends the waiting for it. undefined where nobody can tell.
    */
   whenLost?: ((told: () => void) => () => void) | undefined;
+  /** Shows lines in place of the last ones shown, as many as fit; undefined without a terminal. */
+  picture?: ((text: string) => void) | undefined;
   /** Shows a line in place of the last one shown, or removes it; undefined without a terminal. */
   progress?: ((text: string) => void) | undefined;
 }
