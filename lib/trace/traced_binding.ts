@@ -29,6 +29,13 @@ interface AnyRequest {
 /** After so many milliseconds the start of a call is told, for it may never answer. */
 const longCall = 1_000;
 
+/** What says how a device's regions are called, which accesses to them need. */
+const learnedFrom = ['getDeviceInfo', 'getRegionInfo', 'getRegionInfos'];
+
+function unheard(): void {
+  // Nobody asked for it.
+}
+
 /** Every function that is told, and how. */
 export function requestsOf(native: Binding): Readonly<Record<string, Request<never>>> {
   const all = { ...deviceRequests, ...iommuRequests, ...fileRequests, ...accessRequests(native) };
@@ -41,8 +48,12 @@ export function tracedBinding(native: Binding, lines: TraceLines): Binding {
   const words = new TraceWords(native);
   const traced = Object.entries(native).map(([name, run]): [string, unknown] => {
     const request = requests[name] ?? requests[name.replace(/Sync$/, '')];
-    const write = request && lines[request.section ?? 'vfio'];
-    return [name, write ? tracedCall(run as AnyFunction, new Teller(request, words, write)) : run];
+    const asked = request && lines[request.section ?? 'vfio'];
+    const write = asked ?? (learnedFrom.includes(name) ? unheard : undefined);
+    return [
+      name,
+      request && write ? tracedCall(run as AnyFunction, new Teller(request, words, write)) : run,
+    ];
   });
   return Object.fromEntries(traced) as Binding;
 }
