@@ -13,6 +13,7 @@ const layers = [
   ['device'],
   ['handover'],
   ['host'],
+  ['trace'],
 ];
 
 /** addon.ts is a part of core that stands where the build finds it. */

@@ -1,6 +1,9 @@
 // The types extend those of Node, which TypeScript 6 and later load for no program that does not
 // ask.
 /// <reference types="node" preserve="true" />
+import { atLoad } from './core/binding.ts';
+import { tracedIfAsked } from './trace/debuglog.ts';
+
 export { openCdev, openCdevSync, VfioCdev } from './device/cdev.ts';
 export { VfioDevice } from './device/device.ts';
 export {
@@ -135,6 +138,14 @@ export {
 export { udevRules, type UdevRulesOptions } from './host/udev_rules.ts';
 export { diagnose, diagnoseSync, type Diagnosis } from './host/doctor.ts';
 export type { Finding, FindingId, FindingStatus } from './host/finding.ts';
+export {
+  readUsage,
+  readUsageSync,
+  type DeviceUsage,
+  type InterruptUsage,
+  type ProcessUsage,
+  type Usage,
+} from './host/usage.ts';
 export { identify, type FdIdentity } from './locate/identify.ts';
 export { listDevices, listDevicesSync, type ListedCdev, type ListedDevice } from './locate/list.ts';
 export {
@@ -224,3 +235,13 @@ export type {
   UpdatableRegister,
   WritableRegister,
 } from './region/registers.ts';
+
+export { countFigures, type FigureCounter, type Figures } from './trace/figures.ts';
+export type { Outcome } from './core/operations.ts';
+export type { CloseMessage, OpenMessage } from './device/device.ts';
+export type { BindMessage } from './host/channels.ts';
+export type { InterruptMessage } from './interrupt/interrupt.ts';
+export type { MapMessage, UnmapMessage } from './iommu/channels.ts';
+export type { ResetMessage } from './reset/channels.ts';
+
+atLoad(tracedIfAsked);

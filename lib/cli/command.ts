@@ -46,6 +46,8 @@ export interface Output {
    * For what runs until then; answers what ends the waiting for it. undefined where nobody can tell.
    */
   whenLost?: ((told: () => void) => () => void) | undefined;
+  /** Shows lines in place of the last ones shown, as many as fit; undefined without a terminal. */
+  picture?: ((text: string) => void) | undefined;
   /** Shows a line in place of the last one shown, or removes it; undefined without a terminal. */
   progress?: ((text: string) => void) | undefined;
 }
@@ -57,6 +59,11 @@ export interface Command {
   summary: string;
   /** The positional arguments, all required; of a last one that ends with `…` there may be more. */
   positionals: string[];
+  /**
+   * Options stand before the arguments only: from the first argument on, all is another command's.
+   * A `--` before that is the first argument.
+   */
+  passesOn?: true;
   /** The last positional argument may be left out. */
   optional?: true;
   /** Which devices completion offers for its arguments; `bound` if absent. */

@@ -13,6 +13,8 @@ import { list } from './list.ts';
 import { read, write } from './region.ts';
 import { reset } from './reset.ts';
 import { sriov } from './sriov.ts';
+import { top } from './top.ts';
+import { trace } from './trace.ts';
 import { udev } from './udev.ts';
 import { watch } from './watch.ts';
 
@@ -22,6 +24,7 @@ export const commands: readonly Command[] = [
   list,
   groups,
   watch,
+  top,
   doctor,
   config,
   read,
@@ -33,6 +36,7 @@ export const commands: readonly Command[] = [
   sriov,
   udev,
   cdi,
+  trace,
   benchOpen,
   build,
   completion,

@@ -40,7 +40,7 @@ export function commandHelp(command: Command): string {
   const descriptions = Object.values(options).map(({ description }) => description);
   const list = texts.map((text, at) => `  ${text.padEnd(width)}${descriptions[at] ?? ''}`);
   return [
-    ['Usage: vfio', name, ...argumentsOf(command), '[options]'].join(' '),
+    ['Usage: vfio', name, ...usageOf(command, ['[options]'])].join(' '),
     '',
     `${summary}.`,
     '',
@@ -66,6 +66,12 @@ export function optionTexts(options: Options): string[] {
       ? `--${name} <${placeholder ?? (values === 'file' ? 'file' : name)}>`
       : `--${name}`,
   );
+}
+
+/** Arguments and options, in the order in which they are typed. */
+export function usageOf(command: Command, options: readonly string[]): string[] {
+  const args = argumentsOf(command);
+  return command.passesOn ? [...options, ...args] : [...args, ...options];
 }
 
 /** A command's arguments, those that may be left out in brackets. */

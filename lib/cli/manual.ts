@@ -1,5 +1,5 @@
 import { aboutBackends, type Command } from './command.ts';
-import { argumentsOf, optionTexts } from './help.ts';
+import { argumentsOf, optionTexts, usageOf } from './help.ts';
 
 /**
  * The manual page vfio(1), in roff with the macros of man(7), made from the table of commands.
@@ -83,7 +83,7 @@ const examples: [string, string][] = [
 function synopsis(command: Command): string[] {
   const { name, options } = command;
   const brackets = optionTexts(options).map((option) => `[${option}]`);
-  return synopsisOf([...name.split(' '), ...argumentsOf(command), ...brackets]);
+  return synopsisOf([...name.split(' '), ...usageOf(command, brackets)]);
 }
 
 /** Each part stays on one line. */

@@ -76,6 +76,18 @@ function isPipe(fd: number): boolean {
 /** Back to the line's begin, and nothing on it. */
 const emptyLine = '\r\u001b[K';
 
+/** To the first line, and nothing on any. */
+const emptyScreen = '\u001b[H\u001b[J';
+
+/** The lines that fit a terminal, each as far as it fits. */
+function fitted(text: string, { rows, columns }: { rows: number; columns: number }): string {
+  const lines = text.split('\n').map((line) => (columns > 0 ? line.slice(0, columns) : line));
+  // The last line stays empty: a newline there would move all the others.
+  const most = Math.max(1, rows - 1);
+  if (!(rows > 0) || lines.length <= most) return lines.join('\n');
+  return [...lines.slice(0, most - 1), `… ${lines.length - most + 1} lines more`].join('\n');
+}
+
 /**
  * Runs a command line whose output goes to this process's streams. A reader that goes away
  * (`| head`) ends the output, and not the command, which closes what it has open and has its own
@@ -94,6 +106,11 @@ export async function withProcessOutput(body: (out: Output) => Promise<number>):
     },
     colour: stdout.isTTY && !noColour,
     whenLost: (told) => results.whenLost(told),
+    picture: stdout.isTTY
+      ? (text) => {
+          results.write(`${emptyScreen}${fitted(text, stdout)}\n`);
+        }
+      : undefined,
     progress: stderr.isTTY
       ? (text) => {
           remarks.write(`${emptyLine}${text}`);

@@ -7,8 +7,8 @@ import { didYouMean } from './suggest.ts';
 const helpOption = { help: { type: 'boolean', short: 'h' } } as const;
 
 /** Whether help is asked for, by an option and not by an argument that stands after `--`. */
-export function asksForHelp({ options }: Command, argv: string[]): boolean {
-  return parsed(options, argv).given.some(({ name }) => name === 'help');
+export function asksForHelp(command: Command, argv: string[]): boolean {
+  return parsed(command, argv).given.some(({ name }) => name === 'help');
 }
 
 /**
@@ -23,7 +23,7 @@ export function parse(
   out: Output,
 ): Invocation {
   const { options } = command;
-  const { given, values, positionals } = parsed(options, argv);
+  const { given, values, positionals } = parsed(command, argv);
   for (const option of given) requireSense(command, option);
   requireCount(command, positionals.length);
   const flags = Object.fromEntries(
@@ -45,14 +45,21 @@ interface Given {
 
 /** Node's own refusals are several lines, of which none says what this command takes. */
 function parsed(
-  options: Command['options'],
-  args: string[],
+  { options, passesOn }: Command,
+  argv: string[],
 ): { given: Given[]; values: Record<string, unknown>; positionals: string[] } {
+  const args = passesOn ? withoutPassedOn(argv) : argv;
   const { tokens, values, positionals } = parseArgs({
     ...{ args, options: { ...options, ...helpOption }, allowPositionals: true },
     ...{ strict: false, tokens: true },
   });
   return { given: tokens.filter((token) => token.kind === 'option'), values, positionals };
+}
+
+/** Where another command's words begin, a `--` says that all of them are arguments. */
+function withoutPassedOn(argv: string[]): string[] {
+  const own = argv.findIndex((word) => !/^-./.test(word) || word === '--');
+  return own < 0 ? argv : [...argv.slice(0, own), '--', ...argv.slice(own)];
 }
 
 function requireSense({ options }: Command, { name, rawName, value, inlineValue }: Given): void {

@@ -14,8 +14,14 @@ export function run(argv: string[], commands: readonly Command[], out: Output): 
 
 /** Names of drivers, files and processes are others' text: no terminal obeys it. */
 function safe(out: Output): Output {
+  const { picture } = out;
   return {
     ...out,
+    picture:
+      picture &&
+      ((text) => {
+        picture(printableLines(text));
+      }),
     print: (text) => {
       out.print(printableLines(text));
     },

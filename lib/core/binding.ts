@@ -561,9 +561,16 @@ export function binding(): Binding {
     const native = loadAddon() as Omit<Binding, keyof MapCalls> & MapsByMail;
     // A copy: engines keep what an addon exports one by one as a hash table, in which they would look
     // the function up at each call, three times as long as an access takes.
-    loaded = { ...native, ...mapCalls(native) };
+    loaded = whenLoaded({ ...native, ...mapCalls(native) });
   }
   return loaded;
+}
+
+let whenLoaded = (native: Binding): Binding => native;
+
+/** What may stand between the library and the addon when that is loaded: the trace. */
+export function atLoad(wrap: (native: Binding) => Binding): void {
+  whenLoaded = wrap;
 }
 
 /** Puts another binding in the addon's place, for tests. Returns what puts the old one back. */

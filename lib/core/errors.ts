@@ -170,7 +170,7 @@ export interface FailedCall {
  * What the addon answers of a call that was not made, since no thread was to be had for it: this
  * and the -errno of making a thread. The kernel's own are far above it.
  */
-const noThread = -65536;
+export const noThread = -65536;
 
 /** The error of a failed system call; `hint` says what a person may look for. */
 export function systemError(call: FailedCall, hint?: string): VfioError {
@@ -209,7 +209,8 @@ const ownWords = new Map<number, [ErrnoName, string]>([
   [-77, ['EBADFD', 'file descriptor in bad state']],
 ]);
 
-function describeErrno(errno: number): [ErrnoName, string] {
+/** The name of a -errno, and what it means. */
+export function describeErrno(errno: number): [ErrnoName, string] {
   const known = ownWords.get(errno) ?? util.getSystemErrorMap().get(errno);
   return (known as [ErrnoName, string] | undefined) ?? [`E${-errno}`, 'unknown error'];
 }

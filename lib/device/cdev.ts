@@ -9,10 +9,11 @@ import { explained, VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
+import { told } from '../core/operations.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import type { Iommufd } from '../iommu/iommufd.ts';
-import { VfioDevice } from './device.ts';
+import { opens, VfioDevice } from './device.ts';
 import { type BindOptions, checkDeviceOptions } from './options.ts';
 
 /**
@@ -116,12 +117,16 @@ export class VfioCdev extends Closable {
    *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
    */
   bind(iommufd?: Iommufd, options: BindOptions = {}): Promise<VfioDevice> {
-    return run(this.#bind(iommufd, options));
+    return run(this.#toldBind(iommufd, options));
   }
 
   /** The blocking form of {@link bind}. */
   bindSync(iommufd?: Iommufd, options: BindOptions = {}): VfioDevice {
-    return runSync(this.#bind(iommufd, options));
+    return runSync(this.#toldBind(iommufd, options));
+  }
+
+  #toldBind(iommufd: Iommufd | undefined, options: BindOptions): Steps<VfioDevice> {
+    return told(opens, () => ({ device: this.device.address }), this.#bind(iommufd, options));
   }
 
   *#bind(iommufd: Iommufd | undefined, options: BindOptions): Steps<VfioDevice> {

@@ -1,3 +1,4 @@
+import { tracingChannel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import type { Container } from '../backend/container.ts';
 import { boundFromFd, type DeviceFromFdOptions } from '../backend/from_fd.ts';
@@ -8,6 +9,7 @@ import { callerPlace, type CallerPlace } from '../core/caller.ts';
 import { VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import { type OperationChannel, type Outcome, told } from '../core/operations.ts';
 import type { Backend, DeviceSpec, SysfsDevice } from '../core/location.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { throwIfAborted } from '../core/readiness.ts';
@@ -27,6 +29,7 @@ import type { Iommufd } from '../iommu/iommufd.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
 import { OpenMappings, PeerMaps, type RegionOwner } from '../region/owner.ts';
 import { Region } from '../region/region.ts';
+import { resets } from '../reset/channels.ts';
 import { DeviceState, register, unregister } from '../reset/device_state.ts';
 import { hotResetDevice, type HotResetPlan, planHotReset } from '../reset/hot_reset.ts';
 import { resetDevice } from '../reset/reset.ts';
@@ -40,6 +43,21 @@ import {
   type OpenDeviceSyncOptions,
 } from './options.ts';
 import { PciFunction } from './pci_function.ts';
+
+/** An opening of a device, as the tracing channel `vfio:open` tells it. */
+export interface OpenMessage extends Outcome<VfioDevice> {
+  /** What names the device; its address where its cdev was opened before, and is bound now. */
+  device: DeviceSpec;
+}
+
+/** A closing of a device, as the tracing channel `vfio:close` tells it. */
+export interface CloseMessage extends Outcome {
+  device: VfioDevice;
+}
+
+export const opens: OperationChannel<OpenMessage> = tracingChannel('vfio:open');
+
+export const closes: OperationChannel<CloseMessage> = tracingChannel('vfio:close');
 
 /**
  * A VFIO device, bound to an iommufd or in a container: open in the kernel's sense, and this
@@ -110,14 +128,22 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   ): Promise<VfioDevice> {
     checkDeviceOptions(options);
     const { signal } = options;
-    return await run(VfioDevice.#open(spec, options, { place, signal }));
+    return await run(VfioDevice.#toldOpen(spec, options, { place, signal }));
   }
 
   /** The blocking form of {@link open}; without a `timeout` it does not wait for the node. */
   static openSync(spec: DeviceSpec, options: OpenDeviceSyncOptions = {}): VfioDevice {
     const place = callerPlace();
     checkDeviceOptions(options);
-    return runSync(VfioDevice.#open(spec, options, { place }));
+    return runSync(VfioDevice.#toldOpen(spec, options, { place }));
+  }
+
+  static #toldOpen(
+    spec: DeviceSpec,
+    options: OpenDeviceOptions | OpenDeviceSyncOptions,
+    caller: Caller,
+  ): Steps<VfioDevice> {
+    return told(opens, () => ({ device: spec }), VfioDevice.#open(spec, options, caller));
   }
 
   static *#open(
@@ -423,12 +449,17 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   the lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
    */
   async reset(): Promise<void> {
-    await run(resetDevice(this.#state));
+    await run(this.#reset());
   }
 
   /** The blocking form of {@link reset}. */
   resetSync(): void {
-    runSync(resetDevice(this.#state));
+    runSync(this.#reset());
+  }
+
+  #reset(): Steps<void> {
+    const { address } = this.device;
+    return told(resets, () => ({ device: address, hot: false }), resetDevice(this.#state));
   }
 
   /**
@@ -454,12 +485,17 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   `EBUSY`, `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
    */
   async hotReset(): Promise<HotResetPlan> {
-    return await run(hotResetDevice(this.#state));
+    return await run(this.#hotReset());
   }
 
   /** The blocking form of {@link hotReset}. */
   hotResetSync(): HotResetPlan {
-    return runSync(hotResetDevice(this.#state));
+    return runSync(this.#hotReset());
+  }
+
+  #hotReset(): Steps<HotResetPlan> {
+    const { address } = this.device;
+    return told(resets, () => ({ device: address, hot: true }), hotResetDevice(this.#state));
   }
 
   /**
@@ -491,12 +527,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * kernel resets it once more where it can (100 ms and more). Closing twice is harmless.
    */
   close(): Promise<void> {
-    return run(this.#close());
+    return run(this.#toldClose());
   }
 
   /** The blocking form of {@link close}. */
   closeSync(): void {
-    runSync(this.#close());
+    runSync(this.#toldClose());
   }
 
   [Symbol.dispose](): void {
@@ -505,6 +541,11 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #toldClose(): Steps<void> {
+    const task = this.#close();
+    return this.#ended ? task : told(closes, () => ({ device: this }), task);
   }
 
   *#close(): Steps<void> {

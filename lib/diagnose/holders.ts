@@ -67,30 +67,51 @@ function* look(
   deadline: number,
   holding: Holding,
 ): Steps<void> {
+  const isWhole = yield* eachProcess('/proc', search, deadline, (pid, names) => {
+    note(holding, pid, names, own);
+  });
+  holding.searched = isWhole && search.isPartial !== true;
+}
+
+/**
+ * Has `visit` hear of every process that is seen the names of its descriptors that are searched
+ * for, or why these cannot be looked at (-errno). Answers whether all of this pid namespace's
+ * processes are seen, and the time sufficed.
+ */
+export function* eachProcess(
+  procRoot: string,
+  search: Pick<Search, 'numbers' | 'targets'>,
+  deadline: number,
+  visit: (pid: number, names: string[] | number) => void,
+): Steps<boolean> {
   const numbers = Uint32Array.from(search.numbers.flatMap((text) => text.split(':').map(Number)));
-  const pids = (listNames('/proc') ?? []).map(Number).filter(Number.isInteger);
+  const pids = (listNames(procRoot) ?? []).map(Number).filter(Number.isInteger);
   // Every namespace has its first process: who does not see that one does not see others'
   // (hidepid), or has no /proc at all.
   const isWhole = pids.includes(1);
   for (let start = 0; start < pids.length; start += processesAtOnce) {
-    if (performance.now() > deadline) return;
+    if (performance.now() > deadline) return false;
     const some = pids.slice(start, start + processesAtOnce);
-    const folders = some.map((pid) => `/proc/${pid}/fd`);
+    const folders = some.map((pid) => `${procRoot}/${pid}/fd`);
     const answer = yield* call('findEntries', folders, numbers, search.targets);
     const found = checkList(answer, { syscall: 'findEntries' });
-    for (const [at, names] of found.entries()) note(holding, some[at] ?? 0, names, own);
+    for (const [at, names] of found.entries()) visit(some[at] ?? 0, names);
   }
-  holding.searched = isWhole && search.isPartial !== true;
+  return isWhole;
 }
 
 function note(holding: Holding, pid: number, names: string[] | number, own?: number): void {
-  // EPERM where /proc is mounted with hidepid=1.
-  if (names === EACCES || names === EPERM) holding.hidden++;
+  if (isHidden(names)) holding.hidden++;
   // Every other error is that of a process that ended.
   if (typeof names === 'number') return;
   const isOwn = pid === process.pid;
   const others = names.filter((name) => !(isOwn && name === String(own)));
   if (others.length > 0) holding.holders.push(holderOf(pid));
+}
+
+/** Whether a process is another user's; EPERM where /proc is mounted with hidepid=1. */
+export function isHidden(names: string[] | number): boolean {
+  return names === EACCES || names === EPERM;
 }
 
 function holderOf(pid: number): Holder {

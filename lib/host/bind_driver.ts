@@ -1,6 +1,7 @@
 import { invalidValue } from '../core/arguments.ts';
 import type { DeviceSpec, SysfsDevice } from '../core/location.ts';
 import { vfioDrivers } from '../core/messages.ts';
+import { told } from '../core/operations.ts';
 import type { HostNeed } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
@@ -11,6 +12,7 @@ import {
   planOf,
   type RestoreDriverOptions,
 } from './bind_options.ts';
+import { binds } from './channels.ts';
 import { chosenDevices } from './chosen_devices.ts';
 import { isVfio, nodesOf, whoHolds } from './device_holders.ts';
 import { type Change, changeDrivers, driverKey, loadDrivers } from './driver_change.ts';
@@ -38,7 +40,7 @@ export async function bindDriver(
   devices: DeviceSpec | readonly DeviceSpec[],
   options: BindDriverOptions = {},
 ): Promise<DriverReport> {
-  return run(bind(devices, options));
+  return run(toldBind(devices, options));
 }
 
 /**
@@ -49,7 +51,7 @@ export function bindDriverSync(
   devices: DeviceSpec | readonly DeviceSpec[],
   options: BindDriverOptions = {},
 ): DriverReport {
-  return runSync(bind(devices, options));
+  return runSync(toldBind(devices, options));
 }
 
 /**
@@ -63,7 +65,7 @@ export async function restoreDriver(
   devices: DeviceSpec | readonly DeviceSpec[],
   options: RestoreDriverOptions = {},
 ): Promise<DriverReport> {
-  return run(restore(devices, options));
+  return run(toldRestore(devices, options));
 }
 
 /**
@@ -74,8 +76,18 @@ export function restoreDriverSync(
   devices: DeviceSpec | readonly DeviceSpec[],
   options: RestoreDriverOptions = {},
 ): DriverReport {
-  return runSync(restore(devices, options));
+  return runSync(toldRestore(devices, options));
 }
+
+function toldBind(devices: DeviceSpecs, options: BindDriverOptions): Steps<DriverReport> {
+  return told(binds, () => ({ devices, restore: false }), bind(devices, options));
+}
+
+function toldRestore(devices: DeviceSpecs, options: RestoreDriverOptions): Steps<DriverReport> {
+  return told(binds, () => ({ devices, restore: true }), restore(devices, options));
+}
+
+type DeviceSpecs = DeviceSpec | readonly DeviceSpec[];
 
 function* bind(
   specs: DeviceSpec | readonly DeviceSpec[],

@@ -1,8 +1,10 @@
+import { tracingChannel } from 'node:diagnostics_channel';
 import { checkFdNumber, invalidType } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
 import { ECANCELED, EINVAL, ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import { type OperationChannel, type Outcome, told } from '../core/operations.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
@@ -51,6 +53,22 @@ export interface DeviceInterrupts {
   /** @throws VfioError `ERR_VFIO_CLOSED` */
   requireOpen(): void;
 }
+
+/**
+ * An interrupt that is enabled or disabled, as the tracing channels `vfio:enable` and
+ * `vfio:disable` tell it. Those that go with their device are told by its `vfio:close`.
+ */
+export interface InterruptMessage extends Outcome<unknown> {
+  /** The device's address. */
+  device: string;
+  interrupt: Interrupt;
+  /** How many vectors are to be enabled; of `vfio:disable` 0. */
+  vectors: number;
+}
+
+export const enables: OperationChannel<InterruptMessage> = tracingChannel('vfio:enable');
+
+export const disables: OperationChannel<InterruptMessage> = tracingChannel('vfio:disable');
 
 /**
  * One of a device's interrupt indexes, such as `msix`: off, or enabled with some vectors. Of a PCI
@@ -142,13 +160,28 @@ export class Interrupt {
    */
   async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
     const wanted = this.#check(what);
-    return run(this.#device.inTurn(() => this.#enable(wanted)));
+    return run(this.#toldEnable(wanted));
   }
 
   /** The blocking form of {@link enable}. */
   enableSync(what: number | EnableOptions = 1): readonly InterruptVector[] {
     const wanted = this.#check(what);
-    return runSync(this.#device.inTurn(() => this.#enable(wanted)));
+    return runSync(this.#toldEnable(wanted));
+  }
+
+  #toldEnable(wanted: number | readonly (number | null)[]): Steps<readonly InterruptVector[]> {
+    const vectors = typeof wanted === 'number' ? wanted : wanted.length;
+    const task = this.#device.inTurn(() => this.#enable(wanted));
+    return told(enables, () => this.#message(vectors), task);
+  }
+
+  #toldDisable(): Steps<void> {
+    const task = this.#device.inTurn(() => this.#disable());
+    return told(disables, () => this.#message(0), task);
+  }
+
+  #message(vectors: number): InterruptMessage {
+    return { device: this.#device.address, interrupt: this, vectors };
   }
 
   /**
@@ -179,12 +212,12 @@ export class Interrupt {
    * @throws VfioError `ERR_VFIO_CLOSED`
    */
   async disable(): Promise<void> {
-    await run(this.#device.inTurn(() => this.#disable()));
+    await run(this.#toldDisable());
   }
 
   /** The blocking form of {@link disable}. */
   disableSync(): void {
-    runSync(this.#device.inTurn(() => this.#disable()));
+    runSync(this.#toldDisable());
   }
 
   /**

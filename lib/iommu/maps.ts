@@ -9,6 +9,7 @@ import type { Cause, IovaExtent } from '../core/reasons.ts';
 import type { SharedToken } from '../core/shared_token.ts';
 import { either, type HasClose, type Steps, withAll } from '../core/steps.ts';
 import { type Bounds, mapCause, unmapCause } from '../diagnose/map_causes.ts';
+import { type MapMessage, maps, type UnmapMessage, unmaps } from './channels.ts';
 import { DmaMapping, type MappedSource, type Unmapper } from './mapping.ts';
 import type { SharedCount } from './shared_count.ts';
 import type { Source } from './source.ts';
@@ -161,10 +162,24 @@ export class Maps {
     const { source } = plan;
     if (typeof answer !== 'bigint') {
       if (plan.chosen) this.#space.gave?.(plan.iova);
-      const request = this.#space.mapRequest ?? source.request;
-      return this.#refuse(answer, request, (error) => mapCause(error, this.#refused(plan)));
+      return this.#refuseMap(answer, plan);
     }
-    return this.#kept(DmaMapping.of(this.#unmapper, answer, source, this.#space.pins), source);
+    const mapping = DmaMapping.of(this.#unmapper, answer, source, this.#space.pins);
+    this.#kept(mapping, source);
+    if (maps.hasSubscribers) maps.publish({ mapping, size: mapping.size } satisfies MapMessage);
+    return mapping;
+  }
+
+  #refuseMap(answer: number | undefined, plan: MapPlan): never {
+    const { source } = plan;
+    const request = this.#space.mapRequest ?? source.request;
+    try {
+      this.#refuse(answer, request, (error) => mapCause(error, this.#refused(plan)));
+    } catch (error) {
+      if (maps.hasSubscribers)
+        maps.publish({ mapping: undefined, size: source.size, error } satisfies MapMessage);
+      throw error;
+    }
   }
 
   #kept(mapping: DmaMapping, { buffer }: MappedSource): DmaMapping {
@@ -286,6 +301,7 @@ export class Maps {
     this.#all.remove(inSpace);
     if (inBuffer !== undefined) source.buffer?.unmapped(inBuffer);
     mapping.settle();
+    if (unmaps.hasSubscribers) unmaps.publish({ mapping } satisfies UnmapMessage);
     this.#space.gave?.(mapping.iova);
   }
 

@@ -104,6 +104,21 @@ export class Mailbox {
     this.#words[SPIN] = spin;
   }
 
+  /** What the next access goes to. */
+  get handle(): number {
+    return this.#words[HANDLE] ?? 0;
+  }
+
+  /** Where in it. */
+  get offset(): number {
+    return this.#offset[0] ?? NaN;
+  }
+
+  /** Where the region of {@link aimAt} starts, in its halves. */
+  get start(): { high: number; low: number } {
+    return { high: this.#words[START_HIGH] ?? 0, low: this.#words[START_LOW] ?? 0 };
+  }
+
   /** Which of the prepared accesses faulted. */
   get failedAt(): number {
     return this.#words[FAILED_AT] ?? 0;

@@ -21,6 +21,7 @@ export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   list: { args: ['--all'] },
   groups: { args: [] },
   watch: { args: ['--timeout', '1'] },
+  top: { args: ['--count', '1'] },
   config: { args: [nowhere] },
   read: { args: [nowhere, 'bar0', '0'] },
   write: { args: [nowhere, 'bar0', '0', '0'] },
@@ -32,6 +33,8 @@ export const runsAnywhere: Readonly<Record<string, CommandRun>> = {
   sriov: { args: [nowhere] },
   udev: { args: ['--group', 'vfio'] },
   cdi: { args: [nowhere] },
+  // A command that asks the kernel nothing, since a trace has times.
+  trace: { args: ['completion', 'bash'] },
   'bench open': { args: [nowhere] },
   // Without a compiler it says what it needs.
   build: { args: [], env: { PATH: '/nowhere' } },
@@ -48,6 +51,7 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
     list: { args: ['--json'] },
     groups: { args: [] },
     watch: { args: ['--timeout', '1'] },
+    top: { args: ['--count', '1'] },
     config: { args: [device] },
     read: { args: [device, 'bar0', '0'] },
     write: { args: [device, 'config', '0', '0x5555', '--width', '16'] },
@@ -60,6 +64,8 @@ export function runsOnDevice(device: string): Readonly<Record<string, CommandRun
     sriov: { args: [device, '--vfs', '1', '--dry-run'] },
     udev: { args: [device, '--group', 'root'] },
     cdi: { args: [device] },
+    // It runs this very program again, which a test is not.
+    trace: { args: ['info', device], env: {} },
     'bench open': { args: [device, '--rounds', '1'] },
     build: { args: [], env: { PATH: '/nowhere' } },
     completion: { args: ['bash'] },

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { tracingChannel } from 'node:diagnostics_channel';
+import { describe, it } from 'mocha';
+import { binding, replaceBinding } from '../../lib/core/binding.ts';
+import { told } from '../../lib/core/operations.ts';
+import { run, runSync, type Steps } from '../../lib/core/steps.ts';
+import { countFigures, type OpenMessage, VfioDevice, VfioError } from '../../lib/index.ts';
+import { fakeIoctls } from '../support/fake_kernel.ts';
+import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
+
+interface Message {
+  about: string;
+  result?: number;
+  error?: unknown;
+}
+
+describe('an operation that is told', () => {
+  const channel = tracingChannel<unknown, Message>('vfio-test:operation');
+
+  function* task(fails: boolean): Steps<number> {
+    if (fails) throw new VfioError({ code: 'EBUSY', message: 'busy' });
+    return 7;
+  }
+
+  it('is the task itself where nobody listens', () => {
+    const steps = task(false);
+    const none = (): never => assert.fail('no message is made');
+    assert.equal(told(channel, none, steps), steps);
+  });
+
+  for (const fails of [false, true]) {
+    it(`publishes what Node's own functions do, with what comes of it: ${fails ? 'error' : 'result'}`, async () => {
+      const events: string[] = [];
+      const hear =
+        (name: string) =>
+        (message: Message): void =>
+          void events.push(
+            `${name} ${message.about} ${String(message.result ?? message.error ?? '')}`,
+          );
+      const heard = {
+        start: hear('start'),
+        end: hear('end'),
+        asyncStart: hear('asyncStart'),
+        asyncEnd: hear('asyncEnd'),
+        error: hear('error'),
+      };
+      channel.subscribe(heard as Parameters<typeof channel.subscribe>[0]);
+      const about = { about: 'it' };
+      const outcome = fails ? 'VfioError: busy' : '7';
+      const sync = (): number => runSync(told(channel, () => ({ ...about }), task(fails)));
+      const async = (): Promise<number> => run(told(channel, () => ({ ...about }), task(fails)));
+      if (fails) {
+        assert.throws(sync, { code: 'EBUSY' });
+        await assert.rejects(async(), { code: 'EBUSY' });
+      } else {
+        assert.deepEqual([sync(), await async()], [7, 7]);
+      }
+      channel.unsubscribe(heard as Parameters<typeof channel.subscribe>[0]);
+      const error = fails ? [`error it ${outcome}`] : [];
+      assert.deepEqual(events, [
+        ...['start it ', ...error, `end it ${outcome}`],
+        ...['start it ', 'end it ', ...error, `asyncStart it ${outcome}`, `asyncEnd it ${outcome}`],
+      ]);
+    });
+  }
+});
+
+describe('countFigures', () => {
+  it('counts openings, what is open, and errors by their codes, from its call on', async () => {
+    const roots = fakeVfio('1:7');
+    putNode(roots, fakeNode, '/dev/full');
+    putNode(roots, 'iommu', '/dev/full');
+    const undo = replaceBinding({ ...binding(), ...fakeIoctls });
+    const options = { ...roots, requestEvents: false };
+    const before = VfioDevice.openSync(fakeAddress, options);
+    const figures = countFigures();
+    const none = { opens: 0, openDevices: 0, resets: 0, maps: 0, unmaps: 0, mappedBytes: 0 };
+    const nothing = { ...none, enabledInterrupts: 0, errors: {} };
+    assert.deepEqual(figures.read(), nothing);
+    try {
+      before.closeSync();
+      const first = VfioDevice.openSync(fakeAddress, options);
+      const second = await VfioDevice.open(fakeAddress, options);
+      assert.deepEqual(figures.read(), { ...nothing, opens: 2, openDevices: 2 });
+      first.closeSync();
+      first.closeSync();
+      await second.close();
+      assert.throws(() => VfioDevice.openSync('0000:ff:1f.7', options));
+      await assert.rejects(VfioDevice.open('0000:ff:1f.7', options));
+      const errors = { ERR_VFIO_NO_DEVICE: 2 };
+      assert.deepEqual(figures.read(), { ...nothing, opens: 2, errors });
+      figures.stop();
+      VfioDevice.openSync(fakeAddress, options).closeSync();
+      assert.deepEqual(figures.read(), { ...nothing, opens: 2, errors });
+    } finally {
+      undo();
+    }
+  });
+});
+
+describe('the tracing channel vfio:open', () => {
+  it('has the device that was opened', async () => {
+    const roots = fakeVfio('1:7');
+    putNode(roots, fakeNode, '/dev/full');
+    putNode(roots, 'iommu', '/dev/full');
+    const undo = replaceBinding({ ...binding(), ...fakeIoctls });
+    const opened: unknown[] = [];
+    const channels = tracingChannel<unknown, OpenMessage>('vfio:open');
+    const hear = ({ device, result }: OpenMessage): void =>
+      void opened.push([device, result?.device.address]);
+    channels.asyncEnd.subscribe(hear as (message: unknown) => void);
+    try {
+      await (await VfioDevice.open(fakeAddress, { ...roots, requestEvents: false })).close();
+    } finally {
+      channels.asyncEnd.unsubscribe(hear as (message: unknown) => void);
+      undo();
+    }
+    assert.deepEqual(opened, [[fakeAddress, fakeAddress]]);
+  });
+});

@@ -1,0 +1,233 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, it } from 'mocha';
+import { type Binding, binding, type NativeFd } from '../../lib/core/binding.ts';
+import type { Section } from '../../lib/trace/request.ts';
+import { requestsOf, tracedBinding } from '../../lib/trace/traced_binding.ts';
+import { vfio } from '../support/cli.ts';
+import { root } from '../support/root.ts';
+
+/** The addon's own bookkeeping, of which the kernel hears nothing, and waits of the loop. */
+const untold = [
+  ...['hold', 'fdNumber', 'pageSize', 'mailbox', 'exposeMapping', 'mappingAddress'],
+  ...['detachBuffer', 'prepare', 'preparedValues', 'preparedRelease', 'dmaPoll', 'dmaPollState'],
+  ...['dmaPollRelease', 'noticesWatch', 'noticesTell', 'noticesOfDevice', 'noticesOfMapping'],
+  ...['mapMail', 'mapMemoryByMail', 'mapMemoryFileByMail', 'unmapByMail', 'memoryBuffer'],
+  ...['memoryAddress', 'memoryFile', 'memoryRelease', 'fdOffer', 'fdTake', 'memoryOffer'],
+  ...['memoryTake', 'sharedCountNew', 'sharedCountOffer', 'sharedCountTake', 'sharedCountDrop'],
+  ...['eventfdWatch', 'eventfdUnwatch', 'eventfdMethod', 'eventfdRef', 'fdPoll', 'socketKind'],
+  ...['socketPeer', 'irqsJoin', 'irqsClaim', 'irqsUnclaim', 'irqsOwner'],
+];
+
+const device = 7 as NativeFd;
+
+/** The lines of what `body` does with a binding of which some functions are others. */
+async function linesOf(
+  fakes: Partial<Binding>,
+  body: (traced: Binding) => unknown,
+  sections: readonly Section[] = ['vfio'],
+): Promise<string[]> {
+  const lines: string[] = [];
+  const write = (line: string): void => void lines.push(line);
+  const out = Object.fromEntries(sections.map((section) => [section, write]));
+  const native = { ...binding(), fdNumber: (fd: NativeFd) => fd + 14, ...fakes };
+  await body(tracedBinding(native, out));
+  return lines.map((line) => line.replace(/ [\d.]+ (µs|ms|s)( …)?$/, ' TIME$2'));
+}
+
+describe('the trace', () => {
+  it('tells every function of the addon that asks the kernel for something', () => {
+    const requests = requestsOf(binding());
+    const names = Object.keys(binding()).map((name) => name.replace(/Sync$/, ''));
+    const known = [...Object.keys(requests), ...untold, 'waitForChange'];
+    const forgotten = new Set(names.filter((name) => !known.includes(name)));
+    assert.deepEqual([...forgotten], []);
+    assert.deepEqual(
+      untold.filter((name) => name in requests || !(name in binding())),
+      [],
+    );
+  });
+
+  it('decodes what the kernel says of a device, and calls its regions by their names from then on', async () => {
+    const fakes: Partial<Binding> = {
+      getDeviceInfo: (_device, _bytes, room) => {
+        room.set([24, 3, 9, 5]);
+        return 0;
+      },
+      getRegionInfos: (_device, _count, results, room) => {
+        room.set([32, 7, 0, 0, 0x1000, 0, 0, 0]);
+        results.set([0, -22]);
+        return 0;
+      },
+      pread: (_device, _high, _low, _offset, bytes) => {
+        bytes.set([0x86, 0x80]);
+        return 2;
+      },
+      setIrqs: () => Promise.resolve(0),
+    };
+    const lines = await linesOf(fakes, async (traced) => {
+      traced.getDeviceInfo(device, 24, new Uint32Array(8));
+      traced.getRegionInfos(device, 2, new Int32Array(2), new Uint32Array(16));
+      traced.pread(device, 0, 0, 4, new Uint8Array(2));
+      await traced.setIrqs(device, 32, 2, 0, 0);
+    });
+    assert.deepEqual(lines, [
+      'VFIO_DEVICE_GET_INFO(fd 21) = {flags: RESET|PCI, num_regions: 9, num_irqs: 5} TIME',
+      'VFIO_DEVICE_GET_REGION_INFO(fd 21, bar0) = {size: 0x1000, offset: 0x0, flags: READ|WRITE|MMAP} (1 of 2) TIME',
+      'VFIO_DEVICE_GET_REGION_INFO(fd 21, bar1) = EINVAL (invalid argument) (2 of 2) TIME',
+      'pread(fd 21, bar0+0x4, 2 bytes) = 2 8680 TIME',
+      'VFIO_DEVICE_SET_IRQS(fd 21, msix, DATA_NONE|ACTION_TRIGGER, start 0, count 0) = 0 TIME',
+    ]);
+  });
+
+  it('names the errno of a call that fails, in both forms, and what the addon refused', async () => {
+    const fakes: Partial<Binding> = {
+      resetSync: () => -11,
+      reset: () => Promise.resolve(-11),
+      attachSync: () => undefined,
+      detach: () => Promise.resolve(-65536 - 11),
+    };
+    const lines = await linesOf(fakes, async (traced) => {
+      assert.equal(traced.resetSync(device), -11);
+      assert.equal(await traced.reset(device), -11);
+      assert.equal(traced.attachSync(device, 3), undefined);
+      await traced.detach(device);
+    });
+    const failed = 'VFIO_DEVICE_RESET(fd 21) = EAGAIN (resource temporarily unavailable) TIME';
+    assert.deepEqual(lines.slice(0, 3), [
+      failed,
+      failed,
+      'VFIO_DEVICE_ATTACH_IOMMUFD_PT(fd 21, pt_id 3) = refused by the addon: no call was made TIME',
+    ]);
+    assert.match(lines[3] ?? '', /EAGAIN .*no thread: the call was not made/);
+  });
+
+  it('says of a call that it goes on for long', async () => {
+    let end: ((answer: number) => void) | undefined;
+    const reset = (): Promise<number> => new Promise((resolve) => (end = resolve));
+    const lines: string[] = [];
+    let waited: (() => void) | undefined;
+    const told = new Promise<void>((resolve) => (waited = resolve));
+    const write = (line: string): void => {
+      lines.push(line);
+      waited?.();
+    };
+    const traced = tracedBinding({ ...binding(), fdNumber: () => 21, reset }, { vfio: write });
+    const answer = traced.reset(device);
+    // The trace's own clock keeps no program alive.
+    const alive = setInterval(() => undefined, 1000);
+    await told;
+    clearInterval(alive);
+    assert.match(lines[0] ?? '', /^VFIO_DEVICE_RESET\(fd 21\) has not answered for \d.* s …$/);
+    end?.(0);
+    await answer;
+    assert.match(lines[1] ?? '', /^VFIO_DEVICE_RESET\(fd 21\) = 0 \d.* s$/);
+  });
+
+  it('shows no token, and nothing that a terminal would obey', async () => {
+    const token = Uint8Array.from({ length: 16 }, () => 0xab);
+    const fakes: Partial<Binding> = {
+      bindSync: () => 1,
+      featureSync: (_device, _flags, bytes) => bytes,
+      groupGetDeviceSync: () => -1,
+      open: () => -2,
+    };
+    const lines = await linesOf(fakes, (traced) => {
+      traced.bindSync(device, 8 as NativeFd, token);
+      traced.featureSync(device, 0x20000, token);
+      traced.groupGetDeviceSync(device, '0000:3b:00.0 vf_token=abababab');
+      traced.open('/dev/\u001b[31m\n', 2);
+    });
+    assert.doesNotMatch(lines.join('\n'), /abab/);
+    assert.equal(
+      lines[3],
+      String.raw`open("/dev/\x1b[31m\x0a", O_RDWR) = ENOENT (no such file or directory) TIME`,
+    );
+  });
+
+  it('lets calls be where it cannot tell them', async () => {
+    const getDeviceInfo = (): number => 0;
+    const lines = await linesOf({ getDeviceInfo }, (traced) => {
+      assert.equal(traced.getDeviceInfo(device, 24, new Uint32Array(1)), 0);
+    });
+    assert.match(lines[0] ?? '', /^VFIO_DEVICE_GET_INFO\(fd 21\) = <the trace could not tell this/);
+  });
+
+  it('wraps what is asked for, and leaves all else as it is', () => {
+    const native = binding();
+    const traced = tracedBinding(native, { 'vfio-sysfs': () => undefined });
+    assert.equal(traced.read32, native.read32);
+    assert.equal(traced.resetSync, native.resetSync);
+    assert.notEqual(traced.readSmallFile, native.readSmallFile);
+    const all = tracedBinding(native, { vfio: () => undefined });
+    assert.equal(all.read32, native.read32);
+    assert.notEqual(all.resetSync, native.resetSync);
+  });
+
+  it('tells accesses from what is in the mailbox', async () => {
+    const lines = await linesOf(
+      {},
+      (traced) => {
+        const words = new Uint32Array(traced.mailbox());
+        new Float64Array(traced.mailbox(), 0, 1)[0] = 0x1c;
+        words[4] = 4711;
+        traced.read32();
+      },
+      ['vfio-access'],
+    );
+    assert.deepEqual(lines, ['read32(mapping 4711+0x1c) = refused TIME']);
+  });
+});
+
+describe('NODE_DEBUG', () => {
+  const index = fileURLToPath(new URL('lib/index.ts', root));
+  const program = `import { listDevicesSync } from ${JSON.stringify(index)}; listDevicesSync();`;
+
+  function stderrOf(sections: string | undefined): string {
+    const env = { ...process.env, NODE_DEBUG: sections };
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const options = { env, encoding: 'utf8', cwd: fileURLToPath(root) } as const;
+    const { status, stderr } = spawnSync(process.execPath, args, options);
+    assert.equal(status, 0, stderr);
+    return stderr;
+  }
+
+  it('asks for sections, by name or by a star, and for none', () => {
+    assert.match(stderrOf('vfio-sysfs'), /^VFIO-SYSFS \d+: read entries\(\["\/sys\/bus"\]/m);
+    assert.match(stderrOf('VFIO*'), /^VFIO-SYSFS \d+: /m);
+    assert.doesNotMatch(stderrOf('vfio'), /VFIO-SYSFS/);
+    assert.doesNotMatch(stderrOf(undefined), /VFIO/);
+  });
+});
+
+describe('vfio trace', () => {
+  it('takes a command of vfio, or a program behind --', async () => {
+    for (const [argv, said] of [
+      [['trace'], /<command…> is missing/],
+      [['trace', '--'], /a program is missing behind --/],
+      [['trace', 'node', 'x.js'], /a program stands behind --, as in vfio trace -- node x\.js/],
+      [['trace', '--sysfs=1', 'list'], /--sysfs takes no value/],
+    ] as const) {
+      const { status, err } = await vfio([...argv]);
+      assert.equal(status, 2, argv.join(' '));
+      assert.match(err, said);
+    }
+    assert.match(
+      (await vfio(['trace', '--help'])).out,
+      /^Usage: vfio trace \[options\] <command…>/,
+    );
+  });
+
+  it('gives a program the environment, and has its exit status', async () => {
+    const exit = (code: string): string[] => ['trace', '--', process.execPath, '-e', code];
+    assert.equal((await vfio(exit('process.exit(7)'))).status, 7);
+    assert.equal((await vfio(exit('process.kill(process.pid, 9)'))).status, 137);
+    const asks = "process.exit(process.env.NODE_DEBUG === 'vfio,vfio-access' ? 0 : 1)";
+    const [name = '', ...program] = exit(asks);
+    assert.equal((await vfio([name, '--accesses', ...program])).status, 0);
+    const absent = await vfio(['trace', '--', '/nowhere/program']);
+    assert.equal(absent.status, 1);
+    assert.match(absent.err, /^vfio trace: .*ENOENT/);
+  });
+});

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, it } from 'mocha';
+import { EACCES } from '../../lib/core/errno.ts';
+import { readUsage, readUsageSync, type Usage } from '../../lib/index.ts';
+import { vfio } from '../support/cli.ts';
+import { withBinding } from '../support/fake_binding.ts';
+import { binding } from '../../lib/core/binding.ts';
+import { fakeAddress, fakeVfio } from '../support/fake_vfio.ts';
+import { tree } from '../support/tree.ts';
+
+const interrupts = `            CPU0       CPU1
+   1:          7          9   IO-APIC    1-edge      i8042
+  45:       1000        234   PCI-MSIX-${fakeAddress}    0-edge      vfio-msix[0](${fakeAddress})
+  46:          0          5   PCI-MSIX-${fakeAddress}    1-edge      vfio-msix[1](${fakeAddress})
+  11:          3          4   IO-APIC   11-fasteoi   uhci_hcd:usb1, vfio-intx(0000:3c:00.0)
+ NMI:          0          0   Non-maskable interrupts
+`;
+
+/** A /proc in which process 4711 has the fake device's node open, and its 1 is there. */
+function fakeProc(files: Record<string, string> = { interrupts }): string {
+  const status = 'Name:\tqemu\nVmLck:\t       8 kB\nVmPin:\t    2048 kB\n';
+  const root = tree({
+    ...files,
+    '1/comm': 'init\n',
+    '1/fd/keep': '',
+    '4711/comm': 'qemu\u001b[31m\n',
+    '4711/status': status,
+  });
+  for (const [fd, target] of [
+    ['4711/fd/3', '/dev/full'],
+    ['4711/fd/4', '/dev/zero'],
+  ] as const) {
+    mkdirSync(dirname(join(root, fd)), { recursive: true });
+    symlinkSync(target, join(root, fd));
+  }
+  return root;
+}
+
+function rooted(procRoot: string): { sysfsRoot: string; devRoot: string; procRoot: string } {
+  const roots = fakeVfio('1:7');
+  // Read last: a device that has none is going away.
+  const device = join(roots.sysfsRoot, 'bus/pci/devices', fakeAddress);
+  for (const file of ['uevent', 'vfio-dev/vfio7/uevent']) writeFileSync(join(device, file), '');
+  return { ...roots, procRoot };
+}
+
+describe('readUsage', () => {
+  it('finds who has a device open, what that has pinned, and its interrupts', async () => {
+    const roots = rooted(fakeProc());
+    const usage = await readUsage(roots);
+    const { time, ...rest } = usage;
+    assert.ok(Math.abs(Date.now() - time) < 60_000);
+    assert.deepEqual(rest, {
+      devices: [
+        {
+          ...{ bus: 'pci', address: fakeAddress, driver: null, iommuGroup: null, cdev: 'vfio7' },
+          pids: [4711],
+          interrupts: [
+            { name: 'vfio-msix[0]', irq: '45', count: 1234 },
+            { name: 'vfio-msix[1]', irq: '46', count: 5 },
+          ],
+        },
+      ],
+      processes: [{ pid: 4711, command: 'qemu\u001b[31m', pinned: 2 << 20, locked: 8192 }],
+      hidden: 0,
+      searched: true,
+    });
+    const { time: again, ...same } = readUsageSync(roots);
+    assert.ok(again >= time);
+    assert.deepEqual(same, rest);
+  });
+
+  it('tells what it could not look at, and not that nothing is there', async () => {
+    const roots = rooted(fakeProc({}));
+    const { findEntries, findEntriesSync } = binding();
+    const hide = <T>(answer: T): T => {
+      if (Array.isArray(answer)) answer[1] = EACCES;
+      return answer;
+    };
+    const fakes = {
+      findEntries: (...args: Parameters<typeof findEntries>) => findEntries(...args)?.then(hide),
+      findEntriesSync: (...args: Parameters<typeof findEntriesSync>) =>
+        hide(findEntriesSync(...args)),
+    };
+    const check = ({ devices: [device], processes, hidden, searched }: Usage): void => {
+      assert.deepEqual([device?.pids, device?.interrupts], [[], null]);
+      assert.deepEqual([processes, hidden, searched], [[], 1, true]);
+    };
+    await withBinding(fakes, async () => {
+      check(await readUsage(roots));
+      check(readUsageSync(roots));
+    });
+    const empty = await readUsage(rooted(tree({ interrupts })));
+    assert.equal(empty.searched, false);
+  });
+
+  it('passes over a process that ends meanwhile', async () => {
+    const roots = rooted(fakeProc());
+    const { readSmallFile } = binding();
+    const ESRCH = -3;
+    const fakes = {
+      readSmallFile: (path: string) => (/4711/.test(path) ? ESRCH : readSmallFile(path)),
+    };
+    await withBinding(fakes, async () => {
+      const { processes } = await readUsage(roots);
+      assert.deepEqual(processes, [{ pid: 4711, command: '', pinned: null, locked: null }]);
+    });
+  });
+
+  it('refuses what is no root', async () => {
+    await assert.rejects(readUsage({ procRoot: 'proc' }), { code: 'ERR_INVALID_ARG_VALUE' });
+  });
+});
+
+describe('vfio top', () => {
+  it('prints a line for each look, as text and as JSON, and ends after so many', async () => {
+    const { status, out } = await vfio(['top', '--count', '2', '--interval', '50', '--json']);
+    assert.equal(status, 0);
+    const looks = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Usage);
+    assert.equal(looks.length, 2);
+    assert.deepEqual(Object.keys(looks[0] ?? {}), [
+      'time',
+      'devices',
+      'processes',
+      'hidden',
+      'searched',
+    ]);
+    const text = await vfio(['top', '--count', '1']);
+    assert.match(
+      text.out,
+      /^vfio top {2}\d\d:\d\d:\d\d {2}\d+ devices? with a VFIO driver, \d+ seen open/,
+    );
+  });
+
+  it('refuses times and numbers that make no sense', async () => {
+    for (const option of ['--interval', '--count']) {
+      for (const value of ['0', '-1', 'x', '99999999999']) {
+        const { status, err } = await vfio(['top', `${option}=${value}`]);
+        assert.equal(status, 2, `${option} ${value}`);
+        assert.match(err, new RegExp(`^vfio top: ${option} must be a number from`));
+      }
+    }
+  });
+});
