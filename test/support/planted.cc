@@ -13,9 +13,10 @@ volatile int opaque = 1;
 int* volatile kept = nullptr;
 
 void Overflow() {
-  auto* bytes = static_cast<char*>(std::malloc(8));
-  bytes[7 + opaque] = 1;
-  std::free(bytes);
+  const auto size = static_cast<size_t>(7 + opaque);
+  auto* bytes = static_cast<volatile char*>(std::malloc(size));
+  bytes[size] = static_cast<char>(opaque);
+  std::free(const_cast<char*>(bytes));
 }
 
 void UseAfterFree() {
