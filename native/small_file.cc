@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -60,10 +61,11 @@ Content ReadTarget(int at, const char* path) {
 void AppendNamesIn(std::span<const char> entries, std::vector<std::string>& names) {
   constexpr size_t kName = offsetof(dirent, d_name);
   while (entries.size() > kName) {
-    const auto* entry = reinterpret_cast<const dirent*>(entries.data());
-    const size_t length = entry->d_reclen;
+    decltype(dirent::d_reclen) length = 0;
+    std::memcpy(&length, &entries[offsetof(dirent, d_reclen)], sizeof(length));
     if (length <= kName || length > entries.size()) return;
-    const std::string_view name(entry->d_name, strnlen(entry->d_name, length - kName));
+    const char* start = &entries[kName];
+    const std::string_view name(start, strnlen(start, length - kName));
     if (name != "." && name != "..") names.emplace_back(name);
     entries = entries.subspan(length);
   }

@@ -41,21 +41,23 @@ export function reportsIn(folder) {
   return texts.flatMap((text) => splitReports(text));
 }
 
-/** Each fault begins with such a line; a process that leaks has one block for each place. */
+/** Each fault begins with such a line and has a stack; of leaks each place is one. */
 function splitReports(text) {
   const starts =
     /^(?=(?:Direct|Indirect) leak of |.*(?:ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:))/m;
-  return text.split(starts).filter((part) => starts.test(part));
+  return text.split(starts).filter((part) => starts.test(part) && /^ *#\d+ /m.test(part));
 }
 
-/** Whether one of the innermost frames of the first stack is in the library: its name is enough. */
-export function isOf(report, library, frames) {
-  const first = report.split(/\n\s*\n/)[0] ?? '';
-  return first
-    .split('\n')
-    .filter((line) => /^ *#\d+ /.test(line))
-    .slice(0, frames)
-    .some((line) => line.includes(`/${library}+0x`));
+/**
+ * Whether a report is about our addon: of a leak, that the memory was asked for there, by malloc or
+ * through the C++ library, and not by what it called of Node; of anything else, that it has to do
+ * with Node's process, since the programs that tests start have faults of their own.
+ */
+export function isOf(report, library) {
+  const frames = report.split('\n').filter((line) => /^ *#\d+ /.test(line));
+  if (!/ leak of /.test(report)) return frames.some((line) => /\/node\+0x|\.node\+0x/.test(line));
+  const asked = frames.find((line) => !/\/lib(?:asan|stdc\+\+|c)\.so/.test(line)) ?? '';
+  return asked.includes(`/${library}+0x`);
 }
 
 /** With the names and lines that belong to the places in our addon. */
