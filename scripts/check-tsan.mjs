@@ -32,6 +32,8 @@ const env = {
     // Node is not instrumented: what libc's functions read and write for it is not judged. What they
     // order, locks, semaphores, threads, pipes, is known all the same.
     'ignore_noninstrumented_modules=1',
+    // Our guard handles SIGBUS (native/fault_guard.cc), and tests end programs by others.
+    ...['segv', 'sigbus', 'abort', 'sigill', 'sigfpe'].map((signal) => `handle_${signal}=0`),
     'exitcode=0',
     'halt_on_error=0',
     `suppressions=${fileURLToPath(new URL('tsan.supp', import.meta.url))}`,
