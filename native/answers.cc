@@ -40,11 +40,11 @@ Answer BigOr(int result, uint64_t value) {
   return Answer([value](Napi::Env env) -> Napi::Value { return Napi::BigInt::New(env, value); });
 }
 
-Answer BytesAnswer(Room<uint8_t> bytes) { return ArrayAnswer(napi_uint8_array, bytes); }
+Answer BytesAnswer(const Room<uint8_t>& bytes) { return ArrayAnswer(napi_uint8_array, bytes); }
 
-Answer WordsAnswer(Room<uint32_t> words) { return ArrayAnswer(napi_uint32_array, words); }
+Answer WordsAnswer(const Room<uint32_t>& words) { return ArrayAnswer(napi_uint32_array, words); }
 
-Answer LongsAnswer(Room<uint64_t> longs) { return ArrayAnswer(napi_biguint64_array, longs); }
+Answer LongsAnswer(const Room<uint64_t>& longs) { return ArrayAnswer(napi_biguint64_array, longs); }
 
 Answer FdAnswer(int fd) { return FdAnswer(fd, std::make_shared<OpenFile>()); }
 

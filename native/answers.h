@@ -47,11 +47,11 @@ Answer ValueOr(int result, uint32_t value);
 // The same as a BigInt: what the kernel answers as 64 bits cannot be taken for -errno then.
 Answer BigOr(int result, uint64_t value);
 // Uint8Array
-Answer BytesAnswer(Room<uint8_t> bytes);
+Answer BytesAnswer(const Room<uint8_t>& bytes);
 // Uint32Array
-Answer WordsAnswer(Room<uint32_t> words);
+Answer WordsAnswer(const Room<uint32_t>& words);
 // BigUint64Array
-Answer LongsAnswer(Room<uint64_t> longs);
+Answer LongsAnswer(const Room<uint64_t>& longs);
 // The handle of a descriptor that the kernel made, or its -errno. Closed where nobody waits any
 // more.
 Answer FdAnswer(int fd);

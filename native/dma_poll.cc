@@ -42,6 +42,20 @@ DmaPoll::DmaPoll(uint32_t handle, const Memory& memory, const Layout& layout)
       head_(layout.is_counter ? layout.value : 0),
       state_(std::make_shared<State>(State{head_, head_})) {}
 
+bool DmaPoll::Layout::IsSensible() const {
+  const bool is_width = width == 1 || width == 2 || width == 4;
+  return is_width && count > 0 && most > 0;
+}
+
+bool DmaPoll::Layout::IsWithin(uint64_t size) const {
+  if (offset % width != 0 || stride % width != 0) return false;
+  const uint64_t strides = count - 1;
+  if (offset > size || stride > size) return false;
+  if (strides > 0 && stride > size / strides) return false;
+  const uint64_t last = offset + stride * strides;
+  return last <= size && width <= size - last;
+}
+
 namespace {
 
 // As Take, for so many microseconds at most where nothing is new.
@@ -82,20 +96,6 @@ napi_value PollByMail(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-bool IsWithin(const Memory& memory, const DmaPoll::Layout& layout) {
-  const uint64_t width = layout.width;
-  if (layout.offset % width != 0 || layout.stride % width != 0) return false;
-  const uint64_t strides = layout.count - 1;
-  if (layout.offset > memory.size() || layout.stride > memory.size()) return false;
-  if (strides > 0 && layout.stride > memory.size() / strides) return false;
-  return memory.Has(layout.offset + layout.stride * strides, width);
-}
-
-bool IsSensible(const DmaPoll::Layout& layout) {
-  const bool is_width = layout.width == 1 || layout.width == 2 || layout.width == 4;
-  return is_width && layout.count > 0 && layout.most > 0;
-}
-
 // dmaPoll(memory, offset, stride, [counter, width, mask, value, step, count, most]) -> handle
 std::optional<Answer> PreparePoll(const Napi::CallbackInfo& info) {
   Addon& addon = AddonOf(info.Env());
@@ -108,7 +108,7 @@ std::optional<Answer> PreparePoll(const Napi::CallbackInfo& info) {
   const DmaPoll::Layout layout = {word[0] != 0, word[1], word[2], word[3], word[4],
                                   word[5],      word[6], *offset, *stride};
   const Memory* memory = addon.memories.Find(*handle);
-  if (memory == nullptr || !IsSensible(layout) || !IsWithin(*memory, layout)) return {};
+  if (memory == nullptr || !layout.IsSensible() || !layout.IsWithin(memory->size())) return {};
   return addon.dma_polls.Add(std::make_shared<DmaPoll>(*handle, *memory, layout));
 }
 

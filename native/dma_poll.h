@@ -28,6 +28,10 @@ class DmaPoll {
     uint32_t most;  // that one look finds
     uint64_t offset;
     uint64_t stride;
+
+    bool IsSensible() const;
+    // Whether all of its words are aligned, and within a memory of so many bytes.
+    bool IsWithin(uint64_t size) const;
   };
 
   // Where the last look began, and where the next one does: the number of an entry, or what the

@@ -29,7 +29,7 @@ void DieAsBefore(int signal, const siginfo_t* info) {
   struct sigaction fatal = {};
   fatal.sa_handler = SIG_DFL;
   sigaction(signal, &fatal, nullptr);
-  if (info->si_code <= 0) raise(signal);
+  if (info->si_code <= 0) static_cast<void>(raise(signal));
 }
 
 void Call(const struct sigaction& handler, int signal, siginfo_t* info, void* context) {

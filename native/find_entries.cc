@@ -67,6 +67,7 @@ Found FindIn(const std::string& folder, const Wanted& wanted) {
   std::vector<std::string> names;
   for (;;) {
     errno = 0;  // readdir answers null at the end, and where it fails
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this stream.
     const dirent* entry = readdir(dir.get());
     if (!entry) break;
     if (IsWanted(dirfd(dir.get()), entry->d_name, wanted)) names.emplace_back(entry->d_name);

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+// NOLINTBEGIN: reserved names are what this is about.
+
 #define HIDDEN __attribute__((visibility("hidden")))
 
 // Reading it is an optimisation of std::shared_ptr for programs of one thread; Node has several.
@@ -20,3 +22,5 @@ namespace std {
 [[noreturn]] HIDDEN void __throw_bad_array_new_length() { abort(); }
 
 }  // namespace std
+
+// NOLINTEND

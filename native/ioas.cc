@@ -80,9 +80,11 @@ Call IoasMapMemory(const Napi::CallbackInfo& info) {
   auto arguments = MemoryArguments(info);
   if (!arguments) return {};
   return [arguments = std::move(*arguments)] {
-    const auto& [target, memory, offset] = arguments;
-    return MapAnswer(target, [&](const Fd& iommufd, MapPlace* place) {
-      return MapAddress(iommufd, place, AddressOf(memory->data() + offset), memory);
+    // By name: clang before 16 takes no part of a binding into a lambda.
+    const std::shared_ptr<Memory>& memory = arguments.memory;
+    const uint64_t address = AddressOf(memory->data() + arguments.offset);
+    return MapAnswer(arguments.target, [&](const Fd& iommufd, MapPlace* place) {
+      return MapAddress(iommufd, place, address, memory);
     });
   };
 }
@@ -92,9 +94,8 @@ Call IoasMapMemoryFile(const Napi::CallbackInfo& info) {
   auto arguments = MemoryArguments(info);
   if (!arguments) return {};
   return [arguments = std::move(*arguments)] {
-    const auto& [target, memory, offset] = arguments;
-    return MapAnswer(target, [&](const Fd& iommufd, MapPlace* place) {
-      return MapFile(iommufd, place, memory->fd(), offset);
+    return MapAnswer(arguments.target, [&](const Fd& iommufd, MapPlace* place) {
+      return MapFile(iommufd, place, arguments.memory->fd(), arguments.offset);
     });
   };
 }

@@ -23,7 +23,8 @@
 Memory::~Memory() {
   if (retires_addresses_) {
     // Takes the place of what is there. Where it fails, the pages stay, which is as safe.
-    mmap(data_, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    constexpr int kNothing = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    static_cast<void>(mmap(data_, size_, PROT_NONE, kNothing, -1, 0));
   } else {
     // It can fail where the kernel joined these pages with others of the same file, and the process
     // has no mapping left to take them apart by. They stay then, which is as safe, until the

@@ -71,7 +71,7 @@ void SlowCalls::Enqueue(std::unique_ptr<Job> job) {
 int SlowCalls::AddThread() {
   uv_thread_options_t options = {};
   options.flags = UV_THREAD_HAS_STACK_SIZE;
-  options.stack_size = 256 * 1024;
+  options.stack_size = size_t{256} * 1024;
   uv_thread_t thread;
   const auto work = [](void* self) { static_cast<SlowCalls*>(self)->Work(); };
   const int error = uv_thread_create_ex(&thread, &options, work, this);

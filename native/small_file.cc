@@ -4,10 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
+#include <cstring>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <variant>
@@ -52,9 +56,24 @@ Content ReadTarget(int at, const char* path) {
   return std::string(target.data(), static_cast<size_t>(length));
 }
 
-// Appends the names in a folder, without '.' and '..'; 0 or -errno. readdir would make three system
-// calls more for a folder of one entry. glibc has getdents64 since 2.30 only, musl no dirent64;
-// where numbers of files have 64 bits, dirent is the kernel's.
+// Appends the names in what getdents64 filled, without '.' and '..'. An entry says itself where the
+// next one begins.
+void AppendNamesIn(std::span<const char> entries, std::vector<std::string>& names) {
+  constexpr size_t kName = offsetof(dirent, d_name);
+  while (entries.size() > kName) {
+    decltype(dirent::d_reclen) length = 0;
+    std::memcpy(&length, &entries[offsetof(dirent, d_reclen)], sizeof(length));
+    if (length <= kName || length > entries.size()) return;
+    const char* start = &entries[kName];
+    const std::string_view name(start, strnlen(start, length - kName));
+    if (name != "." && name != "..") names.emplace_back(name);
+    entries = entries.subspan(length);
+  }
+}
+
+// Appends the names in a folder; 0 or -errno. readdir would make three system calls more for a
+// folder of one entry. glibc has getdents64 since 2.30 only, musl no dirent64; where numbers of
+// files have 64 bits, dirent is the kernel's.
 int AppendNames(int folder, std::vector<std::string>& names) {
   static_assert(sizeof(ino_t) == 8 && sizeof(off_t) == 8);
   alignas(dirent) std::array<char, kMostBytes> entries;
@@ -62,12 +81,7 @@ int AppendNames(int folder, std::vector<std::string>& names) {
     const int length = RetryOnSignal(
         [&] { return syscall(SYS_getdents64, folder, entries.data(), entries.size()); });
     if (length <= 0) return length;
-    for (size_t at = 0; at < static_cast<size_t>(length);) {
-      const auto* entry = reinterpret_cast<const dirent*>(&entries[at]);
-      const std::string_view name = entry->d_name;
-      if (name != "." && name != "..") names.emplace_back(name);
-      at += entry->d_reclen;
-    }
+    AppendNamesIn(std::span(entries).first(static_cast<size_t>(length)), names);
   }
 }
 

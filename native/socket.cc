@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstring>
@@ -184,17 +185,22 @@ void CloseUnasked(const cmsghdr* header) {
   if (pidfd >= 0) close(pidfd);
 }
 
-// The descriptors of a message that was received: the kernel has put them into this process.
+// The descriptors of a message that was received: the kernel has put them into this process. It
+// says no length that is not so, and none is believed to reach beyond the room.
 size_t FdsIn(msghdr& message, std::span<int> numbers) {
   size_t count = 0;
+  const auto* end = static_cast<const std::byte*>(message.msg_control) + message.msg_controllen;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
+    const auto room = static_cast<size_t>(end - reinterpret_cast<const std::byte*>(header));
+    if (header->cmsg_len < CMSG_LEN(0) || header->cmsg_len > room) break;
     if (header->cmsg_level != SOL_SOCKET) continue;
-    if (header->cmsg_type == kScmPidfd) CloseUnasked(header);
-    if (header->cmsg_type != SCM_RIGHTS) continue;
     const size_t size = header->cmsg_len - CMSG_LEN(0);
-    std::memcpy(&numbers[count], CMSG_DATA(header), size);
-    count += size / sizeof(int);
+    if (header->cmsg_type == kScmPidfd && size >= sizeof(int)) CloseUnasked(header);
+    if (header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t fits = std::min(size / sizeof(int), numbers.size() - count);
+    std::memcpy(&numbers.data()[count], CMSG_DATA(header), fits * sizeof(int));
+    count += fits;
   }
   return count;
 }

@@ -2,12 +2,19 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { describe, it } from 'mocha';
+import {
+  disassemble,
+  wantedOfArm64,
+  wantedOfX64,
+  type Compiled,
+  type Kind,
+  type Wanted,
+} from '../support/machine_code.ts';
 import { root } from '../support/root.ts';
 
 // What the compiler made of the accesses of device memory. They are in the instances of Guarded
-// (native/fault_guard.h); the builds that keep their symbols tell which those are.
-
-type Kind = 'load' | 'store';
+// (native/fault_guard.h); the builds that keep their symbols tell which those are. The single access
+// is test/unit/accesses.test.ts's.
 
 interface Machine {
   arch: string;
@@ -18,7 +25,7 @@ interface Machine {
   /** Whether one of them must not be there. */
   forbidden: (line: string, wanted: RegExp) => boolean;
   /** What the access has to be, by its width in bits. */
-  wanted: Record<number, Record<Kind, RegExp>>;
+  wanted: Wanted;
 }
 
 /** On x64: of strings, atomic, of vectors. */
@@ -31,18 +38,7 @@ const machines: Machine[] = [
     addon: 'build/Release/vfio.node',
     accesses: accessesOfX64,
     forbidden: (line) => isOdd.test(line),
-    wanted: {
-      8: {
-        load: /^movb? +.*\),%(?:[a-d]l|[sd]il|bpl|r\d+b)$/,
-        store: /^movb? +%(?:[a-d]l|[sd]il|bpl|r\d+b),/,
-      },
-      16: {
-        load: /^movw? +.*\),%(?:[a-d]x|[sd]i|bp|r\d+w)$/,
-        store: /^movw? +%(?:[a-d]x|[sd]i|bp|r\d+w),/,
-      },
-      32: { load: /^movl? +.*\),%(?:e\w\w|r\d+d)$/, store: /^movl? +%(?:e\w\w|r\d+d),/ },
-      64: { load: /^movq? +.*\),%r(?:\w\w|\d+)$/, store: /^movq? +%r(?:\w\w|\d+),/ },
-    },
+    wanted: wantedOfX64,
   },
   {
     arch: 'arm64',
@@ -50,13 +46,7 @@ const machines: Machine[] = [
     addon: 'build-prebuilds/arm64/build/Release/vfio.node',
     accesses: accessesOfArm64,
     forbidden: (line, wanted) => !wanted.test(line),
-    // Neither write-back, nor a pair, nor a vector's register.
-    wanted: {
-      8: { load: /^ldrb w\d+, \[x\d+\]$/, store: /^strb (?:w\d+|wzr), \[x\d+\]$/ },
-      16: { load: /^ldrh w\d+, \[x\d+\]$/, store: /^strh (?:w\d+|wzr), \[x\d+\]$/ },
-      32: { load: /^ldr w\d+, \[x\d+\]$/, store: /^str (?:w\d+|wzr), \[x\d+\]$/ },
-      64: { load: /^ldr x\d+, \[x\d+\]$/, store: /^str (?:x\d+|xzr), \[x\d+\]$/ },
-    },
+    wanted: wantedOfArm64,
   },
 ];
 
@@ -96,11 +86,9 @@ const widths: Record<string, number> = {
   'unsigned long': 64,
 };
 
-interface Guarded {
-  name: string;
+interface Guarded extends Compiled {
   kind: Kind;
   width: number;
-  code: string[];
 }
 
 /** The one that makes accesses of every kind: those that were prepared. */
@@ -108,29 +96,9 @@ const isOfAll = ({ name }: Guarded): boolean => /::Prepared::|<Prepared::/.test(
 
 /** The instances of Guarded, disassembled. */
 function guardedIn({ objdump, addon }: Machine): Guarded[] {
-  const file = new URL(addon, root).pathname;
-  const options = ['--disassemble', '--demangle', '--no-show-raw-insn', '--section=.text'];
-  const { status, stdout, stderr } = spawnSync(objdump, [...options, file], {
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-  });
-  assert.equal(status, 0, stderr);
-  return stdout.split(/\n\n+/).flatMap((text) => {
-    const [head = '', ...lines] = text.split('\n');
-    const name = /^[0-9a-f]+ <(.*)>:$/.exec(head)?.[1] ?? '';
-    if (!name.startsWith('int Guarded<')) return [];
-    const code = lines.map(plain);
-    return [{ name, code, ...accessOf(name) }];
-  });
-}
-
-/** An instruction without its address and objdump's remarks. */
-function plain(line: string): string {
-  return line
-    .replace(/^ *[0-9a-f]+:\t/, '')
-    .replace(/ *(?:<.*|\/\/.*|# [0-9a-f]+ .*)$/, '')
-    .replaceAll('\t', ' ')
-    .trim();
+  const functions = disassemble(objdump, new URL(addon, root).pathname);
+  const guarded = functions.filter(({ name }) => name.startsWith('int Guarded<'));
+  return guarded.map((one) => ({ ...one, ...accessOf(one.name) }));
 }
 
 /** What the function does that it is an instance for. */

@@ -17,10 +17,16 @@ export function runWithFailingLibc(program: string): { stdout: string; stderr: s
   const { status, signal, stdout, stderr } = spawnSync(
     process.execPath,
     ['--expose-gc', '--import', 'tsx', join(folder, 'program.mts')],
-    { cwd: root, encoding: 'utf8', env: { ...process.env, LD_PRELOAD: library } },
+    { cwd: root, encoding: 'utf8', env: { ...process.env, LD_PRELOAD: preloaded(library) } },
   );
   assert.deepEqual({ status, signal }, { status: 0, signal: null }, stderr);
   return { stdout, stderr };
+}
+
+/** After what is preloaded already, as a sanitizer's runtime is, which has to be the first. */
+function preloaded(library: string): string {
+  const before = process.env['LD_PRELOAD'];
+  return before === undefined ? library : `${before} ${library}`;
 }
 
 /** For programs: the file at this path of the checkout. */

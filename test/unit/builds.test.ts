@@ -29,7 +29,8 @@ describe('the two builds', () => {
   it('compile every source of native/', () => {
     const all = readdirSync(new URL('native', root)).filter((name) => name.endsWith('.cc'));
     assert.deepEqual(sources(read('native/vfio.gypi')), all.sort());
-    assert.deepEqual(sources(read('CMakeLists.txt')), all);
+    const cmake = read('CMakeLists.txt').match(/native\/\w+\.cc/g) ?? [];
+    assert.deepEqual(cmake.map((path) => path.slice('native/'.length)).sort(), all);
   });
 
   it('registers nothing that is destroyed when the process ends, since threads may still run', () => {
