@@ -1,0 +1,43 @@
+// Whether what came of a scenario tells of the call that failed in it.
+import type { FailingCall } from './calls.ts';
+import { requestNames } from './requests.ts';
+import type { Failed, Fault } from './shim.ts';
+
+/** An error, and all that it holds. */
+export function leavesOf(error: unknown): object[] {
+  if (typeof error !== 'object' || error === null) return [];
+  const { errors, suppressed, cause } = error as Partial<AggregateError & SuppressedError>;
+  const inner = (error as { error?: unknown }).error;
+  const held = [...((errors as unknown[] | undefined) ?? []), inner, suppressed, cause];
+  return [error, ...held.flatMap(leavesOf)];
+}
+
+/** Why an error does not tell of what failed; undefined where it does. */
+export function whyUntold(error: unknown, fault: Fault, failed: Failed): string | undefined {
+  const leaves = leavesOf(error);
+  if (leaves.some((leaf) => tells(leaf, fault, failed))) return undefined;
+  const said = leaves.map((leaf) => String(leaf)).join(' / ');
+  return `says ${said}`;
+}
+
+function tells(leaf: object, { call, errno }: Fault, failed: Failed): boolean {
+  const { code, message = '', syscall, request } = leaf as Record<string, string | undefined>;
+  if (call.symbol === 'pthread_create') {
+    return code === 'ERR_VFIO_NO_THREAD' && message.includes(`${errno}:`);
+  }
+  if (code !== errno && !message.includes(names(errno))) return false;
+  const wanted = namesOf(call, failed);
+  if (wanted.length === 0) return true;
+  return wanted.some((name) => syscall === name || request === name || message.includes(name));
+}
+
+/** ENOTSUP is what Node calls EOPNOTSUPP. */
+function names(errno: string): string {
+  return `${errno}: `;
+}
+
+/** How the call may be named: an ioctl by its request. */
+function namesOf({ symbol, named }: FailingCall, { argument }: Failed): readonly string[] {
+  if (symbol !== 'ioctl') return named;
+  return requestNames.get(argument) ?? ['ioctl'];
+}
