@@ -17,7 +17,7 @@ import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted, untilAborted, writable } from '../core/readiness.ts';
-import { allDone, closingAll, Mutex, run } from '../core/steps.ts';
+import { allDone, closing, closingAll, Mutex, run, runSync, undoAndThrow } from '../core/steps.ts';
 import {
   type ChannelOptions,
   checkPath,
@@ -130,8 +130,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
         checkKind(own);
         return new FdChannel(own.openedAt(place), limits);
       } catch (error) {
-        own.closeSync();
-        throw error;
+        return runSync(undoAndThrow(error, closing(own)));
       }
     });
   }

@@ -4,7 +4,7 @@ import { EAGAIN, EBUSY } from '../core/errno.ts';
 import { closedError, VfioError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
 import { taken } from '../core/shared_token.ts';
-import { doAll } from '../core/steps.ts';
+import { closeSyncAndThrow, doAll } from '../core/steps.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
 
 /**
@@ -149,8 +149,9 @@ function allOrNone<T extends VectorEventfd>(count: number, make: (at: number) =>
   try {
     while (made.length < count) made.push(make(made.length));
   } catch (error) {
-    closeEventfds(made);
-    throw error;
+    return closeSyncAndThrow(error, () => {
+      closeEventfds(made);
+    });
   }
   return made;
 }

@@ -5,6 +5,7 @@ import { closedError, VfioError } from '../core/errors.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { doAll } from '../core/steps.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
 import { type Lifeline, makeLifeline } from './lifeline.ts';
@@ -204,10 +205,14 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     this.#ended = true;
     this.#cause = cause;
     this.#watched = false;
-    this.#event.close(cause);
-    this.#lifeline?.close();
-    for (const counts of this.#readers()) counts.end();
-    this.#waits?.end(() => this.#over());
+    const close = (): void => {
+      this.#event.close(cause);
+    };
+    const endReaders = (): void => {
+      for (const counts of this.#readers()) counts.end();
+      this.#waits?.end(() => this.#over());
+    };
+    doAll([close, () => this.#lifeline?.close(), endReaders]);
   }
 
   /** What `util.inspect` shows. @internal */

@@ -2,7 +2,7 @@
 // scenario, and prints what came of it. See docs/reliability.md.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { put, tree } from '../support/tree.ts';
@@ -47,13 +47,15 @@ function fakeTarget(): Target {
     'kernel/iommu_groups/7/type': 'DMA\n',
     'class/vfio/7/dev': '1:5\n',
     'class/net/.keep': '',
-    'class/misc/iommu/dev': '1:5\n',
-    'class/misc/vfio/dev': '1:5\n',
+    'class/misc/iommu/dev': '1:7\n',
+    'class/misc/vfio/dev': '1:3\n',
     [`${device}/uevent`]: 'PCI_CLASS=10802\n',
+    [`${device}/vfio-dev/vfio7/uevent`]: 'DEVNAME=vfio/devices/vfio7\n',
     [`${device}/driver`]: { pointsTo: '../../../bus/pci/drivers/vfio-pci' },
   });
-  for (const node of ['vfio/devices/vfio7', 'iommu', 'vfio/vfio', 'vfio/7'])
-    putNode(roots, node, '/dev/zero');
+  for (const node of ['vfio/devices/vfio7', 'vfio/7']) putNode(roots, node, '/dev/zero');
+  putNode(roots, 'iommu', '/dev/full');
+  putNode(roots, 'vfio/vfio', '/dev/null');
   return { device: fakeAddress, roots, fake: true };
 }
 
@@ -163,4 +165,3 @@ const all = runs.flatMap(([, { steps }]) => steps);
 const lost = all.filter((step) => step.lost.length > 0);
 console.log(`${all.length} failures tried, ${lost.length} lost`);
 process.exitCode = lost.length === 0 ? 0 : 1;
-void existsSync;

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { binding } from '../../lib/core/binding.ts';
 import { failingCalls, type FailingCall } from './calls.ts';
 import type { Order, Report, Step } from './reports.ts';
@@ -162,5 +163,12 @@ async function endBy({ call, nth }: { call: string; nth: number }): Promise<void
   tell({ end: true });
 }
 
-if (order.only === undefined) await sweep();
-else await endBy(order.only);
+try {
+  if (order.only === undefined) await sweep();
+  else await endBy(order.only);
+  // What was counted as left behind may keep the loop alive.
+  process.exit();
+} catch (error) {
+  process.stderr.write(`${inspect(error)}\n`);
+  process.exit(4);
+}
