@@ -8,7 +8,7 @@ import {
   requireObject,
 } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
-import { check } from '../core/call.ts';
+import { check, checkSteps } from '../core/call.ts';
 import { type CallerPlace, callerPlace } from '../core/caller.ts';
 import { Closable } from '../core/closable.ts';
 import { EPROTOTYPE } from '../core/errno.ts';
@@ -107,7 +107,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     requireObject('options', options);
     const limits = limitsOf(options);
     requirePlatform();
-    const fd = check(binding().socketConnect(path), { syscall: 'connect', path });
+    const fd = checkSteps(binding().socketConnect(path), ['socket', 'connect'], { path });
     return FdChannel.adopt(fd as NativeFd, path, limits, place);
   }
 

@@ -201,7 +201,16 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    */
   end(cause?: Cause): void {
     if (this.#ended) return;
-    if (this.#isWanted()) this.#takeLast();
+    const takeLast = this.#isWanted() ? this.#takeLast : undefined;
+    doAll([
+      () => takeLast?.(),
+      () => {
+        this.#end(cause);
+      },
+    ]);
+  }
+
+  #end(cause?: Cause): void {
     this.#ended = true;
     this.#cause = cause;
     this.#watched = false;
@@ -278,7 +287,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
 
   #watch(wanted: boolean): void {
     if (this.#ended || wanted === this.#watched) return;
-    if (wanted) this.#event.watch(this.#deliver, this.#ref);
+    if (wanted) this.#event.watch(this.#deliver, this.#ref, this.#fail);
     else this.#event.unwatch();
     this.#watched = wanted;
     this.#isBypassed = false;
@@ -304,6 +313,21 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   readonly #takeLast = (): void => {
     const last = this.#event.read();
     if (last > 0) this.#deliver(last);
+  };
+
+  /** The eventfd is polled no more: who waits or iterates hears why, and need not wait for ever. */
+  readonly #fail = (error: VfioError): void => {
+    const [readers, others] = [this.#readers(), this.#others];
+    for (const counts of readers) counts.fail(error);
+    this.#waits?.end(() => error);
+    // Not before: who is left would begin it again.
+    this.#watched = false;
+    this.#isBypassed = false;
+    // Listeners have no other way to hear of it.
+    if (this.listenerCount('interrupt') === 0 && others > 0) return;
+    queueMicrotask(() => {
+      throw error;
+    });
   };
 
   get #name(): string {
