@@ -21,14 +21,28 @@ type Row = readonly [errnos: readonly Errno[], named?: readonly string[]];
 const few = ['EMFILE', 'ENOMEM'] as const;
 const opening = ['EINTR', 'EMFILE', 'EACCES', 'ENODEV', 'EBUSY', 'EIO', 'ENOMEM'] as const;
 /** What a look into sysfs or /proc is told as, where it is not told as a system call. */
-const looking = ['open', 'openat', 'read', 'readlink', 'readFolders', 'findEntries', 'readSmallFile'];
+const looking = [
+  'open',
+  'openat',
+  'read',
+  'readlink',
+  'readFolders',
+  'findEntries',
+  'readSmallFile',
+];
+
+/**
+ * ENODEV of sysfs is not among them: it is how the kernel says that a device has gone, as ENOENT
+ * is.
+ */
+const ofSysfs = ['EINTR', 'EMFILE', 'EACCES', 'EIO', 'ENOMEM'] as const;
 
 /** These answer -1 and set errno. The plausible errnos are those of their manual pages. */
 const minusOne: Record<string, Row> = {
   open64: [opening, looking],
   __open64_2: [opening, looking],
-  openat64: [['EINTR', 'EMFILE', 'EACCES', 'EIO', 'ENODEV'], looking],
-  read: [['EINTR', 'EAGAIN', 'EIO', 'ENODEV'], looking],
+  openat64: [ofSysfs, looking],
+  read: [['EINTR', 'EAGAIN', 'EIO', 'ENOMEM'], looking],
   write: [['EINTR', 'EAGAIN', 'EIO', 'ENOSPC']],
   pread64: [['EINTR', 'EIO', 'EINVAL', 'ENOMEM'], ['pread']],
   pwrite64: [['EINTR', 'EIO', 'EINVAL', 'ENOMEM'], ['pwrite']],
@@ -36,14 +50,23 @@ const minusOne: Record<string, Row> = {
   mmap64: [['ENOMEM', 'EAGAIN', 'EACCES', 'EINVAL', 'ENODEV'], ['mmap']],
   munmap: [['ENOMEM', 'EINVAL']],
   madvise: [['EINTR', 'EAGAIN', 'ENOMEM', 'EFAULT', 'EINVAL', 'EHWPOISON' as Errno]],
-  fcntl64: [['EINTR', 'EMFILE', 'EBUSY'], ['fcntl', 'dup']],
+  fcntl64: [
+    ['EINTR', 'EMFILE'],
+    ['fcntl', 'dup'],
+  ],
   flock: [['EINTR', 'EAGAIN', 'ENOLCK']],
-  statx: [['EINTR', 'ENOMEM', 'EACCES', 'EIO'], ['fstat', 'statx']],
-  fstatfs64: [['EINTR', 'EIO', 'ENOMEM', 'ENOSYS'], ['fstatfs', 'mmap']],
+  statx: [
+    ['EINTR', 'ENOMEM', 'EACCES', 'EIO'],
+    ['fstat', 'statx'],
+  ],
+  fstatfs64: [['EINTR', 'EIO', 'ENOMEM', 'ENOSYS'], ['fstatfs']],
   ftruncate64: [['EINTR', 'ENOMEM', 'EINVAL', 'EIO'], ['ftruncate']],
   memfd_create: [['EMFILE', 'ENFILE', 'ENOMEM', 'EINVAL']],
   eventfd: [['EMFILE', 'ENFILE', 'ENODEV', 'ENOMEM']],
-  eventfd_read: [['EINTR', 'EAGAIN', 'EIO'], ['read']],
+  eventfd_read: [
+    ['EINTR', 'EAGAIN', 'EIO'],
+    ['read', 'eventfd'],
+  ],
   eventfd_write: [['EINTR', 'EAGAIN', 'EINVAL'], ['write']],
   socket: [['EMFILE', 'ENFILE', 'EACCES', 'ENOMEM']],
   socketpair: [['EMFILE', 'ENFILE', 'ENOMEM']],
@@ -56,16 +79,28 @@ const minusOne: Record<string, Row> = {
   sendmsg: [['EINTR', 'EAGAIN', 'ENOBUFS', 'ENOMEM', 'EPIPE', 'EMSGSIZE', 'ECONNRESET']],
   recvmsg: [['EINTR', 'EAGAIN', 'ENOMEM', 'ECONNRESET']],
   fchmod: [['EINTR', 'EPERM', 'EIO']],
-  fchmodat: [['EPERM', 'EIO', 'ENOENT'], ['chmod', 'fchmodat']],
+  fchmodat: [
+    ['EPERM', 'EIO', 'ENOENT'],
+    ['chmod', 'fchmodat'],
+  ],
   unlink: [['EACCES', 'EBUSY', 'EIO']],
-  inotify_init1: [['EMFILE', 'ENFILE', 'ENOMEM'], ['inotify_init1', 'inotify_init']],
+  inotify_init1: [
+    ['EMFILE', 'ENFILE', 'ENOMEM'],
+    ['inotify_init1', 'inotify_init'],
+  ],
   inotify_add_watch: [['ENOSPC', 'ENOMEM', 'EACCES']],
   poll: [['EINTR', 'ENOMEM', 'EINVAL']],
-  faccessat: [['EACCES', 'EIO', 'ENOMEM'], ['access', ...looking]],
+  faccessat: [
+    ['EACCES', 'EIO', 'ENOMEM'],
+    ['access', ...looking],
+  ],
   readlinkat: [['EACCES', 'EIO', 'ENOMEM'], looking],
   nanosleep: [['EINTR']],
   // getdents64 of a folder in sysfs, and kcmp.
-  syscall: [['EINTR', 'EACCES', 'EPERM', 'EIO', 'ENOSYS'], ['getdents64', 'readdir', ...looking]],
+  syscall: [
+    ['EINTR', 'EACCES', 'EPERM', 'EIO', 'ENOSYS'],
+    ['getdents64', 'readdir', ...looking],
+  ],
 };
 
 const others: readonly FailingCall[] = [

@@ -74,7 +74,10 @@ async function runScenario(scenario: string, where: Target): Promise<Run> {
     if (ended === undefined) return run;
     if (ended.begun === undefined) throw new Error(`${scenario} does not begin: ${ended.how}`);
     const last = run.steps.at(-1);
-    const isTold = last?.call === ended.begun.call && last.nth === ended.begun.nth && last.errno === ended.begun.errno;
+    const isTold =
+      last?.call === ended.begun.call &&
+      last.nth === ended.begun.nth &&
+      last.errno === ended.begun.errno;
     if (!isTold) run.steps.push({ ...ended.begun, outcome: 'ended', lost: [ended.how] });
   }
 }
@@ -101,7 +104,9 @@ async function runChild(
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let text = '';
-  child.stderr.setEncoding('utf8').on('data', (more: string) => (text = (text + more).slice(-4000)));
+  child.stderr
+    .setEncoding('utf8')
+    .on('data', (more: string) => (text = (text + more).slice(-4000)));
   let begun: Report['begins'];
   let isEnd = false;
   const kill = (): void => {
@@ -145,7 +150,9 @@ function showTable(scenario: string, { counts, steps }: Run): void {
     const lost = tried.filter((step) => step.lost.length > 0).length;
     const cells = [count, tried.length, of('told'), of('went on'), of('not made'), lost];
     console.log(
-      [scenario.padEnd(16), call.padEnd(18), ...cells.map((cell) => String(cell).padStart(8))].join(''),
+      [scenario.padEnd(16), call.padEnd(18), ...cells.map((cell) => String(cell).padStart(8))].join(
+        '',
+      ),
     );
   }
 }
@@ -158,7 +165,11 @@ for (const scenario of wanted) {
   runs.push([scenario, await runScenario(scenario, where)]);
 }
 console.log(
-  ['scenario'.padEnd(16), 'call'.padEnd(18), ...['places', 'tried', 'told', 'went on', 'not made', 'lost'].map((cell) => cell.padStart(8))].join(''),
+  [
+    'scenario'.padEnd(16),
+    'call'.padEnd(18),
+    ...['places', 'tried', 'told', 'went on', 'not made', 'lost'].map((cell) => cell.padStart(8)),
+  ].join(''),
 );
 for (const [scenario, run] of runs) showTable(scenario, run);
 const all = runs.flatMap(([, { steps }]) => steps);

@@ -27,14 +27,14 @@ function compile(folder: string, source: string, ...options: readonly string[]):
 /** What a program's environment needs, so that a {@link Shim} can be made in it. */
 export function shimEnvironment(folder: string, { fake }: { fake: boolean }): NodeJS.ProcessEnv {
   const calls = join(folder, 'calls.h');
-  const rows = failingCalls.map(({ symbol, kind, caller }) => `CALL(${symbol}, ${kind}, ${caller})\n`);
+  const rows = failingCalls.map(
+    ({ symbol, kind, caller }) => `CALL(${symbol}, ${kind}, ${caller})\n`,
+  );
   writeFileSync(calls, rows.join(''));
   const control = join(folder, 'control');
   writeFileSync(control, new Uint8Array(pageSize));
   // The first is asked first.
-  const libraries = [
-    compile(folder, 'nth_call.c', `-DCALLS="${calls}"`),
-  ];
+  const libraries = [compile(folder, 'nth_call.c', `-DCALLS="${calls}"`)];
   if (fake) libraries.push(compile(folder, 'fake_vfio.cc', '-std=c++20'));
   return { LD_PRELOAD: libraries.join(':'), [controlVariable]: control };
 }

@@ -36,9 +36,12 @@ function pinned(): [string, number][] {
   ]);
 }
 
+/** Threads are kept, and one is made where another has not come to its end yet. */
+const spare = (name: string): number => (name === 'threads' ? 4 : 0);
+
 /** What there is more of; nothing where there is none. */
 export function moreThan(before: State, now: State = stateNow()): string[] {
-  const more = [...now].filter(([name, count]) => count > (before.get(name) ?? 0));
+  const more = [...now].filter(([name, count]) => count > (before.get(name) ?? 0) + spare(name));
   return more.map(([name, count]) => `${name}: ${before.get(name) ?? 0}, now ${count}`);
 }
 

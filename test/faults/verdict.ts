@@ -20,20 +20,20 @@ export function whyUntold(error: unknown, fault: Fault, failed: Failed): string 
   return `says ${said}`;
 }
 
+const inWords: readonly string[] = ['ENOTTY', 'EINVAL'];
+
 function tells(leaf: object, { call, errno }: Fault, failed: Failed): boolean {
   const { code, message = '', syscall, request } = leaf as Record<string, string | undefined>;
   if (call.symbol === 'pthread_create') {
     return code === 'ERR_VFIO_NO_THREAD' && message.includes(`${errno}:`);
   }
-  if (code !== errno && !message.includes(names(errno))) return false;
+  // The kernel's word that it does not know a request, or not in this state, is told in words.
+  if (call.symbol === 'ioctl' && inWords.includes(errno) && code?.startsWith('ERR_VFIO_'))
+    return true;
+  if (code !== errno && !message.includes(`${errno}: `)) return false;
   const wanted = namesOf(call, failed);
   if (wanted.length === 0) return true;
   return wanted.some((name) => syscall === name || request === name || message.includes(name));
-}
-
-/** ENOTSUP is what Node calls EOPNOTSUPP. */
-function names(errno: string): string {
-  return `${errno}: `;
 }
 
 /** How the call may be named: an ioctl by its request. */
