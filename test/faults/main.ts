@@ -1,30 +1,37 @@
 // `npm run check:faults`: has each call that the addon makes of the C library fail once, in each
-// scenario, and prints what came of it. See docs/reliability.md.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+// scenario, and prints what came of it. docs/reliability.md says what is looked at.
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { put, tree } from '../support/tree.ts';
+import { linkFailingAddon, whyNotLinked } from '../support/failing_napi.ts';
 import { fakeAddress, fakeVfio, putNode } from '../support/fake_vfio.ts';
-import type { Order, Report, Step } from './reports.ts';
+import { root } from '../support/root.ts';
+import { put } from '../support/tree.ts';
+import type { Step } from './reports.ts';
+import { runScenario, type Run, type Target } from './runs.ts';
 import { scenarios } from './scenarios.ts';
-import { shimEnvironment } from './shim.ts';
+
+const usage = `npm run check:faults -- [options] [scenario...]
+  --most N      of each call's places at most N, spread over all
+  --errnos N    of each call's errnos at most N
+  --memory N    of the places where memory is asked for N (default 8); each ends a process
+  --device D    a device bound to vfio-pci; by default the lab's edu, or none: a fake kernel
+  --no-node-api leaves the failures of Node-API out
+  --verbose     a line for each failure`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
+  allowNegative: true,
   options: {
     device: { type: 'string' },
     most: { type: 'string' },
     errnos: { type: 'string' },
+    memory: { type: 'string' },
+    'node-api': { type: 'boolean', default: true },
     verbose: { type: 'boolean' },
+    help: { type: 'boolean' },
   },
 });
-
-/** Without progress for so long, a child hangs in a call that blocks. */
-const silence = 120_000;
-
-type Target = Pick<Order, 'device' | 'roots' | 'fake'>;
 
 /** The lab's device, or the one that is named; otherwise the fake kernel's. */
 function target(): Target {
@@ -38,10 +45,14 @@ function target(): Target {
   return { device: edu.address, roots: {}, fake: false };
 }
 
+/** A sysfs with one device, whose node is /dev/zero; the iommufd and the container are others. */
 function fakeTarget(): Target {
   const roots = fakeVfio('1:5');
   const device = `devices/pci0000:3a/${fakeAddress}`;
   put(roots.sysfsRoot, {
+    [`${device}/uevent`]: 'PCI_CLASS=10802\n',
+    [`${device}/driver`]: { pointsTo: '../../../bus/pci/drivers/vfio-pci' },
+    [`${device}/vfio-dev/vfio7/uevent`]: 'DEVNAME=vfio/devices/vfio7\n',
     [`${device}/iommu_group`]: { pointsTo: '../../../kernel/iommu_groups/7' },
     [`kernel/iommu_groups/7/devices/${fakeAddress}`]: { pointsTo: `../../../../${device}` },
     'kernel/iommu_groups/7/type': 'DMA\n',
@@ -49,9 +60,6 @@ function fakeTarget(): Target {
     'class/net/.keep': '',
     'class/misc/iommu/dev': '1:7\n',
     'class/misc/vfio/dev': '1:3\n',
-    [`${device}/uevent`]: 'PCI_CLASS=10802\n',
-    [`${device}/vfio-dev/vfio7/uevent`]: 'DEVNAME=vfio/devices/vfio7\n',
-    [`${device}/driver`]: { pointsTo: '../../../bus/pci/drivers/vfio-pci' },
   });
   for (const node of ['vfio/devices/vfio7', 'vfio/7']) putNode(roots, node, '/dev/zero');
   putNode(roots, 'iommu', '/dev/full');
@@ -59,120 +67,78 @@ function fakeTarget(): Target {
   return { device: fakeAddress, roots, fake: true };
 }
 
-interface Run {
-  counts: Record<string, number>;
-  steps: Step[];
-}
-
-/** A scenario to its end; where its process ends of a failure, another goes on behind that. */
-async function runScenario(scenario: string, where: Target): Promise<Run> {
-  const run: Run = { counts: {}, steps: [] };
-  const environment = shimEnvironment(tree({}), where);
-  for (;;) {
-    const order: Order = { ...where, scenario, from: run.steps.length, ...limits() };
-    const ended = await runChild(order, environment, run);
-    if (ended === undefined) return run;
-    if (ended.begun === undefined) throw new Error(`${scenario} does not begin: ${ended.how}`);
-    const last = run.steps.at(-1);
-    const isTold =
-      last?.call === ended.begun.call &&
-      last.nth === ended.begun.nth &&
-      last.errno === ended.begun.errno;
-    if (!isTold) run.steps.push({ ...ended.begun, outcome: 'ended', lost: [ended.how] });
-  }
-}
-
-function limits(): Pick<Order, 'most' | 'errnos'> {
-  return {
-    ...(values.most !== undefined && { most: Number(values.most) }),
-    ...(values.errnos !== undefined && { errnos: Number(values.errnos) }),
-  };
-}
-
-/** How it ended, unless well. */
-async function runChild(
-  order: Order,
-  environment: NodeJS.ProcessEnv,
-  run: Run,
-): Promise<{ begun: Report['begins']; how: string } | undefined> {
-  const isSource = import.meta.url.endsWith('.ts');
-  const program = new URL(isSource ? 'sweep.ts' : 'sweep.js', import.meta.url).pathname;
-  const loader = isSource ? ['--import', 'tsx'] : [];
-  const args = ['--expose-gc', '--no-warnings', ...loader, program, JSON.stringify(order)];
-  const child = spawn(process.execPath, args, {
-    env: { ...process.env, ...environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let text = '';
-  child.stderr
-    .setEncoding('utf8')
-    .on('data', (more: string) => (text = (text + more).slice(-4000)));
-  let begun: Report['begins'];
-  let isEnd = false;
-  const kill = (): void => {
-    child.kill('SIGKILL');
-  };
-  let timer = setTimeout(kill, silence);
-  const lines = createInterface(child.stdout);
-  lines.on('line', (line) => {
-    clearTimeout(timer);
-    timer = setTimeout(kill, silence);
-    const report = JSON.parse(line) as Report;
-    if (report.counts) run.counts = report.counts;
-    if (report.begins) begun = report.begins;
-    if (report.step) {
-      run.steps.push(report.step);
-      showStep(order.scenario, report.step);
-    }
-    if (report.end) isEnd = true;
-  });
-  const [[status, signal]] = (await Promise.all([once(child, 'exit'), once(lines, 'close')])) as [
-    [number | null, string | null],
-    unknown,
-  ];
-  clearTimeout(timer);
-  if (isEnd && status === 0) return undefined;
-  return { begun, how: `the process ended: ${signal ?? status}: ${text.trim()}` };
-}
-
-function showStep(scenario: string, { call, nth, errno, outcome, lost }: Step): void {
+function show(scenario: string, { call, nth, errno, outcome, lost }: Step): void {
   const name = `${scenario}: ${call} ${nth} ${errno}`;
   for (const what of lost) console.log(`LOST ${name}: ${what}`);
   if (values.verbose) console.log(`${name}: ${outcome}`);
 }
 
-/** A row for each call of a scenario. */
-function showTable(scenario: string, { counts, steps }: Run): void {
-  for (const [call, count] of Object.entries(counts)) {
-    const tried = steps.filter((step) => step.call === call);
-    const of = (kind: string): number =>
-      tried.filter(({ outcome }) => outcome.startsWith(kind)).length;
-    const lost = tried.filter((step) => step.lost.length > 0).length;
-    const cells = [count, tried.length, of('told'), of('went on'), of('not made'), lost];
-    console.log(
-      [scenario.padEnd(16), call.padEnd(18), ...cells.map((cell) => String(cell).padStart(8))].join(
-        '',
-      ),
-    );
-  }
+const outcomes = ['told', 'went on', 'ended', 'not made'];
+
+function row(scenario: string, call: string, cells: readonly (string | number)[]): string {
+  const padded = cells.map((cell) => String(cell).padStart(9));
+  return `${scenario.padEnd(16)}${call.padEnd(18)}${padded.join('')}`;
 }
 
-const wanted = positionals.length > 0 ? positionals : Object.keys(scenarios);
-const where = target();
-const runs: [string, Run][] = [];
-for (const scenario of wanted) {
-  if (!(scenario in scenarios)) throw new Error(`there is no scenario ${scenario}`);
-  runs.push([scenario, await runScenario(scenario, where)]);
+/** A row for each call of a scenario. */
+function rowsOf(scenario: string, { counts, steps }: Run): string[] {
+  return Object.entries(counts).map(([call, count]) => {
+    const tried = steps.filter((step) => step.call === call);
+    const how = outcomes.map(
+      (kind) => tried.filter((step) => step.outcome.startsWith(kind)).length,
+    );
+    const lost = tried.filter((step) => step.lost.length > 0).length;
+    return row(scenario, call, [count, tried.length, ...how, lost]);
+  });
 }
-console.log(
-  [
-    'scenario'.padEnd(16),
-    'call'.padEnd(18),
-    ...['places', 'tried', 'told', 'went on', 'not made', 'lost'].map((cell) => cell.padStart(8)),
-  ].join(''),
-);
-for (const [scenario, run] of runs) showTable(scenario, run);
-const all = runs.flatMap(([, { steps }]) => steps);
-const lost = all.filter((step) => step.lost.length > 0);
-console.log(`${all.length} failures tried, ${lost.length} lost`);
-process.exitCode = lost.length === 0 ? 0 : 1;
+
+/** Each call of Node-API failing once, and from each on all: the same as the unit test does. */
+function nodeApi(which: 'any' | 'ending', failing: number): boolean {
+  const program = new URL('test/support/napi_failures.mjs', root).pathname;
+  const args = [program, linkFailingAddon(which), String(failing)];
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+  });
+  const places = stdout.split('\n').filter((line) => / napi_\w+$/.test(line)).length;
+  const isWell = status === 0 && stdout.endsWith('\nend\n');
+  if (!isWell) console.log(`LOST Node-API, ${which}: ended by ${signal ?? status}: ${stderr}`);
+  console.log(row('Node-API', which, [places, places, '', '', '', '', isWell ? 0 : 1]));
+  return isWell;
+}
+
+async function main(): Promise<number> {
+  const wanted = positionals.length > 0 ? positionals : Object.keys(scenarios);
+  const unknown = wanted.find((name) => !(name in scenarios));
+  if (values.help || unknown !== undefined) {
+    if (unknown !== undefined) console.error(`there is no scenario ${unknown}`);
+    console.error(`${usage}\nscenarios: ${Object.keys(scenarios).join(', ')}`);
+    return values.help ? 0 : 2;
+  }
+  const where = target();
+  const { most, errnos, memory = 8 } = values;
+  const limits = {
+    memory: Number(memory),
+    ...(most !== undefined && { most: Number(most) }),
+    ...(errnos !== undefined && { errnos: Number(errnos) }),
+  };
+  const rows = [row('scenario', 'call', ['places', 'tried', ...outcomes, 'lost'])];
+  const steps: Step[] = [];
+  for (const scenario of wanted) {
+    const run = await runScenario(scenario, where, limits, (step) => {
+      show(scenario, step);
+    });
+    rows.push(...rowsOf(scenario, run));
+    steps.push(...run.steps);
+  }
+  console.log(rows.join('\n'));
+  const isWell =
+    !values['node-api'] ||
+    whyNotLinked() !== undefined ||
+    [nodeApi('any', 1), nodeApi('ending', 1_000_000)].every(Boolean);
+  const lost = steps.filter((step) => step.lost.length > 0);
+  console.log(`${steps.length} failures tried, ${lost.length} lost`);
+  return lost.length === 0 && isWell ? 0 : 1;
+}
+
+process.exitCode = await main();

@@ -7,9 +7,6 @@ import { join } from 'node:path';
 import { root } from '../support/root.ts';
 import { failingCalls, type FailingCall } from './calls.ts';
 
-/** Names the file to both sides. */
-export const controlVariable = 'VFIO_FAULTS_CONTROL';
-
 /** Where the sources are, also for what is compiled to build-test/. */
 const sources = new URL('test/faults/', root).pathname;
 
@@ -36,7 +33,7 @@ export function shimEnvironment(folder: string, { fake }: { fake: boolean }): No
   // The first is asked first.
   const libraries = [compile(folder, 'nth_call.c', `-DCALLS="${calls}"`)];
   if (fake) libraries.push(compile(folder, 'fake_vfio.cc', '-std=c++20'));
-  return { LD_PRELOAD: libraries.join(':'), [controlVariable]: control };
+  return { LD_PRELOAD: libraries.join(':'), VFIO_FAULTS_CONTROL: control };
 }
 
 const pageSize = 4096;
@@ -68,13 +65,13 @@ export class Shim {
 
   /** Once the addon is loaded. */
   constructor() {
-    const path = process.env[controlVariable];
-    assert.ok(path, `${controlVariable} is not set`);
+    const path = process.env['VFIO_FAULTS_CONTROL'];
+    assert.ok(path, 'nth_call.c is preloaded');
     this.#fd = openSync(path, 'r+');
     this.#code = addonsCode();
     // What this process starts is left alone.
     delete process.env['LD_PRELOAD'];
-    delete process.env[controlVariable];
+    delete process.env['VFIO_FAULTS_CONTROL'];
   }
 
   /** Counts from now on, and has that call fail. */

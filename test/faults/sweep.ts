@@ -122,7 +122,7 @@ async function step(fault: Fault): Promise<void> {
     await clean(before);
   } catch (error) {
     const { message, cause } = error as Error;
-    lost.push(cause === undefined ? message : `${message}: ${String(cause)}`);
+    lost.push(cause === undefined ? message : `${message}: ${inspect(cause)}`);
   }
   lost.push(...strays.splice(0));
   tell({ step: { ...named, outcome, lost } });

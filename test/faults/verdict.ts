@@ -1,4 +1,5 @@
 // Whether what came of a scenario tells of the call that failed in it.
+import { messageOf } from '../../lib/core/errors.ts';
 import type { FailingCall } from './calls.ts';
 import { requestNames } from './requests.ts';
 import type { Failed, Fault } from './shim.ts';
@@ -6,9 +7,9 @@ import type { Failed, Fault } from './shim.ts';
 /** An error, and all that it holds. */
 export function leavesOf(error: unknown): object[] {
   if (typeof error !== 'object' || error === null) return [];
-  const { errors, suppressed, cause } = error as Partial<AggregateError & SuppressedError>;
-  const inner = (error as { error?: unknown }).error;
-  const held = [...((errors as unknown[] | undefined) ?? []), inner, suppressed, cause];
+  // As AggregateError and SuppressedError have them.
+  const { errors = [], error: inner, suppressed, cause } = error as Record<string, unknown>;
+  const held = [...(errors as unknown[]), inner, suppressed, cause];
   return [error, ...held.flatMap(leavesOf)];
 }
 
@@ -16,7 +17,7 @@ export function leavesOf(error: unknown): object[] {
 export function whyUntold(error: unknown, fault: Fault, failed: Failed): string | undefined {
   const leaves = leavesOf(error);
   if (leaves.some((leaf) => tells(leaf, fault, failed))) return undefined;
-  const said = leaves.map((leaf) => String(leaf)).join(' / ');
+  const said = leaves.map((leaf) => messageOf(leaf)).join(' / ');
   return `says ${said}`;
 }
 
