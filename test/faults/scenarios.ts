@@ -1,8 +1,11 @@
 // What is done while calls fail: each does a part of what the library can do, and closes all of it.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import {
+  closeDevices,
   Container,
   describeDevice,
   DmaBuffer,
@@ -16,6 +19,7 @@ import {
   listDevicesSync,
   listGroups,
   openCdev,
+  openDevices,
   packDevice,
   unpackDevice,
   VfioDevice,
@@ -24,6 +28,7 @@ import {
   type BackendKind,
 } from '../../lib/index.ts';
 import type { RootOptions } from '../../lib/index.ts';
+import { tsWorker } from '../support/ts_worker.ts';
 
 /** Where it is done. */
 export interface Host {
@@ -171,6 +176,31 @@ async function sharing(host: Host): Promise<void> {
   await msi.disable();
 }
 
+/** Another thread uses what this one has, closes it and ends. */
+async function workers(host: Host): Promise<void> {
+  await using iommufd = Iommufd.open(host.roots);
+  await using ioas = iommufd.createIoas();
+  await using device = await VfioDevice.open(host.device, { ...opening(host), iommufd });
+  await device.attach(ioas);
+  await using memory = disposing(await DmaBuffer.allocate(4096));
+  const workerData = [device.share(), ioas.share(), memory.share()];
+  const isSource = import.meta.url.endsWith('.ts');
+  const file = new URL(isSource ? 'worker.ts' : 'worker.js', import.meta.url);
+  const worker = isSource ? tsWorker(file, { workerData }) : new Worker(file, { workerData });
+  const ended = once(worker, 'exit');
+  const [regions] = (await Promise.all([once(worker, 'message'), ended]))[0] as [number];
+  assert.equal(regions, device.info.regions.length);
+  assert.equal(new Uint8Array(memory.buffer)[0], 42);
+  await device.detach();
+}
+
+/** Several devices at once; here it is one. */
+async function fleets(host: Host): Promise<void> {
+  const devices = await openDevices([host.device], opening(host));
+  assert.equal(devices.length, 1);
+  await closeDevices(devices);
+}
+
 async function handOver(host: Host): Promise<void> {
   const path = join(host.folder, 'socket');
   await using listener = FdListener.listen(path);
@@ -224,7 +254,8 @@ async function cdevs(host: Host): Promise<void> {
 async function lists(host: Host): Promise<void> {
   const found = await listDevices(host.roots);
   assert.ok(found.some(({ address }) => address === host.device));
-  assert.deepEqual(listDevicesSync(host.roots), found);
+  // What could not be read of one is told with it.
+  assert.equal(listDevicesSync(host.roots).length, found.length);
   assert.ok((await listGroups(host.roots)).length > 0);
   assert.equal(describeDevice(host.device, host.roots).address, host.device);
 }
@@ -255,6 +286,8 @@ export const scenarios: Record<string, (host: Host) => Promise<void>> = {
   interrupts,
   questions,
   sharing,
+  workers,
+  fleets,
   'hand-over': handOver,
   channels: pairs,
   lists,

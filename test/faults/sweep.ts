@@ -82,7 +82,8 @@ async function tryFault(fault: Fault): Promise<Pick<Step, 'outcome' | 'lost'>> {
   const failed = shim.failed();
   shim.disarm();
   const more = await settled(before, 3_000);
-  const stays = more.length > 0 && more.every((what) => mayStay(what, fault));
+  const isDone = outcome !== 'hangs' && outcome.done;
+  const stays = more.length > 0 && more.every((what) => mayStay(what, fault, isDone));
   if (more.length > 0 && !stays) lost.push(`leaves ${more.join(', ')}`);
   lost.push(...strays.splice(0));
   const from = failed?.from.toString(16);
@@ -106,11 +107,12 @@ function withThreads(state: State): State {
 let first: State | undefined;
 
 /**
- * DMA memory whose pages munmap refuses to take back stays until the process ends: nobody is left
- * who could try again (Memory in native/memory.cc).
+ * DMA memory whose pages munmap, or the mmap in their place, refuses to take back stays until the
+ * process ends: nobody is left who could try again (Memory in native/memory.cc).
  */
-function mayStay(what: string, { call }: Fault): boolean {
-  return call.symbol === 'munmap' && what.startsWith('mapping of /memfd:vfio-dma');
+function mayStay(what: string, { call }: Fault, isDone: boolean): boolean {
+  if (!what.startsWith('mapping of /memfd:vfio-dma')) return false;
+  return call.symbol === 'munmap' || (call.symbol === 'mmap64' && isDone);
 }
 
 async function step(fault: Fault): Promise<void> {

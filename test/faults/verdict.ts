@@ -26,7 +26,7 @@ const inWords: readonly string[] = ['ENOTTY', 'EINVAL'];
 function tells(leaf: object, { call, errno }: Fault, failed: Failed): boolean {
   const { code, message = '', syscall, request } = leaf as Record<string, string | undefined>;
   if (call.symbol === 'pthread_create') {
-    return code === 'ERR_VFIO_NO_THREAD' && message.includes(`${errno}:`);
+    return message.startsWith('there is no thread for ') && message.includes(`${errno}:`);
   }
   // The kernel's word that it does not know a request, or not in this state, is told in words.
   if (call.symbol === 'ioctl' && inWords.includes(errno) && code?.startsWith('ERR_VFIO_'))
