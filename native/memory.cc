@@ -41,12 +41,8 @@ std::shared_ptr<Memory> MemoryArgument(const Napi::CallbackInfo& info, size_t in
 
 namespace {
 
-// Several system calls make a memory, and which of them failed is told with its errno: those of the
-// kernel are below 4096.
+// Several system calls make a memory, and which of them failed is told with its errno.
 enum Step : int { kMemfdCreate, kFtruncate, kFcntl, kMmap, kMadvise };
-
-// -errno, of the step.
-int Failed(Step step, int error) { return -(error + 4096 * step); }
 
 // Maps what `fd` holds from `offset` on, and owns both from then on: 0, or -errno; the descriptor
 // is closed then.
@@ -66,7 +62,9 @@ int MapFile(int fd, uint64_t offset, size_t size, std::shared_ptr<Memory>* memor
 // no less. 0 or -errno.
 int RoundToPages(int fd, size_t* size) {
   struct statfs filesystem = {};
-  if (fstatfs(fd, &filesystem) < 0) return -errno;
+  if (const int result = RetryOnSignal([&] { return fstatfs(fd, &filesystem); }); result < 0) {
+    return result;
+  }
   if (filesystem.f_type != HUGETLBFS_MAGIC) return 0;
   const auto page = static_cast<size_t>(filesystem.f_bsize);
   *size = (*size + page - 1) / page * page;
@@ -76,13 +74,14 @@ int RoundToPages(int fd, size_t* size) {
 // Makes a file of a size that nobody can change, so that no access faults that once worked.
 int SealedMemfd(size_t size, uint32_t flags) {
   const int fd = memfd_create("vfio-dma", flags | MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return Failed(kMemfdCreate, errno);
+  if (fd < 0) return FailedStep(kMemfdCreate, errno);
   const int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
   int result = 0;
-  if (ftruncate(fd, static_cast<off_t>(size)) < 0) {
-    result = Failed(kFtruncate, errno);
+  if (const int truncated = RetryOnSignal([&] { return ftruncate(fd, static_cast<off_t>(size)); });
+      truncated < 0) {
+    result = FailedStep(kFtruncate, -truncated);
   } else if (fcntl(fd, F_ADD_SEALS, seals) < 0) {
-    result = Failed(kFcntl, errno);
+    result = FailedStep(kFcntl, errno);
   }
   if (result == 0) return fd;
   close(fd);
@@ -94,12 +93,12 @@ int Allocate(size_t size, uint32_t flags, bool populate, std::shared_ptr<Memory>
   const int fd = SealedMemfd(size, flags);
   if (fd < 0) return fd;
   const int mapped = MapFile(fd, 0, size, memory);
-  if (mapped < 0) return Failed(kMmap, -mapped);
+  if (mapped < 0) return FailedStep(kMmap, -mapped);
   if (!populate) return 0;
   // MAP_POPULATE would not say that it failed.
   void* data = (*memory)->data();
   const int result = RetryOnSignal([&] { return madvise(data, size, MADV_POPULATE_WRITE); });
-  return result == 0 ? 0 : Failed(kMadvise, -result);
+  return result == 0 ? 0 : FailedStep(kMadvise, -result);
 }
 
 std::optional<size_t> SizeArgument(const Napi::CallbackInfo& info, size_t index) {
@@ -124,7 +123,10 @@ Call MemoryAllocate(const Napi::CallbackInfo& info) {
   };
 }
 
-// memoryFromFile(descriptor's number, offset, size) -> handle; the descriptor stays the caller's
+enum FileStep : int { kDuplicate, kFstatfs, kFileMmap };
+
+// memoryFromFile(descriptor's number, offset, size) -> handle, or the step that failed; the
+// descriptor stays the caller's
 std::optional<Answer> MemoryFromFile(const Napi::CallbackInfo& info) {
   const auto number = Uint32Argument(info, 0);
   const auto offset = Uint64Argument(info, 1);
@@ -134,11 +136,11 @@ std::optional<Answer> MemoryFromFile(const Napi::CallbackInfo& info) {
   if (fd < 0) return fd;
   if (const int result = RoundToPages(fd, &*size); result < 0) {
     close(fd);
-    return result;
+    return FailedStep(kFstatfs, -result);
   }
   std::shared_ptr<Memory> memory;
   const int result = MapFile(fd, *offset, *size, &memory);
-  if (result < 0) return result;
+  if (result < 0) return FailedStep(kFileMmap, -result);
   return AddonOf(info.Env()).memories.Add(std::move(memory));
 }
 

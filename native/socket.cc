@@ -29,11 +29,15 @@ int NewSocket() {
   return RetryOnSignal([] { return socket(AF_UNIX, kType, 0); });
 }
 
+// Which of the calls that make a socket ready for use failed.
+enum ListenStep : int { kListenSocket, kFchmod, kBind, kFchmodat, kListen };
+enum ConnectStep : int { kConnectSocket, kConnect };
+
 // Closes what could not be made ready for use.
-int Failed(int fd) {
+int Failed(int fd, int step) {
   const int error = errno;
   close(fd);
-  return -error;
+  return FailedStep(step, error);
 }
 
 // The address of a path; empty where it is too long for one.
@@ -58,7 +62,14 @@ std::optional<Answer> SocketPair(const Napi::CallbackInfo& info) {
   return 0;
 }
 
-// socketListen(path, mode, backlog) -> handle. Only this user may connect before the mode says
+// Of a socket that is bound: 0, or what failed; it is closed then.
+int StartListening(int fd, const std::string& path, uint32_t mode, int backlog) {
+  // Past the umask; and never through a link that somebody put in its place.
+  if (fchmodat(AT_FDCWD, path.c_str(), mode, AT_SYMLINK_NOFOLLOW) < 0) return Failed(fd, kFchmodat);
+  return listen(fd, backlog) < 0 ? Failed(fd, kListen) : 0;
+}
+
+// socketListen(path, mode, backlog) -> handle, or the step that failed. Only this user may connect before the mode says
 // otherwise: the mode that a socket has when it is bound is that of its file.
 std::optional<Answer> SocketListen(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
@@ -68,33 +79,29 @@ std::optional<Answer> SocketListen(const Napi::CallbackInfo& info) {
     return {};
   }
   const auto address = AddressOf(*path);
-  if (!address) return -ENAMETOOLONG;
+  if (!address) return FailedStep(kBind, ENAMETOOLONG);
   const int fd = NewSocket();
   if (fd < 0) return fd;
   const auto* bare = reinterpret_cast<const sockaddr*>(&*address);
-  if (fchmod(fd, S_IRUSR | S_IWUSR) < 0 || bind(fd, bare, sizeof(*address)) < 0) {
-    return Failed(fd);
-  }
-  // Past the umask; and never through a link that somebody put in its place.
-  if (fchmodat(AT_FDCWD, path->c_str(), *mode, AT_SYMLINK_NOFOLLOW) == 0 &&
-      listen(fd, static_cast<int>(*backlog)) == 0) {
-    return FdAnswer(fd);
-  }
-  const int error = Failed(fd);
+  if (fchmod(fd, S_IRUSR | S_IWUSR) < 0) return Failed(fd, kFchmod);
+  if (bind(fd, bare, sizeof(*address)) < 0) return Failed(fd, kBind);
+  const int result = StartListening(fd, *path, *mode, static_cast<int>(*backlog));
+  if (result == 0) return FdAnswer(fd);
   unlink(path->c_str());
-  return error;
+  return result;
 }
 
-// socketConnect(path) -> handle; -EAGAIN where too many wait to be accepted
+// socketConnect(path) -> handle, or the step that failed: connect with EAGAIN where too many wait to
+// be accepted
 std::optional<Answer> SocketConnect(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
   if (!path) return {};
   const auto address = AddressOf(*path);
-  if (!address) return -ENAMETOOLONG;
+  if (!address) return FailedStep(kConnect, ENAMETOOLONG);
   const int fd = NewSocket();
   if (fd < 0) return fd;
   const auto* bare = reinterpret_cast<const sockaddr*>(&*address);
-  if (connect(fd, bare, sizeof(*address)) < 0) return Failed(fd);
+  if (connect(fd, bare, sizeof(*address)) < 0) return Failed(fd, kConnect);
   return FdAnswer(fd);
 }
 

@@ -26,6 +26,10 @@ inline int Ioctl(int fd, unsigned long request, unsigned long number) {
   return RetryOnSignal([&] { return ioctl(fd, request, number); });
 }
 
+// -errno of one of several system calls that a function makes, and which of them that was: errnos
+// are below 4096. JavaScript has their names.
+inline int FailedStep(int step, int error) { return -(error + 4096 * step); }
+
 // Another descriptor of the same open file, or -errno.
 inline int Duplicate(int fd) {
   return RetryOnSignal([&] { return fcntl(fd, F_DUPFD_CLOEXEC, 0); });

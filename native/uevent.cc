@@ -23,7 +23,16 @@ int SetRoom(int fd, int bytes) {
   return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
-// ueventOpen(bytes) -> handle
+// Which of the calls that make it failed.
+enum Step : int { kSocket, kSetsockopt, kBind };
+
+int Failed(int fd, Step step) {
+  const int error = errno;
+  close(fd);
+  return FailedStep(step, error);
+}
+
+// ueventOpen(bytes) -> handle, or the step that failed
 std::optional<Answer> UeventOpen(const Napi::CallbackInfo& info) {
   const auto bytes = Uint32Argument(info, 0);
   if (!bytes || *bytes > INT_MAX) return {};
@@ -34,12 +43,9 @@ std::optional<Answer> UeventOpen(const Napi::CallbackInfo& info) {
   address.nl_family = AF_NETLINK;
   address.nl_groups = kKernelGroup;
   const auto* bare = reinterpret_cast<const sockaddr*>(&address);
-  if (SetRoom(fd, static_cast<int>(*bytes)) == 0 && bind(fd, bare, sizeof(address)) == 0) {
-    return FdAnswer(fd);
-  }
-  const int error = errno;
-  close(fd);
-  return -error;
+  if (SetRoom(fd, static_cast<int>(*bytes)) < 0) return Failed(fd, kSetsockopt);
+  if (bind(fd, bare, sizeof(address)) < 0) return Failed(fd, kBind);
+  return FdAnswer(fd);
 }
 
 // ueventReceive(handle, room) -> bytes; 0 of a message that the kernel did not send to all;

@@ -41,7 +41,9 @@ int Drain(int watch) {
   }
 }
 
-// waitForChangeSync(handle, milliseconds) -> 0 when the time is up. Blocks this thread; who does
+enum WaitStep : int { kPoll, kRead };
+
+// waitForChangeSync(handle, milliseconds) -> 0 when the time is up, or the step that failed. Blocks this thread; who does
 // not want that has the loop poll the descriptor first.
 std::optional<Answer> WaitForChange(const Napi::CallbackInfo& info) {
   const auto watch = FdArgument(info, 0);
@@ -50,9 +52,9 @@ std::optional<Answer> WaitForChange(const Napi::CallbackInfo& info) {
   pollfd polled = {*watch, POLLIN, 0};
   const int ready = poll(&polled, 1, static_cast<int>(*milliseconds));
   // A signal ends the wait as a change does: the caller knows how much time is left.
-  if (ready < 0) return errno == EINTR ? 1 : -errno;
+  if (ready < 0) return errno == EINTR ? 1 : FailedStep(kPoll, errno);
   const int error = Drain(*watch);
-  return error < 0 ? error : ready;
+  return error < 0 ? FailedStep(kRead, -error) : ready;
 }
 
 }  // namespace

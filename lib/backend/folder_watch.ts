@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { onAbort } from '../core/aborts.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
-import { check } from '../core/call.ts';
+import { check, checkSteps } from '../core/call.ts';
 import { EACCES, ENOENT, ENOTDIR } from '../core/errno.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted } from '../core/readiness.ts';
@@ -76,7 +76,7 @@ export class FolderWatch {
 
   /** The blocking form of {@link change}. */
   changeSync(milliseconds: number): void {
-    check(binding().waitForChangeSync(this.#fd.native, milliseconds), { syscall: 'poll' });
+    checkSteps(binding().waitForChangeSync(this.#fd.native, milliseconds), ['poll', 'read']);
   }
 
   close(): Promise<void> {

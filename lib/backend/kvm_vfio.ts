@@ -8,7 +8,7 @@ import { explained, VfioError } from '../core/errors.ts';
 import { FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
-import { call, closing, inOrder, run, runSync, type Steps, undoing } from '../core/steps.ts';
+import { call, closing, inOrder, run, runSync, type Steps, undoAndThrow, undoing } from '../core/steps.ts';
 import { kvmCause } from '../diagnose/kvm_causes.ts';
 
 /** The kernel's name of such a file. */
@@ -75,15 +75,15 @@ export class KvmVfio extends Closable {
 
   static *#create(vm: unknown): Steps<KvmVfio> {
     const own = duplicateOf(numberOfFd('vm', vm), 'the VM');
-    let kvm: KvmVfio | undefined;
-    try {
-      const answer = yield* call('kvmCreateVfio', own.native);
-      const native = checkKvm(answer, { syscall: 'ioctl', request: 'KVM_CREATE_DEVICE' });
-      kvm = new KvmVfio(OwnedFd.adopt(native as NativeFd, named.what, named.path));
-      return kvm;
-    } finally {
-      yield* undoing(closing(own), closing(kvm));
-    }
+    const kvm = yield* undoing(KvmVfio.#createIn(own), closing(own));
+    yield* undoing(closing(own), closing(kvm));
+    return kvm;
+  }
+
+  static *#createIn(vm: OwnedFd): Steps<KvmVfio> {
+    const answer = yield* call('kvmCreateVfio', vm.native);
+    const native = checkKvm(answer, { syscall: 'ioctl', request: 'KVM_CREATE_DEVICE' });
+    return new KvmVfio(OwnedFd.adopt(native as NativeFd, named.what, named.path));
   }
 
   /**
@@ -101,8 +101,7 @@ export class KvmVfio extends Closable {
         checkIsKvmVfio(own, numberOfFd('fd', fd));
         return new KvmVfio(own.openedAt(place));
       } catch (error) {
-        own.closeSync();
-        throw error;
+        return runSync(undoAndThrow(error, closing(own)));
       }
     });
   }

@@ -223,6 +223,7 @@ export type Binding = {
   /**
    * Unix sockets whose messages keep their bounds (SOCK_SEQPACKET). None of these blocks: -EAGAIN
    * says that `fdPoll` will tell when to try again. `socketPair` fills the handles of both ends.
+   * `socketListen` and `socketConnect` make several system calls: see `checkSteps`.
    */
   socketPair: (out: Uint32Array) => Answer;
   socketListen: (path: string, mode: number, backlog: number) => Answer;

@@ -18,6 +18,25 @@ export function check(answer: Answer, call: CallName, request?: string): number 
   throw new Error(`vfio: the addon refused the arguments of ${what}; please report this bug`);
 }
 
+/** Above the kernel's errnos: a function of several system calls answers -(errno + 4096 * step). */
+const stepSize = 4096;
+
+/**
+ * Like {@link check}, for a function of the addon that makes these system calls: the error names
+ * the one which failed.
+ */
+export function checkSteps(
+  answer: Answer,
+  syscalls: readonly [string, ...string[]],
+  call: Omit<CallName, 'syscall'> = {},
+): number {
+  if (answer === undefined || answer >= 0) return check(answer, { ...call, syscall: syscalls[0] });
+  const syscall = syscalls[Math.floor(-answer / stepSize)];
+  // No step: there was no thread that could have begun with the first.
+  if (syscall === undefined) return check(answer, { ...call, syscall: syscalls[0] });
+  return check(-(-answer % stepSize), { ...call, syscall });
+}
+
 /**
  * Whether a call failed for want of a descriptor: EBADF, ENFILE, EMFILE. Where it duplicates one
  * first, it is that which failed.

@@ -53,6 +53,14 @@ export function* either<T>(start: () => Promise<T> | undefined, block: () => T):
   return blocking ? block() : ((yield start) as T);
 }
 
+/** Does what never blocks. */
+export function doing(body: () => void): Steps<void> {
+  const start = (): undefined => {
+    body();
+  };
+  return either(start, body);
+}
+
 /** Waits so many milliseconds. */
 export function pause(milliseconds: number): Steps<void> {
   return either(

@@ -14,7 +14,7 @@ import type { Backend, DeviceSpec, SysfsDevice } from '../core/location.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { SharedToken } from '../core/shared_token.ts';
-import { closing, closingAll, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
+import { closing, closingAll, doAll, doing, inOrder, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import { Features } from '../feature/features.ts';
 import { type IoeventfdOptions, setIoeventfd } from '../feature/ioeventfd.ts';
@@ -550,11 +550,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   *#close(): Steps<void> {
     this.#bound.attachment.forget();
-    try {
-      yield* closingAll([this.#mappings, this.#bound]);
-    } finally {
+    const end = doing(() => {
       this.#end();
-    }
+    });
+    yield* inOrder(closingAll([this.#mappings, this.#bound]), end);
   }
 
   /** What only some backends have. */
@@ -590,10 +589,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#interrupts.end();
-    this.#features?.lowPower.end();
     unregister(this.#state);
     process.nextTick(() => this.emit('close'));
+    const endInterrupts = (): void => {
+      this.#interrupts.end();
+    };
+    doAll([endInterrupts, () => this.#features?.lowPower.end()]);
   }
 
   /** A function that nobody else can call. */

@@ -7,7 +7,7 @@ import {
 } from '../core/arguments.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
-import { call, type Steps } from '../core/steps.ts';
+import { call, doing, inOrder, type Steps } from '../core/steps.ts';
 import type { DeviceInfo } from '../info/decode.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import { checkRange } from '../region/checks.ts';
@@ -43,13 +43,18 @@ export function* setIoeventfd(
     eventfd === null
       ? undefined
       : Eventfd.duplicate(checkFdNumber('eventfd', eventfd), 'the eventfd');
-  try {
-    const handle = event?.native ?? 0;
-    const answer = yield* call('ioeventfd', bound.fd.native, width, longs, handle);
-    check(answer, ioctlOf(bound.location, 'VFIO_DEVICE_IOEVENTFD'));
-  } finally {
-    event?.close();
-  }
+  const close = doing(() => event?.close());
+  yield* inOrder(set(bound, width, longs, event), close);
+}
+
+function* set(
+  { fd, location }: Pick<DeviceNode, 'fd' | 'location'>,
+  width: number,
+  longs: BigUint64Array,
+  event: Eventfd | undefined,
+): Steps<void> {
+  const answer = yield* call('ioeventfd', fd.native, width, longs, event?.native ?? 0);
+  check(answer, ioctlOf(location, 'VFIO_DEVICE_IOEVENTFD'));
 }
 
 function checkValue(value: unknown, width: number): bigint {

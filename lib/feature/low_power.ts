@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { requireBoolean, requireObject } from '../core/arguments.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { call, closeSyncAndThrow, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import type { PeerMaps } from '../region/owner.ts';
 import { feature, type FeatureCalls, noData, operation } from './call.ts';
@@ -84,21 +84,35 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
     try {
       const answer = yield* call('lowPowerWakeup', this.#calls.native, event.native);
       this.#calls.check(answer, feature.lowPowerEntryWithWakeup);
+      yield* this.#listen(event);
+    } catch (error) {
+      return closeSyncAndThrow(error, () => {
+        event.close();
+      });
+    }
+    this.#event = event;
+    this.#peers.block('low-power');
+  }
+
+  /** Whoever could not hear that the device woke is not to have it sleep. */
+  *#listen(event: Eventfd): Steps<void> {
+    try {
       event.watch(() => {
         this.end();
         this.#peers.unblockLater('low-power');
         this.emit('wakeup');
       }, true);
     } catch (error) {
-      event.close();
-      throw error;
+      yield* undoAndThrow(error, this.#wake());
     }
-    this.#event = event;
-    this.#peers.block('low-power');
+  }
+
+  *#wake(): Steps<void> {
+    yield* this.#calls.bytesOf(feature.lowPowerExit | operation.set, noData);
   }
 
   *#exit(): Steps<void> {
-    yield* this.#calls.bytesOf(feature.lowPowerExit | operation.set, noData);
+    yield* this.#wake();
     if (this.#event !== undefined && this.#event.read() > 0) this.emit('wakeup');
     this.end();
     yield* this.#peers.unblock('low-power');

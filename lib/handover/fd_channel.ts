@@ -8,7 +8,7 @@ import {
   requireObject,
 } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
-import { check } from '../core/call.ts';
+import { check, checkSteps } from '../core/call.ts';
 import { type CallerPlace, callerPlace } from '../core/caller.ts';
 import { Closable } from '../core/closable.ts';
 import { EPROTOTYPE } from '../core/errno.ts';
@@ -17,7 +17,7 @@ import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable, Readiness, throwIfAborted, untilAborted, writable } from '../core/readiness.ts';
-import { allDone, closingAll, Mutex, run } from '../core/steps.ts';
+import { allDone, closing, closingAll, Mutex, run, runSync, undoAndThrow } from '../core/steps.ts';
 import {
   type ChannelOptions,
   checkPath,
@@ -107,7 +107,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     requireObject('options', options);
     const limits = limitsOf(options);
     requirePlatform();
-    const fd = check(binding().socketConnect(path), { syscall: 'connect', path });
+    const fd = checkSteps(binding().socketConnect(path), ['socket', 'connect'], { path });
     return FdChannel.adopt(fd as NativeFd, path, limits, place);
   }
 
@@ -130,8 +130,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
         checkKind(own);
         return new FdChannel(own.openedAt(place), limits);
       } catch (error) {
-        own.closeSync();
-        throw error;
+        return runSync(undoAndThrow(error, closing(own)));
       }
     });
   }

@@ -2,7 +2,7 @@ import { requirePlatform } from '../addon.ts';
 import { checkInteger, requireObject } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
-import { check } from '../core/call.ts';
+import { check, checkSteps } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
 import { Closable } from '../core/closable.ts';
 import { EAGAIN } from '../core/errno.ts';
@@ -64,7 +64,8 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
     checkInteger('mode', mode, 0, 0o777);
     checkInteger('backlog', backlog, 1, 65_535);
     requirePlatform();
-    const fd = check(binding().socketListen(path, mode, backlog), { syscall: 'bind', path });
+    const answer = binding().socketListen(path, mode, backlog);
+    const fd = checkSteps(answer, ['socket', 'fchmod', 'bind', 'fchmodat', 'listen'], { path });
     const socket = OwnedFd.adopt(fd as NativeFd, what, path).openedAt(place);
     return new FdListener(socket, limits);
   }

@@ -1,5 +1,5 @@
 import { binding, type NativeFd } from '../core/binding.ts';
-import { check } from '../core/call.ts';
+import { check, checkSteps } from '../core/call.ts';
 import type { CallerPlace } from '../core/caller.ts';
 import { EAFNOSUPPORT, EAGAIN, EMSGSIZE, ENOBUFS } from '../core/errno.ts';
 import { systemError } from '../core/errors.ts';
@@ -28,7 +28,8 @@ export class UeventSocket {
     const call = { syscall: 'socket', path: 'NETLINK_KOBJECT_UEVENT' };
     const answer = binding().ueventOpen(receiveBuffer);
     if (answer === EAFNOSUPPORT) throw systemError({ ...call, errno: answer }, noNetlink);
-    const fd = check(answer, call) as NativeFd;
+    const { path } = call;
+    const fd = checkSteps(answer, ['socket', 'setsockopt', 'bind'], { path }) as NativeFd;
     return new UeventSocket(OwnedFd.adopt(fd, what, call.path).openedAt(place));
   }
 

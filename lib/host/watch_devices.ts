@@ -4,7 +4,7 @@ import { callerPlace } from '../core/caller.ts';
 import type { Roots } from '../core/location.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { throwIfAborted, untilAborted } from '../core/readiness.ts';
-import { Mutex } from '../core/steps.ts';
+import { closeAndThrow, Mutex } from '../core/steps.ts';
 import { listDevices, type ListedDevice } from '../locate/list.ts';
 import { type RootOptions, rootsOf } from '../locate/roots.ts';
 import { readLinkName } from '../locate/sysfs.ts';
@@ -171,8 +171,7 @@ class Watch implements DeviceWatch {
     } catch (error) {
       // Closed from here while it waited: that is an end, and no failure.
       if (this.#isClosed()) return { value: undefined, done: true };
-      await this.close();
-      throw error;
+      return await closeAndThrow(error, () => this.close());
     }
   }
 

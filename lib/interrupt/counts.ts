@@ -41,6 +41,14 @@ export class Counts implements AsyncIterableIterator<number, undefined> {
     for (const { resolve } of this.#waiters.splice(0)) resolve({ value: undefined, done: true });
   }
 
+  /** One who waits, or the next who asks, hears the reason; then the loop is over. */
+  fail(reason: unknown): void {
+    const waiter = this.#waiters.shift();
+    if (waiter) waiter.reject(reason);
+    else this.#failure = { reason };
+    this.end();
+  }
+
   next(): Promise<IteratorResult<number, undefined>> {
     if (this.#pending > 0) {
       const value = this.#pending;
@@ -68,13 +76,8 @@ export class Counts implements AsyncIterableIterator<number, undefined> {
     return this;
   }
 
-  /** Those who wait hear the reason; if nobody does, the next who asks. */
   readonly #abort = (): void => {
-    const reason = this.#signal && abortReason(this.#signal);
-    const waiter = this.#waiters.shift();
-    if (waiter) waiter.reject(reason);
-    else this.#failure = { reason };
     this.#pending = 0;
-    this.end();
+    this.fail(this.#signal && abortReason(this.#signal));
   };
 }

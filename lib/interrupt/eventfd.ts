@@ -1,10 +1,10 @@
 import { binding, type NativeFd } from '../core/binding.ts';
 import { check } from '../core/call.ts';
 import { EAGAIN, EBUSY } from '../core/errno.ts';
-import { closedError, VfioError } from '../core/errors.ts';
+import { closedError, systemError, VfioError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
 import { taken } from '../core/shared_token.ts';
-import { doAll } from '../core/steps.ts';
+import { closeSyncAndThrow, doAll } from '../core/steps.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
 
 /**
@@ -60,14 +60,19 @@ export class Eventfd {
   }
 
   /**
-   * Calls back with every count, until `unwatch` or `close`. Throws `ERR_VFIO_VECTOR_BUSY` where
-   * another thread does.
+   * Calls back with every count, until `unwatch` or `close`; `failed` where it cannot be read or
+   * polled any more, which ends the watching. Throws `ERR_VFIO_VECTOR_BUSY` where another thread
+   * does.
    */
-  watch(callback: (count: number) => void, ref: boolean): void {
+  watch(
+    callback: (count: number) => void,
+    ref: boolean,
+    failed: (error: VfioError) => void = thrown,
+  ): void {
     // No more than this: how soon a handler runs depends on all that stands before it.
     const called = (answer: number): void => {
       if (answer >= 0) callback(answer);
-      else check(answer, { syscall: 'read' });
+      else failed(systemError({ errno: answer, syscall: 'read' }));
     };
     const answer = binding().eventfdWatch(this.native, called);
     if (answer === EBUSY) throw this.#busy();
@@ -106,6 +111,11 @@ export class Eventfd {
     dropped.unregister(this);
     check(binding().closeSync(fd), { syscall: 'close' });
   }
+}
+
+/** Where nobody else can hear of it: to `uncaughtException`. */
+function thrown(error: VfioError): never {
+  throw error;
 }
 
 const dropped = new FinalizationRegistry<NativeFd>((fd) => {
@@ -149,8 +159,9 @@ function allOrNone<T extends VectorEventfd>(count: number, make: (at: number) =>
   try {
     while (made.length < count) made.push(make(made.length));
   } catch (error) {
-    closeEventfds(made);
-    throw error;
+    return closeSyncAndThrow(error, () => {
+      closeEventfds(made);
+    });
   }
   return made;
 }

@@ -7,7 +7,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { type OperationChannel, type Outcome, told } from '../core/operations.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
-import { run, runSync, type Steps } from '../core/steps.ts';
+import { closeSyncAndThrow, doAll, run, runSync, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import {
   closeEventfds,
@@ -251,11 +251,11 @@ export class Interrupt {
     try {
       this.#checkAct(runSync(lines.setEventfds(action.unmask, 0, [line])));
     } catch (error) {
-      line?.close();
-      throw error;
+      closeSyncAndThrow(error, () => line?.close());
     }
-    this.#resample?.close();
+    const before = this.#resample;
     this.#resample = line;
+    before?.close();
   }
 
   /**
@@ -290,8 +290,9 @@ export class Interrupt {
       this.#lines.check(answer);
       line.watch(callback, false);
     } catch (error) {
-      this.#giveUp([line]);
-      throw error;
+      return closeSyncAndThrow(error, () => {
+        this.#giveUp([line]);
+      });
     }
     this.#eventfds = [line];
     return line;
@@ -337,13 +338,18 @@ export class Interrupt {
    * @internal
    */
   end(cause?: Cause): void {
-    for (const vector of this.#vectors) vector.end(cause);
-    closeEventfds(this.#eventfds);
-    this.#resample?.close();
+    const [vectors, eventfds, resample] = [this.#vectors, this.#eventfds, this.#resample];
     this.#resample = undefined;
     this.#eventfds = [];
     this.#vectors = [];
     this.#masked = false;
+    const ends = vectors.map((vector) => () => {
+      vector.end(cause);
+    });
+    const close = (): void => {
+      closeEventfds(eventfds);
+    };
+    doAll([...ends, close, () => resample?.close()]);
   }
 
   *#enable(wanted: number | readonly (number | null)[]): Steps<readonly InterruptVector[]> {
@@ -359,8 +365,9 @@ export class Interrupt {
       }
       return this.#enabledBy(answer, wanted, lines);
     } catch (error) {
-      this.#giveUp(lines);
-      throw error;
+      return closeSyncAndThrow(error, () => {
+        this.#giveUp(lines);
+      });
     }
   }
 
@@ -376,9 +383,10 @@ export class Interrupt {
         : yield* this.#addEventfds(kept.length, added);
       this.#grow(answer, gap, kept, added);
     } catch (error) {
-      closeEventfds(added);
       this.notice();
-      throw error;
+      return closeSyncAndThrow(error, () => {
+        closeEventfds(added);
+      });
     }
     return { vectors: this.#vectors, gap };
   }
@@ -418,8 +426,8 @@ export class Interrupt {
 
   /** It was claimed, and is not to be enabled. */
   #giveUp(lines: readonly VectorEventfd[]): void {
-    closeEventfds(lines);
     this.#lines.unclaim();
+    closeEventfds(lines);
   }
 
   #act(act: Action, vector: number): void {

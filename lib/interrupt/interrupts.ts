@@ -5,7 +5,7 @@ import { check } from '../core/call.ts';
 import { closedError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
-import { Mutex, type Steps } from '../core/steps.ts';
+import { closeSyncAndThrow, doAll, Mutex, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import { Eventfd } from './eventfd.ts';
 import { type DeviceInterrupts, Interrupt } from './interrupt.ts';
@@ -47,8 +47,9 @@ export class Interrupts implements DeviceInterrupts {
     try {
       told.watch(() => reference.deref()?.notice(), false);
     } catch (error) {
-      told.close();
-      throw error;
+      closeSyncAndThrow(error, () => {
+        told.close();
+      });
     }
     this.#told = told;
     this.join();
@@ -164,8 +165,10 @@ export class Interrupts implements DeviceInterrupts {
   /** The device is closed: the kernel has let go of all of them. */
   end(): void {
     this.#ended = true;
-    for (const interrupt of this.#known.values()) interrupt.end(this.bound.fd.closing);
-    this.#told?.close();
+    const ends = [...this.#known.values()].map((interrupt) => () => {
+      interrupt.end(this.bound.fd.closing);
+    });
+    doAll([...ends, () => this.#told?.close()]);
   }
 }
 

@@ -3,6 +3,7 @@ import { check } from '../core/call.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { readable } from '../core/readiness.ts';
 import { taken } from '../core/shared_token.ts';
+import { closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
 
 /**
  * Tells other threads of this process that something is over, in whatever way: also where its
@@ -23,8 +24,7 @@ export function makeLifeline(what: string): Lifeline {
   const [own, others] = [...handles].map((handle) => adopt(handle, what));
   if (own === undefined || others === undefined) throw new TypeError('a pair has two');
   const close = (): void => {
-    own.closeSync();
-    others.closeSync();
+    runSync(closingAll([own, others]));
   };
   return { offer: () => others.offer(), close };
 }
@@ -36,8 +36,7 @@ export function takeLifeline(offer: number, what: string, over: () => void): Lif
     check(binding().fdPoll(end.native, readable, over), { syscall: 'epoll_ctl' });
     check(binding().eventfdRef(end.native, false), { syscall: 'epoll_ctl' });
   } catch (error) {
-    end.closeSync();
-    throw error;
+    runSync(undoAndThrow(error, closing(end)));
   }
   const close = (): void => {
     end.closeSync();

@@ -1,5 +1,6 @@
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { SharedToken } from '../core/shared_token.ts';
+import { closeSyncAndThrow } from '../core/steps.ts';
 import { Eventfd } from './eventfd.ts';
 import { takeLifeline } from './lifeline.ts';
 import { InterruptVector } from './vector.ts';
@@ -27,8 +28,9 @@ export class SharedVector extends InterruptVector {
       weak.vector = new WeakRef(vector);
       return vector;
     } catch (error) {
-      event.close();
-      throw error;
+      return closeSyncAndThrow(error, () => {
+        event.close();
+      });
     }
   }
 

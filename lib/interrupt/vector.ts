@@ -5,6 +5,7 @@ import { closedError, VfioError } from '../core/errors.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { doAll } from '../core/steps.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
 import { type Lifeline, makeLifeline } from './lifeline.ts';
@@ -200,14 +201,27 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    */
   end(cause?: Cause): void {
     if (this.#ended) return;
-    if (this.#isWanted()) this.#takeLast();
+    const takeLast = this.#isWanted() ? this.#takeLast : undefined;
+    doAll([
+      () => takeLast?.(),
+      () => {
+        this.#end(cause);
+      },
+    ]);
+  }
+
+  #end(cause?: Cause): void {
     this.#ended = true;
     this.#cause = cause;
     this.#watched = false;
-    this.#event.close(cause);
-    this.#lifeline?.close();
-    for (const counts of this.#readers()) counts.end();
-    this.#waits?.end(() => this.#over());
+    const close = (): void => {
+      this.#event.close(cause);
+    };
+    const endReaders = (): void => {
+      for (const counts of this.#readers()) counts.end();
+      this.#waits?.end(() => this.#over());
+    };
+    doAll([close, () => this.#lifeline?.close(), endReaders]);
   }
 
   /** What `util.inspect` shows. @internal */
@@ -273,7 +287,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
 
   #watch(wanted: boolean): void {
     if (this.#ended || wanted === this.#watched) return;
-    if (wanted) this.#event.watch(this.#deliver, this.#ref);
+    if (wanted) this.#event.watch(this.#deliver, this.#ref, this.#fail);
     else this.#event.unwatch();
     this.#watched = wanted;
     this.#isBypassed = false;
@@ -299,6 +313,21 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   readonly #takeLast = (): void => {
     const last = this.#event.read();
     if (last > 0) this.#deliver(last);
+  };
+
+  /** The eventfd is polled no more: who waits or iterates hears why, and need not wait for ever. */
+  readonly #fail = (error: VfioError): void => {
+    const [readers, others] = [this.#readers(), this.#others];
+    for (const counts of readers) counts.fail(error);
+    this.#waits?.end(() => error);
+    // Not before: who is left would begin it again.
+    this.#watched = false;
+    this.#isBypassed = false;
+    // Listeners have no other way to hear of it.
+    if (this.listenerCount('interrupt') === 0 && others > 0) return;
+    queueMicrotask(() => {
+      throw error;
+    });
   };
 
   get #name(): string {

@@ -68,8 +68,7 @@ export class Waits {
     if (timeout !== undefined) {
       // What is polled keeps the loop alive, where that is wanted.
       waiting.timer = setTimeout(() => {
-        last();
-        this.#fail(waiting, late);
+        this.#lookOnce(waiting, last, late);
       }, timeout).unref();
     }
     if (signal === undefined) return;

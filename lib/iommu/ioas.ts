@@ -7,7 +7,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { checkEnd, checkIova, checkLength, checkRanges, type IovaRange } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { call, closing, type HasClose, run, runSync, type Steps } from '../core/steps.ts';
+import { call, closing, type HasClose, inOrder, run, runSync, type Steps } from '../core/steps.ts';
 import type { AttachedSpace, Bounds } from '../diagnose/map_causes.ts';
 import type { Region } from '../region/region.ts';
 import { AddressSpace, type MapOptions, type MapTarget, readMapOptions } from './address_space.ts';
@@ -294,11 +294,7 @@ export class Ioas extends AddressSpace {
       yield* closing(this.#own);
       return;
     }
-    try {
-      yield* this.maps.leave(iommufd);
-    } finally {
-      yield* closing(this.#own);
-    }
+    yield* inOrder(this.maps.leave(iommufd), closing(this.#own));
   }
 
   /** The id went with the iommufd. */

@@ -1,5 +1,5 @@
 import { type Answer, binding, type NativeMemory } from '../core/binding.ts';
-import { check } from '../core/call.ts';
+import { checkSteps } from '../core/call.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { hugePageCause } from '../diagnose/map_causes.ts';
 
@@ -51,9 +51,6 @@ const dropped = new FinalizationRegistry<NativeMemory>((handle) => {
 /** The system calls that make DMA memory, as the addon counts them. */
 const steps = ['memfd_create', 'ftruncate', 'fcntl', 'mmap', 'madvise'] as const;
 
-/** Above the kernel's errnos: an answer is -(errno + 4096 * step). */
-const stepSize = 4096;
-
 /** What was asked for: sizes in bytes. */
 export interface Asked {
   size: number;
@@ -67,12 +64,8 @@ export interface Asked {
  * @throws VfioError that names the call which failed, and says why where that is about huge pages
  */
 export function allocated(answer: Answer, asked: Asked): number {
-  if (answer === undefined || answer >= 0) return check(answer, { syscall: 'memfd_create' });
-  const syscall = steps[Math.floor(-answer / stepSize)];
-  // No step: there was no thread that could have begun with the first.
-  if (syscall === undefined) return check(answer, { syscall: steps[0] });
   try {
-    return check(-(-answer % stepSize), { syscall });
+    return checkSteps(answer, steps);
   } catch (error) {
     if (!(error instanceof VfioError)) throw error;
     const cause = hugePageCause(error, asked);

@@ -1,6 +1,6 @@
 import { checkFdNumber, invalidType, outOfRange } from '../core/arguments.ts';
 import { type Answer, type Binding, binding, type NativeFd } from '../core/binding.ts';
-import { check, isOfDescriptors } from '../core/call.ts';
+import { checkSteps } from '../core/call.ts';
 import { checkLength, checkOffset } from '../core/iova.ts';
 import { DmaBuffer } from './dma_buffer.ts';
 import type { DmaMapping, MappedBuffer, MappedSource } from './mapping.ts';
@@ -53,8 +53,7 @@ export function sourceOf(
   if (byFile()) return new FileSource(fd, start, bytes);
   // Such a kernel maps this process's mapping of the file, which the addon keeps as long.
   const answer = binding().memoryFromFile(fd, start, bytes);
-  // It duplicates the descriptor first, and only that fails for want of one.
-  const handle = check(answer, { syscall: isOfDescriptors(answer) ? 'fcntl' : 'mmap' });
+  const handle = checkSteps(answer, ['fcntl', 'fstatfs', 'mmap']);
   const memory = new Memory(handle as never, Number(bytes));
   return new MemorySource(memory, undefined, 0, memory.size, false);
 }

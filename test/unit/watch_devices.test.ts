@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { describe, it } from 'mocha';
 import type { Binding, NativeFd } from '../../lib/core/binding.ts';
@@ -7,7 +9,7 @@ import { type DeviceEvent, type DeviceWatch, watchDevices } from '../../lib/inde
 import { binding } from '../../lib/core/binding.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
-import { ueventSockets } from '../support/proc.ts';
+import { openFds, ueventSockets } from '../support/proc.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../support/sysfs.ts';
 import { tree } from '../support/tree.ts';
 
@@ -161,7 +163,40 @@ describe('a watch of devices that ends', () => {
   });
 });
 
+/** The addresses of this process's sockets for the kernel's uevents: the kernel chooses them. */
+function ueventAddresses(): number[] {
+  const rows = readFileSync('/proc/net/netlink', 'utf8').trim().split('\n');
+  const own = openFds();
+  const cells = rows.map((row) => row.trim().split(/\s+/));
+  const uevents = cells.filter(([, protocol]) => protocol === '15');
+  const ours = uevents.filter((each) => own.includes(`socket:[${each.at(-1)}]`));
+  return ours.map(([, , address]) => Number(address));
+}
+
+/** Only a privileged process may send there at all. */
+const maySend = process.getuid?.() === 0 && spawnSync('python3', ['--version']).status === 0;
+
 describe('the native functions of uevents', () => {
+  (maySend ? it : it.skip)(
+    `take nothing that another process sends${maySend ? '' : ' (root, and python3)'}`,
+    () => {
+      const native = binding();
+      const socket = native.ueventOpen(65_536) as NativeFd;
+      const [address] = ueventAddresses();
+      assert.ok(address);
+      const program = `import socket; s = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 15); s.sendto(b"remove@${edu}", (${address}, 0))`;
+      const { status, stderr } = spawnSync('python3', ['-c', program], { encoding: 'utf8' });
+      assert.equal(status, 0, stderr);
+      assert.equal(
+        native.ueventReceive(socket, new Uint8Array(8192)),
+        0,
+        'it came, and is nobody’s',
+      );
+      assert.equal(native.ueventReceive(socket, new Uint8Array(8192)), EAGAIN);
+      native.closeSync(socket);
+    },
+  );
+
   it('refuse every wrong argument', () => {
     const native = binding();
     const socket = native.ueventOpen(65_536) as NativeFd;
