@@ -82,8 +82,9 @@ export function iommufdCalls(machine: Machine): Fakes {
         return operation === 0 ? 0n : BigInt(space.hugePages);
       });
     },
-    getHwInfo: (fd, device, out, data) => {
+    getHwInfo: (fd, device, type, out, data) => {
       if (machine.iommufd(fd)?.hasDevice(device) !== true) return ENOENT;
+      if (type !== undefined && BigInt(type) !== intelVtd) return EOPNOTSUPP;
       out.set([machine.limits.canTrack ? dirtyCapability : 0n, intelVtd, 0n]);
       data.fill(0n);
       return vtdBytes;

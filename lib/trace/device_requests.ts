@@ -97,6 +97,10 @@ function vectors(_words: TraceWords, value: number): string {
   return value > 0 ? `${value}: no more vectors can be had` : String(value);
 }
 
+function pasidWords(pasid: number | undefined): string[] {
+  return pasid === undefined ? [] : [`pasid ${pasid}`];
+}
+
 export const deviceRequests: Requests = {
   getDeviceInfo: {
     name: 'VFIO_DEVICE_GET_INFO',
@@ -289,10 +293,17 @@ export const deviceRequests: Requests = {
   },
   attach: {
     name: 'VFIO_DEVICE_ATTACH_IOMMUFD_PT',
-    args: (words, device, pageTable) => [words.fd(device), `pt_id ${pageTable}`],
+    args: (words, device, pageTable, pasid) => [
+      words.fd(device),
+      `pt_id ${pageTable}`,
+      ...pasidWords(pasid),
+    ],
     answer: (_words, value) => `pt_id ${value}`,
   },
-  detach: { name: 'VFIO_DEVICE_DETACH_IOMMUFD_PT', args: (words, device) => [words.fd(device)] },
+  detach: {
+    name: 'VFIO_DEVICE_DETACH_IOMMUFD_PT',
+    args: (words, device, pasid) => [words.fd(device), ...pasidWords(pasid)],
+  },
   map: {
     name: 'mmap',
     args: (words, device, high, low, offset, size) => [

@@ -1,6 +1,6 @@
 import type { NativeFd } from '../core/binding.ts';
 import type { Requests } from './request.ts';
-import { bitWords, hex, list, quoted, struct, type TraceWords } from './words.ts';
+import { bitWords, bytesOf, hex, list, quoted, struct, type TraceWords } from './words.ts';
 
 // Requests on an iommufd (linux/iommufd.h), on a container and on a group (linux/vfio.h).
 
@@ -12,13 +12,19 @@ const containerMapFlags = { read: 1, write: 2 };
 const containerUnmapFlags = { get_dirty_bitmap: 1, all: 2 };
 
 /** enum iommufd_hwpt_alloc_flags */
-const hwptFlags = { nest_parent: 1, dirty_tracking: 2, fault_id_valid: 4 };
+const hwptFlags = { nest_parent: 1, dirty_tracking: 2, fault_id_valid: 4, pasid: 8 };
 
 const groupFlags = { viable: 1, container_set: 2 };
 
 /** IOMMU_OPTION_* and IOMMU_OPTION_OP_* */
 const options = ['RLIMIT_MODE', 'HUGE_PAGES'];
 const operations = ['SET', 'GET'];
+
+/** IOMMU_VFIO_IOAS_GET and those that follow. */
+const compatOperations = ['GET', 'SET', 'CLEAR'];
+
+/** VFIO_IOMMU_DIRTY_PAGES_FLAG_* */
+const dirtyFlags = { start: 1, stop: 2 };
 
 /** Where a map of an address space goes. */
 function target(
@@ -55,6 +61,14 @@ function extents(longs: BigUint64Array): string {
   return list(pairs);
 }
 
+function dirtyRange(iova: bigint, length: bigint, pageSize: bigint): string[] {
+  return [`iova ${hex(iova)}`, `${hex(length)} bytes`, `pages of ${hex(pageSize)}`];
+}
+
+function bitsOf(value: BigUint64Array | number): string {
+  return typeof value === 'number' ? String(value) : `${value.length * 64} bits`;
+}
+
 export const iommuRequests: Requests = {
   ioasAlloc: {
     name: 'IOMMU_IOAS_ALLOC',
@@ -63,8 +77,12 @@ export const iommuRequests: Requests = {
   },
   compatIoas: {
     name: 'IOMMU_VFIO_IOAS',
-    args: (words, iommufd) => [words.fd(iommufd)],
-    answer: (_words, value) => `ioas ${value}`,
+    args: (words, iommufd, operation, ioas) => [
+      words.fd(iommufd),
+      compatOperations[operation] ?? String(operation),
+      ...(operation === 1 ? [`ioas ${ioas}`] : []),
+    ],
+    answer: (_words, value, _iommufd, operation) => (operation === 0 ? `ioas ${value}` : '0'),
   },
   destroy: { name: 'IOMMU_DESTROY', args: (words, iommufd, id) => [words.fd(iommufd), `id ${id}`] },
   ioasMap: {
@@ -161,12 +179,13 @@ export const iommuRequests: Requests = {
   },
   hwptAlloc: {
     name: 'IOMMU_HWPT_ALLOC',
-    args: (words, iommufd, device, parent, flags, faultQueue) => [
+    args: (words, iommufd, device, parent, flags, faultQueue, dataType, data) => [
       words.fd(iommufd),
       `dev_id ${device}`,
       `pt_id ${parent}`,
       bitWords(flags, hwptFlags),
       ...((flags & hwptFlags.fault_id_valid) === 0 ? [] : [`fault_id ${faultQueue}`]),
+      ...(dataType === 0 ? [] : [`data_type ${dataType}`, bytesOf(data)]),
     ],
     answer: (_words, value) => `hwpt ${value}`,
   },
@@ -184,17 +203,18 @@ export const iommuRequests: Requests = {
       words.fd(iommufd),
       `hwpt ${hwpt}`,
       bitWords(flags, { no_clear: 1 }),
-      `iova ${hex(iova)}`,
-      `${hex(length)} bytes`,
-      `pages of ${hex(pageSize)}`,
+      ...dirtyRange(iova, length, pageSize),
     ],
-    answer: (_words, value) =>
-      typeof value === 'number' ? String(value) : `${value.length * 64} bits`,
+    answer: (_words, value) => bitsOf(value),
   },
   getHwInfo: {
     name: 'IOMMU_GET_HW_INFO',
-    args: (words, iommufd, device) => [words.fd(iommufd), `dev_id ${device}`],
-    answer: (_words, _value, _iommufd, _device, out) =>
+    args: (words, iommufd, device, type) => [
+      words.fd(iommufd),
+      `dev_id ${device}`,
+      ...(type === undefined ? [] : [`data_type ${type}`]),
+    ],
+    answer: (_words, _value, _iommufd, _device, _type, out) =>
       struct({ out_data_type: String(out[1]), out_capabilities: hex(out[0] ?? 0n) }),
   },
   faultQueueAlloc: {
@@ -267,6 +287,32 @@ export const iommuRequests: Requests = {
       `${hex(length)} bytes`,
     ],
     answer: bytesWords,
+  },
+  containerTrackDirty: {
+    name: 'VFIO_IOMMU_DIRTY_PAGES',
+    args: (words, container, flags) => [words.fd(container), bitWords(flags, dirtyFlags)],
+  },
+  containerDirtyBitmap: {
+    name: 'VFIO_IOMMU_DIRTY_PAGES',
+    args: (words, container, iova, length, pageSize) => [
+      words.fd(container),
+      'GET_BITMAP',
+      ...dirtyRange(iova, length, pageSize),
+    ],
+    answer: (_words, value) => bitsOf(value),
+  },
+  containerUnmapDirty: {
+    name: 'VFIO_IOMMU_UNMAP_DMA',
+    args: (words, container, iova, length, pageSize) => [
+      words.fd(container),
+      bitWords(containerUnmapFlags.get_dirty_bitmap, containerUnmapFlags),
+      ...dirtyRange(iova, length, pageSize),
+    ],
+    // A word with what was mapped comes before the bits.
+    answer: (_words, value) =>
+      typeof value === 'number'
+        ? String(value)
+        : `${hex(value[0] ?? 0n)} bytes, ${bitsOf(value.subarray(1))}`,
   },
 };
 

@@ -6,6 +6,7 @@ import { deviceRequests } from './device_requests.ts';
 import { fileRequests } from './file_requests.ts';
 import { iommuRequests } from './iommu_requests.ts';
 import type { Request, Section } from './request.ts';
+import { viommuRequests } from './viommu_requests.ts';
 import { errnoWords, timeWords, TraceWords } from './words.ts';
 
 /** Writes the lines of a section; those of sections that are not asked for are not there. */
@@ -38,7 +39,13 @@ function unheard(): void {
 
 /** Every function that is told, and how. */
 export function requestsOf(native: Binding): Readonly<Record<string, Request<never>>> {
-  const all = { ...deviceRequests, ...iommuRequests, ...fileRequests, ...accessRequests(native) };
+  const all = {
+    ...deviceRequests,
+    ...iommuRequests,
+    ...viommuRequests,
+    ...fileRequests,
+    ...accessRequests(native),
+  };
   return all as unknown as Readonly<Record<string, Request<never>>>;
 }
 
