@@ -39,6 +39,7 @@ const benchmarks: Record<string, Benchmark> = {
     env: { LD_PRELOAD: new URL('build-baseline/iommufd.so', root).pathname },
   },
   dma: { lab: ['--memory', '6144'], program: ['node', 'build-test/bench/dma.js'] },
+  dirty: { lab: ['--kernel', '7.3'], program: ['node', 'build-test/bench/dirty.js'] },
 };
 
 function tablesOf({ lab, program, env }: Benchmark): Table[] {

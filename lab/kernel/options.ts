@@ -27,9 +27,13 @@ const DEVICES = `
   MEMORY_HOTPLUG MEMORY_HOTREMOVE SPARSEMEM_VMEMMAP ZONE_DEVICE PCI_P2PDMA DMA_SHARED_BUFFER UDMABUF
 `;
 
-/** iommufd's own mock IOMMU, and allocations that fail where a test says so. */
+/**
+ * iommufd's own mock IOMMU, and allocations that fail where a test says so: who allocates is known
+ * by the stack, which ORC alone tells without guessing.
+ */
 const FAULTS = `
-  DEBUG_KERNEL RUNTIME_TESTING_MENU FAULT_INJECTION FAULT_INJECTION_DEBUG_FS FAILSLAB IOMMUFD_TEST
+  DEBUG_KERNEL RUNTIME_TESTING_MENU FAULT_INJECTION FAULT_INJECTION_DEBUG_FS FAILSLAB
+  FAULT_INJECTION_STACKTRACE_FILTER UNWINDER_ORC IOMMUFD_TEST
 `;
 
 /** As modules, so that a device has no driver until somebody loads one: as in Debian's kernel. */

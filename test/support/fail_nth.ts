@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './root.ts';
 import { tree } from './tree.ts';
@@ -40,7 +40,27 @@ export function prepareFailures(): void {
   ] as const) {
     writeFileSync(join(debug, file), value);
   }
+  const { start, end } = interpreterOfAcpi();
+  writeFileSync(join(debug, 'failslab/reject-start'), `0x${start}`);
+  writeFileSync(join(debug, 'failslab/reject-end'), `0x${end}`);
 }
+
+/**
+ * Where the kernel has its interpreter of ACPI's tables, which enabling a device asks for the line of
+ * its INTx. It does not live without memory: the kernel crashes (Linux 7.3), whoever drives the
+ * device, so that what it allocates is not made to fail.
+ */
+function interpreterOfAcpi(): { start: string; end: string } {
+  const symbols = readFileSync('/proc/kallsyms', 'utf8').split('\n').filter(isOfInterpreter);
+  const addresses = symbols.map((line) => line.slice(0, line.indexOf(' '))).sort();
+  const [start = '0', end = '0'] = [addresses[0], addresses.at(-1)];
+  const size = Number(BigInt(`0x${end}`) - BigInt(`0x${start}`));
+  assert.ok(size > 0 && size < 1 << 20, `the interpreter is of ${size} bytes`);
+  return { start, end };
+}
+
+/** The first part of ACPICA (drivers/acpi/acpica) and the last, as they are linked. */
+const isOfInterpreter = (line: string): boolean => / t acpi_(?:ds|ut)_/i.test(line);
 
 /** Runs one operation of fail_nth_program.ts until nothing is left to fail in it. */
 export function failEach(device: string, way: Way, operation: string): FailReport {
