@@ -27,6 +27,11 @@ const DEVICES = `
   MEMORY_HOTPLUG MEMORY_HOTREMOVE SPARSEMEM_VMEMMAP ZONE_DEVICE PCI_P2PDMA DMA_SHARED_BUFFER UDMABUF
 `;
 
+/** iommufd's own mock IOMMU, and allocations that fail where a test says so. */
+const FAULTS = `
+  DEBUG_KERNEL RUNTIME_TESTING_MENU FAULT_INJECTION FAULT_INJECTION_DEBUG_FS FAILSLAB IOMMUFD_TEST
+`;
+
 /** As modules, so that a device has no driver until somebody loads one: as in Debian's kernel. */
 const MODULES = `
   BLK_DEV_NVME E1000E VFIO_MDEV SAMPLE_VFIO_MDEV_MTTY SAMPLE_VFIO_MDEV_MDPY SAMPLE_VFIO_MDEV_MBOCHS
@@ -40,7 +45,7 @@ export function configurationLines(): string[] {
       .trim()
       .split(/\s+/)
       .map((name) => `CONFIG_${name}=${value}`);
-  return [...lines(SYSTEM + MACHINE + DEVICES, 'y'), ...lines(MODULES, 'm')];
+  return [...lines(SYSTEM + MACHINE + DEVICES + FAULTS, 'y'), ...lines(MODULES, 'm')];
 }
 
 /** The lines wanted that a finished configuration has not. */
