@@ -19,7 +19,7 @@ const forEmulation = [
   'mitigations=off',
   // It is late for what the kernel tries its timer by.
   'no_timer_check',
-  // SVM as QEMU emulates it lets an interrupt come between sti and hlt (test/lab/vmm.test.ts): what
+  // SVM as QEMU emulates it lets an interrupt come between sti and hlt (docs/lab.md): what
   // it wakes would sleep until the next one.
   'idle=poll',
 ];
