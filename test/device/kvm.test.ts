@@ -269,6 +269,18 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0', 'nvme-sriov'], (lab) 
     }
   });
 
+  it('stops its guest at an access while memory decoding is off, and goes on', async () => {
+    await withMachine(edu.address, {}, async ({ device, next }) => {
+      await next();
+      const config = device.region('config');
+      const command = config.read16(4);
+      config.write16(4, command & ~2);
+      await assert.rejects(next, /Bad address/);
+      config.write16(4, command);
+      assert.deepEqual(await next(), { port: 2, value: 3628800 });
+    });
+  });
+
   it('leaves nothing when 100 guests with it have come and gone', async function () {
     this.timeout(300_000);
     const guest = async (at: number): Promise<void> => {
