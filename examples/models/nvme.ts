@@ -177,7 +177,7 @@ export class NvmeModel {
       return;
     }
     queue.tail = value;
-    this.#fetch(queue as SubmissionQueue);
+    this.#fetch(queue);
   }
 
   #fetch(queue: SubmissionQueue): void {

@@ -138,7 +138,7 @@ export class AccessCalls {
         if (!this.#transfer('pwrite', width)) native[`pwrite${bits}`]();
       };
     }
-    return all as Partial<Binding>;
+    return all;
   }
 
   #read(mapping: FakeMapping, width: number): void {

@@ -5,7 +5,7 @@ import type { Machine } from './machine.ts';
 type Value<Result> = Result extends Promise<infer Answer> ? Answer : Result;
 
 /** What the fake kernel does in a function's place. */
-export type Fake<Name extends keyof Binding> = (
+type Fake<Name extends keyof Binding> = (
   ...args: Parameters<Binding[Name]>
 ) => Value<ReturnType<Binding[Name]>>;
 
@@ -82,5 +82,5 @@ export function faked(machine: Machine, fakes: Fakes): Partial<Binding> {
     };
     all.push([base, (...args) => (isOurs(args) ? later(args) : native[base]?.(...args))]);
   }
-  return Object.fromEntries(all) as Partial<Binding>;
+  return Object.fromEntries(all);
 }

@@ -39,7 +39,7 @@ export interface ConfigParts {
   extendedCapabilities: readonly FakeExtendedCapability[];
 }
 
-export const COMMAND = 0x04;
+const COMMAND = 0x04;
 const STATUS = 0x06;
 const FIRST_BAR = 0x10;
 const CAPABILITIES = 0x34;

@@ -20,7 +20,7 @@ const irqInfoSize = 16;
 const withCapability = 40;
 
 /** Where a region is in the descriptor: as vfio-pci has it, in the high bits. */
-export function offsetOf(index: number): bigint {
+function offsetOf(index: number): bigint {
   return BigInt(index) << 40n;
 }
 
