@@ -50,6 +50,16 @@ export class BaselineRounds<Result = Round> extends BaselineProgram {
     return new BaselineRounds('python3', [file, ...args]);
   }
 
+  /** One that Node runs, in an environment of its own; what it says on standard error is lost. */
+  static inNode<Result>(
+    program: string,
+    args: string[],
+    environment: string[],
+  ): BaselineRounds<Result> {
+    const silent = ['-c', 'exec env "$@" 2>/dev/null', 'sh', ...environment];
+    return new BaselineRounds('sh', [...silent, process.execPath, program, ...args]);
+  }
+
   async rounds(count: number): Promise<Result[]> {
     this.tell(count);
     const rounds: Result[] = [];

@@ -1,3 +1,4 @@
+import { requireObject } from '../core/arguments.ts';
 import { fs } from '../core/builtins.ts';
 import type { DeviceAddress } from '../core/location.ts';
 import { either, run, runSync, type Steps } from '../core/steps.ts';
@@ -73,12 +74,17 @@ const mostMilliseconds = 2_000;
  * @throws VfioError as {@link listDevices}
  */
 export async function readUsage(options: HostRootOptions = {}): Promise<Usage> {
-  return run(read(hostRootsOf(options)));
+  return run(read(rootsFrom(options)));
 }
 
 /** The blocking form of {@link readUsage}. */
 export function readUsageSync(options: HostRootOptions = {}): Usage {
-  return runSync(read(hostRootsOf(options)));
+  return runSync(read(rootsFrom(options)));
+}
+
+function rootsFrom(options: HostRootOptions): HostRoots {
+  requireObject('options', options);
+  return hostRootsOf(options);
 }
 
 function* read(roots: HostRoots): Steps<Usage> {

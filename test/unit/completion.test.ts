@@ -41,6 +41,7 @@ const arguments_: Record<string, readonly string[] | null> = {
   shell: ['bash', 'fish', 'zsh'],
   offset: null,
   value: null,
+  command: null,
 };
 
 function offeredFor(command: Command, at: number): readonly string[] | null {

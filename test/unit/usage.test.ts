@@ -75,14 +75,15 @@ describe('readUsage', () => {
   it('tells what it could not look at, and not that nothing is there', async () => {
     const roots = rooted(fakeProc({}));
     const { findEntries, findEntriesSync } = binding();
-    const hide = <T>(answer: T): T => {
-      if (Array.isArray(answer)) answer[1] = EACCES;
+    const hide = <T>(folders: string[], answer: T): T => {
+      const at = folders.findIndex((folder) => folder.includes('4711'));
+      if (Array.isArray(answer)) answer[at] = EACCES;
       return answer;
     };
+    type Args = Parameters<typeof findEntries>;
     const fakes = {
-      findEntries: (...args: Parameters<typeof findEntries>) => findEntries(...args)?.then(hide),
-      findEntriesSync: (...args: Parameters<typeof findEntriesSync>) =>
-        hide(findEntriesSync(...args)),
+      findEntries: (...args: Args) => findEntries(...args)?.then((answer) => hide(args[0], answer)),
+      findEntriesSync: (...args: Args) => hide(args[0], findEntriesSync(...args)),
     };
     const check = ({ devices: [device], processes, hidden, searched }: Usage): void => {
       assert.deepEqual([device?.pids, device?.interrupts], [[], null]);
