@@ -23,7 +23,7 @@ const { addon } = buildWatched('gcov');
 const objects = resolve('build-gcov/CMakeFiles/vfio.dir/native');
 runOrExit('find', [objects, '-name', '*.gcda', '-delete']);
 
-const watched = { NODE_V8_COVERAGE: folder, VFIO_ADDON_PATH: addon, VFIO_TEST_WATCHED: 'coverage' };
+const watched = { NODE_V8_COVERAGE: folder, VFIO_ADDON_PATH: addon };
 const statuses = [statusOf('mocha', [], watched)];
 if (!values.unit) statuses.push(runDeviceTests());
 
