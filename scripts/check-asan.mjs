@@ -75,7 +75,6 @@ function runHere(files) {
   return statusOf('mocha', files.length > 0 ? [...only, ...requires, ...files] : all, {
     ...env,
     VFIO_ADDON_PATH: addon,
-    VFIO_TEST_WATCHED: 'address',
   });
 }
 
@@ -83,7 +82,7 @@ function runInLab(files) {
   runOrExit('npm', ['run', '--silent', 'build:test']);
   const tests = files.length > 0 ? files : ['build-test/test/device/*.test.js'];
   mkdirSync(folder, { recursive: true });
-  const variables = { ...env, VFIO_ADDON_PATH: addon, VFIO_TEST_WATCHED: 'address' };
+  const variables = { ...env, VFIO_ADDON_PATH: addon };
   return statusOf('npm', [
     ...['run', '--silent', 'lab', '--', '--deadline', '7200', '--nvme', '2'],
     ...['--memory', '6144', '--results', folder, 'env'],

@@ -49,7 +49,6 @@ const requires = ['whole_errors', 'tree'].map((name) => `--require=./test/suppor
 const status = statusOf('mocha', [...args, ...requires, ...chosen], {
   ...env,
   VFIO_ADDON_PATH: addon,
-  VFIO_TEST_WATCHED: 'thread',
 });
 const reports = [...new Set(reportsIn(folder).map(readable))];
 for (const report of reports) console.error(`\n${report}`);
