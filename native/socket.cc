@@ -69,8 +69,8 @@ int StartListening(int fd, const std::string& path, uint32_t mode, int backlog) 
   return listen(fd, backlog) < 0 ? Failed(fd, kListen) : 0;
 }
 
-// socketListen(path, mode, backlog) -> handle, or the step that failed. Only this user may connect before the mode says
-// otherwise: the mode that a socket has when it is bound is that of its file.
+// socketListen(path, mode, backlog) -> handle, or the step that failed. Only this user may connect
+// before the mode says otherwise: the mode that a socket has when it is bound is that of its file.
 std::optional<Answer> SocketListen(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
   const auto mode = Uint32Argument(info, 1);
@@ -91,8 +91,8 @@ std::optional<Answer> SocketListen(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// socketConnect(path) -> handle, or the step that failed: connect with EAGAIN where too many wait to
-// be accepted
+// socketConnect(path) -> handle, or the step that failed: connect with EAGAIN where too many wait
+// to be accepted
 std::optional<Answer> SocketConnect(const Napi::CallbackInfo& info) {
   const auto path = StringArgument(info, 0);
   if (!path) return {};

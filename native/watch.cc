@@ -43,8 +43,8 @@ int Drain(int watch) {
 
 enum WaitStep : int { kPoll, kRead };
 
-// waitForChangeSync(handle, milliseconds) -> 0 when the time is up, or the step that failed. Blocks this thread; who does
-// not want that has the loop poll the descriptor first.
+// waitForChangeSync(handle, milliseconds) -> 0 when the time is up, or the step that failed. Blocks
+// this thread; who does not want that has the loop poll the descriptor first.
 std::optional<Answer> WaitForChange(const Napi::CallbackInfo& info) {
   const auto watch = FdArgument(info, 0);
   const auto milliseconds = Uint32Argument(info, 1);

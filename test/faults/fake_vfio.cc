@@ -81,7 +81,8 @@ int DeviceInfo(uapi::VfioDeviceInfo& info) {
 
 int Ranges(uapi::IommuIoasIovaRanges& ranges) {
   const uapi::IommuIovaRange all = {0, (uint64_t{1} << 48) - 1};
-  if (ranges.num_iovas > 0) memcpy(reinterpret_cast<void*>(ranges.allowed_iovas), &all, sizeof(all));
+  if (ranges.num_iovas > 0)
+    memcpy(reinterpret_cast<void*>(ranges.allowed_iovas), &all, sizeof(all));
   ranges.num_iovas = 1;
   ranges.out_iova_alignment = 4096;
   return 0;

@@ -114,18 +114,18 @@ static AnyCall* Find(const char* name) {
 // The arguments are passed on whatever they are: the calling conventions of x86-64 and arm64 let a
 // function have more than it takes, and variable arguments go where the others do. Headers declare
 // the functions as they are: these have their names for the linker alone.
-#define CALL(name, kind, caller)                                                              \
-  AnyCall Failing_##name __asm__(#name);                                                      \
-  long Failing_##name(long a, long b, long c, long d, long e, long f, long g) {               \
-    static AnyCall* real;                                                                     \
-    if (real == NULL) real = Find(#name);                                                     \
-    const int fails =                                                                         \
-        Counts(kIndexOf_##name, caller, (int64_t)__builtin_return_address(0), (int64_t)b);    \
-    if (!fails) return real(a, b, c, d, e, f, g);                                             \
-    if (kind == kClose) real(a, b, c, d, e, f, g);                                            \
-    if (kind == kThrow) ThrowBadAlloc();                                                      \
-    if (kind == kNumber) return (long)control->error;                                         \
-    errno = (int)control->error;                                                              \
-    return kind == kNull ? 0 : -1;                                                            \
+#define CALL(name, kind, caller)                                                           \
+  AnyCall Failing_##name __asm__(#name);                                                   \
+  long Failing_##name(long a, long b, long c, long d, long e, long f, long g) {            \
+    static AnyCall* real;                                                                  \
+    if (real == NULL) real = Find(#name);                                                  \
+    const int fails =                                                                      \
+        Counts(kIndexOf_##name, caller, (int64_t)__builtin_return_address(0), (int64_t)b); \
+    if (!fails) return real(a, b, c, d, e, f, g);                                          \
+    if (kind == kClose) real(a, b, c, d, e, f, g);                                         \
+    if (kind == kThrow) ThrowBadAlloc();                                                   \
+    if (kind == kNumber) return (long)control->error;                                      \
+    errno = (int)control->error;                                                           \
+    return kind == kNull ? 0 : -1;                                                         \
   }
 #include CALLS

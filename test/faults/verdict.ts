@@ -5,7 +5,7 @@ import { requestNames } from './requests.ts';
 import type { Failed, Fault } from './shim.ts';
 
 /** An error, and all that it holds. */
-export function leavesOf(error: unknown): object[] {
+function leavesOf(error: unknown): object[] {
   if (typeof error !== 'object' || error === null) return [];
   // As AggregateError and SuppressedError have them.
   const { errors = [], error: inner, suppressed, cause } = error as Record<string, unknown>;
