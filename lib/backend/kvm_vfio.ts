@@ -4,7 +4,7 @@ import { type CallName, check } from '../core/call.ts';
 import { callerPlace } from '../core/caller.ts';
 import { Closable } from '../core/closable.ts';
 import { EBADF, EIO } from '../core/errno.ts';
-import { explained, VfioError } from '../core/errors.ts';
+import { explained, ofKvm, VfioError } from '../core/errors.ts';
 import { FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
@@ -24,9 +24,6 @@ type FileCall = keyof typeof attributes;
 function told(name: FileCall): CallName {
   return { syscall: 'ioctl', request: attributes[name], path: named.path };
 }
-
-/** What the addon's `bind` adds to KVM's -errno, below those of binding. */
-const ofKvm = -8192;
 
 /**
  * What KVM can be told of: a {@link VfioDevice} or a {@link VfioCdev}, what `beforeBind` gets, or the

@@ -172,6 +172,9 @@ export interface FailedCall {
  */
 export const noThread = -65536;
 
+/** What the addon's `bind` adds to KVM's -errno, below those of binding. */
+export const ofKvm = -8192;
+
 /** The error of a failed system call; `hint` says what a person may look for. */
 export function systemError(call: FailedCall, hint?: string): VfioError {
   if (call.errno <= noThread) return noThreadError(call);

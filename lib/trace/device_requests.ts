@@ -284,10 +284,11 @@ export const deviceRequests: Requests = {
   },
   bind: {
     name: 'VFIO_DEVICE_BIND_IOMMUFD',
-    args: (words, device, iommufd, token) => [
+    args: (words, device, iommufd, token, kvm) => [
       words.fd(device),
       `iommufd ${words.fd(iommufd)}`,
       ...(token === undefined ? [] : ['a token that is not shown']),
+      ...(kvm === undefined ? [] : [`after KVM_DEV_VFIO_FILE_ADD of ${words.fd(kvm)}`]),
     ],
     answer: (_words, value) => `devid ${value}`,
   },

@@ -1,5 +1,5 @@
 import type { Binding, NativeFd } from '../core/binding.ts';
-import { describeErrno, noThread } from '../core/errors.ts';
+import { describeErrno, noThread, ofKvm } from '../core/errors.ts';
 import { irqNames, regionNames } from '../info/decode.ts';
 
 /** A region of a device, to say which one a transfer reaches. */
@@ -125,9 +125,14 @@ export function quoted(text: string): string {
 
 /** What a call that failed answered: `EBUSY (resource busy or locked)`. */
 export function errnoWords(errno: number): string {
-  const [code, text] = describeErrno(errno <= noThread ? errno - noThread : errno);
-  const what = errno <= noThread ? `${text}, no thread: the call was not made` : text;
-  return `${code} (${what})`;
+  if (errno <= noThread) return meant(errno - noThread, ', no thread: the call was not made');
+  if (errno < ofKvm) return meant(errno - ofKvm, ', of KVM: the device was not bound');
+  return meant(errno);
+}
+
+function meant(errno: number, more = ''): string {
+  const [code, text] = describeErrno(errno);
+  return `${code} (${text}${more})`;
 }
 
 /** `1.4 µs`, `12 µs`, `103 ms`, `2.5 s` */
