@@ -8,7 +8,15 @@ import { checkEnd, checkIova, lastIova } from '../core/iova.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import type { IovaExtent } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
-import { closing, either, type HasClose, inOrder, run, runSync, type Steps } from '../core/steps.ts';
+import {
+  closing,
+  either,
+  type HasClose,
+  inOrder,
+  run,
+  runSync,
+  type Steps,
+} from '../core/steps.ts';
 import type { DirtyPages } from '../feature/dirty_pages.ts';
 import type { Bounds } from '../diagnose/map_causes.ts';
 import { AddressSpace, type MapOptions, type MapTarget } from '../iommu/address_space.ts';

@@ -8,7 +8,16 @@ import { explained, ofKvm, VfioError } from '../core/errors.ts';
 import { FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
-import { call, closing, inOrder, run, runSync, type Steps, undoAndThrow, undoing } from '../core/steps.ts';
+import {
+  call,
+  closing,
+  inOrder,
+  run,
+  runSync,
+  type Steps,
+  undoAndThrow,
+  undoing,
+} from '../core/steps.ts';
 import { kvmCause } from '../diagnose/kvm_causes.ts';
 
 /** The kernel's name of such a file. */
