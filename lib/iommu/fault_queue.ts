@@ -35,9 +35,9 @@ const most = 64;
 
 /**
  * Where page faults of devices go that can wait for a page (IOMMU_FAULT_QUEUE_ALLOC), for
- * `ioas.createHwpt(device, { faultQueue })`. Not proven on hardware: no device of the lab asks. The
- * kernel answers `false` for the program where a device is detached, or the queue closed, with
- * faults in it.
+ * `ioas.createHwpt(device, { faultQueue })`. Proven on the kernel's mock IOMMU, not on hardware: no
+ * device of the lab asks. The kernel answers `false` for the program where a device is detached, or
+ * the queue closed, with faults in it.
  */
 export class FaultQueue extends EventQueue<IoPageFault> {
   readonly #id: number;

@@ -196,8 +196,8 @@ export class Hwpt extends Closable {
 
   /**
    * Starts or stops to note which pages devices write; starting calls all of them clean
-   * (IOMMU_HWPT_SET_DIRTY_TRACKING). Not proven on hardware: no IOMMU of the
-   * lab tracks.
+   * (IOMMU_HWPT_SET_DIRTY_TRACKING). Proven on the kernel's mock IOMMU, not on hardware: no IOMMU
+   * of the lab tracks.
    *
    * @throws VfioError `ENOTSUP` where it was not made for it; `ERR_VFIO_CLOSED`
    */
@@ -209,8 +209,8 @@ export class Hwpt extends Closable {
 
   /**
    * The pages of a range that devices wrote since they were last called clean
-   * (IOMMU_HWPT_GET_DIRTY_BITMAP). Not proven on hardware: no IOMMU of the
-   * lab tracks.
+   * (IOMMU_HWPT_GET_DIRTY_BITMAP). Proven on the kernel's mock IOMMU, not on hardware: no IOMMU of
+   * the lab tracks.
    *
    * @throws TypeError; RangeError also where part of the range is not mapped, since the kernel says
    *   nothing then
