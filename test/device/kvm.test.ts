@@ -335,6 +335,9 @@ function wakeUps(): Map<string, number> {
 
 /** Pages of this machine that are pinned, for DMA among others. */
 function pinnedPages(): number {
+  // Each processor counts by itself for up to a second; a look at this adds it up.
+  const addUp = '/proc/sys/vm/stat_refresh';
+  if (existsSync(addUp)) readFileSync(addUp);
   const text = readFileSync('/proc/vmstat', 'utf8');
   const [taken = NaN, given = NaN] = ['acquired', 'released'].map((which) =>
     Number(new RegExp(`^nr_foll_pin_${which} (\\d+)`, 'm').exec(text)?.[1]),
