@@ -90,7 +90,7 @@ describe('over the fake kernel side', () => {
     ['lifetime', 8],
     ['mapped_region', 12],
     ['nvme_driver', 8],
-    ['pci', 8],
+    ['pci', 5],
     ['region', 8],
     ['reset', 2],
     ['vector_wait', 3],
