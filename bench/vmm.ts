@@ -17,8 +17,13 @@ spawnSync('modprobe', ['kvm_amd']);
 const vm = loadKvm().createVm();
 const kvm = await KvmVfio.create(vm);
 
-/** Ways to a bound device with an iommufd: what has to be closed, in this order. */
-const waysTo = (address: string): Record<string, () => Promise<(VfioDevice | Iommufd)[]>> => ({
+type Opened = VfioDevice | VfioCdev | Iommufd;
+
+/**
+ * Ways to a bound device with an iommufd: what has to be closed, in this order. What the giver closes
+ * of its own is not among what the taker waits for.
+ */
+const waysTo = (address: string): Record<string, () => Promise<Opened[]>> => ({
   directly: async () => [await VfioDevice.open(address, { requestEvents: false })],
   'with the option kvm': async () => [
     await VfioDevice.open(address, { requestEvents: false, kvm }),
@@ -37,8 +42,7 @@ const waysTo = (address: string): Record<string, () => Promise<(VfioDevice | Iom
     const [iommufdThere = -1, cdevThere = -1] = fds;
     const own = Iommufd.fromFd(iommufdThere);
     const device = await VfioCdev.fromFd(cdevThere).bind(own, { requestEvents: false });
-    await Promise.all([cdev.close(), iommufd.close()]);
-    return [device, own];
+    return [device, own, cdev, iommufd];
   },
 });
 

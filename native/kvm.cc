@@ -34,17 +34,13 @@ int SetFile(int kvm, uint64_t attr, int32_t number) {
   return Ioctl(kvm, uapi::kKvmSetDeviceAttr, &arg);
 }
 
-// kvmVfioAdd(kvm, device or group): KVM keeps the file open until it is taken away, or KVM's own
-// device is closed
+// kvmVfioAdd(kvm, device or group)
 Call Add(const Napi::CallbackInfo& info) {
   auto kvm = LeaseArgument(info, 0);
   auto file = LeaseArgument(info, 1);
   if (!kvm || !file) return {};
   return [kvm = std::move(*kvm), file = std::move(*file)]() -> Answer {
-    if (file.number() < 0) return file.number();
-    const int result = SetFile(kvm.number(), uapi::kKvmDevVfioFileAdd, file.number());
-    if (result >= 0) kvm.file()->Hold(file.file());
-    return result;
+    return AddToKvm(kvm, file);
   };
 }
 
@@ -72,6 +68,13 @@ std::optional<Answer> HasAdd(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+int AddToKvm(const FdLease& kvm, const FdLease& file) {
+  if (file.number() < 0) return file.number();
+  const int result = SetFile(kvm.number(), uapi::kKvmDevVfioFileAdd, file.number());
+  if (result >= 0) kvm.file()->Hold(file.file());
+  return result;
+}
 
 void ExportKvm(Napi::Env env, Napi::Object exports) {
   ExportSlowCall<CreateVfio>(env, exports, "kvmCreateVfio");

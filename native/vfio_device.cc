@@ -7,20 +7,30 @@
 #include "answers.h"
 #include "arguments.h"
 #include "export.h"
+#include "kvm.h"
 #include "system_call.h"
 #include "uapi/vfio.h"
 
 namespace {
 
-// bind(device, iommufd, token or undefined) -> device id in that iommufd
+// What is added to KVM's -errno where it is not that of binding.
+constexpr int kOfKvm = -8192;
+
+// bind(device, iommufd, token or undefined, a VM's VFIO device or undefined) -> device id in that
+// iommufd. KVM is told before, on the same thread; where it refuses, nothing is bound, and the
+// answer is kOfKvm - errno.
 Call Bind(const Napi::CallbackInfo& info) {
   const auto device = LeaseArgument(info, 0);
   const auto iommufd = LeaseArgument(info, 1);
   const auto token = Uint8ArrayArgument(info, 2, 16);
+  const auto kvm = LeaseArgument(info, 3);
   if (!device || !iommufd || (!token && !info[2].IsUndefined())) return {};
+  if (!kvm && !info[3].IsUndefined()) return {};
   std::vector<uint8_t> uuid;
   if (token) uuid.assign(token->begin(), token->end());
-  return [device = *device, iommufd = *iommufd, uuid = std::move(uuid)]() -> Answer {
+  return [device = *device, iommufd = *iommufd, kvm, uuid = std::move(uuid)]() -> Answer {
+    const int told = kvm ? AddToKvm(*kvm, device) : 0;
+    if (told < 0) return kOfKvm + told;
     uapi::VfioDeviceBindIommufd arg = {};
     arg.argsz = sizeof(arg);
     arg.iommufd = iommufd.number();

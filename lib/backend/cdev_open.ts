@@ -1,5 +1,5 @@
 import { parseUuid } from '../core/arguments.ts';
-import type { Answer } from '../core/binding.ts';
+import type { Answer, NativeFd } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
 import { EINVAL } from '../core/errno.ts';
 import type { SysfsDevice } from '../core/location.ts';
@@ -37,38 +37,51 @@ export function* bindNode(node: DeviceNode, way: BindWay = {}): Steps<BoundCdev>
   const { iommufd: given, vfToken } = way;
   const token = vfToken === undefined ? undefined : parseUuid('vfToken', vfToken);
   const target = chooseIommufd(node, given);
-  const opening = joining(node, way, bindAndRead(node, target, token, way));
+  const opening = bindFor(node, target, token, way);
   const told = explaining(opening, () => subjectOf(node));
   return yield* undoing(told, closing(target.own));
 }
 
 /** KVM keeps the node open from then on, so it is removed again where it does not bind. */
-function* joining(node: DeviceNode, { kvm }: BindWay, opening: Steps<BoundCdev>): Steps<BoundCdev> {
-  if (kvm === undefined) return yield* opening;
-  const member = yield* kvm.join(node.fd);
-  const device = yield* undoing(opening, member.leave());
+function* bindFor(
+  node: DeviceNode,
+  target: BindTarget,
+  token: Uint8Array | undefined,
+  way: BindWay,
+): Steps<BoundCdev> {
+  const { native } = target.iommufd.owned;
+  const first = (kvm?: NativeFd): Steps<Answer> => call('bind', node.fd.native, native, token, kvm);
+  const finish = (answer: Answer): Steps<BoundCdev> =>
+    bindAndRead(node, target, bind(node, target, token, answer), way);
+  if (way.kvm === undefined) return yield* finish(yield* first());
+  const [member, answer] = yield* way.kvm.joinBy(node.fd, first);
+  const device = yield* undoing(finish(answer), member.leave());
   return device.belongsTo(member);
 }
 
 function* bindAndRead(
   node: DeviceNode,
   target: BindTarget,
-  token: Uint8Array | undefined,
+  binding: Steps<number>,
   { why = 'asked for', signal }: BindWay,
 ): Steps<BoundCdev> {
-  const devId = yield* bind(node, target, token);
+  const devId = yield* binding;
   const info = yield* readOpened(node, signal);
   const device = new BoundCdev(node, info, devId, target, why);
   if (!device.backend.isolated) warnOfNoiommu(node.location.device);
   return device;
 }
 
-/** Answers the device's id in the iommufd. */
-function* bind(node: DeviceNode, { iommufd }: BindTarget, token?: Uint8Array): Steps<number> {
-  const { native } = iommufd.owned;
-  let answer = yield* call('bind', node.fd.native, native, token);
+/** Answers the device's id in the iommufd, after what came of binding it with the token. */
+function* bind(
+  node: DeviceNode,
+  { iommufd }: BindTarget,
+  token: Uint8Array | undefined,
+  first: Answer,
+): Steps<number> {
+  let answer = first;
   if (isTokenUnknown(node, answer, token)) {
-    answer = yield* call('bind', node.fd.native, native);
+    answer = yield* call('bind', node.fd.native, iommufd.owned.native);
     if (answer !== undefined && answer >= 0) warnOfToken(node.location.device);
   }
   return check(answer, ioctlOf(node.location, 'VFIO_DEVICE_BIND_IOMMUFD'));

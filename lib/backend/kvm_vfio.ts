@@ -21,6 +21,13 @@ const attributes = {
 
 type FileCall = keyof typeof attributes;
 
+function told(name: FileCall): CallName {
+  return { syscall: 'ioctl', request: attributes[name], path: named.path };
+}
+
+/** What the addon's `bind` adds to KVM's -errno, below those of binding. */
+const ofKvm = -8192;
+
 /**
  * What KVM can be told of: a {@link VfioDevice} or a {@link VfioCdev}, what `beforeBind` gets, or the
  * number of a descriptor of a device or a legacy group.
@@ -171,6 +178,29 @@ export class KvmVfio extends Closable {
   *join(file: OwnedFd): Steps<KvmMember> {
     const own = duplicateOf(file.number);
     yield* undoing(this.#tell('kvmVfioAdd', own), closing(own));
+    return this.#memberBy(own);
+  }
+
+  /**
+   * The same, where KVM is told by the call that binds: with one change of threads for both.
+   * Answers what that call answered, too.
+   *
+   * @internal
+   */
+  *joinBy(file: OwnedFd, bind: (kvm: NativeFd) => Steps<Answer>): Steps<[KvmMember, Answer]> {
+    const own = duplicateOf(file.number);
+    const answer = yield* undoing(this.#toldBy(bind), closing(own));
+    return [this.#memberBy(own), answer];
+  }
+
+  *#toldBy(bind: (kvm: NativeFd) => Steps<Answer>): Steps<Answer> {
+    const answer = yield* bind(this.#fd.native);
+    const refused = answer !== undefined && answer < ofKvm && answer > 2 * ofKvm;
+    if (refused) checkKvm(answer - ofKvm, told('kvmVfioAdd'));
+    return answer;
+  }
+
+  #memberBy(own: OwnedFd): KvmMember {
     const member: KvmMember = new KvmMember((): Steps<void> => this.#leave(member, own));
     this.#members.add(member);
     return member;
@@ -185,7 +215,7 @@ export class KvmVfio extends Closable {
 
   *#tell(name: FileCall, file: OwnedFd): Steps<void> {
     const answer = yield* call(name, this.#fd.native, file.native);
-    checkKvm(answer, { syscall: 'ioctl', request: attributes[name], path: named.path });
+    checkKvm(answer, told(name));
   }
 
   /**

@@ -374,7 +374,11 @@ export type Binding = {
   /** Forgets the handle; 1 where it was the last of its kind. */
   sharedCountDrop: (sharedCount: NativeSharedCount) => Answer;
 } & Slow<'close', [fd: NativeFd, next?: NativeFd]> &
-  Slow<'bind', [device: NativeFd, iommufd: NativeFd, token?: Uint8Array]> &
+  /**
+   * With `kvm`, the VFIO device of a VM, KVM is told of the device first: -8192 - errno where it
+   * refuses.
+   */
+  Slow<'bind', [device: NativeFd, iommufd: NativeFd, token?: Uint8Array, kvm?: NativeFd]> &
   /** Answers how many bytes were written. */
   Slow<'pwrite', Transfer> &
   /** Forgets the mapping at once; waits for polls under way, which it ends. */

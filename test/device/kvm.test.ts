@@ -40,6 +40,8 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0', 'nvme-sriov'], (lab) 
       spawnSync('mount', ['-t', 'debugfs', 'debugfs', debugFolder]);
     }
     kvm = loadKvm();
+    // Open until the last test: with a kernel's first VM, and after its last, Linux patches its
+    // own code, which QEMU's emulation of two processors does not always survive.
     vm = kvm.createVm();
   });
 
@@ -218,8 +220,7 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0', 'nvme-sriov'], (lab) 
     assert.deepEqual(vms(), there);
   });
 
-  it('is used by a guest: registers, an interrupt by an irqfd, DMA (the example)', function () {
-    skipWithoutGuests(this);
+  it('is used by a guest: registers, an interrupt by an irqfd, DMA (the example)', () => {
     const path = new URL('build-test/examples/vmm/kvm/main.js', root).pathname;
     for (const interrupt of ['msi', 'intx']) {
       const { status, stdout, stderr } = spawnSync(
@@ -244,8 +245,7 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0', 'nvme-sriov'], (lab) 
     }
   });
 
-  it('interrupts the guest by an irqfd without waking a thread of Node', async function () {
-    skipWithoutGuests(this);
+  it('interrupts the guest by an irqfd without waking a thread of Node', async () => {
     const rounds = 200;
     for (const interrupt of ['msi', 'intx'] as const) {
       await withMachine(edu.address, { interrupt, rounds }, async ({ memory, next }) => {
@@ -269,8 +269,19 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0', 'nvme-sriov'], (lab) 
     }
   });
 
+  it('stops its guest at an access while memory decoding is off, and goes on', async () => {
+    await withMachine(edu.address, {}, async ({ device, next }) => {
+      await next();
+      const config = device.region('config');
+      const command = config.read16(4);
+      config.write16(4, command & ~2);
+      await assert.rejects(next, /Bad address/);
+      config.write16(4, command);
+      assert.deepEqual(await next(), { port: 2, value: 3628800 });
+    });
+  });
+
   it('leaves nothing when 100 guests with it have come and gone', async function () {
-    skipWithoutGuests(this);
     this.timeout(300_000);
     const guest = async (at: number): Promise<void> => {
       const interrupt = at % 2 === 0 ? 'msi' : 'intx';
@@ -324,6 +335,9 @@ function wakeUps(): Map<string, number> {
 
 /** Pages of this machine that are pinned, for DMA among others. */
 function pinnedPages(): number {
+  // Each processor counts by itself for up to a second; a look at this adds it up.
+  const addUp = '/proc/sys/vm/stat_refresh';
+  if (existsSync(addUp)) readFileSync(addUp);
   const text = readFileSync('/proc/vmstat', 'utf8');
   const [taken = NaN, given = NaN] = ['acquired', 'released'].map((which) =>
     Number(new RegExp(`^nr_foll_pin_${which} (\\d+)`, 'm').exec(text)?.[1]),
@@ -335,12 +349,4 @@ function pinnedPages(): number {
 function memoryInUse(): number {
   const shared = /^Shmem:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1];
   return process.memoryUsage.rss() + Number(shared) * 1024;
-}
-
-/**
- * On an emulated processor a guest of KVM's once waited for ever in a hundred of them, and nobody
- * knows yet whose fault that is.
- */
-function skipWithoutGuests(context: Mocha.Context): void {
-  if (process.env['VFIO_TEST_GUESTS'] !== '1') skip(context, 'VFIO_TEST_GUESTS=1');
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { closeSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { afterEach, before, it } from 'mocha';
+import { after, afterEach, before, it } from 'mocha';
+import { loadKvm } from '../../examples/vmm/kvm/kvm.ts';
 import { listDevices, VfioDevice, VfioError } from '../../lib/index.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { rebind, unbind } from '../support/hotplug.ts';
@@ -29,9 +30,19 @@ describeLab(`devices that a guest has${title}`, ['nvme0', 'nvme-port', 'nvme-sri
   const { nvme0, 'nvme-port': second, 'nvme-sriov': sriov } = devices;
   const isPhysical = ({ address }: { address: string }): boolean => address === sriov.address;
 
+  let vm: number | undefined;
+
   before(() => {
+    if (!hasQemuGuest) return;
     // Emulation in software offers SVM.
-    if (hasQemuGuest) spawnSync('modprobe', ['kvm_amd']);
+    spawnSync('modprobe', ['kvm_amd']);
+    // With its first VM and after its last Linux patches its own code, which QEMU's emulation of
+    // two processors does not always survive.
+    vm = loadKvm().createVm();
+  });
+
+  after(() => {
+    if (vm !== undefined) closeSync(vm);
   });
 
   afterEach(() => {

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { labVmm } from '../../lab/vmm.ts';
-import { skip } from '../support/skip.ts';
 import { passedGuest } from './passed_guest.ts';
 import { CHECKOUT, lab, skipUnlessPrepared } from './vm.ts';
 
@@ -19,8 +18,7 @@ describe('a VMM in the lab', () => {
     assert.match(stdout.toString(), /3 passing/);
   }).timeout(300_000);
 
-  const useGuests = async (context: Mocha.Context, lane: '6.12' | '7.3'): Promise<void> => {
-    if (process.env['VFIO_TEST_GUESTS'] !== '1') skip(context, 'VFIO_TEST_GUESTS=1');
+  const useGuests = async (lane: '6.12' | '7.3'): Promise<void> => {
     const qemu = await labVmm();
     await using guest = await passedGuest(lane);
     const file = join(CHECKOUT, 'build-test/test/device/vmm_guest.test.js');
@@ -32,12 +30,10 @@ describe('a VMM in the lab', () => {
     assert.match(stdout.toString(), /5 passing/);
   };
 
-  it('has guests on KVM that use passed devices', function () {
-    return useGuests(this, '6.12');
-  }).timeout(600_000);
+  it('has guests on KVM that use passed devices', () => useGuests('6.12')).timeout(600_000);
 
   it('has such guests on Linux 7.3, which boot Linux 7.3', function () {
     skipUnlessPrepared(this);
-    return useGuests(this, '7.3');
+    return useGuests('7.3');
   }).timeout(600_000);
 });

@@ -93,6 +93,8 @@ describe('the addon', () => {
     assert.equal(native.detachSync(fd), -unknownIoctl);
     assert.equal(native.destroySync(fd, 1), -unknownIoctl);
     assert.equal(await native.bind(fd, fd), -unknownIoctl);
+    // KVM's refusal, which comes first.
+    assert.equal(await native.bind(fd, fd, undefined, fd), -8192 - unknownIoctl);
     assert.equal(await native.attach(fd, 1), -unknownIoctl);
     assert.equal(await native.detach(fd), -unknownIoctl);
     assert.equal(await native.destroy(fd, 1), -unknownIoctl);

@@ -88,6 +88,7 @@ describe('the addon’s calls for resets and features', () => {
       ['ioeventfd', [fd, 4, longs(0, 1), 4e9]],
       ['bind', [fd, fd, new Uint8Array(15)]],
       ['bind', [fd, fd, 'token']],
+      ['bind', [fd, fd, undefined, 'kvm']],
     ];
     for (const [name, args] of cases) {
       const what = `${name}(${inspect(args)})`;
