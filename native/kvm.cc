@@ -39,9 +39,8 @@ Call Add(const Napi::CallbackInfo& info) {
   auto kvm = LeaseArgument(info, 0);
   auto file = LeaseArgument(info, 1);
   if (!kvm || !file) return {};
-  return [kvm = std::move(*kvm), file = std::move(*file)]() -> Answer {
-    return AddToKvm(kvm, file);
-  };
+  return
+      [kvm = std::move(*kvm), file = std::move(*file)]() -> Answer { return AddToKvm(kvm, file); };
 }
 
 // kvmVfioRemove(kvm, device or group)

@@ -538,6 +538,7 @@ export const internal: readonly string[] = [
   'Iommufd#owned',
   'KvmVfio#closed',
   'KvmVfio#join',
+  'KvmVfio#joinBy',
   'KvmVfio.isKvmVfio',
   'LowPower#end',
   'MigrationSink#_destroy',

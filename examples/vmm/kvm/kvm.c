@@ -250,8 +250,8 @@ __asm__(
     "  outl %eax, $3\n"
     "  cli\n"
     "  hlt\n"
-    // Ends the wait from wherever it came, and with interrupts off, instead of returning: SVM as QEMU
-    // emulates it lets one come between sti and hlt, and iret would go on to the hlt.
+    // Ends the wait from wherever it came, and with interrupts off, instead of returning: SVM as
+    // QEMU emulates it lets one come between sti and hlt, and iret would go on to the hlt.
     "on_interrupt:\n"
     "  movl %fs:0x24, %eax\n"
     "  movl %eax, %fs:0x64\n"
