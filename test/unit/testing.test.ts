@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { DmaBuffer, Iommufd, listDevices, VfioDevice } from '../../lib/index.ts';
 import { DmaFault, FakeHost } from '../../lib/testing/index.ts';
+import { root } from '../support/root.ts';
 
 describe('a fake host', () => {
   let host: FakeHost;
@@ -194,5 +196,116 @@ describe('a fake host', () => {
     await assert.rejects(VfioDevice.open(fake.address, { timeout: 0 }), {
       code: 'ERR_VFIO_NO_DEVICE',
     });
+  });
+
+  it('answers in the order of its injections, to whom they are for, so often', async () => {
+    const one = host.addDevice();
+    const two = host.addDevice();
+    const busy = host.inject({
+      call: 'VFIO_DEVICE_RESET',
+      errno: 'EIO',
+      skip: 1,
+      times: 2,
+      device: two.address,
+    });
+    await using first = await VfioDevice.open(one.address);
+    await using second = await VfioDevice.open(two.address);
+    await first.reset();
+    await second.reset();
+    for (let round = 0; round < 2; round++) {
+      await assert.rejects(second.reset(), { code: 'EIO', request: 'VFIO_DEVICE_RESET' });
+    }
+    await second.reset();
+    assert.equal(busy.hits, 2);
+    assert.throws(() => host.inject({ call: 'open' }), TypeError);
+    assert.throws(() => host.inject({ call: 'open', errno: 'ENONSENSE' as never }), TypeError);
+  });
+
+  it('lets a call take its time', async () => {
+    const fake = host.addDevice();
+    let go = (): void => undefined;
+    const until = new Promise<void>((resolve) => (go = resolve));
+    host.inject({ call: 'VFIO_DEVICE_BIND_IOMMUFD', until });
+    const controller = new AbortController();
+    const opening = VfioDevice.open(fake.address, { signal: controller.signal });
+    await new Promise(setImmediate);
+    controller.abort(new Error('enough'));
+    go();
+    await assert.rejects(opening, /enough/);
+  });
+
+  it('has every errno of the kernel’s for every call of an open', async () => {
+    const fake = host.addDevice({ msix: 1, bars: { bar0: { size: 0x1000 } } });
+    for (const call of [
+      'open',
+      'VFIO_DEVICE_BIND_IOMMUFD',
+      'VFIO_DEVICE_GET_INFO',
+      'VFIO_DEVICE_GET_REGION_INFO',
+      'VFIO_DEVICE_GET_IRQ_INFO',
+    ] as const) {
+      for (const errno of [
+        'EPERM',
+        'EBUSY',
+        'ENODEV',
+        'EIO',
+        'EBADFD',
+        'EAGAIN',
+        'E524',
+      ] as const) {
+        host.inject({ call, errno, device: fake.address });
+        await assert.rejects(VfioDevice.open(fake.address, { timeout: 0 }), { code: errno });
+      }
+    }
+    await (await VfioDevice.open(fake.address)).close();
+  });
+
+  it('is of its thread: a share of what is fake is refused, of what is real made', async () => {
+    const fake = host.addDevice({ msix: 1, bars: { bar0: { size: 0x1000 } } });
+    await using device = await VfioDevice.open(fake.address);
+    using bar = device.region('bar0').map();
+    assert.throws(() => bar.share(), { code: 'ENOTSUP' });
+    await using memory = await DmaBuffer.allocate(4096);
+    assert.ok(memory.share());
+  });
+
+  it('shows a mapping’s memory to who takes it without its methods', async () => {
+    const fake = host.addDevice({ bars: { bar0: { size: 0x1000, read: () => 7 } } });
+    await using device = await VfioDevice.open(fake.address);
+    const bar = device.region('bar0').map();
+    const words = new Uint32Array(bar.unsafeArrayBuffer());
+    fake.bar('bar0').view.setUint32(4, 42, true);
+    assert.deepEqual([words[1], bar.read32(4)], [42, 7]);
+    bar.closeSync();
+    assert.equal(fake.bar('bar0').view.getUint32(4, true), 42);
+  });
+
+  it('leaves nothing behind', async () => {
+    const fake = host.addDevice({ bars: { bar0: { size: 0x1000 } } });
+    const { sysfsRoot } = host;
+    assert.throws(() => FakeHost.install(), /already/);
+    const device = await VfioDevice.open(fake.address);
+    const bar = device.region('bar0').map();
+    host.dispose();
+    host.dispose();
+    assert.ok(!existsSync(sysfsRoot));
+    assert.throws(() => host.addDevice(), /disposed/);
+    await assert.rejects(VfioDevice.open(fake.address, { timeout: 0 }), {
+      code: 'ERR_VFIO_NO_DEVICE',
+    });
+    // What was open is closed like anything else.
+    bar.closeSync();
+    await device.close();
+    host = FakeHost.install();
+  });
+
+  it('is loaded by nobody who does not import it', () => {
+    const [index, ...chunks] = ['index.js', ...readdirSync(new URL('dist', root))].filter((name) =>
+      name.endsWith('.js'),
+    );
+    assert.ok(index && chunks.length > 0);
+    for (const name of [index, ...chunks]) {
+      const text = readFileSync(new URL(`dist/${name}`, root), 'utf8');
+      assert.doesNotMatch(text, /class FakeHost|testing\/index/);
+    }
   });
 });
