@@ -26,12 +26,12 @@ cdev, pids, interrupts, interruptsPerSecond), processes (pid, command, pinned an
 hidden (processes that could not be looked at) and searched (false where some were not seen at all).
 interrupts has name, irq and count of each that is enabled. What cannot be read is null, and so is
 interruptsPerSecond the first time.`,
-  run: show,
+  run: look,
 };
 
 const defaultInterval = 2_000;
 
-async function show({ flags, values, out }: Invocation): Promise<number> {
+async function look({ flags, values, out }: Invocation): Promise<number> {
   const interval = numberOf('--interval', values['interval'], 50, 2 ** 31 - 1) ?? defaultInterval;
   const count = numberOf('--count', values['count'], 1, 2 ** 31 - 1) ?? Infinity;
   const asJson = flags['json'] === true;
@@ -39,13 +39,16 @@ async function show({ flags, values, out }: Invocation): Promise<number> {
   const unwatched = out.whenLost?.(() => {
     ended.abort();
   });
-  const write = (!asJson && out.picture) || out.print;
+  const show = (text: string): void => {
+    if (asJson || out.picture === undefined) out.print(text);
+    else out.picture(text);
+  };
   try {
     let before: Usage | undefined;
     for (let at = 1; !ended.signal.aborted; at++) {
       const now = await readUsage();
       const rates = now.devices.map((device) => rateOf(device, now, before));
-      write(asJson ? jsonOf(now, rates) : textOf(now, rates));
+      show(asJson ? jsonOf(now, rates) : textOf(now, rates));
       before = now;
       if (at >= count) break;
       await pause(interval, ended.signal);

@@ -181,7 +181,8 @@ function unlessUnseen<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    return throwUnlessUnseen(error);
+    throwUnlessUnseen(error);
+    return undefined;
   }
 }
 

@@ -13,7 +13,10 @@ export function tracedIfAsked(native: Binding): Binding {
   const lines: TraceLines = {};
   for (const section of sections) {
     const log = util.debuglog(section);
-    if (log.enabled) lines[section] = (line) => void log('%s', line);
+    if (!log.enabled) continue;
+    lines[section] = (line) => {
+      log('%s', line);
+    };
   }
   return Object.keys(lines).length === 0 ? native : tracedBinding(native, lines);
 }

@@ -1,4 +1,4 @@
-import type { TracingChannelSubscribers } from 'node:diagnostics_channel';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { VfioError } from '../core/errors.ts';
 import type { OperationChannel, Outcome } from '../core/operations.ts';
 import { closes, opens, type VfioDevice } from '../device/device.ts';
@@ -146,9 +146,9 @@ class Counter implements FigureCounter {
       asyncEnd: over,
       error: nothing,
     };
-    channel.subscribe(heard as TracingChannelSubscribers<Message>);
+    channel.subscribe(heard);
     this.#ends.push(() => {
-      channel.unsubscribe(heard as TracingChannelSubscribers<Message>);
+      channel.unsubscribe(heard);
     });
   }
 
@@ -166,12 +166,12 @@ class Counter implements FigureCounter {
       this.#counts.unmaps++;
       this.#mappings.remove((message as UnmapMessage).mapping);
     };
-    maps.subscribe(mapped);
-    unmaps.subscribe(unmapped);
-    this.#ends.push(
-      () => maps.unsubscribe(mapped),
-      () => unmaps.unsubscribe(unmapped),
-    );
+    subscribe(maps.name, mapped);
+    subscribe(unmaps.name, unmapped);
+    this.#ends.push(() => {
+      unsubscribe(maps.name, mapped);
+      unsubscribe(unmaps.name, unmapped);
+    });
   }
 
   #countError(error: unknown): void {

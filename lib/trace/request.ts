@@ -8,7 +8,7 @@ import type { TraceWords } from './words.ts';
 export type Section = 'vfio' | 'vfio-sysfs' | 'vfio-access';
 
 /** The addon's functions, without the blocking twins, which are told by the same names. */
-export type FunctionName = {
+type FunctionName = {
   [Name in keyof Binding]: Name extends `${infer Slow}Sync`
     ? Slow extends keyof Binding
       ? never
@@ -17,7 +17,7 @@ export type FunctionName = {
 }[keyof Binding];
 
 /** What comes of a promise, and what the blocking twin answers, where it is neither -errno nor undefined. */
-export type Value<Name extends FunctionName> =
+type Value<Name extends FunctionName> =
   NonNullable<ReturnType<Binding[Name]>> extends Promise<infer Later>
     ? Later
     : NonNullable<ReturnType<Binding[Name]>>;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { tracingChannel } from 'node:diagnostics_channel';
+import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel';
 import { describe, it } from 'mocha';
 import { binding, replaceBinding } from '../../lib/core/binding.ts';
 import { told } from '../../lib/core/operations.ts';
@@ -17,6 +17,11 @@ interface Message {
 describe('an operation that is told', () => {
   const channel = tracingChannel<unknown, Message>('vfio-test:operation');
 
+  function outcomeOf({ result, error }: Message): string {
+    return error instanceof Error ? `${error.name}: ${error.message}` : String(result ?? '');
+  }
+
+  // eslint-disable-next-line require-yield -- a task without calls
   function* task(fails: boolean): Steps<number> {
     if (fails) throw new VfioError({ code: 'EBUSY', message: 'busy' });
     return 7;
@@ -34,9 +39,7 @@ describe('an operation that is told', () => {
       const hear =
         (name: string) =>
         (message: Message): void =>
-          void events.push(
-            `${name} ${message.about} ${String(message.result ?? message.error ?? '')}`,
-          );
+          void events.push(`${name} ${message.about} ${outcomeOf(message)}`);
       const heard = {
         start: hear('start'),
         end: hear('end'),
@@ -44,7 +47,7 @@ describe('an operation that is told', () => {
         asyncEnd: hear('asyncEnd'),
         error: hear('error'),
       };
-      channel.subscribe(heard as Parameters<typeof channel.subscribe>[0]);
+      channel.subscribe(heard);
       const about = { about: 'it' };
       const outcome = fails ? 'VfioError: busy' : '7';
       const sync = (): number => runSync(told(channel, () => ({ ...about }), task(fails)));
@@ -55,7 +58,7 @@ describe('an operation that is told', () => {
       } else {
         assert.deepEqual([sync(), await async()], [7, 7]);
       }
-      channel.unsubscribe(heard as Parameters<typeof channel.subscribe>[0]);
+      channel.unsubscribe(heard);
       const error = fails ? [`error it ${outcome}`] : [];
       assert.deepEqual(events, [
         ...['start it ', ...error, `end it ${outcome}`],
@@ -108,11 +111,11 @@ describe('the tracing channel vfio:open', () => {
     const channels = tracingChannel<unknown, OpenMessage>('vfio:open');
     const hear = ({ device, result }: OpenMessage): void =>
       void opened.push([device, result?.device.address]);
-    channels.asyncEnd.subscribe(hear as (message: unknown) => void);
+    subscribe(channels.asyncEnd.name, hear as (message: unknown) => void);
     try {
       await (await VfioDevice.open(fakeAddress, { ...roots, requestEvents: false })).close();
     } finally {
-      channels.asyncEnd.unsubscribe(hear as (message: unknown) => void);
+      unsubscribe(channels.asyncEnd.name, hear as (message: unknown) => void);
       undo();
     }
     assert.deepEqual(opened, [[fakeAddress, fakeAddress]]);
