@@ -160,8 +160,10 @@ const errorOf = `
       assert.deepEqual(result, [...once, ...once]);
     });
 
-    itByOurMalloc('is ENOMEM, and ends no program, where there is not the memory that a caller asks for', () => {
-      const result = resultOf(`
+    itByOurMalloc(
+      'is ENOMEM, and ends no program, where there is not the memory that a caller asks for',
+      () => {
+        const result = resultOf(`
         import { binding } from ${moduleAt('lib/core/binding.ts')};
         const native = binding() as any;
         const fd = native.open('/dev/null', 2);
@@ -183,9 +185,10 @@ const errorOf = `
         delete process.env.NO_MEMORY;
         console.log(JSON.stringify(answers));
       `);
-      const expected = Object.keys(result as object).map((name) => [name, -12]);
-      assert.deepEqual(result, Object.fromEntries(expected));
-      assert.equal(expected.length, 9);
-    });
+        const expected = Object.keys(result as object).map((name) => [name, -12]);
+        assert.deepEqual(result, Object.fromEntries(expected));
+        assert.equal(expected.length, 9);
+      },
+    );
   },
 );
