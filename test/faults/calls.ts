@@ -19,9 +19,10 @@ export interface FailingCall {
 type Row = readonly [errnos: readonly Errno[], named?: readonly string[]];
 
 const few = ['EMFILE', 'ENOMEM'] as const;
-const opening = ['EINTR', 'EMFILE', 'EACCES', 'ENODEV', 'EBUSY', 'EIO', 'ENOMEM'] as const;
+const opening = ['EINTR', 'EMFILE', 'EACCES', 'EBUSY', 'EIO', 'ENOMEM'] as const;
 /** What a look into sysfs or /proc is told as, where it is not told as a system call. */
 const looking = [
+  'access',
   'open',
   'openat',
   'read',
