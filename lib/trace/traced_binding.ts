@@ -39,14 +39,13 @@ function unheard(): void {
 
 /** Every function that is told, and how. */
 export function requestsOf(native: Binding): Readonly<Record<string, Request<never>>> {
-  const all = {
+  return {
     ...deviceRequests,
     ...iommuRequests,
     ...viommuRequests,
     ...fileRequests,
     ...accessRequests(native),
   };
-  return all as unknown as Readonly<Record<string, Request<never>>>;
 }
 
 /** The same functions, of which each that is asked for tells what was called and answered. */
