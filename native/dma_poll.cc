@@ -10,6 +10,7 @@
 #include "arguments.h"
 #include "export.h"
 #include "external_buffer.h"
+#include "hot.h"
 
 namespace {
 

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <mutex>
 
+#include "hot.h"
+
 constinit thread_local FaultGuard* volatile armed_guard = nullptr;
 
 namespace {

@@ -13,6 +13,7 @@
 #include "answers.h"
 #include "arguments.h"
 #include "export.h"
+#include "hot.h"
 #include "irq_owners.h"
 #include "irqs.h"
 #include "system_call.h"

@@ -18,6 +18,7 @@
 #include "answers.h"
 #include "arguments.h"
 #include "export.h"
+#include "hot.h"
 
 namespace {
 

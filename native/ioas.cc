@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "export.h"
 #include "fd.h"
+#include "hot.h"
 #include "memory.h"
 #include "system_call.h"
 #include "uapi/iommufd.h"

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "container.h"
+#include "hot.h"
 #include "ioas.h"
 #include "system_call.h"
 

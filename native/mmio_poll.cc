@@ -7,6 +7,7 @@
 #include "arguments.h"
 #include "export.h"
 #include "fault_guard.h"
+#include "hot.h"
 #include "mmio.h"
 
 // Waiting until some bits of a register have a value.

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "hot.h"
+
 namespace {
 
 using OpenFiles = std::vector<std::shared_ptr<OpenFile>>;

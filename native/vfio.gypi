@@ -59,7 +59,7 @@
       # RTTI stays on: without it std::make_shared needs a symbol of a newer libstdc++ than Node does.
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20", "-fno-rtti", "-fexceptions"],
       "cflags_cc": [
-        "-O2",
+        "-Os",
         "-std=c++20",
         "-fno-exceptions",
         "-frtti",

@@ -24,7 +24,9 @@ const openEdu = "VfioDevice.open('00:02.0')";
 
 /** Tells as an error does which backend opens it there, and why. */
 const throwBackend = `(async () => {
-  const { backend } = await ${openEdu};
+  const device = await ${openEdu};
+  const { backend } = device;
+  await device.close();
   throw { code: backend.kind, reason: backend.why, certainty: null };
 })()`;
 
