@@ -9,12 +9,18 @@ import { root } from '../support/root.ts';
 
 type Kind = 'load' | 'store';
 
+/** Instructions, and the address of each as branches name it. */
+interface Code {
+  lines: readonly string[];
+  addresses: readonly string[];
+}
+
 interface Machine {
   arch: string;
   objdump: string;
   addon: string;
   /** The instructions of a function that access device memory, for all that can be seen. */
-  accesses: (code: readonly string[], kind: Kind) => readonly string[];
+  accesses: (code: Code, kind: Kind) => readonly string[];
   /** Whether one of them must not be there. */
   forbidden: (line: string, wanted: RegExp) => boolean;
   /** What the access has to be, by its width in bits. */
@@ -64,8 +70,8 @@ const machines: Machine[] = [
  * Nothing tells them from accesses of other memory, so none off the stack may be of strings or
  * vectors.
  */
-function accessesOfX64(code: readonly string[], kind: Kind): readonly string[] {
-  const offStack = code.filter(
+function accessesOfX64({ lines }: Code, kind: Kind): readonly string[] {
+  const offStack = lines.filter(
     (line) => /\((?!%r[sb]p)/.test(line) && !/^(?:lea|nop|call|jmp)/.test(line),
   );
   return offStack.filter((line) => isOdd.test(line) || isMove(line, kind));
@@ -78,13 +84,19 @@ function isMove(line: string, kind: Kind): boolean {
     : /^mov[bwlq]? +%.*,.*\(/.test(line);
 }
 
-/** Each has its barrier: a load is followed by one, a store comes after one. */
-function accessesOfArm64(code: readonly string[], kind: Kind): readonly string[] {
-  const barrier = kind === 'load' ? 'dmb oshld' : 'dmb oshst';
-  return code.flatMap((line, at) => {
-    if (line !== barrier) return [];
-    const others = kind === 'load' ? code.slice(0, at).reverse() : code.slice(at + 1);
-    return others.find((other) => other.includes('[')) ?? 'nothing';
+/**
+ * Each has its barrier: a load is followed by one, a store comes after one. Loads may share one, to
+ * which all of them but the last branch.
+ */
+function accessesOfArm64({ lines, addresses }: Code, kind: Kind): readonly string[] {
+  const firstOf = (others: readonly string[]) =>
+    others.find((other) => other.includes('[')) ?? 'nothing';
+  const before = (at: number) => firstOf(lines.slice(0, at).reverse());
+  return lines.flatMap((line, at) => {
+    if (kind === 'store') return line === 'dmb oshst' ? firstOf(lines.slice(at + 1)) : [];
+    if (line !== 'dmb oshld') return [];
+    const branches = lines.flatMap((other, from) => (other === `b ${addresses[at]}` ? from : []));
+    return [at, ...branches].map(before);
   });
 }
 
@@ -100,7 +112,7 @@ interface Guarded {
   name: string;
   kind: Kind;
   width: number;
-  code: string[];
+  code: Code;
 }
 
 /** The one that makes accesses of every kind: those that were prepared. */
@@ -119,8 +131,8 @@ function guardedIn({ objdump, addon }: Machine): Guarded[] {
     const [head = '', ...lines] = text.split('\n');
     const name = /^[0-9a-f]+ <(.*)>:$/.exec(head)?.[1] ?? '';
     if (!name.startsWith('int Guarded<')) return [];
-    const code = lines.map(plain);
-    return [{ name, code, ...accessOf(name) }];
+    const addresses = lines.map((line) => /^ *([0-9a-f]+):/.exec(line)?.[1] ?? '');
+    return [{ name, code: { lines: lines.map(plain), addresses }, ...accessOf(name) }];
   });
 }
 
@@ -158,7 +170,7 @@ for (const machine of machines) {
         for (const one of wanted) {
           assert.ok(
             found.some((line) => one.test(line)),
-            `${one}\n${prepared.code.join('\n')}`,
+            `${one}\n${prepared.code.lines.join('\n')}`,
           );
         }
         const any = new RegExp(wanted.map(({ source }) => source).join('|'));
@@ -174,7 +186,7 @@ for (const machine of machines) {
         const found = machine.accesses(code, kind);
         assert.ok(
           found.some((line) => wanted.test(line)),
-          `${name}\n${code.join('\n')}`,
+          `${name}\n${code.lines.join('\n')}`,
         );
         assert.deepEqual(
           found.filter((line) => machine.forbidden(line, wanted)),
