@@ -17,7 +17,7 @@ interface OwnWarning {
  * Where Linux 7.3 goes on although an allocation failed, and finds the gap later. Whoever calls is
  * told of success, so that no program can have it otherwise.
  */
-export const ownWarnings: readonly OwnWarning[] = [
+const ownWarnings: readonly OwnWarning[] = [
   {
     // register_irq_proc() (kernel/irq/proc.c) returns nothing and looks at none of its
     // proc_create_data(); unregister_irq_proc() then removes what was never made.
