@@ -1,3 +1,8 @@
+/**
+ * Opens and drives VFIO devices, by their cdevs and iommufd or by their legacy groups.
+ *
+ * @module vfio
+ */
 // The types extend those of Node, which TypeScript 6 and later load for no program that does not
 // ask.
 /// <reference types="node" preserve="true" />

@@ -143,7 +143,11 @@ export class VfioCdev extends Closable {
     return this.#node.fd;
   }
 
-  /** Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless. */
+  /**
+   * Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
+   */
   async close(): Promise<void> {
     if (!this.#bound) await this.#node.fd.close();
   }

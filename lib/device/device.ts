@@ -14,7 +14,17 @@ import type { Backend, DeviceSpec, SysfsDevice } from '../core/location.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { SharedToken } from '../core/shared_token.ts';
-import { closing, closingAll, doAll, doing, inOrder, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
+import {
+  closing,
+  closingAll,
+  doAll,
+  doing,
+  inOrder,
+  run,
+  runSync,
+  type Steps,
+  undoAndThrow,
+} from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import { Features } from '../feature/features.ts';
 import { type IoeventfdOptions, setIoeventfd } from '../feature/ioeventfd.ts';
@@ -52,6 +62,7 @@ export interface OpenMessage extends Outcome<VfioDevice> {
 
 /** A closing of a device, as the tracing channel `vfio:close` tells it. */
 export interface CloseMessage extends Outcome {
+  /** The device that is closed. */
   device: VfioDevice;
 }
 
@@ -525,6 +536,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * Closes the device and its mappings: waits for calls in flight, detaches and unbinds it. The
    * kernel resets it once more where it can (100 ms and more). Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; AggregateError where it does so more than once. The
+   *   descriptors are closed all the same; a mapping that could not be unmapped is tried again by
+   *   the next call
    */
   close(): Promise<void> {
     return run(this.#toldClose());
@@ -535,10 +550,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     runSync(this.#toldClose());
   }
 
+  /** At the end of a block with `using`: {@link closeSync}. */
   [Symbol.dispose](): void {
     this.closeSync();
   }
 
+  /** At the end of a block with `await using`: {@link close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -113,9 +113,17 @@ export class Migration {
    *   after which `state()` tells where the device is, and `error` is left by a reset only
    */
   async setState(state: 'resuming'): Promise<MigrationSink>;
-  /** Answers the stream of the device's state; the same one from one of these states to another. */
+  /**
+   * Answers the stream of the device's state; the same one from one of these states to another.
+   *
+   * @throws as for `resuming`
+   */
   async setState(state: 'stop-copy' | 'pre-copy' | 'pre-copy-p2p'): Promise<MigrationSource>;
-  /** No data flow in these states: a stream of before is to be closed. */
+  /**
+   * No data flow in these states: a stream of before is to be closed.
+   *
+   * @throws as for `resuming`
+   */
   async setState(state: 'stop' | 'running' | 'running-p2p'): Promise<undefined>;
   async setState(state: MigrationState): Promise<MigrationSource | MigrationSink | undefined> {
     return await run(this.#setState(state));

@@ -199,7 +199,11 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     }
   }
 
-  /** The messages, until the peer ends or this end is closed. */
+  /**
+   * The messages, until the peer ends or this end is closed.
+   *
+   * @throws what {@link receive} throws, into the loop
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<FdMessage, undefined> {
     while (!this.#socket.closed) {
       const message = await this.receive().catch(this.#ifClosed);
@@ -208,7 +212,11 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     }
   }
 
-  /** Closes this end; who waits is rejected. Closing twice is harmless. */
+  /**
+   * Closes this end; who waits is rejected. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
+   */
   close(): Promise<void> {
     this.#readiness.end(what);
     return this.#socket.close();

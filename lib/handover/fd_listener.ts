@@ -96,7 +96,11 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
     }
   }
 
-  /** The peers that connect, until the listener is closed. */
+  /**
+   * The peers that connect, until the listener is closed.
+   *
+   * @throws what {@link accept} throws, into the loop
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<FdChannel, undefined> {
     while (!this.#socket.closed) {
       const channel = await this.accept().catch(this.#ifClosed);

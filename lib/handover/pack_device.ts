@@ -27,6 +27,7 @@ export interface DeviceDescription {
 
 /** A bound device as a message carries it. */
 export interface PackedDevice {
+  /** What the message says, such as JSON. */
   description: DeviceDescription;
   /** Numbers, of the device and of its iommufd: they stay their owners'. */
   fds: [device: number, iommufd: number];

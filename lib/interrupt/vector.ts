@@ -181,6 +181,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     return counts;
   }
 
+  /** What {@link counts} answers, for `for await` over the vector itself. */
   [Symbol.asyncIterator](): AsyncIterableIterator<number> {
     return this.counts();
   }

@@ -101,7 +101,11 @@ export class Iommufd extends Closable {
     return typeof value === 'object' && value !== null && #fd in value;
   }
 
-  /** The descriptor's number, for reading. The Iommufd stays its owner. */
+  /**
+   * The descriptor's number, for reading. The Iommufd stays its owner.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
   get fd(): number {
     return this.#fd.number;
   }
@@ -167,6 +171,7 @@ export class Iommufd extends Closable {
    * An address space of this iommufd that another program made, by its id. Closing it destroys it,
    * for whoever has the iommufd; `mappings` has what is mapped through this object.
    *
+   * @param id - its id in the iommufd
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT` where the id is not that of an address space; `ERR_VFIO_CLOSED`
    */
@@ -264,6 +269,8 @@ export class Iommufd extends Closable {
   /**
    * Closes the descriptor, and with it every address space that no open device still uses. Closing
    * twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
    */
   close(): Promise<void> {
     return this.#fd.close();
