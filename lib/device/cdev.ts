@@ -114,7 +114,9 @@ export class VfioCdev extends Closable {
    * @param iommufd - where to bind; without it the device opens one of its own, and closes it
    * @throws TypeError for arguments that cannot be right
    * @throws VfioError `EINVAL` (another descriptor of the device is bound already), `EBUSY` (its
-   *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
+   *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, also of the iommufd,
+   *   `ERR_VFIO_ALREADY_BOUND`, `ERR_VFIO_BAD_ANSWER`; without `iommufd` what {@link Iommufd.open}
+   *   throws; of `kvm` what {@link KvmVfio.add} throws
    */
   bind(iommufd?: Iommufd, options: BindOptions = {}): Promise<VfioDevice> {
     return run(this.#toldBind(iommufd, options));

@@ -99,7 +99,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
    * @param path - of the listener's socket: an absolute one of 107 bytes at most
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT`, `EACCES`, `ECONNREFUSED` (nobody listens any more), `EAGAIN` (too
-   *   many wait to be accepted), `EPROTOTYPE` (a socket of another kind)
+   *   many wait to be accepted), `EPROTOTYPE` (a socket of another kind), `EMFILE`
    */
   static connect(path: string, options: ChannelOptions = {}): FdChannel {
     const place = callerPlace();
@@ -117,7 +117,8 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
    * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
    *   close
    * @throws TypeError, RangeError
-   * @throws VfioError `EBADF`; `ENOTSOCK`; `EPROTOTYPE` for another kind of socket
+   * @throws VfioError `EBADF`; `ENOTSOCK`; `EPROTOTYPE` for another kind of socket; `EMFILE`;
+   *   `ERR_VFIO_CLOSED` for a FileDescriptor that is closed
    */
   static fromFd(fd: number | FileDescriptor, options: ChannelOptions = {}): FdChannel {
     const place = callerPlace();

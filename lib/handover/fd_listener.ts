@@ -53,7 +53,7 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
    *
    * @param path - an absolute one of 107 bytes at most
    * @throws TypeError, RangeError
-   * @throws VfioError `EADDRINUSE` (the file is there), `EACCES`, `ENOENT`
+   * @throws VfioError `EADDRINUSE` (the file is there), `EACCES`, `ENOENT`; `EMFILE`
    */
   static listen(path: string, options: ListenOptions = {}): FdListener {
     const place = callerPlace();

@@ -212,7 +212,8 @@ export class Interrupt {
    * Harmless where it is off. Where another thread enabled it, that one's vectors end when its
    * event loop turns.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_BUSY` (of `disableSync`, while another is being enabled or
+   *   disabled); `ERR_VFIO_CLOSED`
    */
   async disable(): Promise<void> {
     await run(this.#toldDisable());

@@ -161,6 +161,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    * over when the interrupt is disabled; aborting throws the signal's reason into it.
    *
    * @throws TypeError; VfioError `ERR_VFIO_VECTOR_BUSY` while another thread listens
+   * @throws the reason of a signal that was aborted before
    */
   counts(options: { signal?: AbortSignal | undefined } = {}): AsyncIterableIterator<number> {
     requireObject('options', options);
