@@ -167,6 +167,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
    * @throws TypeError, RangeError
    * @throws VfioError `EPIPE` or `ECONNRESET` (the peer is gone), `EMSGSIZE`, `ETOOMANYREFS` (too
    *   many descriptors are in messages that nobody read), `EBADF`; `ERR_VFIO_CLOSED`
+   * @throws the signal's reason
    */
   async send(
     data: Uint8Array,
