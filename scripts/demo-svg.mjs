@@ -6,8 +6,9 @@ const rows = 27;
 const [charWidth, rowHeight] = [7.225, 17];
 const margin = 16;
 
-/** Seconds. */
-const pace = { character: 0.045, enter: 0.5, reading: 1.2, line: 0.12, end: 5 };
+/** Seconds: what takes how long, and what is sudden. */
+const pace = { character: 0.035, enter: 0.4, reading: 1, line: 0.08, end: 5 };
+const instant = 0.01;
 
 /**
  * `scenes`: for each command what was typed, and what came on which stream, in its order:
@@ -22,14 +23,14 @@ export function drawTerminal(scenes, title) {
 <title id="title">${escape(title)}</title>
 <style>
 ${styles}
-.on, .screen, .cover, .typed { animation: ${round(duration)}s linear infinite }
+.on, .screen, .cover { animation: ${round(duration)}s linear infinite }
 ${lines.map((line, row) => keyframesOf(line, row, duration)).join('\n')}
 ${scrolling(lines, duration)}
-@media (prefers-reduced-motion: reduce) { .on, .screen, .cover, .typed, .cursor { animation: none } }
+@media (prefers-reduced-motion: reduce) { .on, .screen, .cover, .cursor { animation: none } }
 </style>
 <clipPath id="inside"><rect x="0" y="${margin}" width="${round(width)}" height="${rows * rowHeight}"/></clipPath>
 <rect class="back" ${frame} rx="8"/>
-<g clip-path="url(#inside)"><g class="screen" transform="translate(0 ${-scrolledAt(lines.length)})" style="animation-name: scroll">
+<g clip-path="url(#inside)" xml:space="preserve"><g class="screen" transform="translate(0 ${-scrolledAt(lines.length)})" style="animation-name: scroll">
 ${lines.map(drawLine).join('\n')}
 </g></g>
 </svg>
@@ -58,21 +59,17 @@ text { fill: #e6edf3 }
 /** Each row of the screen, and when it is there. */
 function layOut(scenes) {
   const lines = [];
-  let now = 0.8;
+  let now = 0;
   for (const { typed, said } of scenes) {
-    const done = now + typed.length * pace.character;
-    lines.push({ kind: 'command', text: typed, at: now, done });
+    // The prompt is there while what was printed before is read.
+    const begun = now + pace.reading + lines.filter(({ at }) => at === now).length * pace.line;
+    const done = begun + typed.length * pace.character;
+    lines.push({ kind: 'command', text: typed, at: now, begun, done });
     now = done + pace.enter;
-    const printed = said.flatMap(({ stream, text }) => {
-      const kind = stream === 'err' ? 'err' : 'out';
-      return text
-        .trimEnd()
-        .split('\n')
-        .flatMap(wrap)
-        .map((each) => ({ kind, text: each, at: now }));
-    });
-    lines.push(...(printed.some(({ text }) => text !== '') ? printed : []));
-    now += pace.reading + printed.length * pace.line;
+    for (const { stream, text } of said) {
+      const printed = text.trimEnd().split('\n').flatMap(wrap);
+      lines.push(...printed.map((each) => ({ kind: stream, text: each, at: now })));
+    }
   }
   lines.push({ kind: 'prompt', text: '', at: now });
   return lines;
@@ -104,15 +101,18 @@ function drawLine({ kind, text }, row) {
 }
 
 /** When a row comes; of a command how its cover, with the cursor, moves to the right. */
-function keyframesOf({ kind, text, at, done }, row, duration) {
+function keyframesOf({ kind, text, at, begun, done }, row, duration) {
   if (text === '' && kind !== 'prompt') return '';
   const percent = (time) => `${round((100 * time) / duration)}%`;
-  const on = `@keyframes on${row} { 0%, ${percent(at)} { opacity: 0; animation-timing-function: steps(1, end) } ${percent(at + 0.001)}, to { opacity: 1 } }`;
+  const on = `@keyframes on${row} { 0%, ${percent(at)} { opacity: 0 } ${percent(at + instant)}, to { opacity: 1 } }`;
   if (kind !== 'command') return on;
-  const end = `${round(text.length * charWidth)}px`;
-  const typing = `animation-timing-function: steps(${text.length})`;
-  const cover = `@keyframes cover${row} { 0%, ${percent(at)} { opacity: 1; transform: none; ${typing} } ${percent(done)}, ${percent(done + pace.enter - 0.1)} { opacity: 1; transform: translateX(${end}); animation-timing-function: steps(1, end) } ${percent(done + pace.enter)}, to { opacity: 0; transform: translateX(${end}) } }`;
-  return `${on}\n${cover}`;
+  const moved = `transform: translateX(${round(text.length * charWidth)}px)`;
+  const frames = [
+    `0%, ${percent(begun)} { opacity: 1; transform: none; animation-timing-function: steps(${text.length}) }`,
+    `${percent(done)}, ${percent(done + pace.enter - instant)} { opacity: 1; ${moved} }`,
+    `${percent(done + pace.enter)}, to { opacity: 0; ${moved} }`,
+  ];
+  return `${on}\n@keyframes cover${row} { ${frames.join(' ')} }`;
 }
 
 /** So many pixels are above the screen when there are so many rows. */
@@ -121,17 +121,14 @@ function scrolledAt(count) {
 }
 
 function scrolling(lines, duration) {
-  const steps = lines.flatMap(({ at }, row) => {
-    const isLast = lines[row + 1]?.at !== at;
-    const [before, after] = [scrolledAt(row), scrolledAt(row + 1)];
-    return isLast && after > 0 ? [{ at, after, before }] : [];
-  });
+  const percent = (time) => `${round((100 * time) / duration)}%`;
   let last = 0;
-  const frames = steps.map(({ at, after }) => {
-    const percent = round((100 * at) / duration);
-    const frame = `${percent}% { transform: translateY(${-last}px) } ${round(percent + 0.01)}% { transform: translateY(${-after}px) }`;
-    last = after;
-    return frame;
+  const frames = [...new Set(lines.map(({ at }) => at))].flatMap((time) => {
+    const before = last;
+    last = scrolledAt(lines.filter(({ at }) => at <= time).length);
+    if (last === before) return [];
+    const moved = (pixels) => `{ transform: translateY(${-pixels}px) }`;
+    return [`${percent(time)} ${moved(before)} ${percent(time + instant)} ${moved(last)}`];
   });
   return `@keyframes scroll { 0% { transform: none } ${frames.join(' ')} to { transform: translateY(${-last}px) } }`;
 }
