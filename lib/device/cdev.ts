@@ -50,7 +50,8 @@ export class VfioCdev extends Closable {
    *   close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
-   *   `ERR_VFIO_ALREADY_BOUND`; `EBADF`
+   *   `ERR_VFIO_ALREADY_BOUND`; `EBADF`, `EMFILE`; `ERR_VFIO_CLOSED` for a FileDescriptor that is
+   *   closed
    */
   static fromFd(fd: number | FileDescriptor, options: FromFdOptions = {}): VfioCdev {
     return new VfioCdev(cdevFromFd(fd, options, callerPlace()));

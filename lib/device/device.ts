@@ -225,7 +225,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
-   *   `ERR_VFIO_NOT_BOUND`; `EBADF`
+   *   `ERR_VFIO_NOT_BOUND`; `EBADF`, `EMFILE`; `ERR_VFIO_CLOSED` for a FileDescriptor that is closed
    */
   static fromFd(fd: number | FileDescriptor, options: DeviceFromFdOptions): VfioDevice {
     return runSync(VfioDevice.adopt(boundFromFd(fd, options, callerPlace())));
@@ -541,7 +541,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * (VFIO_DEVICE_IOEVENTFD).
    *
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_NO_REGION`; `EEXIST`, `ENODEV`, `EINVAL`,
-   *   `ENOTTY` as the driver has it
+   *   `ENOTTY` as the driver has it; `ERR_VFIO_CLOSED`
    */
   async ioeventfd(options: IoeventfdOptions): Promise<void> {
     await run(setIoeventfd(this.#bound, this.info, options));

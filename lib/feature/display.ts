@@ -76,7 +76,8 @@ export class Display {
   /**
    * What is shown now (VFIO_DEVICE_QUERY_GFX_PLANE).
    *
-   * @throws TypeError; VfioError `ENOTTY`, `EINVAL` where the device does not show it that way
+   * @throws TypeError; VfioError `ENOTTY`, `EINVAL` where the device does not show it that way;
+   *   `ERR_VFIO_CLOSED`
    */
   async queryPlane(
     source: PlaneSource,
@@ -94,7 +95,8 @@ export class Display {
    * The dma-buf of a plane that was queried, by its `source` (VFIO_DEVICE_GET_GFX_DMABUF).
    *
    * @param id - the `source` of a {@link Plane}
-   * @throws TypeError, RangeError; VfioError `ENOENT` for an id that is not, or no longer, there
+   * @throws TypeError, RangeError; VfioError `ENOENT` for an id that is not, or no longer, there;
+   *   `ERR_VFIO_CLOSED`
    */
   async getDmabuf(id: number): Promise<Dmabuf> {
     return await run(this.#getDmabuf(id));

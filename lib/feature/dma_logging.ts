@@ -34,7 +34,8 @@ export class DmaLogging {
    * of which the device may take another.
    *
    * @returns the page size that the device took
-   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already;
+   *   `ERR_VFIO_CLOSED`
    */
   async start(options: { pageSize: number; ranges: readonly LoggedRange[] }): Promise<number> {
     return await run(this.#start(options));
@@ -50,7 +51,7 @@ export class DmaLogging {
    * have to be taken for written.
    *
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is
-   *   logged
+   *   logged; `ERR_VFIO_CLOSED`
    */
   async report(options: LoggedRange & { pageSize: number }): Promise<DirtyPages> {
     return await run(this.#report(options));

@@ -180,7 +180,9 @@ export class Features {
    * whoever has it.
    *
    * @param region - index of a BAR
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`
+   * @throws TypeError, RangeError
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`;
+   *   `ERR_VFIO_CLOSED`
    */
   async exportDmabuf(
     region: number,

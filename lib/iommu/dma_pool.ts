@@ -157,8 +157,8 @@ export class DmaPool extends Closable {
   /**
    * Disposes of all chunks, and with them of all blocks. Harmless where it is closed.
    *
-   * @throws VfioError what {@link DmaMapping.unmap} throws; AggregateError where several do. Closing it
-   *   again tries those again
+   * @throws VfioError what {@link DmaMapping.unmap} throws; AggregateError where several do.
+   *   Closing it again tries those again
    */
   async close(): Promise<void> {
     await run(this.#close());

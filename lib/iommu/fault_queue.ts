@@ -84,7 +84,7 @@ export class FaultQueue extends EventQueue<IoPageFault> {
    * queue is closed; aborting throws the signal's reason into it. Of several loops each fault is in
    * one.
    *
-   * @throws TypeError
+   * @throws TypeError; into the loop what {@link read} throws, and the signal's reason
    */
   faults(options: FaultOptions = {}): AsyncIterableIterator<IoPageFault[]> {
     return this.iterate(options);

@@ -56,7 +56,7 @@ export class Iommufd extends Closable {
    *
    * @throws TypeError for `options` that are no object, for roots that are no absolute paths
    * @throws VfioError `ENOENT` (the kernel has no iommufd, or its module is not loaded), `EACCES`;
-   *   `ERR_VFIO_NODE_MISMATCH` (the node is something else)
+   *   `ERR_VFIO_NODE_MISMATCH` (the node is something else); `EMFILE`
    */
   static open(options: RootOptions = {}): Iommufd {
     const place = callerPlace();
@@ -72,7 +72,8 @@ export class Iommufd extends Closable {
    * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
    *   close
    * @throws TypeError, RangeError for arguments that cannot be right
-   * @throws VfioError `ERR_VFIO_NOT_VFIO`; `EBADF`
+   * @throws VfioError `ERR_VFIO_NOT_VFIO`; `EBADF`, `EMFILE`; `ERR_VFIO_CLOSED` for a
+   *   FileDescriptor that is closed
    */
   static fromFd(fd: number | FileDescriptor, options: RootOptions = {}): Iommufd {
     const place = callerPlace();
