@@ -36,7 +36,7 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NOT_VFIO'
   /** The kernel's answer contradicts its own interface. */
   | 'ERR_VFIO_BAD_ANSWER'
-  /** The platform has fewer interrupt vectors than asked for; `available` says how many. */
+  /** The kernel gives fewer interrupt vectors than asked for; `available` says how many. */
   | 'ERR_VFIO_TOO_FEW_VECTORS'
   /** The device reported an uncorrectable error. */
   | 'ERR_VFIO_DEVICE_ERROR'

@@ -84,6 +84,8 @@ export class Interrupt {
   #vectors: readonly InterruptVector[] = [];
   #masked = false;
   #resample: VectorEventfd;
+  /** By {@link arm}: what tells of the device itself, which a reset leaves as it is. */
+  #isArmed = false;
 
   static {
     defineInspect(this, 'Interrupt', (interrupt) => {
@@ -153,7 +155,7 @@ export class Interrupt {
    *
    * @param what - how many vectors, or the caller's eventfds
    * @throws TypeError, RangeError for arguments that cannot be right
-   * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the platform has not so many vectors;
+   * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the kernel gives not so many vectors;
    *   `available` says how many, and none was enabled. `EINVAL`: another of intx, msi, msix is
    *   enabled. `EBUSY` of intx: its line is another device's, too (reason `intx-line-taken`).
    *   `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`: it is enabled, here or by
@@ -309,6 +311,7 @@ export class Interrupt {
       });
     }
     this.#eventfds = [line];
+    this.#isArmed = true;
     return line;
   }
 
@@ -326,7 +329,7 @@ export class Interrupt {
    * @internal
    */
   *restore(): Steps<void> {
-    if (this.#eventfds.length === 0) return;
+    if (this.#eventfds.length === 0 || this.#isArmed) return;
     try {
       yield* this.#restore();
     } catch (error) {
@@ -357,6 +360,7 @@ export class Interrupt {
     this.#eventfds = [];
     this.#vectors = [];
     this.#masked = false;
+    this.#isArmed = false;
     const ends = vectors.map((vector) => () => {
       vector.end(cause);
     });
