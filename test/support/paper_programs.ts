@@ -14,7 +14,13 @@ const given: Record<string, { code: string; needs?: readonly string[] }> = {
 host.addDevice({ address: '${paperDevice}', msix: 4, bars: { bar0: { size: 0x20000 } } });`,
   },
   address: { code: `const address = '${paperDevice}';` },
-  signal: { code: 'const signal = AbortSignal.timeout(200);' },
+  // What waits for events ends with its reason, as it should.
+  signal: {
+    code: `const signal = AbortSignal.timeout(3_000);
+process.once('uncaughtException', (error) => {
+  if (error !== signal.reason) throw error;
+});`,
+  },
   iommufd: { code: 'await using iommufd = Iommufd.open();' },
   ioas: { code: 'const ioas = iommufd.createIoas();', needs: ['iommufd'] },
   space: { code: 'const space = iommufd.createIoas();', needs: ['iommufd'] },
