@@ -15,7 +15,7 @@ export const pages: readonly string[] = [
  * How a program of a page is proved. One without a note is run in the lab, with what it names and
  * does not make of {@link given}.
  */
-export type Note =
+type Note =
   /** It stands in one of these files, word for word, which tests of their own run. */
   | { kind: 'in'; files: string[] }
   /** That test runs it. */
