@@ -86,9 +86,9 @@ describe('the published types', () => {
 
   const lib = ['es2022', 'esnext.disposable'];
 
-  it('are one file', async () => {
+  it('are one file for what each import names', async () => {
     const declarations = (await packed()).filter((file) => /\.d\.[mc]?ts$/.test(file));
-    assert.deepEqual(declarations, ['dist/index.d.ts']);
+    assert.deepEqual(declarations, ['dist/index.d.ts', 'dist/testing.d.ts']);
   });
 
   it('serve ES modules and CommonJS that requires the package, nodenext', async () => {
