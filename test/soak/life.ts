@@ -96,7 +96,7 @@ const states: Record<string, () => Promise<unknown>> = {
   },
   polling: async () => {
     const bar = (await open()).region('bar0').map();
-    const polled = bar.poll32(0, 0, 1, { timeout: 60_000 });
+    const polled = bar.poll32(0, 0xffff_ffff, 0, { timeout: 60_000 });
     tell();
     await polled;
   },

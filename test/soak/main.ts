@@ -2,6 +2,7 @@
 // docs/reliability.md says what is looked at.
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { parseArgs } from 'node:util';
 import { root } from '../support/root.ts';
 import { soaks } from './all.ts';
@@ -45,8 +46,8 @@ const roundsOf = ({ rounds, quick }: Soak, values: Values): number =>
 
 /** The exit status; 1 where a signal ended it. */
 async function ended(child: ChildProcess): Promise<number> {
-  const [status] = (await once(child, 'exit')) as [number | null];
-  return status ?? 1;
+  const [status, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  return status ?? 128 + (signal ? constants.signals[signal] : 0);
 }
 
 async function runHere(name: string, rounds: number, leak = false): Promise<boolean> {
@@ -66,7 +67,7 @@ async function runHere(name: string, rounds: number, leak = false): Promise<bool
   });
   const status = await ended(child);
   clearTimeout(timer);
-  if (status > 1) console.log(`${name}: it ended with status ${status}`);
+  if (status > 1) console.log(`${name}: it ended with status ${status}, and no verdict`);
   return status === 0;
 }
 

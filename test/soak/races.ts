@@ -15,6 +15,7 @@ const refusals = new Set([
   'EISDIR',
   'EACCES',
   'ERR_VFIO_NODE_MISMATCH',
+  'ERR_VFIO_NOT_BOUND_TO_VFIO',
 ]);
 
 const program = new URL('../../programs/node_racer.js', import.meta.url);
@@ -61,13 +62,22 @@ async function begin(): Promise<Session> {
       count(error.code);
     }
   };
-  /** The kernel itself makes the node anew: whoever opens meanwhile gets it, or is told why not. */
+  /** The kernel itself takes the node away and makes it anew. */
   const rebound = async (): Promise<void> => {
-    const over = unbind(port);
-    const opened = openCdev(port, { timeout: 2000 });
+    let isOver = false;
+    const over = unbind(port).then(() => (isOver = true));
+    while (!isOver) {
+      try {
+        await (await openCdev(port, { timeout: 5 })).close();
+        count('opened before it was unbound');
+      } catch (error) {
+        if (!(error instanceof VfioError && refusals.has(error.code))) throw error;
+        count(error.code);
+      }
+    }
     await over;
     rebind(port);
-    await (await opened).close();
+    await (await openCdev(port, { timeout: 5000 })).close();
     count('opened when it was bound again');
   };
   return {

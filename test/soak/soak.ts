@@ -1,5 +1,7 @@
 // What a soak is, and how it is run: its first tenth warms up, the gauges are read, and read again at its end.
 import { openSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { DmaBuffer } from '../../lib/index.ts';
 import { KernelLog } from '../support/edu.ts';
 import {
   grown,
@@ -62,6 +64,16 @@ export async function runSoak(soak: Soak, options: RunOptions): Promise<Verdict>
   };
 }
 
+/**
+ * Threads are made when all are busy, and kept: as many as are ever busy at a time are made before.
+ */
+async function fillThreads(): Promise<void> {
+  const some = Array.from({ length: 8 }, () => DmaBuffer.allocate(4096));
+  for (const buffer of await Promise.all(some)) await buffer.dispose();
+  // The four of libuv.
+  await stat('/');
+}
+
 async function runBetween(
   session: Session,
   batch: number,
@@ -79,6 +91,7 @@ async function runBetween(
       onProgress(done);
     }
   };
+  await fillThreads();
   await runTo(Math.ceil(rounds / 10));
   const before = await steadyGauges();
   await runTo(rounds);
