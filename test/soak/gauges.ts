@@ -101,7 +101,7 @@ export async function steadyGauges(): Promise<Gauges> {
 /** What there is when nothing is more than before any more, or after a while. */
 export async function settledGauges(before: Gauges): Promise<Gauges> {
   let now = await steadyGauges();
-  for (let left = 50; left > 0 && grown(before, now).length > 0; left--) {
+  for (let left = 20; left > 0 && grown(before, now).length > 0; left--) {
     await collect();
     now = gaugesNow();
   }

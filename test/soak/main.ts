@@ -21,8 +21,8 @@ const options = {
   rounds: { type: 'string' },
   quick: { type: 'boolean' },
   kernel: { type: 'string' },
-  // Leaves descriptors open, to be found.
-  leak: { type: 'boolean' },
+  // What to leave behind, to be found.
+  leak: { type: 'string' },
   help: { type: 'boolean' },
 } as const;
 
@@ -50,11 +50,11 @@ async function ended(child: ChildProcess): Promise<number> {
   return status ?? 128 + (signal ? constants.signals[signal] : 0);
 }
 
-async function runHere(name: string, rounds: number, leak = false): Promise<boolean> {
+async function runHere(name: string, rounds: number, leak = ''): Promise<boolean> {
   const isSource = import.meta.url.endsWith('.ts');
   const program = new URL(isSource ? 'one.ts' : 'one.js', import.meta.url);
   const loader = isSource ? ['--import', 'tsx'] : [];
-  const child = fork(program, [name, String(rounds), leak ? 'leak' : ''], {
+  const child = fork(program, [name, String(rounds), leak], {
     execArgv: ['--expose-gc', ...loader],
   });
   const timer = setTimeout(() => {
@@ -77,7 +77,7 @@ async function runInLab(names: readonly string[], values: Values): Promise<boole
   const own = [
     ...(values.rounds === undefined ? [] : ['--rounds', values.rounds]),
     ...(values.quick ? ['--quick'] : []),
-    ...(values.leak ? ['--leak'] : []),
+    ...(values.leak === undefined ? [] : ['--leak', values.leak]),
   ];
   const lab = ['--import', 'tsx', 'lab/main.ts', '--deadline', '86400', ...kernel, '--'];
   const command = ['node', 'build-test/test/soak/main.js', ...own, ...names];

@@ -1,5 +1,6 @@
 // Run by main.ts, a process for each soak: runs the one that argv names, and prints its line.
 import { soaks } from './all.ts';
+import { leaks } from './leaks.ts';
 import { runSoak } from './soak.ts';
 
 const [name = '', rounds = '', leak = ''] = process.argv.slice(2);
@@ -9,7 +10,7 @@ if (soak === undefined) throw new Error(`there is no soak ${name}`);
 let said = performance.now();
 const { seconds, gauges, seen, faults } = await runSoak(soak, {
   rounds: Number(rounds),
-  leak: leak === 'leak',
+  leak: leaks[leak],
   onProgress(done) {
     if (performance.now() - said < 5000) return;
     said = performance.now();

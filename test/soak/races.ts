@@ -64,9 +64,9 @@ async function begin(): Promise<Session> {
   };
   /** The kernel itself takes the node away and makes it anew. */
   const rebound = async (): Promise<void> => {
-    let isOver = false;
-    const over = unbind(port).then(() => (isOver = true));
-    while (!isOver) {
+    const state = { isOver: false };
+    const over = unbind(port).then(() => (state.isOver = true));
+    while (!state.isOver) {
       try {
         await (await openCdev(port, { timeout: 5 })).close();
         count('opened before it was unbound');
