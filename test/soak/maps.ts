@@ -27,13 +27,16 @@ async function begin(): Promise<Session> {
   const device = await VfioDevice.open(labDevice('edu'), { iommufd });
   await device.attach(space);
   const buffers = [1, 2, 16].map((pages) => DmaBuffer.allocateSync(pages * page));
+  // Mapped all the time, so that the gauges of pins are seen to tell.
+  const lasting = DmaBuffer.allocateSync(32 * page);
+  space.mapSync(lasting);
   let at = 0;
   return {
     async run(rounds) {
       for (let round = 0; round < rounds; round++) await mapOne(space, buffers, at++);
     },
     async [Symbol.asyncDispose]() {
-      for (const buffer of buffers) await buffer.dispose();
+      for (const buffer of [...buffers, lasting]) await buffer.dispose();
       await device.close();
       await space.close();
       await iommufd.close();
