@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "dma_poll.h"
 
 #include <time.h>
@@ -10,7 +12,6 @@
 #include "arguments.h"
 #include "export.h"
 #include "external_buffer.h"
-#include "hot.h"
 
 namespace {
 

@@ -1,11 +1,11 @@
+#include "hot.h"
+
 #include "fault_guard.h"
 
 #include <signal.h>
 
 #include <atomic>
 #include <mutex>
-
-#include "hot.h"
 
 constinit thread_local FaultGuard* volatile armed_guard = nullptr;
 

@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "fd.h"
 
 #include <fcntl.h>
@@ -13,7 +15,6 @@
 #include "answers.h"
 #include "arguments.h"
 #include "export.h"
-#include "hot.h"
 #include "irq_owners.h"
 #include "irqs.h"
 #include "system_call.h"

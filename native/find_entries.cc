@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "find_entries.h"
 
 #include <dirent.h>
@@ -18,7 +20,6 @@
 #include "answers.h"
 #include "arguments.h"
 #include "export.h"
-#include "hot.h"
 
 namespace {
 

@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "ioas.h"
 
 #include <algorithm>
@@ -9,7 +11,6 @@
 #include "arguments.h"
 #include "export.h"
 #include "fd.h"
-#include "hot.h"
 #include "memory.h"
 #include "system_call.h"
 #include "uapi/iommufd.h"

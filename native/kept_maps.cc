@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "kept_maps.h"
 
 #include <unistd.h>
@@ -7,7 +9,6 @@
 #include <limits>
 
 #include "container.h"
-#include "hot.h"
 #include "ioas.h"
 #include "system_call.h"
 

@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "map_mail.h"
 
 #include <memory>
@@ -7,7 +9,6 @@
 #include "addon.h"
 #include "export.h"
 #include "external_buffer.h"
-#include "hot.h"
 #include "ioas.h"
 
 // Made on the JavaScript thread, which is the only one that can close what the handles name: so no

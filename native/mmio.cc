@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "mmio.h"
 
 #include <cstring>
@@ -6,7 +8,6 @@
 #include "export.h"
 #include "external_buffer.h"
 #include "fault_guard.h"
-#include "hot.h"
 
 // Single accesses. What an argument and a result cost in Node-API would be most of their time, so
 // they take neither: JavaScript writes into the mailbox where to go, calls, and finds there what

@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include <time.h>
 
 #include <optional>
@@ -7,7 +9,6 @@
 #include "arguments.h"
 #include "export.h"
 #include "fault_guard.h"
-#include "hot.h"
 #include "mmio.h"
 
 // Waiting until some bits of a register have a value.

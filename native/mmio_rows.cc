@@ -1,9 +1,10 @@
+#include "hot.h"
+
 #include <optional>
 #include <span>
 
 #include "addon.h"
 #include "fault_guard.h"
-#include "hot.h"
 #include "mmio.h"
 
 // Many accesses in one call, in their order. What is refused is refused before the first of them; a

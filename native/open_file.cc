@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "open_file.h"
 
 #include <sys/syscall.h>
@@ -6,8 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
-
-#include "hot.h"
 
 namespace {
 

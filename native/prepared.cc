@@ -1,3 +1,5 @@
+#include "hot.h"
+
 #include "prepared.h"
 
 #include <optional>
@@ -7,7 +9,6 @@
 #include "arguments.h"
 #include "export.h"
 #include "external_buffer.h"
-#include "hot.h"
 
 namespace {
 

@@ -14,7 +14,17 @@ import type { Backend, DeviceSpec, SysfsDevice } from '../core/location.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { SharedToken } from '../core/shared_token.ts';
-import { closing, closingAll, doAll, doing, inOrder, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
+import {
+  closing,
+  closingAll,
+  doAll,
+  doing,
+  inOrder,
+  run,
+  runSync,
+  type Steps,
+  undoAndThrow,
+} from '../core/steps.ts';
 import { tellError } from '../core/warnings.ts';
 import { Features } from '../feature/features.ts';
 import { type IoeventfdOptions, setIoeventfd } from '../feature/ioeventfd.ts';

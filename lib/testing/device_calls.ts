@@ -9,14 +9,16 @@ import type { Machine } from './machine.ts';
 export function deviceCalls(machine: Machine): Fakes {
   return {
     bindSync: (handle, iommufd) => bind(machine, handle, iommufd),
-    attachSync: (handle, id) => {
+    // No device has process address spaces: none is attached by one, and to detach it does nothing.
+    attachSync: (handle, id, pasid) => {
       const found = boundTo(machine, handle);
-      return found === undefined ? EINVAL : found.iommufd.attach(found.device, id);
+      if (found === undefined || pasid !== undefined) return EINVAL;
+      return found.iommufd.attach(found.device, id);
     },
-    detachSync: (handle) => {
+    detachSync: (handle, pasid) => {
       const found = boundTo(machine, handle);
       if (found === undefined) return EINVAL;
-      found.iommufd.detach(found.device);
+      if (pasid === undefined) found.iommufd.detach(found.device);
       return 0;
     },
     resetSync: (handle) => {

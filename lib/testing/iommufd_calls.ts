@@ -89,8 +89,12 @@ export function iommufdCalls(machine: Machine): Fakes {
       data.fill(0n);
       return vtdBytes;
     },
-    hwptAllocSync: (fd, device, parent, flags) =>
-      machine.iommufd(fd)?.allocTable(device, parent, flags) ?? ENOTTY,
+    // Tables of a guest, which have data of their own, are none that this IOMMU can nest.
+    hwptAllocSync: (fd, device, parent, flags, _faultQueue, dataType) => {
+      const iommufd = machine.iommufd(fd);
+      if (iommufd === undefined) return ENOTTY;
+      return dataType === 0 ? iommufd.allocTable(device, parent, flags) : EOPNOTSUPP;
+    },
     hwptSetDirtyTrackingSync: (fd, hwpt, flags) =>
       machine.iommufd(fd)?.trackDirty(hwpt, flags === 1) ?? ENOTTY,
     hwptGetDirtyBitmapSync: (fd, hwpt, flags, iova, length, pageSize, words) =>

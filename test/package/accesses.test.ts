@@ -21,7 +21,7 @@ interface Machine {
   objdump: string;
   addon: string;
   /** The instructions of a function that access device memory, for all that can be seen. */
-  accesses: (code: readonly string[], kind: Kind) => readonly string[];
+  accesses: (compiled: Compiled, kind: Kind) => readonly string[];
   /** Whether one of them must not be there. */
   forbidden: (line: string, wanted: RegExp) => boolean;
   /** What the access has to be, by its width in bits. */
@@ -54,7 +54,7 @@ const machines: Machine[] = [
  * Nothing tells them from accesses of other memory, so none off the stack may be of strings or
  * vectors.
  */
-function accessesOfX64(code: readonly string[], kind: Kind): readonly string[] {
+function accessesOfX64({ code }: Compiled, kind: Kind): readonly string[] {
   const offStack = code.filter(
     (line) => /\((?!%r[sb]p)/.test(line) && !/^(?:lea|nop|call|jmp)/.test(line),
   );
@@ -68,13 +68,19 @@ function isMove(line: string, kind: Kind): boolean {
     : /^mov[bwlq]? +%.*,.*\(/.test(line);
 }
 
-/** Each has its barrier: a load is followed by one, a store comes after one. */
-function accessesOfArm64(code: readonly string[], kind: Kind): readonly string[] {
-  const barrier = kind === 'load' ? 'dmb oshld' : 'dmb oshst';
+/**
+ * Each has its barrier: a load is followed by one, a store comes after one. Loads may share one, to
+ * which all of them but the last branch.
+ */
+function accessesOfArm64({ code, addresses }: Compiled, kind: Kind): readonly string[] {
+  const firstOf = (others: readonly string[]) =>
+    others.find((other) => other.includes('[')) ?? 'nothing';
+  const before = (at: number) => firstOf(code.slice(0, at).reverse());
   return code.flatMap((line, at) => {
-    if (line !== barrier) return [];
-    const others = kind === 'load' ? code.slice(0, at).reverse() : code.slice(at + 1);
-    return others.find((other) => other.includes('[')) ?? 'nothing';
+    if (kind === 'store') return line === 'dmb oshst' ? firstOf(code.slice(at + 1)) : [];
+    if (line !== 'dmb oshld') return [];
+    const branches = code.flatMap((other, from) => (other === `b ${addresses[at]}` ? from : []));
+    return [at, ...branches].map(before);
   });
 }
 
@@ -122,7 +128,7 @@ for (const machine of machines) {
       assert.deepEqual(others, []);
       for (const kind of ['load', 'store'] as const) {
         const wanted = Object.values(machine.wanted).map((kinds) => kinds[kind]);
-        const found = machine.accesses(prepared.code, kind);
+        const found = machine.accesses(prepared, kind);
         for (const one of wanted) {
           assert.ok(
             found.some((line) => one.test(line)),
@@ -137,9 +143,10 @@ for (const machine of machines) {
       }
 
       const all = guardedIn(machine).filter((one) => !isOfAll(one));
-      for (const { name, kind, width, code } of all) {
+      for (const one of all) {
+        const { name, kind, width, code } = one;
         const wanted = machine.wanted[width]?.[kind] ?? /^$/;
-        const found = machine.accesses(code, kind);
+        const found = machine.accesses(one, kind);
         assert.ok(
           found.some((line) => wanted.test(line)),
           `${name}\n${code.join('\n')}`,

@@ -1,6 +1,7 @@
 // Compiled, and read as machine code, by test/unit/accesses.test.ts: an access of device memory of
 // each kind and width as native/mmio.h makes it, and faults that the test has to find.
 // The names say what the test shall find: verdict_kind_width_what.
+#include "../../native/hot.h"
 #include "../../native/mmio.h"
 
 extern "C" {

@@ -55,7 +55,9 @@ export function assertEndings(command: string, spoiled: readonly Stream[][] = al
       const isLost = isLoss && streams.some((stream) => usual[stream] !== '');
       assert.equal(ended.status, usual.status === 0 && isLost ? 1 : usual.status, what);
       assertNoStack(ended, what);
-      if (!streams.includes('out')) assert.equal(ended.out, usual.out, what);
+      if (!streams.includes('out')) {
+        assert.equal(withoutClock(ended.out), withoutClock(usual.out), what);
+      }
       if (!streams.includes('err')) {
         const done = usual.status === 0 ? '; the command itself did not fail' : '';
         const lost = `vfio: the output was not written: ENOSPC: no space left on device, write${done}\n`;
@@ -64,6 +66,11 @@ export function assertEndings(command: string, spoiled: readonly Stream[][] = al
     }
   }
   return usual;
+}
+
+/** `vfio top` prints at its head what time it is. */
+function withoutClock(text: string): string {
+  return text.replace(/^(vfio top +)\d\d:\d\d:\d\d/, '$1now');
 }
 
 function assertNoStack({ out, err, status }: Ended, what: string): void {

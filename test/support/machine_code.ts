@@ -31,6 +31,8 @@ export interface Compiled {
   name: string;
   /** Its instructions, without addresses and objdump's remarks. */
   code: string[];
+  /** The address of each, as branches name it. */
+  addresses: string[];
 }
 
 /** The functions of an object file or a library, disassembled. */
@@ -44,7 +46,9 @@ export function disassemble(objdump: string, file: string): Compiled[] {
   return stdout.split(/\n\n+/).flatMap((text) => {
     const [head = '', ...lines] = text.split('\n');
     const name = /^[0-9a-f]+ <(.*)>:$/.exec(head)?.[1];
-    return name === undefined ? [] : [{ name, code: lines.map(plain) }];
+    if (name === undefined) return [];
+    const addresses = lines.map((line) => /^ *([0-9a-f]+):/.exec(line)?.[1] ?? '');
+    return [{ name, code: lines.map(plain), addresses }];
   });
 }
 

@@ -232,7 +232,11 @@ describe('the addon’s memory', () => {
     assert.ok(Number(native.memoryAllocateSync(2n ** 40n, huge, 0)) < 0);
     assert.equal(native.memoryFromFile(2 ** 30, 0n, page), -EBADF);
     const folder = openSync(tree({ a: '' }), 'r');
-    assert.equal(native.memoryFromFile(folder, 0n, page), -(EACCES + 2 * 4096), 'open for reading only');
+    assert.equal(
+      native.memoryFromFile(folder, 0n, page),
+      -(EACCES + 2 * 4096),
+      'open for reading only',
+    );
     closeSync(folder);
   });
 

@@ -41,7 +41,7 @@ const leftOut: [why: string, titles: string[]][] = [
     ],
   ],
   [
-    'the fake kernel side has none of this: mdevs, ROMs, huge pages, page faults, low power',
+    'the fake kernel side has none of this: mdevs, ROMs, an IOMMU in sysfs, huge pages, page faults, low power',
     [
       'mtty',
       'mdpy',
@@ -51,6 +51,7 @@ const leftOut: [why: string, titles: string[]][] = [
       'is explained where there is none',
       'or nothing to map',
       'reaches huge pages',
+      'has the registers of the IOMMU that is in front of a device',
       'has options, a page table of its own',
       'low power',
     ],
@@ -86,7 +87,7 @@ describe('over the fake kernel side', () => {
     ['abort', 8],
     ['dma', 4],
     ['interrupt', 12],
-    ['ioas', 12],
+    ['ioas', 13],
     ['lifetime', 8],
     ['mapped_region', 12],
     ['nvme_driver', 8],

@@ -22,6 +22,7 @@ const program = `
     cloudHypervisorArguments: () =>
       assert.throws(() => api.cloudHypervisorArguments({}), { code: 'ERR_INVALID_ARG_TYPE' }),
     closeDevices: () => api.closeDevices([]),
+    countFigures: () => api.countFigures().stop(),
     decodePciConfig: () => api.decodePciConfig(new Uint8Array(256)),
     packDevice: () => assert.throws(() => api.packDevice(), { code: 'ERR_INVALID_ARG_TYPE' }),
     printable: () => assert.equal(api.printable('a\\x1bb'), 'a\\\\x1bb'),
@@ -76,6 +77,8 @@ const program = `
     watchDevices: () => api.watchDevices(),
     planVfs: () => api.planVfs(spec, 1),
     planVfsSync: () => api.planVfsSync(spec, 1),
+    readUsage: () => api.readUsage(),
+    readUsageSync: () => api.readUsageSync(),
     restoreDriver: () => api.restoreDriver(spec),
     restoreDriverSync: () => api.restoreDriverSync(spec),
     setVfs: () => api.setVfs(spec, 1),
