@@ -49,7 +49,7 @@ function pinnedPages(): number | undefined {
   return acquired === undefined || released === undefined ? undefined : acquired - released;
 }
 
-export function gaugesNow(): Gauges {
+function gaugesNow(): Gauges {
   const exact = new Map(stateNow());
   const bounded = new Map([['RSS', numbersOf('/proc/self/status').get('VmRSS') ?? 0]]);
   if (isAlone) {
