@@ -43,7 +43,8 @@ describe('the package', () => {
      */
     const inRepository = [
       ...['CHANGELOG.md', 'CONTRIBUTING.md'],
-      ...['docs/architecture.md', 'docs/lab.md', 'docs/performance.md'],
+      ...['docs/architecture.md', 'docs/demo.svg', 'docs/lab.md', 'docs/performance.md'],
+      ...['docs/coming-from.md', 'docs/groups-to-cdevs.md'],
       ...['examples/nvme/main.ts', 'examples/vmm/broker.ts', 'examples/vmm/kvm/main.ts'],
       'examples/vmm/qemu.ts',
     ];
