@@ -1,32 +1,10 @@
 import type { Binding, NativeFd, NativeMemory } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
+import { errnoOfSteps } from '../core/call.ts';
+import type { AccessWidth, FakeBarOptions } from './bar_options.ts';
 
-/** The width of one access of a register, in bytes. */
-export type AccessWidth = 1 | 2 | 4;
-
-/** A base address register of a fake device. */
-export interface FakeBarOptions {
-  /** Bytes: a power of two. */
-  size: number;
-  /** Whether it is I/O ports, which cannot be mapped; memory by default. */
-  io?: boolean | undefined;
-  /** Whether programs may map it; true by default for memory of a page or more. */
-  mmap?: boolean | undefined;
-  /** Whether it is a 64-bit BAR, which takes the next one's register as well; false by default. */
-  wide?: boolean | undefined;
-  /** What the memory holds when the device is powered up, and after a reset; zeros by default. */
-  initial?: Uint8Array | undefined;
-  /**
-   * Answers a read: the register's value, or undefined for what the memory holds. An access of 64
-   * bits is two of 32, the low half first, unless there is {@link read64}.
-   */
-  read?: ((offset: number, width: AccessWidth) => number | undefined) | undefined;
-  /** Is told of a write, when the memory has its value already. 64 bits are as in {@link read}. */
-  write?: ((offset: number, value: number, width: AccessWidth) => void) | undefined;
-  /** Answers a read of 64 bits. */
-  read64?: ((offset: number) => bigint | undefined) | undefined;
-  /** Is told of a write of 64 bits. */
-  write64?: ((offset: number, value: bigint) => void) | undefined;
-}
+/** Bytes that a reset looks at, and clears, in one go. */
+const clearedAtOnce = 0x1_0000;
 
 /** A BAR of a fake device, as the device sees it: nothing here calls a hook. */
 export class FakeBar {
@@ -52,12 +30,20 @@ export class FakeBar {
     this.#native = native;
     const pages = Math.max(options.size, native.pageSize());
     this.#memory = allocate(native, pages);
-    this.file = fileOf(native, this.#memory);
+    try {
+      this.file = fileOf(native, this.#memory);
+    } catch (error) {
+      native.memoryRelease(this.#memory);
+      throw error;
+    }
     const buffer = native.memoryBuffer(this.#memory, 0n, BigInt(pages));
-    if (typeof buffer !== 'object') throw failed('memoryBuffer', buffer);
+    if (typeof buffer !== 'object') {
+      this.dispose();
+      throw failed('memoryBuffer', buffer);
+    }
     this.bytes = new Uint8Array(buffer, 0, options.size);
     this.view = new DataView(buffer, 0, options.size);
-    this.reset();
+    this.#putInitial();
   }
 
   /** Whether programs may map it. @internal */
@@ -68,9 +54,8 @@ export class FakeBar {
 
   /** What it held at first. @internal */
   reset(): void {
-    this.bytes.fill(0);
-    const { initial } = this.options;
-    if (initial) this.bytes.set(initial.subarray(0, this.size));
+    this.#clear();
+    this.#putInitial();
   }
 
   /** One access of up to 32 bits, by a program. @internal */
@@ -113,6 +98,30 @@ export class FakeBar {
     this.#native.memoryRelease(this.#memory);
   }
 
+  /** Of one that nobody got to see: its memory does not wait until the buffer is collected. @internal */
+  discard(): void {
+    this.#native.detachBuffer(this.view.buffer as ArrayBuffer);
+    this.dispose();
+  }
+
+  #putInitial(): void {
+    const { initial } = this.options;
+    if (initial) this.bytes.set(initial);
+  }
+
+  /** Zeros, where there are none: a page that nobody touched is no memory, and stays none. */
+  #clear(): void {
+    const number = this.#native.fdNumber(this.file);
+    if (number === undefined || number < 0) throw failed('fdNumber', number);
+    if (fs.fstatSync(number).blocks === 0) return;
+    const found = new Uint8Array(Math.min(clearedAtOnce, this.size));
+    const zeros = new Uint8Array(found.length);
+    for (let at = 0; at < this.size; at += found.length) {
+      fs.readSync(number, found, 0, found.length, at);
+      if (Buffer.compare(found, zeros) !== 0) this.bytes.fill(0, at, at + found.length);
+    }
+  }
+
   #get(offset: number, width: AccessWidth): number {
     if (width === 1) return this.view.getUint8(offset);
     return width === 2 ? this.view.getUint16(offset, true) : this.view.getUint32(offset, true);
@@ -141,5 +150,6 @@ export function fileOf(native: Binding, memory: NativeMemory): NativeFd {
 }
 
 export function failed(what: string, answer: unknown): Error {
-  return new Error(`vfio/testing: ${what} of the addon answered ${String(answer)}`);
+  const plain = typeof answer === 'number' ? errnoOfSteps(answer) : answer;
+  return new Error(`vfio/testing: ${what} of the addon answered ${String(plain)}`);
 }

@@ -1,4 +1,4 @@
-import type { FakeBarOptions } from './bar.ts';
+import type { FakeBarOptions } from './bar_options.ts';
 
 /** A capability of the configuration space: its id, and what follows the two bytes of its header. */
 export interface FakeCapability {

@@ -1,4 +1,4 @@
-import { EBUSY, EINVAL, ENODEV, ENOSPC, ENOTTY } from '../core/errno.ts';
+import { EINVAL, ENODEV, ENOSPC, ENOTTY, EPERM } from '../core/errno.ts';
 import type { Fakes } from './calls.ts';
 import { EBADFD } from './errno.ts';
 import type { FakeDevice } from './fake_device.ts';
@@ -59,7 +59,7 @@ function bind(machine: Machine, handle: number, iommufdHandle: number): number {
   const { device } = what;
   if (!device.isPlugged) return ENODEV;
   if (device.isOpen || what.iommufd !== undefined) return EINVAL;
-  if (isGroupElsewhere(machine, device, iommufd.what.iommufd)) return EBUSY;
+  if (isGroupElsewhere(machine, device, iommufd.what.iommufd)) return EPERM;
   device.devId = iommufd.what.iommufd.bind(device);
   device.told.fill(false);
   what.iommufd = iommufd;
@@ -71,7 +71,7 @@ function bind(machine: Machine, handle: number, iommufdHandle: number): number {
   return device.devId;
 }
 
-/** Of one IOMMU group all are in one iommufd. */
+/** Of one IOMMU group all are in one iommufd, as iommu_device_claim_dma_owner has it. */
 function isGroupElsewhere(
   machine: Machine,
   { group }: FakeDevice,

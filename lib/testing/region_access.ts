@@ -1,5 +1,6 @@
 import { EINVAL, EIO } from '../core/errno.ts';
-import type { AccessWidth, FakeBar } from './bar.ts';
+import type { FakeBar } from './bar.ts';
+import type { AccessWidth } from './bar_options.ts';
 import type { FakeDevice } from './fake_device.ts';
 import { configIndex } from './info_calls.ts';
 import { tableBytes } from './config_space.ts';
