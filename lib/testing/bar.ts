@@ -6,6 +6,9 @@ import type { AccessWidth, FakeBarOptions } from './bar_options.ts';
 /** Bytes that a reset looks at, and clears, in one go. */
 const clearedAtOnce = 0x1_0000;
 
+/** Bytes of stat's st_blocks. */
+const blockSize = 512;
+
 /** A BAR of a fake device, as the device sees it: nothing here calls a hook. */
 export class FakeBar {
   /** `bar0` … `bar5`. */
@@ -20,6 +23,8 @@ export class FakeBar {
   /** Whose descriptor programs map. @internal */
   readonly file: NativeFd;
   readonly #memory: NativeMemory;
+  /** Which parts of {@link clearedAtOnce} were accessed, or cleared. */
+  readonly #touched = new Set<number>();
   readonly #native: Binding;
 
   /** @internal */
@@ -46,10 +51,15 @@ export class FakeBar {
     this.#putInitial();
   }
 
+  /** Whether it is I/O ports, not memory. @internal */
+  get isPorts(): boolean {
+    return this.options.io ?? false;
+  }
+
   /** Whether programs may map it. @internal */
   get canMap(): boolean {
-    const { io = false, mmap = true } = this.options;
-    return mmap && !io && this.size >= this.#native.pageSize();
+    const { mmap = true } = this.options;
+    return mmap && !this.isPorts && this.size >= this.#native.pageSize();
   }
 
   /** What it held at first. @internal */
@@ -75,6 +85,7 @@ export class FakeBar {
     const { read, read64 } = this.options;
     const told = read64?.(offset);
     if (told !== undefined) return BigInt.asUintN(64, told);
+    this.#touch(offset);
     if (!read) return this.view.getBigUint64(offset, true);
     const low = this.load(offset, 4);
     return (BigInt(this.load(offset + 4, 4)) << 32n) | BigInt(low);
@@ -84,6 +95,7 @@ export class FakeBar {
   store64(offset: number, value: bigint): void {
     const { write64 } = this.options;
     if (write64) {
+      this.#touch(offset);
       this.view.setBigUint64(offset, value, true);
       write64(offset, value);
       return;
@@ -106,28 +118,45 @@ export class FakeBar {
 
   #putInitial(): void {
     const { initial } = this.options;
-    if (initial) this.bytes.set(initial);
+    if (!initial) return;
+    this.bytes.set(initial);
+    for (let at = 0; at < initial.length; at += clearedAtOnce) this.#touch(at);
+  }
+
+  #touch(offset: number): void {
+    this.#touched.add(Math.floor(offset / clearedAtOnce));
   }
 
   /** Zeros, where there are none: a page that nobody touched is no memory, and stays none. */
   #clear(): void {
+    const length = Math.min(clearedAtOnce, this.size);
+    for (const chunk of this.#touched) this.bytes.fill(0, chunk * length, (chunk + 1) * length);
     const number = this.#native.fdNumber(this.file);
     if (number === undefined || number < 0) throw failed('fdNumber', number);
-    if (fs.fstatSync(number).blocks === 0) return;
-    const found = new Uint8Array(Math.min(clearedAtOnce, this.size));
-    const zeros = new Uint8Array(found.length);
-    for (let at = 0; at < this.size; at += found.length) {
-      fs.readSync(number, found, 0, found.length, at);
-      if (Buffer.compare(found, zeros) !== 0) this.bytes.fill(0, at, at + found.length);
+    const isAll = fs.fstatSync(number).blocks * blockSize <= this.#touched.size * length;
+    if (!isAll) this.#clearOthers(number, length);
+  }
+
+  /** What was touched through the buffer, or the program's. Reading the file touches nothing. */
+  #clearOthers(number: number, length: number): void {
+    const found = new Uint8Array(length);
+    const zeros = new Uint8Array(length);
+    for (let at = 0; at < this.size; at += length) {
+      fs.readSync(number, found, 0, length, at);
+      if (Buffer.compare(found, zeros) === 0) continue;
+      this.bytes.fill(0, at, at + length);
+      this.#touched.add(at / length);
     }
   }
 
   #get(offset: number, width: AccessWidth): number {
+    this.#touch(offset);
     if (width === 1) return this.view.getUint8(offset);
     return width === 2 ? this.view.getUint16(offset, true) : this.view.getUint32(offset, true);
   }
 
   #set(offset: number, width: AccessWidth, value: number): void {
+    this.#touch(offset);
     if (width === 1) this.view.setUint8(offset, value);
     else if (width === 2) this.view.setUint16(offset, value, true);
     else this.view.setUint32(offset, value, true);

@@ -64,8 +64,7 @@ function bind(machine: Machine, handle: number, iommufdHandle: number): number {
   device.told.fill(false);
   what.iommufd = iommufd;
   machine.files.keep(iommufd);
-  // As pci_enable_device does: memory is decoded, and bus mastering is off.
-  device.config.command = (device.config.command | 3) & ~4;
+  device.config.open();
   device.onConfig();
   device.doReset('open');
   return device.devId;

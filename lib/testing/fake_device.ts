@@ -158,7 +158,12 @@ export class FakeDevice {
     return this.#isPlugged;
   }
 
-  /** Whether it answers at its BARs. @internal */
+  /** Whether it answers at its ports. @internal */
+  get answersPorts(): boolean {
+    return this.#isPlugged && this.config.answersPorts;
+  }
+
+  /** Whether it answers at its memory. @internal */
   get answersMemory(): boolean {
     return this.#isPlugged && this.config.answersMemory;
   }

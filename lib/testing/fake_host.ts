@@ -5,7 +5,7 @@ import {
   requireBoolean,
   requireObject,
 } from '../core/arguments.ts';
-import { binding, replaceBinding } from '../core/binding.ts';
+import { asLoaded, type Binding, plainBinding, replaceBinding } from '../core/binding.ts';
 import { replaceRoots } from '../locate/roots.ts';
 import { AccessCalls } from './access_calls.ts';
 import { faked } from './calls.ts';
@@ -68,7 +68,7 @@ export class FakeHost {
     const { iovaBits = 48, dirtyTracking = false } = options;
     checkInteger('options.iovaBits', iovaBits, 33, 64);
     requireBoolean('options.dirtyTracking', dirtyTracking);
-    const native = binding();
+    const native = plainBinding();
     const limits = {
       lastIova: 2n ** BigInt(iovaBits) - 1n,
       pageSize: 4096n,
@@ -78,7 +78,8 @@ export class FakeHost {
     };
     this.#folder = new MachineFolder();
     this.#machine = new Machine(native, limits, (path) => this.#nodeAt(path));
-    const fake = this.#binding();
+    // The trace is of what programs ask of this machine, not of what it asks of the addon.
+    const fake = asLoaded(this.#binding());
     this.#restore = [replaceRoots(this.#folder.roots), replaceBinding(fake)];
   }
 
@@ -185,7 +186,7 @@ export class FakeHost {
     this.dispose();
   }
 
-  #binding(): ReturnType<typeof binding> {
+  #binding(): Binding {
     const machine = this.#machine;
     const access = new AccessCalls(machine);
     const irqs = new IrqCalls(machine);

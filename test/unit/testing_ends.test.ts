@@ -16,7 +16,11 @@ async function waitFor(isSo: () => boolean): Promise<void> {
 }
 
 /** Runs a program over the library; answers what it wrote. */
-function run(text: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): string {
+function ran(
+  text: string,
+  args: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): { stdout: string; stderr: string } {
   const folder = mkdtempSync(join(root.pathname, 'build-types/testing-'));
   try {
     const file = join(folder, 'program.test.ts');
@@ -31,7 +35,7 @@ function run(text: string, args: readonly string[] = [], env: NodeJS.ProcessEnv 
       },
     );
     assert.equal(status, 0, stdout + stderr);
-    return stdout;
+    return { stdout, stderr };
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -56,7 +60,7 @@ describe('what a fake host leaves, and waits for', () => {
           if (host.devices.length > 0) throw new Error('it is there still');
         });
       }`;
-    assert.match(run(text, ['--test']), /pass 2/);
+    assert.match(ran(text, ['--test']).stdout, /pass 2/);
   });
 
   it('waits for removals no longer than the host is there', async () => {
@@ -74,7 +78,7 @@ describe('what a fake host leaves, and waits for', () => {
     const text = `${imports}
       FakeHost.install().addDevice();
       setTimeout(() => process.exit(0), 1);`;
-    run(text, [], { TMPDIR: folder });
+    ran(text, [], { TMPDIR: folder });
     assert.deepEqual(
       readdirSync(folder).filter((name) => name.startsWith('vfio-testing-')),
       [],
@@ -121,6 +125,30 @@ describe('what a fake host leaves, and waits for', () => {
     await assert.rejects(third.close(), /a mistake in the model/);
     await gone;
     assert.deepEqual(host.devices, []);
+  });
+
+  it('is what the trace tells of, and not how it does its work', () => {
+    const text = `${imports}
+      const host = FakeHost.install();
+      const fake = host.addDevice({ msix: 2, bars: { bar0: { size: 4096 } } });
+      const device = await VfioDevice.open(fake.address);
+      device.region('bar0').map().write32(16, 5);
+      await device.reset();
+      await device.interrupt('msix').enable(1);
+      await device.close();
+      host.dispose();`;
+    const { stderr } = ran(text, [], { NODE_DEBUG: 'vfio,vfio-access' });
+    for (const what of [
+      /open\("\/tmp[^"]*vfio0"/,
+      /VFIO_DEVICE_BIND_IOMMUFD\(/,
+      /VFIO_DEVICE_GET_REGION_INFO\(/,
+      /VFIO_DEVICE_RESET\(/,
+      /VFIO_DEVICE_SET_IRQS\(.*msix/i,
+      /write32\(mapping 1\+0x10, 0x00000005\)/,
+    ]) {
+      assert.match(stderr, what);
+    }
+    assert.doesNotMatch(stderr, /memfd|could not tell/);
   });
 
   it('adds a device wholly or not at all', async () => {
