@@ -44,7 +44,7 @@ export interface InjectOptions {
   /**
    * The call waits for this before it does anything else, and then does what it always does unless
    * `errno` or `answer` says otherwise. That is for the calls of which the package has a promise:
-   * `close`, `pwrite`, `VFIO_DEVICE_BIND_IOMMUFD`, `…_ATTACH_IOMMUFD_PT`, `…_DETACH_IOMMUFD_PT`,
+   * `close`, `pwrite` (of `setPowerState`), `VFIO_DEVICE_BIND_IOMMUFD`, `…_ATTACH_IOMMUFD_PT`, `…_DETACH_IOMMUFD_PT`,
    * `…_SET_IRQS`, `…_RESET`, `…_GET_PCI_HOT_RESET_INFO`, `…_PCI_HOT_RESET` and `…_FEATURE`,
    * `IOMMU_IOAS_MAP`, `…_MAP_FILE`, `…_UNMAP` and `…_COPY`, `IOMMU_DESTROY`, `IOMMU_HWPT_ALLOC`. Their
    * `Sync` forms block, and do not wait. An open of a device takes as long as its

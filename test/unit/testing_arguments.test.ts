@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { DmaBuffer, VfioDevice } from '../../lib/index.ts';
+import { DmaBuffer, Iommufd, VfioDevice } from '../../lib/index.ts';
 import { type FakeDeviceOptions, FakeHost, type InjectOptions } from '../../lib/testing/index.ts';
 
 const [type, value, range] = ['ERR_INVALID_ARG_TYPE', 'ERR_INVALID_ARG_VALUE', 'ERR_OUT_OF_RANGE'];
@@ -153,19 +153,28 @@ describe('what a fake host is given', () => {
       await acted;
       assert.ok(!early, call);
     };
+    await using iommufd = Iommufd.open();
     let device!: VfioDevice;
     await waits('VFIO_DEVICE_BIND_IOMMUFD', async () => {
-      device = await VfioDevice.open(fake.address);
+      device = await VfioDevice.open(fake.address, { iommufd });
     });
-    const ioas = device.createIoas();
-    const other = device.createIoas();
+    const ioas = iommufd.createIoas();
+    const other = iommufd.createIoas();
     await using memory = await DmaBuffer.allocate(8192);
     let mapping!: Awaited<ReturnType<typeof ioas.map>>;
     await waits('VFIO_DEVICE_ATTACH_IOMMUFD_PT', () => device.attach(ioas));
     await waits('IOMMU_IOAS_MAP_FILE', async () => {
       mapping = await ioas.map(memory);
     });
+    await waits('IOMMU_IOAS_COPY', () => ioas.copy(mapping.iova, 4096));
     await waits('IOMMU_IOAS_UNMAP', () => mapping.unmap());
+    await waits('IOMMU_HWPT_ALLOC', async () => {
+      await (await ioas.createHwpt(device)).close();
+    });
+    await waits('VFIO_DEVICE_GET_PCI_HOT_RESET_INFO', () => device.planHotReset());
+    await waits('VFIO_DEVICE_PCI_HOT_RESET', () => device.hotReset());
+    await waits('pwrite', () => device.pci.setPowerState('D3hot'));
+    await device.pci.setPowerState('D0');
     await waits('VFIO_DEVICE_SET_IRQS', () => device.interrupt('msix').enable(2));
     await waits('VFIO_DEVICE_RESET', () => device.reset());
     await waits('VFIO_DEVICE_FEATURE', () => device.feature.list());

@@ -90,8 +90,10 @@ describe('what a fake host leaves, and waits for', () => {
 
   it('does not make its folder again for a close that ends after it', async () => {
     const host = FakeHost.install();
-    const fake = host.addDevice();
+    const fake = host.addDevice({ bars: { bar0: { size: 4096 } } });
     const device = await VfioDevice.open(fake.address);
+    // It is unmapped first, on a thread.
+    device.region('bar0').map();
     const closed = device.close();
     host.dispose();
     await closed;
