@@ -39,9 +39,13 @@ export interface FakeDeviceOptions {
   device?: number | undefined;
   /** The 24 bits of the class, 0x010802 for an NVMe controller; 0xff0000 by default. */
   classCode?: number | undefined;
+  /** 0 by default. */
   revision?: number | undefined;
+  /** Its `vendor` by default. */
   subsystemVendor?: number | undefined;
+  /** Its `device` by default. */
   subsystemDevice?: number | undefined;
+  /** Its BARs; without them it has none but that of MSI-X. */
   bars?: Partial<Record<BarName, FakeBarOptions>> | undefined;
   /** Whether it has INTx; true by default. */
   intx?: boolean | undefined;
@@ -58,6 +62,7 @@ export interface FakeDeviceOptions {
    * Express, 0x05 MSI and 0x11 MSI-X, takes its place.
    */
   capabilities?: readonly FakeCapability[] | undefined;
+  /** Its extended capabilities; none by default. */
   extendedCapabilities?: readonly FakeExtendedCapability[] | undefined;
   /** Whether it is a PCI Express function; true by default. Others report no errors (`err`). */
   express?: boolean | undefined;
@@ -70,12 +75,12 @@ export interface FakeDeviceOptions {
   /** Is told of a write to the configuration space, when it is there. */
   onConfigWrite?: ((offset: number, width: number) => void) | undefined;
   /**
-   * VFIO_DEVICE_FEATURE: `feature` is the number of a VFIO_DEVICE_FEATURE_*, `operation` has what is
-   * asked of it, of these bits: 1 get (fill `bytes`), 2 set (read them), 4 probe. A probe has no
-   * data and changes nothing: 4 asks whether the device has the feature at all, 5 whether it can be
-   * got, 6 whether it can be set, 7 both. `bytes` are the feature's data, a copy. Answers 0, or a
-   * negative errno: -25 (ENOTTY) for a feature, or an operation, that it does not have. Without this
-   * the device has none.
+   * VFIO_DEVICE_FEATURE: `feature` is the number of a VFIO_DEVICE_FEATURE_*, `operation` is made of
+   * these bits: 1 get (fill `bytes`), 2 set (read them), 4 probe. A probe changes nothing: 4 asks
+   * whether the device has the feature at all, 5 whether it can be got, 6 whether it can be set, 7
+   * both. `bytes` are the feature's data, a copy. Answers 0, or a negative errno: -25 (ENOTTY) for a
+   * feature that the device does not have, -22 (EINVAL) for an operation that the feature does not
+   * have. Without this the device has no features.
    */
   onFeature?: ((feature: number, operation: number, bytes: Uint8Array) => number) | undefined;
 }

@@ -91,6 +91,7 @@ export class FakeDevice {
    * Signals an interrupt, by the eventfd that the program tied to it: a message, or INTx for a
    * moment.
    *
+   * @param vector - of MSI and MSI-X; 0 by default
    * @returns whether a program is tied to it; a device does not know that
    */
   interrupt(irq: FakeIrq, vector = 0): boolean {
@@ -100,7 +101,11 @@ export class FakeDevice {
     return this.irqs.signal(irqIndex[irq], vector);
   }
 
-  /** Asserts INTx, until it is called with false: unmasked, it happens again at once. */
+  /**
+   * Asserts INTx, until it is called with false: unmasked, it happens again at once.
+   *
+   * @param asserted - the level from now on
+   */
   assertIntx(asserted: boolean): void {
     if (this.#isPlugged) this.irqs.setIntx(asserted);
   }
@@ -108,6 +113,8 @@ export class FakeDevice {
   /**
    * Reads memory by DMA: through the maps of the address space that the device is attached to.
    *
+   * @param iova - where it begins
+   * @param length - in bytes
    * @throws DmaFault where the IOMMU refuses it, or bus mastering is off. A hook may let it pass:
    *   the program's access then ends as it does on hardware, which tells it nothing.
    */
