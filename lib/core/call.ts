@@ -34,7 +34,12 @@ export function checkSteps(
   const syscall = syscalls[Math.floor(-answer / stepSize)];
   // No step: there was no thread that could have begun with the first.
   if (syscall === undefined) return check(answer, { ...call, syscall: syscalls[0] });
-  return check(-(-answer % stepSize), { ...call, syscall });
+  return check(errnoOfSteps(answer), { ...call, syscall });
+}
+
+/** What such a function answers, without the step that failed: the value, or -errno. */
+export function errnoOfSteps(answer: number): number {
+  return answer >= 0 ? answer : -(-answer % stepSize);
 }
 
 /**
