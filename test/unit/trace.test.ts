@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import { type Binding, binding, type NativeFd } from '../../lib/core/binding.ts';
+import { type SteppedName, systemCalls } from '../../lib/core/call.ts';
+import { Mailbox } from '../../lib/region/mailbox.ts';
 import type { Section } from '../../lib/trace/request.ts';
 import { requestsOf, tracedBinding } from '../../lib/trace/traced_binding.ts';
 import { vfio } from '../support/cli.ts';
@@ -103,6 +107,58 @@ describe('the trace', () => {
     assert.match(lines[3] ?? '', /EAGAIN .*no thread: the call was not made/);
   });
 
+  it('names the system call that failed, of functions that make several', async () => {
+    const names = Object.keys(systemCalls) as SteppedName[];
+    const cases = names.flatMap((name) =>
+      systemCalls[name].map((call, at) => ({ name, call, at })),
+    );
+    for (const { name, call, at } of cases) {
+      const lines = await linesOf({ [name]: () => -(4096 * at + 13) }, (traced) => {
+        (traced as unknown as Record<string, (...args: unknown[]) => unknown>)[name]?.(1, 2, 3);
+      });
+      assert.match(
+        lines[0] ?? '',
+        new RegExp(`= EACCES \\(permission denied, of ${call}\\) TIME$`),
+      );
+    }
+    const noThread = await linesOf({ memoryAllocate: () => Promise.resolve(-65547) }, (traced) =>
+      traced.memoryAllocate(4096n, 0, 0),
+    );
+    assert.match(noThread[0] ?? '', /= EAGAIN .*no thread: the call was not made/);
+  });
+
+  it('knows every function of the addon that makes several system calls', () => {
+    const folder = fileURLToPath(new URL('native/', root));
+    const sources = readdirSync(folder).filter((name) => name.endsWith('.cc'));
+    const text = sources.map((name) => readFileSync(join(folder, name), 'utf8')).join('');
+    // So the comment of each says what it answers.
+    const found = text.matchAll(/^\/\/ (\w+)\([^)]*\) -> .*or the step that failed/gm);
+    const names = [...found].map(([, name]) => name);
+    assert.deepEqual(names.sort(), Object.keys(systemCalls).sort());
+  });
+
+  it('tells what KVM refused, of a binding alone, and both errnos of a closing', async () => {
+    const fakes: Partial<Binding> = {
+      bindSync: () => -8192 - 13,
+      resetSync: () => -8192 - 13,
+      closeSync: () => -(5 + 4096 * 28),
+    };
+    const lines = await linesOf(fakes, (traced) => {
+      traced.bindSync(device, 8 as NativeFd);
+      traced.resetSync(device);
+      traced.closeSync(device, 8 as NativeFd);
+    });
+    assert.match(
+      lines[0] ?? '',
+      /= EACCES \(permission denied, of KVM: the device was not bound\)/,
+    );
+    assert.doesNotMatch(lines[1] ?? '', /KVM/);
+    assert.equal(
+      lines[2],
+      'close(fd 21, then fd 22) = EIO (i/o error), then ENOSPC (no space left on device) TIME',
+    );
+  });
+
   it('says of a call that it goes on for long', async () => {
     let end: ((answer: number) => void) | undefined;
     const reset = (): Promise<number> => new Promise((resolve) => (end = resolve));
@@ -146,6 +202,17 @@ describe('the trace', () => {
     );
   });
 
+  it('lets no text of others end its quotes', async () => {
+    const lines = await linesOf({ open: () => -2 }, (traced) => {
+      traced.open('/x", O_RDWR) = fd 3 1 µs\\', 2);
+      traced.open('\\x1b\u001b', 2);
+    });
+    assert.deepEqual(lines, [
+      String.raw`open("/x\", O_RDWR) = fd 3 1 µs\\", O_RDWR) = ENOENT (no such file or directory) TIME`,
+      String.raw`open("\\x1b\x1b", O_RDWR) = ENOENT (no such file or directory) TIME`,
+    ]);
+  });
+
   it('lets calls be where it cannot tell them', async () => {
     const getDeviceInfo = (): number => 0;
     const lines = await linesOf({ getDeviceInfo }, (traced) => {
@@ -160,6 +227,7 @@ describe('the trace', () => {
     assert.equal(traced.read32, native.read32);
     assert.equal(traced.resetSync, native.resetSync);
     assert.notEqual(traced.readSmallFile, native.readSmallFile);
+    assert.equal(traced.getDeviceInfo, native.getDeviceInfo);
     const all = tracedBinding(native, { vfio: () => undefined });
     assert.equal(all.read32, native.read32);
     assert.notEqual(all.resetSync, native.resetSync);
@@ -177,6 +245,40 @@ describe('the trace', () => {
       ['vfio-access'],
     );
     assert.deepEqual(lines, ['read32(mapping 4711+0x1c) = refused TIME']);
+  });
+
+  it('learns how regions are called as long as a device is open, where accesses are told', async () => {
+    const fakes: Partial<Binding> = {
+      getDeviceInfo: (_device, _bytes, room) => {
+        room.set([24, 2, 9, 5]);
+        return 0;
+      },
+      getRegionInfo: (_device, _index, _bytes, room) => {
+        room.set([32, 7, 0, 0, 0x1000, 0, 0, 0]);
+        return 0;
+      },
+      closeSync: () => 0,
+      pread32: () => undefined,
+    };
+    const access = (traced: Binding): void => {
+      new Mailbox(traced.mailbox()).aimAt(device, 0, 0, 4);
+      traced.pread32();
+    };
+    const lines = await linesOf(
+      fakes,
+      (traced) => {
+        traced.getDeviceInfo(device, 24, new Uint32Array(8));
+        traced.getRegionInfo(device, 0, 32, new Uint32Array(8));
+        access(traced);
+        traced.closeSync(device);
+        access(traced);
+      },
+      ['vfio-access'],
+    );
+    assert.deepEqual(
+      lines.map((line) => /, (.*)\)/.exec(line)?.[1]),
+      ['bar0+0x4', '0x0+0x4'],
+    );
   });
 });
 
