@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +9,7 @@ import { type Binding, binding, type NativeFd } from '../../lib/core/binding.ts'
 import { type SteppedName, systemCalls } from '../../lib/core/call.ts';
 import { Mailbox } from '../../lib/region/mailbox.ts';
 import type { Section } from '../../lib/trace/request.ts';
+import { StderrLines } from '../../lib/trace/stderr_lines.ts';
 import { requestsOf, tracedBinding } from '../../lib/trace/traced_binding.ts';
 import { vfio } from '../support/cli.ts';
 import { root } from '../support/root.ts';
@@ -300,6 +302,67 @@ describe('NODE_DEBUG', () => {
     assert.match(stderrOf('VFIO*'), /^VFIO-SYSFS \d+: /m);
     assert.doesNotMatch(stderrOf('vfio'), /VFIO-SYSFS/);
     assert.doesNotMatch(stderrOf(undefined), /VFIO/);
+  });
+});
+
+describe('the lines of the trace', () => {
+  /** What was written, where each write is answered so: how many bytes, or why none. */
+  function writtenOf(answers: (number | string | undefined)[], lines: string[]): string {
+    let written = '';
+    const write = (_fd: number, bytes: Buffer, at: number): number => {
+      const answer = answers.shift();
+      if (typeof answer === 'string') throw Object.assign(new Error(answer), { code: answer });
+      const taken = bytes.subarray(at, answer === undefined ? undefined : at + answer);
+      written += taken.toString();
+      return taken.length;
+    };
+    const output = new StderrLines('VFIO 1', write as never);
+    for (const line of lines) output.write(line);
+    assert.equal(answers.length, 0);
+    return written;
+  }
+
+  it('are written as a whole, however little the reader takes at once', () => {
+    assert.equal(writtenOf(['EAGAIN', 1, 'EAGAIN', 2], ['ab: c', 'd']), 'ab: c\nd\n');
+  });
+
+  it('are lost where there is no room, which the next says', () => {
+    const lines = ['one', 'two', 'three'];
+    const said = 'VFIO 1: … lines of the trace lost';
+    assert.equal(writtenOf(['ENOSPC', 'ENOSPC'], lines), `${said}: 2\nthree\n`);
+    assert.equal(writtenOf([2, 'ENOSPC'], lines), `on\n${said}: 1\ntwo\nthree\n`);
+  });
+
+  it('end where nobody reads them', () => {
+    assert.equal(writtenOf([undefined, 'EPIPE'], ['one', 'two', 'three']), 'one\n');
+  });
+
+  it('end no program whose reader of standard error is gone', async () => {
+    const index = fileURLToPath(new URL('lib/index.ts', root));
+    const program = `
+      import { once } from 'node:events';
+      import { DmaBuffer } from ${JSON.stringify(index)};
+      DmaBuffer.allocateSync(4096);
+      await once(process.stdin, 'data');
+      for (let i = 0; i < 5; i++) {
+        DmaBuffer.allocateSync(4096);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      console.log('done');
+      process.stdin.destroy();`;
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const env = { ...process.env, NODE_DEBUG: 'vfio' };
+    const child = spawn(process.execPath, args, { env, cwd: fileURLToPath(root) });
+    let out = '';
+    child.stdout.on('data', (text: Buffer) => (out += text.toString()));
+    const closed = once(child, 'close');
+    const [first] = (await once(child.stderr, 'data')) as [Buffer];
+    assert.match(first.toString(), /^VFIO \d+: memfd_create\+mmap\(/);
+    child.stderr.destroy();
+    await once(child.stderr, 'close');
+    child.stdin.end('go on\n');
+    assert.deepEqual(await closed, [0, null]);
+    assert.equal(out, 'done\n');
   });
 });
 
