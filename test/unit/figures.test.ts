@@ -101,6 +101,42 @@ describe('countFigures', () => {
   });
 });
 
+describe('countFigures, of what fails', () => {
+  async function counted(act: () => unknown): Promise<Record<string, number>> {
+    const roots = fakeVfio('1:7');
+    putNode(roots, fakeNode, '/dev/full');
+    putNode(roots, 'iommu', '/dev/full');
+    const undo = replaceBinding({ ...binding(), ...fakeIoctls });
+    const figures = countFigures();
+    try {
+      device = await VfioDevice.open(fakeAddress, { ...roots, requestEvents: false });
+      await act();
+      return figures.read().errors;
+    } finally {
+      figures.stop();
+      undo();
+    }
+  }
+  let device: VfioDevice;
+
+  it('counts each error where several descriptors do not close well', async () => {
+    const errors = await counted(async () => {
+      const undo = replaceBinding({
+        ...binding(),
+        // It is closed all the same, as the kernel does.
+        close: async (fd, next) => {
+          await binding().closeSync(fd);
+          if (next !== undefined) binding().closeSync(next);
+          return -(5 + 4096 * 28);
+        },
+      });
+      await assert.rejects(device.close(), AggregateError);
+      undo();
+    });
+    assert.deepEqual(errors, { EIO: 1, ENOSPC: 1 });
+  });
+});
+
 describe('the tracing channel vfio:open', () => {
   it('has the device that was opened', async () => {
     const roots = fakeVfio('1:7');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +13,8 @@ import { StderrLines } from '../../lib/trace/stderr_lines.ts';
 import { requestsOf, tracedBinding } from '../../lib/trace/traced_binding.ts';
 import { vfio } from '../support/cli.ts';
 import { root } from '../support/root.ts';
+import { skip } from '../support/skip.ts';
+import { tree } from '../support/tree.ts';
 
 /** The addon's own bookkeeping, of which the kernel hears nothing, and waits of the loop. */
 const untold = [
@@ -382,6 +384,64 @@ describe('vfio trace', () => {
       (await vfio(['trace', '--help'])).out,
       /^Usage: vfio trace \[options\] <command…>/,
     );
+  });
+
+  /** Says when it hears of SIGINT, and on SIGTERM how often that was; then asks for SIGTERM. */
+  const listener = `
+    let count = 0;
+    process.on('SIGINT', () => {
+      count++;
+      // What comes to both is with the other before this; that passes this one on.
+      process.kill(process.ppid, 'SIGTERM');
+    });
+    process.on('SIGTERM', () => {
+      console.log('SIGINT: ' + count);
+      process.exit(3);
+    });
+    setInterval(() => undefined, 1000);
+    console.log('ready');`;
+
+  /** What the listener said, run by `program`, once `interrupt` was called. */
+  async function heard(
+    [program = '', ...args]: string[],
+    interrupt: (child: ChildProcessWithoutNullStreams) => void,
+  ): Promise<string> {
+    const child = spawn(program, args, { cwd: fileURLToPath(root), detached: true });
+    let out = '';
+    const closed = once(child, 'close');
+    await new Promise<void>((resolve) => {
+      child.stdout.on('data', (text: Buffer) => {
+        out += text.toString();
+        if (out.includes('ready')) resolve();
+      });
+      child.once('close', () => {
+        resolve();
+      });
+    });
+    interrupt(child);
+    const overdue = setTimeout(() => process.kill(-Number(child.pid), 'SIGKILL'), 60_000);
+    assert.deepEqual(await closed, [3, null], out);
+    clearTimeout(overdue);
+    return out;
+  }
+
+  const tracing = (): string[] => {
+    const file = join(tree({ 'listener.js': listener }), 'listener.js');
+    const main = fileURLToPath(new URL('lib/cli/main.ts', root));
+    return [process.execPath, '--import', 'tsx', main, 'trace', '--', process.execPath, file];
+  };
+
+  it('passes on SIGINT that is sent to it alone', async () => {
+    const out = await heard(tracing(), (child) => child.kill('SIGINT'));
+    assert.match(out, /SIGINT: 1\n/);
+  });
+
+  it('does not pass on the SIGINT of a terminal, which reaches the program by itself', async function () {
+    if (spawnSync('script', ['--version']).error) skip(this, 'script of util-linux');
+    const command = tracing().map((word) => `'${word}'`);
+    const words = ['script', '-qec', `exec ${command.join(' ')}`, '/dev/null'];
+    const out = await heard(words, (child) => child.stdin.write('\u0003'));
+    assert.match(out, /SIGINT: 1\r?\n/);
   });
 
   it('gives a program the environment, and has its exit status', async () => {
