@@ -20,23 +20,36 @@ import { tree } from '../support/tree.ts';
 const { EDEADLK, EIO } = constants.errno;
 
 /** The kernel frees a descriptor also where it answers an error to its closing. */
-function failingFirst<Result>(close: (fd: NativeFd) => Result, failed: Result) {
+function failingFirst<Result>(
+  close: (fd: NativeFd) => Result,
+  failed: (closed: Result) => Result,
+): (fd: NativeFd) => Result {
   let calls = 0;
-  return (fd: NativeFd): Result => {
+  return (fd) => {
     const result = close(fd);
     calls++;
-    return calls === 1 ? failed : result;
+    return calls === 1 ? failed(result) : result;
   };
 }
 
 const forms = {
   close: (): Parameters<typeof withBinding>[0] => {
     const { close } = binding();
-    return { close: failingFirst((fd) => close(fd), Promise.resolve(-EIO)) };
+    return {
+      close: failingFirst(
+        (fd) => close(fd),
+        (closed) => closed?.then(() => -EIO),
+      ),
+    };
   },
   closeSync: (): Parameters<typeof withBinding>[0] => {
     const { closeSync } = binding();
-    return { closeSync: failingFirst((fd) => closeSync(fd), -EIO) };
+    return {
+      closeSync: failingFirst(
+        (fd) => closeSync(fd),
+        () => -EIO,
+      ),
+    };
   },
 };
 
