@@ -76,7 +76,7 @@ export class FolderWatch {
 
   /** The blocking form of {@link change}. */
   changeSync(milliseconds: number): void {
-    checkSteps(binding().waitForChangeSync(this.#fd.native, milliseconds), ['poll', 'read']);
+    checkSteps(binding().waitForChangeSync(this.#fd.native, milliseconds), 'waitForChangeSync');
   }
 
   close(): Promise<void> {

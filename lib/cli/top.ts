@@ -61,6 +61,11 @@ async function look({ flags, values, out }: Invocation): Promise<number> {
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
+    // The reader may have gone while the devices were looked at.
+    if (signal.aborted) {
+      resolve();
+      return;
+    }
     const end = (): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', end);
@@ -94,17 +99,17 @@ function rateOf(device: DeviceUsage, now: Usage, before: Usage | undefined): num
     // Enabled anew, it counts from 0 again.
     return sum + (count >= past ? count - past : count);
   }, 0);
-  const seconds = (now.time - before.time) / 1000;
+  const seconds = (now.monotonicTime - before.monotonicTime) / 1000;
   return seconds > 0 ? happened / seconds : null;
 }
 
-function jsonOf({ devices, ...rest }: Usage, rates: readonly (number | null)[]): string {
-  const { time, ...others } = rest;
+function jsonOf(usage: Usage, rates: readonly (number | null)[]): string {
+  const { time, devices, processes, hidden, searched } = usage;
   const rated = devices.map((device, at) => {
     const rate = rates[at] ?? null;
     return { ...device, interruptsPerSecond: rate === null ? null : Math.round(rate * 10) / 10 };
   });
-  return jsonLine({ time, devices: rated, ...others });
+  return jsonLine({ time, devices: rated, processes, hidden, searched });
 }
 
 const header = ['ADDRESS', 'DRIVER', 'GROUP', 'CDEV', 'VECTORS', 'IRQ/S', 'OPEN IN'];

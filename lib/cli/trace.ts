@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { type Command, exitStatus, type Invocation, misuse } from './command.ts';
 
@@ -26,7 +27,9 @@ hears of it. One that has not answered for a second is told before it ends. Toke
 
 A program is given NODE_DEBUG=vfio in its environment, with vfio-sysfs and vfio-access for the options,
 so every process of Node that it starts tells its requests, and what uses no vfio tells none. The
-exit status is that of the command, or 128 and the number of the signal that ended it.`,
+exit status is that of the command, or 128 and the number of the signal that ended it. SIGTERM
+and SIGHUP are passed on to the command; so is SIGINT, unless this is in the foreground of a
+terminal, whose ^C reaches both by itself.`,
   run: traceCommand,
 };
 
@@ -76,13 +79,29 @@ function environment({ sysfs, accesses }: Invocation['flags']): NodeJS.ProcessEn
 
 /** What is to end this is meant for the command; a terminal sends SIGINT to both of us. */
 function passSignals(child: ReturnType<typeof spawn>): () => void {
-  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-  const ignore = (): void => undefined;
-  const passed = ['SIGTERM', 'SIGHUP'] as const;
+  const forward = (signal: NodeJS.Signals): void => {
+    if (signal !== 'SIGINT' || !isInForeground()) child.kill(signal);
+  };
+  const passed = ['SIGTERM', 'SIGHUP', 'SIGINT'] as const;
   for (const signal of passed) process.on(signal, forward);
-  process.on('SIGINT', ignore);
   return () => {
     for (const signal of passed) process.off(signal, forward);
-    process.off('SIGINT', ignore);
   };
+}
+
+/**
+ * Whether a terminal's ^C goes to this process, and with that to the command, which is in its group:
+ * proc_pid_stat(5) has, behind the name, state, ppid, pgrp, session, tty_nr and tpgid, the group in
+ * the terminal's foreground.
+ */
+function isInForeground(): boolean {
+  let stat: string;
+  try {
+    stat = readFileSync('/proc/self/stat', 'latin1');
+  } catch {
+    // To hear it twice is better than not at all.
+    return false;
+  }
+  const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return group === foreground;
 }

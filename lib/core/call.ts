@@ -1,4 +1,4 @@
-import type { Answer } from './binding.ts';
+import type { Answer, Binding } from './binding.ts';
 import { EBADF, EMFILE, ENFILE, EOPNOTSUPP } from './errno.ts';
 import { explained, type FailedCall, systemError } from './errors.ts';
 import type { NodeLocation } from './location.ts';
@@ -18,28 +18,63 @@ export function check(answer: Answer, call: CallName, request?: string): number 
   throw new Error(`vfio: the addon refused the arguments of ${what}; please report this bug`);
 }
 
-/** Above the kernel's errnos: a function of several system calls answers -(errno + 4096 * step). */
-const stepSize = 4096;
+/** The addon's functions that make several system calls, and say which of them failed. */
+export type SteppedName = Extract<
+  keyof Binding,
+  | 'memoryAllocate'
+  | 'memoryFromFile'
+  | 'socketListen'
+  | 'socketConnect'
+  | 'ueventOpen'
+  | 'waitForChangeSync'
+>;
 
 /**
- * Like {@link check}, for a function of the addon that makes these system calls: the error names
- * the one which failed.
+ * Their system calls, in their order. Such a function answers -(errno + 4096 * step) of the one
+ * that failed: the kernel's errnos are below 4096.
  */
-export function checkSteps(
-  answer: Answer,
-  syscalls: readonly [string, ...string[]],
-  call: Omit<CallName, 'syscall'> = {},
-): number {
-  if (answer === undefined || answer >= 0) return check(answer, { ...call, syscall: syscalls[0] });
+export const systemCalls: Readonly<Record<SteppedName, readonly [string, ...string[]]>> = {
+  memoryAllocate: ['memfd_create', 'ftruncate', 'fcntl', 'mmap', 'madvise'],
+  memoryFromFile: ['fcntl', 'fstatfs', 'mmap'],
+  socketListen: ['socket', 'fchmod', 'bind', 'fchmodat', 'listen'],
+  socketConnect: ['socket', 'connect'],
+  ueventOpen: ['socket', 'setsockopt', 'bind'],
+  waitForChangeSync: ['poll', 'read'],
+};
+
+const stepSize = 4096;
+
+/** The -errno that such a function failed with, and of which system call it is. */
+export function failedStep(
+  answer: number,
+  name: SteppedName,
+): Pick<FailedCall, 'errno' | 'syscall'> {
+  const syscalls = systemCalls[name];
   const syscall = syscalls[Math.floor(-answer / stepSize)];
   // No step: there was no thread that could have begun with the first.
-  if (syscall === undefined) return check(answer, { ...call, syscall: syscalls[0] });
-  return check(errnoOfSteps(answer), { ...call, syscall });
+  if (syscall === undefined) return { errno: answer, syscall: syscalls[0] };
+  return { errno: errnoOfSteps(answer), syscall };
 }
 
 /** What such a function answers, without the step that failed: the value, or -errno. */
 export function errnoOfSteps(answer: number): number {
   return answer >= 0 ? answer : -(-answer % stepSize);
+}
+
+/** Like {@link check}, for such a function: the error names the system call which failed. */
+export function checkSteps(
+  answer: Answer,
+  name: SteppedName,
+  call: Omit<CallName, 'syscall'> = {},
+): number {
+  const { errno, syscall } = failedStep(answer ?? 0, name);
+  if (answer === undefined || answer >= 0) return check(answer, { ...call, syscall });
+  return check(errno, { ...call, syscall });
+}
+
+/** The addon's `close` closes two in one call, and answers -(errno + 4096 * errno of the second). */
+export function closeErrnos(answer: number): [first: number, second: number] {
+  return [answer % stepSize, Math.trunc(answer / stepSize)];
 }
 
 /**

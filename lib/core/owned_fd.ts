@@ -1,6 +1,6 @@
 import { binding, type NativeFd } from './binding.ts';
 import { fs } from './builtins.ts';
-import { check } from './call.ts';
+import { check, closeErrnos } from './call.ts';
 import type { CallerPlace } from './caller.ts';
 import { closedError } from './errors.ts';
 import type { NodeLocation, Roots } from './location.ts';
@@ -10,9 +10,6 @@ import { processWarning, warnIfFailed } from './warnings.ts';
 
 /** What stands in a node's place may be a FIFO or a terminal, whose open could wait for ever. */
 const openFlags = fs.constants.O_RDWR | fs.constants.O_NONBLOCK;
-
-/** The addon closes two in one call, and answers -(errno + 4096 * errno of the second). */
-const secondErrno = 4096;
 
 /**
  * A descriptor and its one owner. Closing waits for the calls that are in the kernel with it, and
@@ -135,9 +132,9 @@ export class OwnedFd {
     const fd = this.#take();
     if (fd === undefined) return;
     const answer = await binding().close(fd, next === undefined ? undefined : next.#take());
-    const second = Math.trunc((answer ?? 0) / secondErrno);
+    const [first, second] = closeErrnos(answer ?? 0);
     doAll([
-      () => check(answer && answer % secondErrno, { syscall: 'close', path: this.path }),
+      () => check(answer && first, { syscall: 'close', path: this.path }),
       () => check(second, { syscall: 'close', path: next?.path }),
     ]);
   }

@@ -1,5 +1,6 @@
 import type { VfioError } from '../core/errors.ts';
 import type { Cause, IovaBounds, IovaExtent, ReservedOverlap, VfioFacts } from '../core/reasons.ts';
+import { processStatus } from '../locate/process_status.ts';
 import { readAttribute } from '../locate/sysfs.ts';
 
 /** What an address space says of itself, asked only after a failure. */
@@ -149,15 +150,15 @@ function memlock(
   counted: 'user' | 'process',
   proc = '/proc/self',
 ): VfioFacts['memlock-limit'] | undefined {
-  const status = readAttribute(`${proc}/status`) ?? '';
-  const capabilities = /^CapEff:\s*([\da-f]+)/m.exec(status)?.[1] ?? '0';
+  const status = processStatus(`${proc}/status`);
+  const capabilities = status?.get('CapEff') ?? '0';
   if ((BigInt(`0x${capabilities}`) & ipcLock) !== 0n) return undefined;
   const limits = readAttribute(`${proc}/limits`) ?? '';
   const limit = /^Max locked memory\s+(\d+)/m.exec(limits)?.[1];
   if (limit === undefined) return undefined;
   // A container's are counted as if they were locked by mlock().
-  const line = counted === 'user' ? /^VmPin:\s*(\d+) kB/m : /^VmLck:\s*(\d+) kB/m;
-  const pinned = BigInt(line.exec(status)?.[1] ?? '0') * 1024n;
+  const line = status?.get(counted === 'user' ? 'VmPin' : 'VmLck') ?? '';
+  const pinned = BigInt(/^(\d+) kB$/.exec(line)?.[1] ?? '0') * 1024n;
   // Of a user, others count as well, of whom nothing is known here.
   if (counted === 'process' && pinned + needed <= BigInt(limit)) return undefined;
   return { needed, limit: BigInt(limit), pinned, counted };

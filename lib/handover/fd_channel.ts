@@ -107,7 +107,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     requireObject('options', options);
     const limits = limitsOf(options);
     requirePlatform();
-    const fd = checkSteps(binding().socketConnect(path), ['socket', 'connect'], { path });
+    const fd = checkSteps(binding().socketConnect(path), 'socketConnect', { path });
     return FdChannel.adopt(fd as NativeFd, path, limits, place);
   }
 

@@ -65,7 +65,7 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
     checkInteger('backlog', backlog, 1, 65_535);
     requirePlatform();
     const answer = binding().socketListen(path, mode, backlog);
-    const fd = checkSteps(answer, ['socket', 'fchmod', 'bind', 'fchmodat', 'listen'], { path });
+    const fd = checkSteps(answer, 'socketListen', { path });
     const socket = OwnedFd.adopt(fd as NativeFd, what, path).openedAt(place);
     return new FdListener(socket, limits);
   }

@@ -1,6 +1,7 @@
 import { VfioError } from '../core/errors.ts';
 import type { HostNeed } from '../core/reasons.ts';
 import { linesOf } from '../diagnose/mounts.ts';
+import { processStatus } from '../locate/process_status.ts';
 import { listNames, readAttribute, readLinkName } from '../locate/sysfs.ts';
 import type { HostRoots } from './host_roots.ts';
 
@@ -143,14 +144,14 @@ function sessionAddresses({ procRoot }: HostRoots): { addresses: string[]; unsee
   let pid = process.ppid;
   let server: number | undefined;
   for (let count = 0; count < mostParents && pid > 0; count++) {
-    const status = readAttribute(`${procRoot}/${pid}/status`);
+    const status = processStatus(`${procRoot}/${pid}/status`);
     if (status === undefined) break;
     const environment = readEnvironment(`${procRoot}/${pid}/environ`);
     if (environment.code !== undefined)
       unseen.push(`the environment of the parent process ${pid}: ${environment.code}`);
     for (const address of serverOf(environment.connection)) addresses.add(address);
-    if (/^Name:\s+sshd/m.test(status)) server ??= pid;
-    pid = Number(/^PPid:\s+(\d+)$/m.exec(status)?.[1] ?? 0);
+    if (status.get('Name')?.startsWith('sshd') === true) server ??= pid;
+    pid = Number(status.get('PPid') ?? 0);
   }
   if (addresses.size > 0) return { addresses: [...addresses], unseen: [] };
   if (server === undefined) return { addresses: [], unseen };

@@ -1,4 +1,5 @@
 import { fs } from '../core/builtins.ts';
+import { processStatus } from '../locate/process_status.ts';
 import { hiddenFolder, listNames, readAttribute, readLinkText } from '../locate/sysfs.ts';
 import { type Finding, host, look, noProc, type Place, readProc, type Seen } from './finding.ts';
 
@@ -35,7 +36,7 @@ function memlock(place: Place): Seen {
 }
 
 function hasCapability(place: Place, bit: bigint): boolean {
-  const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(readProc(place, 'self/status') ?? '')?.[1];
+  const mask = processStatus(`${place.procRoot}/self/status`)?.get('CapEff');
   return mask !== undefined && ((BigInt(`0x${mask}`) >> bit) & 1n) === 1n;
 }
 

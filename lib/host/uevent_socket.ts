@@ -29,7 +29,7 @@ export class UeventSocket {
     const answer = binding().ueventOpen(receiveBuffer);
     if (answer === EAFNOSUPPORT) throw systemError({ ...call, errno: answer }, noNetlink);
     const { path } = call;
-    const fd = checkSteps(answer, ['socket', 'setsockopt', 'bind'], { path }) as NativeFd;
+    const fd = checkSteps(answer, 'ueventOpen', { path }) as NativeFd;
     return new UeventSocket(OwnedFd.adopt(fd, what, call.path).openedAt(place));
   }
 

@@ -4,14 +4,20 @@ import type { DeviceAddress } from '../core/location.ts';
 import { either, run, runSync, type Steps } from '../core/steps.ts';
 import { eachProcess, isHidden } from '../diagnose/holders.ts';
 import { listDevices, listDevicesSync, type ListedDevice } from '../locate/list.ts';
+import { processStatus } from '../locate/process_status.ts';
 import { readAttribute } from '../locate/sysfs.ts';
 import { nodesOf } from './device_holders.ts';
 import { type HostRootOptions, type HostRoots, hostRootsOf } from './host_roots.ts';
 
 /** Who uses this machine's VFIO devices, at one moment. */
 export interface Usage {
-  /** When it was looked at, in milliseconds since 1970. */
+  /** When its interrupts were read, in milliseconds since 1970, by the clock that people set. */
   time: number;
+  /**
+   * The same in milliseconds of a clock that nobody sets and that begins anywhere, as
+   * `performance.now()` does: how often interrupts happen between two looks is by this.
+   */
+  monotonicTime: number;
   /** The devices that have a VFIO driver, in the order of bus and address. */
   devices: DeviceUsage[];
   /** Those that have a device's node open, as far as this process may look. */
@@ -93,7 +99,6 @@ function rootsFrom(options: HostRootOptions): HostRoots {
 }
 
 function* read(roots: HostRoots): Steps<Usage> {
-  const time = Date.now();
   const { sysfsRoot, devRoot } = roots;
   const listed = yield* either(
     () => listDevices({ sysfsRoot, devRoot }),
@@ -102,13 +107,14 @@ function* read(roots: HostRoots): Steps<Usage> {
   const bound = listed.filter(({ boundToVfio }) => boundToVfio);
   const nodes = new Map(bound.map((device) => [device, nodesOf(device, sysfsRoot)]));
   const { opened, hidden, searched } = yield* findOpened([...nodes.values()].flat(), roots);
+  const clocks = { time: Date.now(), monotonicTime: performance.now() };
   const lines = interruptLines(yield* readInterrupts(roots));
   const devices = bound.map((device) => {
     const pids = pidsOf(nodes.get(device) ?? [], opened);
     return usageOf(device, pids, lines && linesOf(device, lines));
   });
   const processes = [...opened.keys()].map((pid) => processOf(pid, roots));
-  return { time, devices, processes, hidden, searched };
+  return { ...clocks, devices, processes, hidden, searched };
 }
 
 function usageOf(
@@ -161,9 +167,9 @@ function pidsOf(nodes: readonly string[], opened: Opened): number[] {
 }
 
 function processOf(pid: number, { procRoot }: HostRoots): ProcessUsage {
-  const status = unlessUnseen(() => readAttribute(`${procRoot}/${pid}/status`)) ?? '';
+  const status = unlessUnseen(() => processStatus(`${procRoot}/${pid}/status`));
   const bytes = (name: string): number | null => {
-    const text = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+    const text = /^(\d+) kB$/.exec(status?.get(name) ?? '')?.[1];
     return text === undefined ? null : Number(text) * 1024;
   };
   const command = unlessUnseen(() => readAttribute(`${procRoot}/${pid}/comm`)) ?? '';

@@ -48,9 +48,6 @@ const dropped = new FinalizationRegistry<NativeMemory>((handle) => {
   binding().memoryRelease(handle);
 });
 
-/** The system calls that make DMA memory, as the addon counts them. */
-const steps = ['memfd_create', 'ftruncate', 'fcntl', 'mmap', 'madvise'] as const;
-
 /** What was asked for: sizes in bytes. */
 export interface Asked {
   size: number;
@@ -65,7 +62,7 @@ export interface Asked {
  */
 export function allocated(answer: Answer, asked: Asked): number {
   try {
-    return checkSteps(answer, steps);
+    return checkSteps(answer, 'memoryAllocate');
   } catch (error) {
     if (!(error instanceof VfioError)) throw error;
     const cause = hugePageCause(error, asked);

@@ -53,7 +53,7 @@ export function sourceOf(
   if (byFile()) return new FileSource(fd, start, bytes);
   // Such a kernel maps this process's mapping of the file, which the addon keeps as long.
   const answer = binding().memoryFromFile(fd, start, bytes);
-  const handle = checkSteps(answer, ['fcntl', 'fstatfs', 'mmap']);
+  const handle = checkSteps(answer, 'memoryFromFile');
   const memory = new Memory(handle as never, Number(bytes));
   return new MemorySource(memory, undefined, 0, memory.size, false);
 }

@@ -1,21 +1,25 @@
 import type { Binding } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import type { Section } from './request.ts';
+import { StderrLines } from './stderr_lines.ts';
 import { type TraceLines, tracedBinding } from './traced_binding.ts';
 
 const sections: readonly Section[] = ['vfio', 'vfio-sysfs', 'vfio-access'];
 
 /**
  * What the environment variable NODE_DEBUG asks for, once, when the addon is loaded. Where it asks
- * for nothing of this, the addon's functions are what they were.
+ * for nothing of this, the addon's functions are what they were. The lines are those of Node's own
+ * `util.debuglog`, which is asked whether a section is meant, and does not write them: it does so by
+ * `process.stderr`, whose error ends the program when the reader is gone.
  */
 export function tracedIfAsked(native: Binding): Binding {
+  const output = new StderrLines(`VFIO ${process.pid}`);
   const lines: TraceLines = {};
   for (const section of sections) {
-    const log = util.debuglog(section);
-    if (!log.enabled) continue;
+    if (!util.debuglog(section).enabled) continue;
+    const head = `${section.toUpperCase()} ${process.pid}: `;
     lines[section] = (line) => {
-      log('%s', line);
+      output.write(`${head}${line}`);
     };
   }
   return Object.keys(lines).length === 0 ? native : tracedBinding(native, lines);

@@ -11,6 +11,7 @@ import {
 import { action } from '../interrupt/set_irqs.ts';
 import type { Requests } from './request.ts';
 import {
+  bindWords,
   bitWords,
   bytesOf,
   errnoWords,
@@ -291,6 +292,7 @@ export const deviceRequests: Requests = {
       ...(kvm === undefined ? [] : [`after KVM_DEV_VFIO_FILE_ADD of ${words.fd(kvm)}`]),
     ],
     answer: (_words, value) => `devid ${value}`,
+    failed: bindWords,
   },
   attach: {
     name: 'VFIO_DEVICE_ATTACH_IOMMUFD_PT',

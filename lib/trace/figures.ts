@@ -23,7 +23,10 @@ export interface Figures {
   mappedBytes: number;
   /** Interrupts that are enabled: `msix` of one device is one, with however many vectors. */
   enabledInterrupts: number;
-  /** How often something failed, by the error's `code`; `other` where it has none. */
+  /**
+   * How often something failed, by the error's `code`; `other` where that is no {@link VfioError}.
+   * Each error of an AggregateError is counted.
+   */
   errors: Record<string, number>;
 }
 
@@ -180,6 +183,11 @@ class Counter implements FigureCounter {
   }
 
   #countError(error: unknown): void {
+    // Several failed at once, as where a device and its interrupts do not close well.
+    if (error instanceof AggregateError) {
+      for (const each of error.errors) this.#countError(each);
+      return;
+    }
     const code = error instanceof VfioError ? error.code : 'other';
     this.#errors.set(code, (this.#errors.get(code) ?? 0) + 1);
   }

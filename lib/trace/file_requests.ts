@@ -1,7 +1,7 @@
 import type { NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
 import type { Request, Requests, Section } from './request.ts';
-import { bitWords, hex, list, quoted, type TraceWords } from './words.ts';
+import { bitWords, closeWords, hex, list, quoted, stepWords, type TraceWords } from './words.ts';
 
 // What is asked of descriptors, memory and sockets; and what is read in sysfs and /proc.
 
@@ -61,14 +61,14 @@ export const fileRequests: Requests = {
   flock: { name: 'flock', args: (_words, number) => [`fd ${number}`, 'LOCK_EX|LOCK_NB'] },
   close: {
     name: 'close',
-    args: (words, fd, next) => [
-      words.fd(fd),
-      ...(next === undefined ? [] : [`then ${words.fd(next)}`]),
-    ],
-    answer: (words, value, fd) => {
-      words.forget(fd);
-      return String(value);
+    args: (words, fd, next) => {
+      const both = next === undefined ? [fd] : [fd, next];
+      const [first = '', ...then] = both.map((each) => words.fd(each));
+      // The addon forgets them whatever comes of it.
+      for (const each of both) words.forget(each);
+      return [first, ...then.map((each) => `then ${each}`)];
     },
+    failed: closeWords,
   },
   eventfdOpen: { name: 'eventfd', args: () => ['EFD_NONBLOCK|EFD_CLOEXEC'], answer: newFd },
   eventfdRead: { section: 'vfio-access', name: 'read', args: (words, fd) => [words.fd(fd)] },
@@ -81,11 +81,13 @@ export const fileRequests: Requests = {
     name: 'memfd_create+mmap',
     args: (_words, size, flags) => [`${hex(size)} bytes`, `flags ${hex(flags)}`],
     answer: memory,
+    failed: stepWords('memoryAllocate'),
   },
   memoryFromFile: {
     name: 'mmap',
     args: (_words, fd, offset, size) => [`fd ${fd}+${hex(offset)}`, `${hex(size)} bytes`],
     answer: memory,
+    failed: stepWords('memoryFromFile'),
   },
   readData: {
     name: 'read',
@@ -101,11 +103,13 @@ export const fileRequests: Requests = {
     name: 'socket+bind+listen',
     args: (_words, path, mode) => [quoted(path), `mode 0${mode.toString(8)}`],
     answer: newFd,
+    failed: stepWords('socketListen'),
   },
   socketConnect: {
     name: 'socket+connect',
     args: (_words, path) => [quoted(path)],
     answer: newFd,
+    failed: stepWords('socketConnect'),
   },
   socketAccept: ofSocket('accept'),
   socketSend: {
@@ -143,6 +147,7 @@ export const fileRequests: Requests = {
     name: 'socket',
     args: () => ['AF_NETLINK', 'NETLINK_KOBJECT_UEVENT'],
     answer: newFd,
+    failed: stepWords('ueventOpen'),
   },
   ueventReceive: {
     name: 'recvmsg',
@@ -157,6 +162,7 @@ export const fileRequests: Requests = {
   waitForChangeSync: {
     name: 'poll',
     args: (words, watch, milliseconds) => [words.fd(watch), `${milliseconds} ms`],
+    failed: stepWords('waitForChangeSync'),
   },
   readSmallFile: {
     section: sysfs,

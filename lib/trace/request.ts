@@ -35,6 +35,8 @@ export interface Request<Name extends FunctionName> {
   args: (words: TraceWords, ...args: Arguments<Name>) => readonly string[];
   /** What a call that did not fail answered; a number is shown as it is where this is absent. */
   answer?: (words: TraceWords, value: Value<Name>, ...args: Arguments<Name>) => string;
+  /** What a call that failed answered, where that is more than one -errno. */
+  failed?: (answer: number) => string;
   /** Of a function that makes several requests: arguments and answer of each. */
   each?: (
     words: TraceWords,

@@ -21,6 +21,7 @@ interface AnyRequest {
   name: string;
   args: (words: TraceWords, ...args: readonly unknown[]) => readonly string[];
   answer?: (words: TraceWords, value: unknown, ...args: readonly unknown[]) => string;
+  failed?: (answer: number) => string;
   each?: (
     words: TraceWords,
     ...args: readonly unknown[]
@@ -30,8 +31,8 @@ interface AnyRequest {
 /** After so many milliseconds the start of a call is told, for it may never answer. */
 const longCall = 1_000;
 
-/** What says how a device's regions are called, which accesses to them need. */
-const learnedFrom = ['getDeviceInfo', 'getRegionInfo', 'getRegionInfos'];
+/** What says how a device's regions are called, which its accesses need; and when that is over. */
+const learnedFrom = ['getDeviceInfo', 'getRegionInfo', 'getRegionInfos', 'close'];
 
 function unheard(): void {
   // Nobody asked for it.
@@ -52,10 +53,12 @@ export function requestsOf(native: Binding): Readonly<Record<string, Request<nev
 export function tracedBinding(native: Binding, lines: TraceLines): Binding {
   const requests = requestsOf(native) as unknown as Readonly<Record<string, AnyRequest>>;
   const words = new TraceWords(native);
+  const learned = (lines.vfio ?? lines['vfio-access']) ? learnedFrom : [];
   const traced = Object.entries(native).map(([name, run]): [string, unknown] => {
-    const request = requests[name] ?? requests[name.replace(/Sync$/, '')];
+    const both = name.replace(/Sync$/, '');
+    const request = requests[name] ?? requests[both];
     const asked = request && lines[request.section ?? 'vfio'];
-    const write = asked ?? (learnedFrom.includes(name) ? unheard : undefined);
+    const write = asked ?? (learned.includes(both) ? unheard : undefined);
     return [
       name,
       request && write ? tracedCall(run as AnyFunction, new Teller(request, words, write)) : run,
@@ -134,9 +137,9 @@ class Teller {
   }
 
   #answer(answer: unknown, args: readonly unknown[]): string {
-    const { answer: words, byMail } = this.#request;
+    const { answer: words, byMail, failed = errnoWords } = this.#request;
     if (answer === undefined && !byMail) return 'refused by the addon: no call was made';
-    if (typeof answer === 'number' && answer < 0) return errnoWords(answer);
+    if (typeof answer === 'number' && answer < 0) return failed(answer);
     if (answer instanceof Error) return `thrown: ${messageOf(answer)}`;
     if (words !== undefined) return this.#tried(() => words(this.#words, answer, ...args));
     return String(answer);

@@ -1,4 +1,5 @@
 import type { Binding, NativeFd } from '../core/binding.ts';
+import { closeErrnos, failedStep, type SteppedName } from '../core/call.ts';
 import { describeErrno, noThread, ofKvm } from '../core/errors.ts';
 import { irqNames, regionNames } from '../info/decode.ts';
 
@@ -11,7 +12,8 @@ interface KnownRegion {
 
 interface KnownDevice {
   flags: readonly string[];
-  regions: KnownRegion[];
+  /** By their names. */
+  regions: Map<string, KnownRegion>;
 }
 
 /**
@@ -39,11 +41,11 @@ export class TraceWords {
 
   /** The flags of VFIO_DEVICE_GET_INFO, which say how its regions and interrupts are called. */
   noteDevice(device: NativeFd, flags: readonly string[]): void {
-    this.#devices.set(device, { flags, regions: [] });
+    this.#devices.set(device, { flags, regions: new Map() });
   }
 
   noteRegion(device: NativeFd, region: KnownRegion): void {
-    this.#devices.get(device)?.regions.push(region);
+    this.#devices.get(device)?.regions.set(region.name, region);
   }
 
   forget(device: NativeFd): void {
@@ -62,8 +64,8 @@ export class TraceWords {
 
   /** `config+0x4`; where no region of the device is known there, the offset in its descriptor. */
   place(device: NativeFd, start: bigint, offset: number | bigint): string {
-    const regions = this.#devices.get(device)?.regions ?? [];
-    const region = regions.find((each) => start === each.offset && each.size > 0n);
+    const regions = this.#devices.get(device)?.regions.values() ?? [];
+    const region = [...regions].find((each) => start === each.offset && each.size > 0n);
     return `${region?.name ?? hex(start)}+${hex(offset)}`;
   }
 }
@@ -118,16 +120,40 @@ export function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): st
   return byteLength > mostBytes ? `${shown}… (${byteLength} bytes)` : shown;
 }
 
-/** A text of others in quotes. What a terminal would obey is escaped where the line is written. */
+/**
+ * A text of others in quotes, which it cannot end by itself. What a terminal would obey is escaped
+ * where the line is written: the backslash of that stands alone, one of the text's own is doubled.
+ */
 export function quoted(text: string): string {
-  return `"${text}"`;
+  return `"${text.replace(/["\\]/g, '\\$&')}"`;
 }
 
 /** What a call that failed answered: `EBUSY (resource busy or locked)`. */
 export function errnoWords(errno: number): string {
   if (errno <= noThread) return meant(errno - noThread, ', no thread: the call was not made');
-  if (errno < ofKvm) return meant(errno - ofKvm, ', of KVM: the device was not bound');
   return meant(errno);
+}
+
+/** The same of a function that makes several system calls: which of them it was. */
+export function stepWords(name: SteppedName): (answer: number) => string {
+  return (answer) => {
+    if (answer <= noThread) return errnoWords(answer);
+    const { errno, syscall } = failedStep(answer, name);
+    return meant(errno, `, of ${syscall}`);
+  };
+}
+
+/** The same of `bind`, before which KVM may be told of the device. */
+export function bindWords(answer: number): string {
+  if (answer <= noThread || answer >= ofKvm) return errnoWords(answer);
+  return meant(answer - ofKvm, ', of KVM: the device was not bound');
+}
+
+/** The same of `close`, where one of two descriptors, or both, did not close well. */
+export function closeWords(answer: number): string {
+  const [first, second] = closeErrnos(answer);
+  if (second === 0) return meant(first);
+  return `${first === 0 ? '0' : meant(first)}, then ${meant(second)}`;
 }
 
 function meant(errno: number, more = ''): string {

@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel';
+import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import { binding, replaceBinding } from '../../lib/core/binding.ts';
 import { told } from '../../lib/core/operations.ts';
 import { run, runSync, type Steps } from '../../lib/core/steps.ts';
-import { countFigures, type OpenMessage, VfioDevice, VfioError } from '../../lib/index.ts';
+import {
+  countFigures,
+  openDevices,
+  type OpenMessage,
+  VfioDevice,
+  VfioError,
+} from '../../lib/index.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
+import { root } from '../support/root.ts';
 
 interface Message {
   about: string;
@@ -98,6 +107,84 @@ describe('countFigures', () => {
     } finally {
       undo();
     }
+  });
+});
+
+describe('countFigures, of what fails', () => {
+  async function counted(act: () => unknown): Promise<Record<string, number>> {
+    const roots = fakeVfio('1:7');
+    putNode(roots, fakeNode, '/dev/full');
+    putNode(roots, 'iommu', '/dev/full');
+    const undo = replaceBinding({ ...binding(), ...fakeIoctls });
+    const figures = countFigures();
+    try {
+      device = await VfioDevice.open(fakeAddress, { ...roots, requestEvents: false });
+      await act();
+      return figures.read().errors;
+    } finally {
+      figures.stop();
+      undo();
+    }
+  }
+  let device: VfioDevice;
+
+  it('counts each error where several descriptors do not close well', async () => {
+    const errors = await counted(async () => {
+      const undo = replaceBinding({
+        ...binding(),
+        // It is closed all the same, as the kernel does.
+        close: async (fd, next) => {
+          await binding().closeSync(fd);
+          if (next !== undefined) binding().closeSync(next);
+          return -(5 + 4096 * 28);
+        },
+      });
+      await assert.rejects(device.close(), AggregateError);
+      undo();
+    });
+    assert.deepEqual(errors, { EIO: 1, ENOSPC: 1 });
+  });
+});
+
+describe('countFigures, of openDevices', () => {
+  it('counts what opened, though it is closed again, and what failed, each once', async () => {
+    const roots = fakeVfio('1:7');
+    putNode(roots, fakeNode, '/dev/full');
+    putNode(roots, 'iommu', '/dev/full');
+    const undo = replaceBinding({ ...binding(), ...fakeIoctls });
+    const figures = countFigures();
+    try {
+      const specs = [fakeAddress, '0000:ff:1f.7'];
+      await assert.rejects(openDevices(specs, { ...roots, requestEvents: false }), AggregateError);
+      const { opens, openDevices: open, errors } = figures.read();
+      assert.deepEqual([opens, open, errors], [1, 0, { ERR_VFIO_NO_DEVICE: 1 }]);
+    } finally {
+      figures.stop();
+      undo();
+    }
+  });
+});
+
+describe('a subscriber that throws', () => {
+  it('changes nothing of the operation, and is an uncaught exception', () => {
+    const index = fileURLToPath(new URL('lib/index.ts', root));
+    const program = `
+      import { tracingChannel } from 'node:diagnostics_channel';
+      import { VfioDevice } from ${JSON.stringify(index)};
+      const thrown = [];
+      process.on('uncaughtException', ({ message }) => thrown.push(message));
+      const fail = (name) => () => { throw new Error(name); };
+      tracingChannel('vfio:open').subscribe({ start: fail('start'), error: fail('error') });
+      try {
+        VfioDevice.openSync('ffff:ff:1f.7', { sysfsRoot: ${JSON.stringify(fakeVfio('1:7').sysfsRoot)} });
+      } catch (error) {
+        thrown.push(error.code);
+      }
+      setImmediate(() => console.log(thrown.join()));`;
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const options = { encoding: 'utf8', cwd: fileURLToPath(root) } as const;
+    const { stdout, stderr } = spawnSync(process.execPath, args, options);
+    assert.equal(stdout, 'ERR_VFIO_NO_DEVICE,start,error\n', stderr);
   });
 });
 

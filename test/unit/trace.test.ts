@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import { type Binding, binding, type NativeFd } from '../../lib/core/binding.ts';
+import { type SteppedName, systemCalls } from '../../lib/core/call.ts';
+import { Mailbox } from '../../lib/region/mailbox.ts';
 import type { Section } from '../../lib/trace/request.ts';
+import { StderrLines } from '../../lib/trace/stderr_lines.ts';
 import { requestsOf, tracedBinding } from '../../lib/trace/traced_binding.ts';
 import { vfio } from '../support/cli.ts';
 import { root } from '../support/root.ts';
+import { skip } from '../support/skip.ts';
+import { tree } from '../support/tree.ts';
 
 /** The addon's own bookkeeping, of which the kernel hears nothing, and waits of the loop. */
 const untold = [
@@ -103,6 +111,58 @@ describe('the trace', () => {
     assert.match(lines[3] ?? '', /EAGAIN .*no thread: the call was not made/);
   });
 
+  it('names the system call that failed, of functions that make several', async () => {
+    const names = Object.keys(systemCalls) as SteppedName[];
+    const cases = names.flatMap((name) =>
+      systemCalls[name].map((call, at) => ({ name, call, at })),
+    );
+    for (const { name, call, at } of cases) {
+      const lines = await linesOf({ [name]: () => -(4096 * at + 13) }, (traced) => {
+        (traced as unknown as Record<string, (...args: unknown[]) => unknown>)[name]?.(1, 2, 3);
+      });
+      assert.match(
+        lines[0] ?? '',
+        new RegExp(`= EACCES \\(permission denied, of ${call}\\) TIME$`),
+      );
+    }
+    const noThread = await linesOf({ memoryAllocate: () => Promise.resolve(-65547) }, (traced) =>
+      traced.memoryAllocate(4096n, 0, 0),
+    );
+    assert.match(noThread[0] ?? '', /= EAGAIN .*no thread: the call was not made/);
+  });
+
+  it('knows every function of the addon that makes several system calls', () => {
+    const folder = fileURLToPath(new URL('native/', root));
+    const sources = readdirSync(folder).filter((name) => name.endsWith('.cc'));
+    const text = sources.map((name) => readFileSync(join(folder, name), 'utf8')).join('');
+    // So the comment of each says what it answers.
+    const found = text.matchAll(/^\/\/ (\w+)\([^)]*\) -> .*or the step that failed/gm);
+    const names = [...found].map(([, name]) => name);
+    assert.deepEqual(names.sort(), Object.keys(systemCalls).sort());
+  });
+
+  it('tells what KVM refused, of a binding alone, and both errnos of a closing', async () => {
+    const fakes: Partial<Binding> = {
+      bindSync: () => -8192 - 13,
+      resetSync: () => -8192 - 13,
+      closeSync: () => -(5 + 4096 * 28),
+    };
+    const lines = await linesOf(fakes, (traced) => {
+      traced.bindSync(device, 8 as NativeFd);
+      traced.resetSync(device);
+      traced.closeSync(device, 8 as NativeFd);
+    });
+    assert.match(
+      lines[0] ?? '',
+      /= EACCES \(permission denied, of KVM: the device was not bound\)/,
+    );
+    assert.doesNotMatch(lines[1] ?? '', /KVM/);
+    assert.equal(
+      lines[2],
+      'close(fd 21, then fd 22) = EIO (i/o error), then ENOSPC (no space left on device) TIME',
+    );
+  });
+
   it('says of a call that it goes on for long', async () => {
     let end: ((answer: number) => void) | undefined;
     const reset = (): Promise<number> => new Promise((resolve) => (end = resolve));
@@ -146,6 +206,17 @@ describe('the trace', () => {
     );
   });
 
+  it('lets no text of others end its quotes', async () => {
+    const lines = await linesOf({ open: () => -2 }, (traced) => {
+      traced.open('/x", O_RDWR) = fd 3 1 µs\\', 2);
+      traced.open('\\x1b\u001b', 2);
+    });
+    assert.deepEqual(lines, [
+      String.raw`open("/x\", O_RDWR) = fd 3 1 µs\\", O_RDWR) = ENOENT (no such file or directory) TIME`,
+      String.raw`open("\\x1b\x1b", O_RDWR) = ENOENT (no such file or directory) TIME`,
+    ]);
+  });
+
   it('lets calls be where it cannot tell them', async () => {
     const getDeviceInfo = (): number => 0;
     const lines = await linesOf({ getDeviceInfo }, (traced) => {
@@ -160,6 +231,7 @@ describe('the trace', () => {
     assert.equal(traced.read32, native.read32);
     assert.equal(traced.resetSync, native.resetSync);
     assert.notEqual(traced.readSmallFile, native.readSmallFile);
+    assert.equal(traced.getDeviceInfo, native.getDeviceInfo);
     const all = tracedBinding(native, { vfio: () => undefined });
     assert.equal(all.read32, native.read32);
     assert.notEqual(all.resetSync, native.resetSync);
@@ -177,6 +249,40 @@ describe('the trace', () => {
       ['vfio-access'],
     );
     assert.deepEqual(lines, ['read32(mapping 4711+0x1c) = refused TIME']);
+  });
+
+  it('learns how regions are called as long as a device is open, where accesses are told', async () => {
+    const fakes: Partial<Binding> = {
+      getDeviceInfo: (_device, _bytes, room) => {
+        room.set([24, 2, 9, 5]);
+        return 0;
+      },
+      getRegionInfo: (_device, _index, _bytes, room) => {
+        room.set([32, 7, 0, 0, 0x1000, 0, 0, 0]);
+        return 0;
+      },
+      closeSync: () => 0,
+      pread32: () => undefined,
+    };
+    const access = (traced: Binding): void => {
+      new Mailbox(traced.mailbox()).aimAt(device, 0, 0, 4);
+      traced.pread32();
+    };
+    const lines = await linesOf(
+      fakes,
+      (traced) => {
+        traced.getDeviceInfo(device, 24, new Uint32Array(8));
+        traced.getRegionInfo(device, 0, 32, new Uint32Array(8));
+        access(traced);
+        traced.closeSync(device);
+        access(traced);
+      },
+      ['vfio-access'],
+    );
+    assert.deepEqual(
+      lines.map((line) => /, (.*)\)/.exec(line)?.[1]),
+      ['bar0+0x4', '0x0+0x4'],
+    );
   });
 });
 
@@ -201,6 +307,67 @@ describe('NODE_DEBUG', () => {
   });
 });
 
+describe('the lines of the trace', () => {
+  /** What was written, where each write is answered so: how many bytes, or why none. */
+  function writtenOf(answers: (number | string | undefined)[], lines: string[]): string {
+    let written = '';
+    const write = (_fd: number, bytes: Buffer, at: number): number => {
+      const answer = answers.shift();
+      if (typeof answer === 'string') throw Object.assign(new Error(answer), { code: answer });
+      const taken = bytes.subarray(at, answer === undefined ? undefined : at + answer);
+      written += taken.toString();
+      return taken.length;
+    };
+    const output = new StderrLines('VFIO 1', write as never);
+    for (const line of lines) output.write(line);
+    assert.equal(answers.length, 0);
+    return written;
+  }
+
+  it('are written as a whole, however little the reader takes at once', () => {
+    assert.equal(writtenOf(['EAGAIN', 1, 'EAGAIN', 2], ['ab: c', 'd']), 'ab: c\nd\n');
+  });
+
+  it('are lost where there is no room, which the next says', () => {
+    const lines = ['one', 'two', 'three'];
+    const said = 'VFIO 1: … lines of the trace lost';
+    assert.equal(writtenOf(['ENOSPC', 'ENOSPC'], lines), `${said}: 2\nthree\n`);
+    assert.equal(writtenOf([2, 'ENOSPC'], lines), `on\n${said}: 1\ntwo\nthree\n`);
+  });
+
+  it('end where nobody reads them', () => {
+    assert.equal(writtenOf([undefined, 'EPIPE'], ['one', 'two', 'three']), 'one\n');
+  });
+
+  it('end no program whose reader of standard error is gone', async () => {
+    const index = fileURLToPath(new URL('lib/index.ts', root));
+    const program = `
+      import { once } from 'node:events';
+      import { DmaBuffer } from ${JSON.stringify(index)};
+      DmaBuffer.allocateSync(4096);
+      await once(process.stdin, 'data');
+      for (let i = 0; i < 5; i++) {
+        DmaBuffer.allocateSync(4096);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      console.log('done');
+      process.stdin.destroy();`;
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const env = { ...process.env, NODE_DEBUG: 'vfio' };
+    const child = spawn(process.execPath, args, { env, cwd: fileURLToPath(root) });
+    let out = '';
+    child.stdout.on('data', (text: Buffer) => (out += text.toString()));
+    const closed = once(child, 'close');
+    const [first] = (await once(child.stderr, 'data')) as [Buffer];
+    assert.match(first.toString(), /^VFIO \d+: memfd_create\+mmap\(/);
+    child.stderr.destroy();
+    await once(child.stderr, 'close');
+    child.stdin.end('go on\n');
+    assert.deepEqual(await closed, [0, null]);
+    assert.equal(out, 'done\n');
+  });
+});
+
 describe('vfio trace', () => {
   it('takes a command of vfio, or a program behind --', async () => {
     for (const [argv, said] of [
@@ -217,6 +384,64 @@ describe('vfio trace', () => {
       (await vfio(['trace', '--help'])).out,
       /^Usage: vfio trace \[options\] <command…>/,
     );
+  });
+
+  /** Says when it hears of SIGINT, and on SIGTERM how often that was; then asks for SIGTERM. */
+  const listener = `
+    let count = 0;
+    process.on('SIGINT', () => {
+      count++;
+      // What comes to both is with the other before this; that passes this one on.
+      process.kill(process.ppid, 'SIGTERM');
+    });
+    process.on('SIGTERM', () => {
+      console.log('SIGINT: ' + count);
+      process.exit(3);
+    });
+    setInterval(() => undefined, 1000);
+    console.log('ready');`;
+
+  /** What the listener said, run by `program`, once `interrupt` was called. */
+  async function heard(
+    [program = '', ...args]: string[],
+    interrupt: (child: ChildProcessWithoutNullStreams) => void,
+  ): Promise<string> {
+    const child = spawn(program, args, { cwd: fileURLToPath(root), detached: true });
+    let out = '';
+    const closed = once(child, 'close');
+    await new Promise<void>((resolve) => {
+      child.stdout.on('data', (text: Buffer) => {
+        out += text.toString();
+        if (out.includes('ready')) resolve();
+      });
+      child.once('close', () => {
+        resolve();
+      });
+    });
+    interrupt(child);
+    const overdue = setTimeout(() => process.kill(-Number(child.pid), 'SIGKILL'), 60_000);
+    assert.deepEqual(await closed, [3, null], out);
+    clearTimeout(overdue);
+    return out;
+  }
+
+  const tracing = (): string[] => {
+    const file = join(tree({ 'listener.js': listener }), 'listener.js');
+    const main = fileURLToPath(new URL('lib/cli/main.ts', root));
+    return [process.execPath, '--import', 'tsx', main, 'trace', '--', process.execPath, file];
+  };
+
+  it('passes on SIGINT that is sent to it alone', async () => {
+    const out = await heard(tracing(), (child) => child.kill('SIGINT'));
+    assert.match(out, /SIGINT: 1\n/);
+  });
+
+  it('does not pass on the SIGINT of a terminal, which reaches the program by itself', async function () {
+    if (spawnSync('script', ['--version']).error) skip(this, 'script of util-linux');
+    const command = tracing().map((word) => `'${word}'`);
+    const words = ['script', '-qec', `exec ${command.join(' ')}`, '/dev/null'];
+    const out = await heard(words, (child) => child.stdin.write('\u0003'));
+    assert.match(out, /SIGINT: 1\r?\n/);
   });
 
   it('gives a program the environment, and has its exit status', async () => {

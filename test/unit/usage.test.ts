@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'mocha';
+import { commands } from '../../lib/cli/commands.ts';
+import { run } from '../../lib/cli/run.ts';
 import { EACCES } from '../../lib/core/errno.ts';
 import { readUsage, readUsageSync, type Usage } from '../../lib/index.ts';
+import { FakeHost } from '../../lib/testing/index.ts';
 import { vfio } from '../support/cli.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { binding } from '../../lib/core/binding.ts';
@@ -19,8 +22,10 @@ const interrupts = `            CPU0       CPU1
 `;
 
 /** A /proc in which process 4711 has the fake device's node open, and its 1 is there. */
-function fakeProc(files: Record<string, string> = { interrupts }): string {
-  const status = 'Name:\tqemu\nVmLck:\t       8 kB\nVmPin:\t    2048 kB\n';
+function fakeProc(files: Record<string, string> = { interrupts }, name = 'qemu'): string {
+  // Most kernels have a line of 4,096 bytes and more of a process in many groups.
+  const groups = Array.from({ length: 900 }, (_, at) => 100_000 + at).join(' ');
+  const status = `Name:\t${name}\nGroups:\t${groups} \nVmLck:\t       8 kB\nVmPin:\t    2048 kB\n`;
   const root = tree({
     ...files,
     '1/comm': 'init\n',
@@ -50,7 +55,7 @@ describe('readUsage', () => {
   it('finds who has a device open, what that has pinned, and its interrupts', async () => {
     const roots = rooted(fakeProc());
     const usage = await readUsage(roots);
-    const { time, ...rest } = usage;
+    const { time, monotonicTime, ...rest } = usage;
     assert.ok(Math.abs(Date.now() - time) < 60_000);
     assert.deepEqual(rest, {
       devices: [
@@ -67,8 +72,8 @@ describe('readUsage', () => {
       hidden: 0,
       searched: true,
     });
-    const { time: again, ...same } = readUsageSync(roots);
-    assert.ok(again >= time);
+    const { time: again, monotonicTime: later, ...same } = readUsageSync(roots);
+    assert.ok(again >= time && later > monotonicTime);
     assert.deepEqual(same, rest);
   });
 
@@ -104,9 +109,38 @@ describe('readUsage', () => {
     const fakes = {
       readSmallFile: (path: string) => (path.includes('4711') ? ESRCH : readSmallFile(path)),
     };
+    rmSync(join(roots.procRoot, '4711/status'));
     await withBinding(fakes, async () => {
       const { processes } = await readUsage(roots);
       assert.deepEqual(processes, [{ pid: 4711, command: '', pinned: null, locked: null }]);
+    });
+  });
+
+  it('takes no word of a process itself for what it has pinned', async () => {
+    for (const end of ['\r', '\u2028', '\u2029', '\\n']) {
+      const name = `${end}VmPin: 9999 kB${end}VmLck: 9999 kB${end}`;
+      const { processes } = await readUsage(rooted(fakeProc({ interrupts }, name)));
+      const [{ pinned, locked } = {}] = processes;
+      assert.deepEqual([pinned, locked], [2 << 20, 8192], JSON.stringify(end));
+    }
+  });
+
+  it('has the time of reading the interrupts, which comes after the search', async () => {
+    const roots = rooted(fakeProc());
+    const { findEntries, findEntriesSync } = binding();
+    let searched = Infinity;
+    const ended = <T>(answer: T): T => {
+      searched = performance.now();
+      return answer;
+    };
+    type Args = Parameters<typeof findEntries>;
+    const fakes = {
+      findEntries: (...args: Args) => findEntries(...args)?.then(ended),
+      findEntriesSync: (...args: Args) => ended(findEntriesSync(...args)),
+    };
+    await withBinding(fakes, async () => {
+      assert.ok((await readUsage(roots)).monotonicTime >= searched);
+      assert.ok(readUsageSync(roots).monotonicTime >= searched);
     });
   });
 
@@ -136,6 +170,55 @@ describe('vfio top', () => {
       text.out,
       /^vfio top {2}\d\d:\d\d:\d\d {2}\d+ devices? with a VFIO driver, \d+ seen open/,
     );
+  });
+
+  it('ends when its reader is gone before it has looked', async () => {
+    const lines: string[] = [];
+    const out = {
+      print: (text: string) => void lines.push(text),
+      note: (text: string) => assert.fail(text),
+      colour: false,
+      whenLost: (told: () => void) => {
+        told();
+        return () => undefined;
+      },
+    };
+    // Once it looks, its reader goes: here while it looks for the first time.
+    const later = {
+      ...out,
+      whenLost: (told: () => void) => {
+        setImmediate(told);
+        return () => undefined;
+      },
+    };
+    const args = ['top', '--json', '--interval', '130000'];
+    assert.equal(await run(args, commands, out), 0);
+    assert.deepEqual(lines, []);
+    assert.equal(await run(args, commands, later), 0);
+    assert.equal(lines.length, 1);
+  });
+
+  it('counts interrupts a second by a clock that nobody sets', async () => {
+    const host = FakeHost.install();
+    const { now } = Date;
+    let steps = 0;
+    Date.now = () => now() - 3_600_000 * steps++;
+    try {
+      host.addDevice({});
+      const { out } = await vfio(['top', '--count', '2', '--interval', '50', '--json']);
+      const [first, second] = out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Usage & { devices: { interruptsPerSecond: unknown }[] });
+      assert.ok(first && second && second.time < first.time);
+      assert.deepEqual(
+        [first, second].map(({ devices: [device] }) => device?.interruptsPerSecond),
+        [null, 0],
+      );
+    } finally {
+      Date.now = now;
+      host.dispose();
+    }
   });
 
   it('refuses times and numbers that make no sense', async () => {
