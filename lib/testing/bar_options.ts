@@ -13,7 +13,7 @@ export type AccessWidth = 1 | 2 | 4;
 
 /** A base address register of a fake device. */
 export interface FakeBarOptions {
-  /** Bytes: a power of two, 16 or more of memory, 4 of ports; above 2 GiB it is {@link wide}. */
+  /** Bytes: a power of two, 16 or more of memory, 4 of ports; above 2 GiB it is `wide`. */
   size: number;
   /** Whether it is I/O ports, which cannot be mapped; memory by default. */
   io?: boolean | undefined;
