@@ -1,3 +1,16 @@
+/**
+ * Opens and drives VFIO devices, by their cdevs and iommufd or by their legacy groups.
+ *
+ * What each method throws stands with it; not repeated there is what the first call that needs the
+ * addon throws where it cannot be had (`ERR_VFIO_UNSUPPORTED_PLATFORM`,
+ * `ERR_VFIO_UNSUPPORTED_RUNTIME`, `ERR_VFIO_ADDON_NOT_FOUND`, `ERR_VFIO_ADDON_NOT_LOADED`), what any
+ * promise rejects with where the process may have no more threads (`ERR_VFIO_NO_THREAD`), and
+ * `ENOMEM`. An errno that is not named is one that the kernel's driver answered. What returns a
+ * promise rejects, for arguments too: it throws nothing itself, unless that is said. A method whose
+ * name ends in `Sync` blocks the event loop until the kernel answers.
+ *
+ * @module vfio
+ */
 // The types extend those of Node, which TypeScript 6 and later load for no program that does not
 // ask.
 /// <reference types="node" preserve="true" />

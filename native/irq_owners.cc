@@ -100,7 +100,8 @@ int IrqOwners::Release(const Fd* fd, uint32_t index, const KernelCall& call) {
     if (claimed->fd != fd) told = members_[claimed->fd];
   }
   const int result = enabled ? call() : 0;
-  if (result < 0) return result;
+  // -EINVAL: the kernel has it off, as where enabling it again after a reset failed.
+  if (result < 0 && result != -EINVAL) return result;
   {
     const std::lock_guard lock(mutex_);
     claims_.erase(index);

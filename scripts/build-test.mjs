@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { build } from 'esbuild';
 import { copyFileSync, lstatSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import { buildAddon } from './node-gyp.mjs';
 
 mkdirSync('build-test', { recursive: true });
@@ -18,18 +19,22 @@ if (status !== 0) process.exit(status ?? 1);
 // there.
 await build({
   entryPoints: [
-    'cli_runs_child',
-    'fail_nth_program',
-    'handed_device',
-    'holder',
-    'interrupt_worker',
-    'irq_worker',
-    'late_opener',
-    'lives',
-    'vector_worker',
-    'watch_worker',
-    'way_opener',
-  ].map((name) => `test/support/${name}.ts`),
+    ...[
+      'cli_runs_child',
+      'fail_nth_program',
+      'handed_device',
+      'holder',
+      'interrupt_worker',
+      'irq_worker',
+      'late_opener',
+      'lives',
+      'vector_worker',
+      'watch_worker',
+      'way_opener',
+    ].map((name) => `test/support/${name}.ts`),
+    'test/soak/life.ts',
+    'test/soak/node_racer.ts',
+  ].map((file) => ({ in: file, out: basename(file, '.ts') })),
   outdir: 'build-test/programs',
   bundle: true,
   platform: 'node',

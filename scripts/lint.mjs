@@ -9,6 +9,7 @@ const checks = [
   'lint:imports',
   'lint:unused',
   'lint:native',
+  'lint:docs',
 ];
 const statuses = await Promise.all(checks.map(run));
 process.exitCode = statuses.find((status) => status !== 0) ?? 0;

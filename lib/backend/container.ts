@@ -110,6 +110,7 @@ export class Container extends Closable {
    * What the kernel answers for one of its extensions, by its number in linux/vfio.h: 0 where the
    * container does not have it (VFIO_CHECK_EXTENSION). Does not block.
    *
+   * @param extension - its number
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_CLOSED`
    */
   checkExtension(extension: number): number {
@@ -142,7 +143,11 @@ export class Container extends Closable {
     return space;
   }
 
-  /** Closes the descriptor. Devices that are open in it stay so. Closing twice is harmless. */
+  /**
+   * Closes the descriptor. Devices that are open in it stay so. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
+   */
   close(): Promise<void> {
     return this.#fd.close();
   }

@@ -9,6 +9,7 @@ import { DirtyPages } from '../feature/dirty_pages.ts';
 
 /** Which pages of a container to look at: a range that cuts nothing that is mapped. */
 export interface ContainerRange {
+  /** Where it begins: a multiple of the page size. */
   iova: bigint;
   /** In bytes. */
   length: bigint;
@@ -18,6 +19,7 @@ export interface ContainerRange {
 export interface UnmappedDirty {
   /** How many bytes were mapped there. */
   bytes: bigint;
+  /** The pages that devices had written, as far as they were tracked. */
   dirty: DirtyPages;
 }
 

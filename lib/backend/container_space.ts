@@ -88,7 +88,11 @@ export class ContainerSpace extends AddressSpace {
     return this.#parent.fd;
   }
 
-  /** Unmaps what this object mapped. Closing twice, or after the container, is harmless. */
+  /**
+   * Unmaps what this object mapped. Closing twice, or after the container, is harmless.
+   *
+   * @throws VfioError what the kernel answers to unmapping
+   */
   async close(): Promise<void> {
     await run(this.#close());
   }
@@ -121,6 +125,7 @@ export class ContainerSpace extends AddressSpace {
    * (VFIO_IOMMU_DIRTY_PAGES). A device whose pages the kernel cannot watch, as every PCI device,
    * counts as having written all that is mapped; mediated devices tell more.
    *
+   * @param on - whether it is noted from now on
    * @throws TypeError; VfioError `ENOTTY` where the container is an older kernel's;
    *   `ERR_VFIO_CLOSED`
    */

@@ -226,6 +226,9 @@ export class KvmVfio extends Closable {
   /**
    * Has KVM forget all devices, and closes the descriptor. The devices stay open. Closing twice is
    * harmless.
+   *
+   * @throws VfioError what the kernel answers; AggregateError where it does so more than once. The
+   *   descriptor is closed all the same
    */
   close(): Promise<void> {
     return run(this.#close());

@@ -3,7 +3,11 @@
  * `await using`.
  */
 export abstract class Closable {
-  /** Closes it; where it is closed already, nothing happens. */
+  /**
+   * Closes it; where it is closed already, nothing happens.
+   *
+   * @throws VfioError what the kernel answers
+   */
   abstract close(): Promise<void>;
 
   /** The blocking form of {@link close}. */

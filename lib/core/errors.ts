@@ -36,7 +36,7 @@ export type VfioErrorCode =
   | 'ERR_VFIO_NOT_VFIO'
   /** The kernel's answer contradicts its own interface. */
   | 'ERR_VFIO_BAD_ANSWER'
-  /** The platform has fewer interrupt vectors than asked for; `available` says how many. */
+  /** The kernel gives fewer interrupt vectors than asked for; `available` says how many. */
   | 'ERR_VFIO_TOO_FEW_VECTORS'
   /** The device reported an uncorrectable error. */
   | 'ERR_VFIO_DEVICE_ERROR'
@@ -94,19 +94,33 @@ export type ErrnoName = keyof typeof constants.errno | 'EBADFD' | `E${number}`;
 
 /** What a {@link VfioError} carries. */
 export interface VfioErrorDetails {
+  /** See {@link VfioError.code}. */
   code: VfioErrorCode | ErrnoName;
+  /** One sentence; control characters in it are escaped. */
   message: string;
+  /** See {@link VfioError.errno}. */
   errno?: number | undefined;
+  /** See {@link VfioError.syscall}. */
   syscall?: string | undefined;
+  /** See {@link VfioError.request}. */
   request?: string | undefined;
+  /** See {@link VfioError.path}. */
   path?: string | undefined;
+  /** See {@link VfioError.device}. */
   device?: string | undefined;
+  /** See {@link VfioError.reason}. */
   reason?: VfioReason | undefined;
+  /** See {@link VfioError.facts}. */
   facts?: VfioFacts[VfioReason] | undefined;
+  /** See {@link VfioError.certainty}. */
   certainty?: Certainty | undefined;
+  /** See {@link VfioError.hint}; control characters in it are escaped. */
   hint?: string | undefined;
+  /** See {@link VfioError.available}. */
   available?: number | undefined;
+  /** See {@link VfioError.region}. */
   region?: string | undefined;
+  /** The error's `cause`. */
   cause?: unknown;
 }
 

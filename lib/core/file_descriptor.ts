@@ -57,7 +57,10 @@ export class FileDescriptor extends Closable {
   }
 
   /**
-   * Closing twice is harmless. The last descriptor of a bound device resets it: 100 ms and more.
+   * Closes it. The last descriptor of a bound device resets it: 100 ms and more. Closing twice is
+   * harmless.
+   *
+   * @throws VfioError what the kernel answers; it is closed all the same
    */
   close(): Promise<void> {
     return this.#fd.close();

@@ -2,7 +2,9 @@ import { checkInteger, elementsOf, invalidType, outOfRange, requireObject } from
 
 /** A range of I/O virtual addresses, both ends included, as the kernel has them. */
 export interface IovaRange {
+  /** The first address. */
   start: bigint;
+  /** The last address, which is in it. */
   last: bigint;
 }
 

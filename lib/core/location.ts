@@ -6,6 +6,7 @@ export type BackendKind = 'cdev' | 'group' | 'compat' | 'noiommu';
 
 /** How a device was opened. */
 export interface Backend {
+  /** The way: the device's cdev, or its legacy group. */
   kind: BackendKind;
   /** Whether an IOMMU confines the device's DMA to what is mapped for it. */
   isolated: boolean;
@@ -43,10 +44,13 @@ export interface SysfsDevice extends DeviceAddress {
 
 /** What sysfs says of the node by which a device is opened. */
 export interface NodeLocation {
+  /** The device that it is of. */
   device: SysfsDevice;
   /** The kernel's name for the node. */
   name: string;
+  /** The node's major number. */
   major: number;
+  /** The node's minor number. */
   minor: number;
   /** The node that should have these numbers: only fstat of the opened node tells. */
   path: string;

@@ -259,7 +259,10 @@ const words: WordsOf = {
   }),
   'memory-not-pinnable': ({ what }) => ({
     why: `the kernel cannot pin this ${what}`,
-    hint: 'use a DmaBuffer, or a memfd, shmem or hugetlbfs file that is as long as what is mapped',
+    hint:
+      what === 'buffer'
+        ? 'allocate it with populate: true, which says what keeps the kernel from its pages'
+        : 'use a DmaBuffer, or a memfd, shmem or hugetlbfs file that is as long as what is mapped',
   }),
   'memlock-limit': ({ needed, limit, pinned, counted }) => ({
     why: `${needed} bytes are needed, RLIMIT_MEMLOCK is ${limit}, and this process has pinned ${pinned}${counted === 'user' ? '; the kernel counts all processes of the user' : ''}`,

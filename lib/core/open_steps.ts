@@ -11,6 +11,7 @@ import { channel } from 'node:diagnostics_channel';
  * A step that has several parts, or is tried again while a node is waited for, is told again.
  */
 export interface OpenStep {
+  /** What begins: looking it up in sysfs, opening the node, binding it, asking for its infos. */
   step: 'lookup' | 'open' | 'bind' | 'info';
   /** The device's address. */
   device: string | undefined;

@@ -249,8 +249,11 @@ export interface VfioFacts {
 
 /** A device that the host or a program needs. */
 export interface NeededDevice {
+  /** The bus: `pci`, `mdev`, … */
   bus: string;
+  /** Its address on the bus. */
   address: string;
+  /** What it is needed for. */
   needs: HostNeed[];
 }
 
@@ -274,18 +277,23 @@ export interface HostNeed {
 
 /** A range of I/O virtual addresses. */
 export interface IovaExtent {
+  /** Where it begins. */
   iova: bigint;
+  /** In bytes. */
   length: bigint;
 }
 
 /** The same with both ends included, as the kernel has them. */
 export interface IovaBounds {
+  /** The first address. */
   start: bigint;
+  /** The last address, which is in it. */
   last: bigint;
 }
 
 /** A map, and the line of the IOMMU group's `reserved_regions` that it meets. */
 export interface ReservedOverlap extends IovaExtent {
+  /** The range that nothing may be mapped in. */
   reserved: IovaBounds & { type: string };
 }
 
@@ -297,6 +305,7 @@ export type Certainty = 'certain' | 'likely';
 
 /** A process that has the device open. */
 export interface Holder {
+  /** The process's id. */
   pid: number;
   /**
    * The text of /proc/<pid>/comm, which may hold anything. {@link printable} makes it fit to be
@@ -323,17 +332,23 @@ export interface Holding {
 export interface Ownership {
   /** Octal, such as `0600`. */
   mode: string;
+  /** The user id of its owner. */
   owner: number;
+  /** Its group id. */
   group: number;
   /** This process's effective ids. */
   uid: number;
+  /** This process's supplementary groups. */
   gids: number[];
 }
 
 /** A device of an IOMMU group, which is the smallest unit that can be given away. */
 export interface GroupMember {
+  /** The bus: `pci`, `mdev`, … */
   bus: string;
+  /** Its address on the bus. */
   address: string;
+  /** Its driver; null without one. */
   driver: string | null;
   /** `host-driver`: its driver does DMA for the host, so nobody else may have the group. */
   verdict: 'ok' | 'host-driver';
@@ -354,6 +369,7 @@ export interface GroupMember {
  * kernel's console, or a channel to the hypervisor.
  */
 export interface HostUse {
+  /** What the host does with it. */
   kind: 'block' | 'net' | 'drm' | 'files' | 'console';
   /** The kernel's name: `sda1`, `eth0`, `card0`, `hvc0`; of files their tag. */
   name: string;

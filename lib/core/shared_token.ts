@@ -9,11 +9,15 @@ import type { Backend, CdevLocation, GroupLocation } from './location.ts';
 
 /** What the tokens of each kind say. Numbers are those of offers to the threads of one process. */
 export interface SharedTokens {
+  /** An open iommufd. */
   iommufd: { fd: number; path: string; identity: string };
+  /** An address space of an iommufd. */
   ioas: { iommufd: SharedToken<'iommufd'>; id: number; sharedCount: number };
   /** An address space of a container: where it is. */
   'container-space': { fd: number; path: string };
+  /** Memory for DMA. */
   'dma-buffer': { memory: number; size: number };
+  /** Memory for DMA where it is mapped. */
   'dma-mapping': {
     space: SharedToken<'ioas' | 'container-space'>;
     buffer: SharedToken<'dma-buffer'>;
@@ -22,6 +26,7 @@ export interface SharedTokens {
     size: number;
     bufferOffset: number;
   };
+  /** The address space of a pool, and how its chunks are made. */
   'dma-pool': {
     space: SharedToken<'ioas' | 'container-space'>;
     chunkSize: number;
@@ -35,6 +40,7 @@ export interface SharedTokens {
     interrupt: { name: string; index: number };
     index: number;
   };
+  /** A part of a device's region that is mapped. */
   region: {
     fd: number;
     location: CdevLocation;
@@ -46,6 +52,7 @@ export interface SharedTokens {
     readOnlyStart: number;
     readOnlyEnd: number;
   };
+  /** A device that was opened by its cdev. */
   device: {
     fd: number;
     devId: number;

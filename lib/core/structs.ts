@@ -2,7 +2,9 @@ import { VfioError } from './errors.ts';
 
 /** One entry of the chain that follows an info struct. Its bytes end where the next one starts. */
 export interface RawCapability {
+  /** The capability's id in linux/vfio.h. */
   id: number;
+  /** The version of its struct. */
   version: number;
   /** What follows the header, with nothing decoded. */
   data: Uint8Array;

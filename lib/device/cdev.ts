@@ -50,7 +50,8 @@ export class VfioCdev extends Closable {
    *   close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
-   *   `ERR_VFIO_ALREADY_BOUND`; `EBADF`
+   *   `ERR_VFIO_ALREADY_BOUND`; `EBADF`, `EMFILE`; `ERR_VFIO_CLOSED` for a FileDescriptor that is
+   *   closed
    */
   static fromFd(fd: number | FileDescriptor, options: FromFdOptions = {}): VfioCdev {
     return new VfioCdev(cdevFromFd(fd, options, callerPlace()));
@@ -114,7 +115,9 @@ export class VfioCdev extends Closable {
    * @param iommufd - where to bind; without it the device opens one of its own, and closes it
    * @throws TypeError for arguments that cannot be right
    * @throws VfioError `EINVAL` (another descriptor of the device is bound already), `EBUSY` (its
-   *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, `ERR_VFIO_ALREADY_BOUND`
+   *   legacy group is open), `EPERM`, `ENODEV`; `ERR_VFIO_CLOSED`, also of the iommufd,
+   *   `ERR_VFIO_ALREADY_BOUND`, `ERR_VFIO_BAD_ANSWER`; without `iommufd` what {@link Iommufd.open}
+   *   throws; of `kvm` what {@link KvmVfio.add} throws
    */
   bind(iommufd?: Iommufd, options: BindOptions = {}): Promise<VfioDevice> {
     return run(this.#toldBind(iommufd, options));
@@ -143,7 +146,11 @@ export class VfioCdev extends Closable {
     return this.#node.fd;
   }
 
-  /** Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless. */
+  /**
+   * Closes the descriptor, unless a VfioDevice has it now. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
+   */
   async close(): Promise<void> {
     if (!this.#bound) await this.#node.fd.close();
   }

@@ -62,6 +62,7 @@ export interface OpenMessage extends Outcome<VfioDevice> {
 
 /** A closing of a device, as the tracing channel `vfio:close` tells it. */
 export interface CloseMessage extends Outcome {
+  /** The device that is closed. */
   device: VfioDevice;
 }
 
@@ -121,9 +122,17 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NO_DEVICE`, `ERR_VFIO_NOT_BOUND_TO_VFIO`, `ERR_VFIO_NO_CDEV`,
-   *   `ERR_VFIO_NODE_MISMATCH`; of open `ENOENT`, `EACCES`, `ENXIO` (a stale node); of bind
-   *   `EINVAL` (held by another cdev descriptor), `EBUSY` (held through its group), `EPERM`,
-   *   `ENODEV`
+   *   `ERR_VFIO_NODE_MISMATCH`; of open `ENOENT`, `EACCES`, `ENXIO` (a stale node), `EMFILE`; of
+   *   bind `EINVAL` (held by another cdev descriptor), `EBUSY` (held through its group), `EPERM`,
+   *   `ENODEV`; `ERR_VFIO_BAD_ANSWER`
+   * @throws VfioError by the device's group: `ERR_VFIO_NO_GROUP`; `ERR_VFIO_GROUP_NOT_VIABLE` where
+   *   a host driver has a device of it; `EBUSY` (its node is open elsewhere); `EPERM`;
+   *   `ERR_VFIO_BUSY` (of `openSync`, while another device of the group is opened or closed)
+   * @throws VfioError of options: `ERR_VFIO_WRONG_BACKEND` for a device without an IOMMU where
+   *   `backend` is not `noiommu`, and the other way round; `ERR_VFIO_CLOSED` of a closed iommufd or
+   *   container; of `busMaster` what {@link PciFunction.setBusMaster} throws; of `kvm` what
+   *   {@link KvmVfio.add} throws
+   * @throws what `beforeBind` throws
    * @throws the signal's reason
    */
   static open(spec: DeviceSpec, options: OpenDeviceOptions = {}): Promise<VfioDevice> {
@@ -216,7 +225,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   close
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NODE_MISMATCH` (another device than `device`),
-   *   `ERR_VFIO_NOT_BOUND`; `EBADF`
+   *   `ERR_VFIO_NOT_BOUND`; `EBADF`, `EMFILE`; `ERR_VFIO_CLOSED` for a FileDescriptor that is closed
    */
   static fromFd(fd: number | FileDescriptor, options: DeviceFromFdOptions): VfioDevice {
     return runSync(VfioDevice.adopt(boundFromFd(fd, options, callerPlace())));
@@ -352,7 +361,9 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /**
    * Whether the device reported an uncorrectable error since it was opened, as the event `error`
-   * says; like {@link removalRequested}, and with the same errors.
+   * says; like {@link removalRequested}.
+   *
+   * @throws as {@link removalRequested}
    */
   get errorReported(): boolean {
     return this.#hasTold(notice.error);
@@ -362,7 +373,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * A region of the device: a BAR, the configuration space, a region of the device's own.
    *
    * @throws TypeError, RangeError for what cannot name a region
-   * @throws VfioError `ERR_VFIO_NO_REGION`
+   * @throws VfioError `ERR_VFIO_NO_REGION`; `ERR_VFIO_BAD_ANSWER` as {@link info}
    */
   region(spec: RegionSpec): Region {
     return Region.of(this.#owner(), findRegion(this.info, spec, this.device));
@@ -371,7 +382,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * The device's PCI side: configuration space, bus mastering, power.
    *
-   * @throws VfioError `ERR_VFIO_NO_REGION` where it is no PCI device
+   * @throws VfioError `ERR_VFIO_NO_REGION` where it is no PCI device; `ERR_VFIO_BAD_ANSWER` as
+   *   {@link info}
    */
   get pci(): PciFunction {
     this.#pci ??= PciFunction.of(this.#owner(), this.info);
@@ -384,7 +396,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * interrupt is enabled by one of them at a time, disabled by any, and off when who enabled it
    * closes.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_CLOSED`; `EMFILE`
    */
   share(): SharedToken<'device' | 'group-device'> {
     const token = this.#bound.share();
@@ -455,8 +467,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * what happens in between is lost. Takes 100 ms and more. A lock that somebody holds for a moment
    * is waited for, 0.2 s at most.
    *
-   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`:
-   *   the lock stays held, or the device is being removed; `ERR_VFIO_CLOSED`
+   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`,
+   *   `EBUSY`: the lock stays held, or the device is being removed; what establishing again throws;
+   *   `ERR_VFIO_BUSY` (of `resetSync`, while an interrupt is being enabled or disabled);
+   *   `ERR_VFIO_CLOSED`
+   * @throws AggregateError where the reset failed, and so did mapping the device's memory again for
+   *   other devices
    */
   async reset(): Promise<void> {
     await run(this.#reset());
@@ -475,7 +491,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * What a hot reset, of the bus or slot, would hit, and why it is not possible where it is not.
    *
-   * @throws VfioError `ENOTTY` where the device is no PCI device; `ERR_VFIO_CLOSED`
+   * @throws VfioError `ENOTTY` where the device is no PCI device; `EAGAIN`, `EBUSY`: a lock stays
+   *   held; `ERR_VFIO_CLOSED`
    */
   async planHotReset(): Promise<HotResetPlan> {
     return await run(planHotReset(this.#state));
@@ -492,7 +509,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * what was hit.
    *
    * @throws VfioError `ERR_VFIO_HOT_RESET`: it would hit devices that are not this program's;
-   *   `EBUSY`, `EAGAIN`, `ENOTTY`; `ERR_VFIO_CLOSED`
+   *   `EBUSY`, `EAGAIN`: a lock stays held; `ENOTTY`; what establishing again throws;
+   *   `ERR_VFIO_BUSY` (of `hotResetSync`, while an interrupt of one of them is being enabled or
+   *   disabled); `ERR_VFIO_CLOSED`
+   * @throws AggregateError where several of the devices were reset and not restored
    */
   async hotReset(): Promise<HotResetPlan> {
     return await run(this.#hotReset());
@@ -521,7 +541,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * (VFIO_DEVICE_IOEVENTFD).
    *
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_NO_REGION`; `EEXIST`, `ENODEV`, `EINVAL`,
-   *   `ENOTTY` as the driver has it
+   *   `ENOTTY` as the driver has it; `ERR_VFIO_CLOSED`
    */
   async ioeventfd(options: IoeventfdOptions): Promise<void> {
     await run(setIoeventfd(this.#bound, this.info, options));
@@ -535,6 +555,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /**
    * Closes the device and its mappings: waits for calls in flight, detaches and unbinds it. The
    * kernel resets it once more where it can (100 ms and more). Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; AggregateError where it does so more than once. The
+   *   descriptors are closed all the same; a mapping that could not be unmapped is tried again by
+   *   the next call
    */
   close(): Promise<void> {
     return run(this.#toldClose());
@@ -545,10 +569,12 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     runSync(this.#toldClose());
   }
 
+  /** At the end of a block with `using`: {@link closeSync}. */
   [Symbol.dispose](): void {
     this.closeSync();
   }
 
+  /** At the end of a block with `await using`: {@link close}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -34,7 +34,9 @@ export interface OpenDevicesOptions extends OpenDeviceOptions {
 export interface FleetProgress {
   /** Opened or failed. */
   done: number;
+  /** How many of those failed. */
   failed: number;
+  /** How many devices there are to open. */
   total: number;
   /** The one that is done. */
   spec: DeviceSpec;
@@ -52,7 +54,8 @@ const mostAtOnce = 64;
  * @param options - `iommufd` is where all of them are bound; without it each opens its own
  * @returns the devices in the order of `specs`
  * @throws TypeError, RangeError for arguments that cannot be right
- * @throws AggregateError with the error of every device that did not open
+ * @throws VfioError `ERR_VFIO_UNSUPPORTED_PLATFORM`
+ * @throws AggregateError, without `settle`, with the error of every device that did not open
  * @throws the signal's reason, after what was opened is closed again
  */
 export function openDevices(
@@ -60,7 +63,14 @@ export function openDevices(
   options: OpenDevicesOptions & { settle: true },
 ): Promise<PromiseSettledResult<VfioDevice>[]>;
 
-/** Opens many devices at once: all, or none. */
+/**
+ * Opens many devices at once: all, or none.
+ *
+ * @throws TypeError, RangeError for arguments that cannot be right
+ * @throws VfioError `ERR_VFIO_UNSUPPORTED_PLATFORM`
+ * @throws AggregateError with the error of every device that did not open
+ * @throws the signal's reason, after what was opened is closed again
+ */
 export function openDevices(
   specs: readonly DeviceSpec[],
   options?: OpenDevicesOptions & { settle?: false | undefined },
@@ -102,6 +112,7 @@ async function afterClosing(opened: readonly VfioDevice[], error: unknown): Prom
 /**
  * Closes many devices at once. All of them are closed when this settles.
  *
+ * @throws TypeError for what is no array of VfioDevices; nothing is closed then
  * @throws AggregateError with the error of every device that did not close well
  */
 export async function closeDevices(devices: readonly VfioDevice[]): Promise<void> {

@@ -108,6 +108,7 @@ function checkWay(options: Omit<WayOptions, 'beforeBind'> & { beforeBind?: unkno
 export interface UnboundNode {
   /** The descriptor's number, which is the device's later, too. */
   readonly fd: number;
+  /** The device in sysfs. */
   readonly device: SysfsDevice;
   /** The node that was opened. */
   readonly path: string;

@@ -85,6 +85,7 @@ export class PciFunction {
    * Switches bus mastering, without which the device makes no DMA and sends no MSI, and says
    * nothing. It is off after a device was opened or reset.
    *
+   * @param on - whether it is on from now on
    * @throws TypeError for what is no boolean
    * @throws VfioError `ERR_VFIO_NOT_TAKEN` where the device ignores it, `EIO` where it does not
    *   answer; as {@link Region.write}
@@ -98,6 +99,7 @@ export class PciFunction {
    * regions and in mappings, and other devices do not reach it; where they did, they do when it is
    * on again.
    *
+   * @param on - whether it is on from now on
    * @throws as {@link setBusMaster}; what {@link PeerMapping.remap} throws
    */
   setMemory(on: boolean): void {

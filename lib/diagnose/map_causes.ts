@@ -158,8 +158,10 @@ function memlock(
   if (limit === undefined) return undefined;
   // A container's are counted as if they were locked by mlock().
   const line = status?.get(counted === 'user' ? 'VmPin' : 'VmLck') ?? '';
-  const pinned = /^(\d+) kB$/.exec(line)?.[1] ?? '0';
-  return { needed, limit: BigInt(limit), pinned: BigInt(pinned) * 1024n, counted };
+  const pinned = BigInt(/^(\d+) kB$/.exec(line)?.[1] ?? '0') * 1024n;
+  // Of a user, others count as well, of whom nothing is known here.
+  if (counted === 'process' && pinned + needed <= BigInt(limit)) return undefined;
+  return { needed, limit: BigInt(limit), pinned, counted };
 }
 
 /**

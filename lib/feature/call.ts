@@ -81,6 +81,7 @@ export class FeatureCalls {
 
 /** A feature of VFIO_DEVICE_FEATURE, as linux/vfio.h numbers and names it. */
 export interface FeatureName {
+  /** Its number in linux/vfio.h. */
   index: number;
   /** The kernel's name without `VFIO_DEVICE_FEATURE_`, in lower case: `mig-data-size`. */
   name: string;

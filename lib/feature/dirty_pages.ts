@@ -3,8 +3,11 @@ import { checkIova } from '../core/iova.ts';
 
 /** Which pages of a range devices wrote, as the kernel said it. */
 export class DirtyPages {
+  /** Where the range begins. */
   readonly iova: bigint;
+  /** The bytes of the range. */
   readonly length: bigint;
+  /** The bytes of a page, for which there is one bit. */
   readonly pageSize: bigint;
   /** A bit for each page, the first being bit 0 of word 0. */
   readonly bitmap: BigUint64Array;
@@ -26,6 +29,7 @@ export class DirtyPages {
   /**
    * Whether the page that has this address was written; false outside the range.
    *
+   * @param iova - any address in the page
    * @throws TypeError, RangeError
    */
   has(iova: bigint): boolean {

@@ -17,9 +17,11 @@ const planes = ['overlay', 'primary', 'cursor'] as const;
 export interface Plane {
   /** The pixels' DRM format, a fourcc such as `XR24`; undefined while the plane is off. */
   format: string | undefined;
+  /** The format's modifier, DRM_FORMAT_MOD_*. */
   formatModifier: bigint;
   /** Pixels. */
   width: number;
+  /** Pixels. */
   height: number;
   /** Bytes from a row to the next. */
   stride: number;
@@ -27,6 +29,7 @@ export interface Plane {
   size: number;
   /** Where a cursor is. */
   x: number;
+  /** See `x`. */
   y: number;
   /** The point of a cursor that points; undefined where the device does not tell. */
   hotspot: { x: number; y: number } | undefined;
@@ -56,7 +59,11 @@ export class Display {
     return new Display(calls);
   }
 
-  /** Whether the device shows its picture that way; false also for one that is no display. */
+  /**
+   * Whether the device shows its picture that way; false also for one that is no display.
+   *
+   * @throws TypeError; VfioError `ERR_VFIO_CLOSED`, and others of the kernel
+   */
   async supports(source: PlaneSource): Promise<boolean> {
     return await run(this.#supports(source));
   }
@@ -69,7 +76,8 @@ export class Display {
   /**
    * What is shown now (VFIO_DEVICE_QUERY_GFX_PLANE).
    *
-   * @throws TypeError; VfioError `ENOTTY`, `EINVAL` where the device does not show it that way
+   * @throws TypeError; VfioError `ENOTTY`, `EINVAL` where the device does not show it that way;
+   *   `ERR_VFIO_CLOSED`
    */
   async queryPlane(
     source: PlaneSource,
@@ -86,7 +94,9 @@ export class Display {
   /**
    * The dma-buf of a plane that was queried, by its `source` (VFIO_DEVICE_GET_GFX_DMABUF).
    *
-   * @throws TypeError, RangeError; VfioError `ENOENT` for an id that is not, or no longer, there
+   * @param id - the `source` of a {@link Plane}
+   * @throws TypeError, RangeError; VfioError `ENOENT` for an id that is not, or no longer, there;
+   *   `ERR_VFIO_CLOSED`
    */
   async getDmabuf(id: number): Promise<Dmabuf> {
     return await run(this.#getDmabuf(id));

@@ -6,6 +6,7 @@ import { DirtyPages } from './dirty_pages.ts';
 
 /** A range of I/O virtual addresses. */
 export interface LoggedRange {
+  /** Where it begins. */
   iova: number | bigint;
   /** Bytes. */
   length: number | bigint;
@@ -29,11 +30,12 @@ export class DmaLogging {
   }
 
   /**
-   * Starts logging the writes to these ranges.
+   * Starts logging the writes to these ranges, by pages of `pageSize` bytes: a power of two, instead
+   * of which the device may take another.
    *
-   * @param pageSize - bytes of a page, a power of two; the device may take another
    * @returns the page size that the device took
-   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where it logs already;
+   *   `ERR_VFIO_CLOSED`
    */
   async start(options: { pageSize: number; ranges: readonly LoggedRange[] }): Promise<number> {
     return await run(this.#start(options));
@@ -49,7 +51,7 @@ export class DmaLogging {
    * have to be taken for written.
    *
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL` where nothing is
-   *   logged
+   *   logged; `ERR_VFIO_CLOSED`
    */
   async report(options: LoggedRange & { pageSize: number }): Promise<DirtyPages> {
     return await run(this.#report(options));
@@ -60,7 +62,11 @@ export class DmaLogging {
     return runSync(this.#report(options));
   }
 
-  /** Ends logging. */
+  /**
+   * Ends logging.
+   *
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`
+   */
   async stop(): Promise<void> {
     await run(this.#stop());
   }

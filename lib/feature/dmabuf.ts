@@ -41,7 +41,11 @@ export class Dmabuf extends Closable {
     return this.#fd.number;
   }
 
-  /** Closing twice is harmless. */
+  /**
+   * Closes the descriptor. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; it is closed all the same
+   */
   close(): Promise<void> {
     return this.#fd.close();
   }

@@ -80,6 +80,8 @@ export class Features {
   /**
    * Whether the device has a feature, or an operation of it. Changes nothing.
    *
+   * @param index - the feature's number
+   * @param what - reading it or setting it; without it, either
    * @throws TypeError, RangeError; VfioError `ERR_VFIO_CLOSED`
    */
   async probe(index: number, what?: FeatureOperation): Promise<boolean> {
@@ -94,6 +96,8 @@ export class Features {
   /**
    * Reads a feature's data, so many bytes, in the kernel's struct.
    *
+   * @param index - the feature's number
+   * @param length - bytes of the struct
    * @throws TypeError, RangeError also for features whose data are pointers or descriptors
    * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `EINVAL`, `ERR_VFIO_CLOSED`
    */
@@ -112,6 +116,7 @@ export class Features {
    * Writes a feature's data: bytes of the kernel's struct, or none. An index that this package does
    * not know goes to the kernel unchecked.
    *
+   * @param index - the feature's number
    * @returns the bytes as the kernel left them
    * @throws as {@link get}
    */
@@ -124,7 +129,11 @@ export class Features {
     return runSync(this.#calls.bytesOf(plainFlags(index) | operation.set, checkBytes(bytes)));
   }
 
-  /** The features that the device has, of those of Linux 7.3. */
+  /**
+   * The features that the device has, of those of Linux 7.3.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`, and others of the kernel
+   */
   async list(): Promise<FeatureInfo[]> {
     return await run(this.#list());
   }
@@ -150,7 +159,12 @@ export class Features {
     runSync(this.#calls.bytesOf(feature.vfToken | operation.set, parseUuid('uuid', uuid)));
   }
 
-  /** Lets a CDX device do DMA, or not. A PCI device has a bit for that in its Command register. */
+  /**
+   * Lets a CDX device do DMA, or not. A PCI device has a bit for that in its Command register.
+   *
+   * @param enabled - whether it may
+   * @throws TypeError; VfioError `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`
+   */
   async setBusMaster(enabled: boolean): Promise<void> {
     await run(this.#calls.bytesOf(feature.busMaster | operation.set, switchOf(enabled)));
   }
@@ -166,7 +180,9 @@ export class Features {
    * whoever has it.
    *
    * @param region - index of a BAR
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`
+   * @throws TypeError, RangeError
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 6.19), `EINVAL`;
+   *   `ERR_VFIO_CLOSED`
    */
   async exportDmabuf(
     region: number,
@@ -186,6 +202,8 @@ export class Features {
   /**
    * The pending PCI error of an s390 function, `size` bytes of struct zpci_ccdf_err; undefined
    * where none is pending.
+   *
+   * @throws TypeError, RangeError; VfioError `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`
    */
   async zpciError(size: number): Promise<Uint8Array | undefined> {
     return await run(this.#zpciError(size));

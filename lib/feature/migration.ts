@@ -79,7 +79,7 @@ export class Migration {
   /**
    * Which states the device has.
    *
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED` where it does not migrate
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED` where it does not migrate; `ERR_VFIO_CLOSED`
    */
   async support(): Promise<MigrationSupport> {
     return await run(this.#support());
@@ -93,7 +93,7 @@ export class Migration {
   /**
    * The state that the device is in.
    *
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED`
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`
    */
   async state(): Promise<MigrationState> {
     return await run(this.#state());
@@ -109,13 +109,21 @@ export class Migration {
    * that begins to move data, the answer is the stream of them. It ends with the state: close it.
    *
    * @throws TypeError for what is no state to go to
-   * @throws VfioError `EINVAL`: there is no way to it; `ERR_VFIO_UNSUPPORTED`; the driver's own,
-   *   after which `state()` tells where the device is, and `error` is left by a reset only
+   * @throws VfioError `EINVAL`: there is no way to it; `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`;
+   *   the driver's own, after which `state()` tells where the device is, and `error` is left by a reset only
    */
   async setState(state: 'resuming'): Promise<MigrationSink>;
-  /** Answers the stream of the device's state; the same one from one of these states to another. */
+  /**
+   * Answers the stream of the device's state; the same one from one of these states to another.
+   *
+   * @throws as for `resuming`
+   */
   async setState(state: 'stop-copy' | 'pre-copy' | 'pre-copy-p2p'): Promise<MigrationSource>;
-  /** No data flow in these states: a stream of before is to be closed. */
+  /**
+   * No data flow in these states: a stream of before is to be closed.
+   *
+   * @throws as for `resuming`
+   */
   async setState(state: 'stop' | 'running' | 'running-p2p'): Promise<undefined>;
   async setState(state: MigrationState): Promise<MigrationSource | MigrationSink | undefined> {
     return await run(this.#setState(state));
@@ -132,7 +140,7 @@ export class Migration {
   /**
    * How many bytes a stop-copy would take, as far as the device knows.
    *
-   * @throws VfioError `ERR_VFIO_UNSUPPORTED`
+   * @throws VfioError `ERR_VFIO_UNSUPPORTED`, `ERR_VFIO_CLOSED`
    */
   async dataSize(): Promise<bigint> {
     return await run(this.#dataSize());
@@ -147,7 +155,7 @@ export class Migration {
    * Has `precopyInfo()` tell when new initial data come up.
    *
    * @throws VfioError `ERR_VFIO_UNSUPPORTED` (the kernel has it since 7.1, for devices with
-   *   pre-copy)
+   *   pre-copy); `ERR_VFIO_CLOSED`
    */
   async enablePrecopyInfoV2(): Promise<void> {
     await run(this.#enablePrecopyInfoV2());

@@ -99,7 +99,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
    * @param path - of the listener's socket: an absolute one of 107 bytes at most
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT`, `EACCES`, `ECONNREFUSED` (nobody listens any more), `EAGAIN` (too
-   *   many wait to be accepted), `EPROTOTYPE` (a socket of another kind)
+   *   many wait to be accepted), `EPROTOTYPE` (a socket of another kind), `EMFILE`
    */
   static connect(path: string, options: ChannelOptions = {}): FdChannel {
     const place = callerPlace();
@@ -117,7 +117,8 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
    * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
    *   close
    * @throws TypeError, RangeError
-   * @throws VfioError `EBADF`; `ENOTSOCK`; `EPROTOTYPE` for another kind of socket
+   * @throws VfioError `EBADF`; `ENOTSOCK`; `EPROTOTYPE` for another kind of socket; `EMFILE`;
+   *   `ERR_VFIO_CLOSED` for a FileDescriptor that is closed
    */
   static fromFd(fd: number | FileDescriptor, options: ChannelOptions = {}): FdChannel {
     const place = callerPlace();
@@ -166,6 +167,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
    * @throws TypeError, RangeError
    * @throws VfioError `EPIPE` or `ECONNRESET` (the peer is gone), `EMSGSIZE`, `ETOOMANYREFS` (too
    *   many descriptors are in messages that nobody read), `EBADF`; `ERR_VFIO_CLOSED`
+   * @throws the signal's reason
    */
   async send(
     data: Uint8Array,
@@ -199,7 +201,11 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     }
   }
 
-  /** The messages, until the peer ends or this end is closed. */
+  /**
+   * The messages, until the peer ends or this end is closed.
+   *
+   * @throws what {@link receive} throws, into the loop
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<FdMessage, undefined> {
     while (!this.#socket.closed) {
       const message = await this.receive().catch(this.#ifClosed);
@@ -208,7 +214,11 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
     }
   }
 
-  /** Closes this end; who waits is rejected. Closing twice is harmless. */
+  /**
+   * Closes this end; who waits is rejected. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
+   */
   close(): Promise<void> {
     this.#readiness.end(what);
     return this.#socket.close();

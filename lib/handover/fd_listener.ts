@@ -53,7 +53,7 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
    *
    * @param path - an absolute one of 107 bytes at most
    * @throws TypeError, RangeError
-   * @throws VfioError `EADDRINUSE` (the file is there), `EACCES`, `ENOENT`
+   * @throws VfioError `EADDRINUSE` (the file is there), `EACCES`, `ENOENT`; `EMFILE`
    */
   static listen(path: string, options: ListenOptions = {}): FdListener {
     const place = callerPlace();
@@ -96,7 +96,11 @@ export class FdListener extends Closable implements AsyncIterable<FdChannel> {
     }
   }
 
-  /** The peers that connect, until the listener is closed. */
+  /**
+   * The peers that connect, until the listener is closed.
+   *
+   * @throws what {@link accept} throws, into the loop
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<FdChannel, undefined> {
     while (!this.#socket.closed) {
       const channel = await this.accept().catch(this.#ifClosed);

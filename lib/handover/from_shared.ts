@@ -32,15 +32,25 @@ import { OpenMappings } from '../region/owner.ts';
 
 /** What a token of each kind becomes. */
 export interface SharedObjects {
+  /** Of {@link Iommufd.share}. */
   iommufd: Iommufd;
+  /** Of {@link Ioas.share}. */
   ioas: Ioas;
+  /** Of {@link ContainerSpace.share}. */
   'container-space': ContainerSpace;
+  /** Of {@link DmaBuffer.share}. */
   'dma-buffer': DmaBuffer;
+  /** Of {@link DmaMapping.share}. */
   'dma-mapping': DmaMapping;
+  /** Of {@link DmaPool.share}. */
   'dma-pool': DmaPool;
+  /** Of {@link InterruptVector.share}. */
   vector: SharedVector;
+  /** Of {@link MappedRegion.share}. */
   region: MappedRegion;
+  /** Of {@link VfioDevice.share}, of a device that was opened by its cdev. */
   device: VfioDevice;
+  /** Of {@link VfioDevice.share}, of one that was opened by its group. */
   'group-device': VfioDevice;
 }
 

@@ -27,6 +27,7 @@ export interface DeviceDescription {
 
 /** A bound device as a message carries it. */
 export interface PackedDevice {
+  /** What the message says, such as JSON. */
   description: DeviceDescription;
   /** Numbers, of the device and of its iommufd: they stay their owners'. */
   fds: [device: number, iommufd: number];
@@ -79,7 +80,8 @@ export interface UnpackOptions extends RootOptions {
  * @param fds - what came with it, the device's first
  * @throws TypeError, RangeError for arguments that the message has no part in
  * @throws VfioError `ERR_VFIO_BAD_MESSAGE`; `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NOT_BOUND`,
- *   `ERR_VFIO_NODE_MISMATCH`; `ENOENT` for an id that is no address space's
+ *   `ERR_VFIO_NODE_MISMATCH`; `ENOENT` for an id that is no address space's; `EMFILE`;
+ *   `ERR_VFIO_CLOSED` for a FileDescriptor that is closed
  */
 export function unpackDevice(
   description: unknown,

@@ -12,7 +12,9 @@ import { closingAll, run, runSync } from '../core/steps.ts';
 export interface PeerCredentials {
   /** 0 where it is in a pid namespace that this process does not see. */
   pid: number;
+  /** Its effective user, when it connected or listened. */
   uid: number;
+  /** Its effective group, likewise. */
   gid: number;
 }
 
@@ -127,7 +129,12 @@ export class FdMessage extends Closable {
     return new FdMessage(data, fds.map(adopt));
   }
 
-  /** Closes the descriptors that nobody took over. Closing twice is harmless. */
+  /**
+   * Closes the descriptors that nobody took over. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; AggregateError where it does so more than once. All
+   *   are closed all the same
+   */
   close(): Promise<void> {
     return run(closingAll(this.fds));
   }

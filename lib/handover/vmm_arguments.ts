@@ -8,9 +8,11 @@ import { Iommufd } from '../iommu/iommufd.ts';
 export interface VmmDevices {
   /** One, or several that are to be bound to the same iommufd. */
   cdev: VfioCdev | readonly VfioCdev[];
+  /** The iommufd that the VMM binds them to. */
   iommufd: Iommufd;
 }
 
+/** How a VMM gets its descriptors. */
 export interface VmmOptions {
   /**
    * The number that the first descriptor has in the VMM; 3 by default, behind its standard streams.
@@ -18,6 +20,7 @@ export interface VmmOptions {
   firstFd?: number | undefined;
 }
 
+/** How QEMU gets its devices. */
 export interface QemuOptions extends VmmOptions {
   /** The id of the iommufd object; `iommufd0` by default. */
   iommufdId?: string | undefined;

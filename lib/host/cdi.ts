@@ -31,15 +31,21 @@ export interface CdiOptions extends RootOptions {
 
 /** A specification of the Container Device Interface, version 0.6.0, as it is in its JSON file. */
 export interface CdiSpec {
+  /** The version of the specification's format: `0.6.0`. */
   cdiVersion: string;
+  /** `vendor/class`, before the `=` of a device's full name. */
   kind: string;
+  /** Says that this package wrote it. */
   annotations: Record<string, string>;
+  /** One for each device that was asked for. */
   devices: CdiDevice[];
 }
 
 /** A device of a {@link CdiSpec}: what a container is given that asks for `kind=name`. */
 export interface CdiDevice {
+  /** The name behind the `=`. */
   name: string;
+  /** What the container gets: variables of its environment, `NAME=value`, and nodes. */
   containerEdits: { env: string[]; deviceNodes: CdiDeviceNode[] };
 }
 
@@ -49,7 +55,9 @@ export interface CdiDeviceNode {
   path: string;
   /** Where it is on the host, if elsewhere. */
   hostPath?: string;
+  /** A character device. */
   type: 'c';
+  /** What the container may do with it: read and write. */
   permissions: 'rw';
 }
 

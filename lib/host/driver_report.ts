@@ -4,20 +4,26 @@ import { readLinkName } from '../locate/sysfs.ts';
 
 /** What binds a device: its driver, and the name that its `driver_override` has. */
 export interface DriverState {
+  /** Its driver; null without one. */
   driver: string | null;
+  /** The driver that it is reserved for; null where it is for none, or has no such file. */
   driverOverride: string | null;
 }
 
 /** A device, and with which driver it was and is. */
 export interface DriverChange {
+  /** The bus: `pci`, `platform`, … */
   bus: string;
+  /** Its address on the bus. */
   address: string;
+  /** As sysfs said before. */
   before: DriverState;
   /**
    * As sysfs says when all is done; of a dry run, what it would be. There `driver` is undefined
    * where the kernel would choose it.
    */
   after: { driver: string | null | undefined; driverOverride: string | null };
+  /** Whether anything changed, or would change. */
   changed: boolean;
 }
 
@@ -36,9 +42,11 @@ export type DriverStep =
 export interface DriverReport {
   /** Nothing was changed: all of it says what would be. */
   dryRun: boolean;
+  /** The devices that were asked for, and those of their groups where these were. */
   devices: DriverChange[];
   /** Devices of the IOMMU group that stay as they are, which the kernel does not mind. */
   leftOut: { bus: string; address: string; driver: string | null; why: string }[];
+  /** What was done, or would be, in its order. */
   steps: DriverStep[];
   /** What else is to be known, in sentences: what could not be looked at, what was forced. */
   notes: string[];

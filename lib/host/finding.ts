@@ -42,9 +42,11 @@ export type FindingStatus = 'ok' | 'warning' | 'bad' | 'unknown';
 
 /** One thing that was looked at. */
 export interface Finding {
+  /** What was looked at. */
   id: FindingId;
   /** What it is of: `host`, a device's address, or the path of a node. */
   subject: string;
+  /** How it is. */
   status: FindingStatus;
   /** What was seen: one line, in which control characters of others' text are escaped. */
   what: string;

@@ -16,6 +16,7 @@ export interface ListedGroupDevice
 
 /** An IOMMU group: the devices that no IOMMU tells apart, and that can be given away together. */
 export interface ListedGroup {
+  /** The group's number in sysfs. */
   group: number;
   /**
    * The default domain's type, as sysfs writes it: `DMA`, `DMA-FQ` (unmaps are flushed in batches),

@@ -25,7 +25,9 @@ export interface SetVfsOptions extends HostRootOptions {
 
 /** A write to sysfs on the way to another number of virtual functions. */
 export interface VfsStep {
+  /** The file of sysfs that is written to. */
   path: string;
+  /** What is written. */
   text: string;
   /** `probe`: whether new ones are offered to drivers; `remove` and `make`: how many. */
   kind: 'probe' | 'remove' | 'make';
@@ -33,6 +35,7 @@ export interface VfsStep {
 
 /** How a physical function gets another number of virtual functions. */
 export interface VfsPlan {
+  /** How it is now. */
   before: PhysicalFunction;
   /** In their order; none where all is as it was asked for. */
   steps: VfsStep[];
@@ -40,6 +43,7 @@ export interface VfsPlan {
 
 /** What was done. */
 export interface VfsChange extends VfsPlan {
+  /** How it is when all is done. */
   after: PhysicalFunction;
 }
 

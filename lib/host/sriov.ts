@@ -18,8 +18,11 @@ import { functionNeeds } from './refusals.ts';
 export interface VirtualFunction {
   /** Counted from 0. */
   index: number;
+  /** Its PCI address. */
   address: string;
+  /** Its driver; null without one. */
   driver: string | null;
+  /** The number of its IOMMU group; null without one. */
   iommuGroup: number | null;
   /** The name of its cdev, `vfioN`; null without a VFIO driver, and where the kernel makes none. */
   cdev: string | null;
@@ -31,10 +34,13 @@ export interface VirtualFunction {
 
 /** A physical function of SR-IOV and its virtual functions, as sysfs shows them. */
 export interface PhysicalFunction {
+  /** Its PCI address. */
   address: string;
   /** `/sys/bus/pci/devices/<address>` */
   sysfsPath: string;
+  /** Its driver; null without one. */
   driver: string | null;
+  /** The number of its IOMMU group; null without one. */
   iommuGroup: number | null;
   /** How many virtual functions there are, by their links `virtfnN`. */
   numVfs: number;
@@ -47,6 +53,7 @@ export interface PhysicalFunction {
   driversAutoprobe: boolean | null;
   /** Who has the physical function itself open by VFIO. */
   holding: Holding;
+  /** The virtual functions that there are. */
   vfs: VirtualFunction[];
 }
 

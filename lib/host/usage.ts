@@ -30,7 +30,9 @@ export interface Usage {
 
 /** A device of {@link Usage}. */
 export interface DeviceUsage extends DeviceAddress {
+  /** Its driver; null without one. */
   driver: string | null;
+  /** The number of its IOMMU group; null without one. */
   iommuGroup: number | null;
   /** The name of its cdev, `vfio0`; null where it has none. */
   cdev: string | null;
@@ -57,13 +59,16 @@ export interface InterruptUsage {
 
 /** A process of {@link Usage}. */
 export interface ProcessUsage {
+  /** The process's id. */
   pid: number;
+  /** Its name, as the kernel has it (`comm`). */
   command: string;
   /**
    * Bytes that the process has pinned (VmPin: DMA through an iommufd, and by others) and locked
    * (VmLck: DMA through a container, mlock). null where the kernel does not say.
    */
   pinned: number | null;
+  /** See `pinned`. */
   locked: number | null;
 }
 

@@ -43,16 +43,21 @@ export interface DeviceChange {
 export interface ChangedNode {
   /** `vfio0`, of a group `12`. */
   name: string;
+  /** Where the node is, or was. */
   path: string;
+  /** The node's major number. */
   major: number;
+  /** The node's minor number. */
   minor: number;
 }
 
 /** The kernel had no room for some events: they are lost, and this is what there is now. */
 export interface ChangesLost {
+  /** What tells it from a {@link DeviceChange}. */
   action: 'lost';
   /** As `listDevices` answers them, read after the last event that was lost. */
   devices: ListedDevice[];
+  /** When the loss was told, in milliseconds since 1970. */
   time: number;
 }
 
@@ -72,11 +77,24 @@ export interface WatchDevicesOptions extends RootOptions {
 
 /** Devices coming and going, for `for await`. */
 export interface DeviceWatch extends AsyncIterableIterator<DeviceEvent> {
+  /**
+   * Waits for the next event.
+   *
+   * @throws the signal's reason
+   * @throws VfioError what the kernel answers; the watch is closed then
+   */
   next(): Promise<IteratorResult<DeviceEvent, undefined>>;
+  /** What a `break` calls: {@link close}. */
   return(): Promise<IteratorResult<DeviceEvent, undefined>>;
-  /** Ends the loop, and closes the socket. Closing twice is harmless. */
+  /**
+   * Ends the loop, and closes the socket. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the socket is closed all the same
+   */
   close(): Promise<void>;
+  /** At the end of a block with `await using`: {@link close}. */
   [Symbol.asyncDispose](): Promise<void>;
+  /** The watch itself: it can be gone through once. */
   [Symbol.asyncIterator](): DeviceWatch;
 }
 

@@ -15,6 +15,7 @@ export interface DeviceInfo {
    * bit.
    */
   flags: string[];
+  /** What the kernel adds to the device's info. */
   capabilities: DeviceCapability[];
   /** In the order of their index; an index that the device does not have is not there. */
   regions: RegionInfo[];
@@ -24,6 +25,7 @@ export interface DeviceInfo {
 
 /** A region of the device fd (struct vfio_region_info). */
 export interface RegionInfo {
+  /** The region's number, by which the kernel is asked. */
   index: number;
   /** `bar0` … `bar5`, `rom`, `config`, `vga` on PCI; `region<index>` otherwise. */
   name: string;
@@ -33,11 +35,13 @@ export interface RegionInfo {
   offset: bigint;
   /** `read`, `write`, `mmap`, `caps`. */
   flags: string[];
+  /** What the kernel adds to the region's info. */
   capabilities: RegionCapability[];
 }
 
 /** An interrupt index (struct vfio_irq_info). */
 export interface IrqInfo {
+  /** The interrupt's number, by which the kernel is asked. */
   index: number;
   /** `intx`, `msi`, `msix`, `err`, `req` on PCI; `irq<index>` otherwise. */
   name: string;
@@ -49,6 +53,7 @@ export interface IrqInfo {
 
 /** A capability that this package does not decode. */
 export interface UnknownCapability extends RawCapability {
+  /** That it is not decoded. */
   kind: 'unknown';
 }
 

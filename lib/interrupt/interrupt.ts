@@ -61,6 +61,7 @@ export interface DeviceInterrupts {
 export interface InterruptMessage extends Outcome<unknown> {
   /** The device's address. */
   device: string;
+  /** The interrupt that is enabled or disabled. */
   interrupt: Interrupt;
   /** How many vectors are to be enabled; of `vfio:disable` 0. */
   vectors: number;
@@ -83,6 +84,8 @@ export class Interrupt {
   #vectors: readonly InterruptVector[] = [];
   #masked = false;
   #resample: VectorEventfd;
+  /** By {@link arm}: what tells of the device itself, which a reset leaves as it is. */
+  #isArmed = false;
 
   static {
     defineInspect(this, 'Interrupt', (interrupt) => {
@@ -150,8 +153,9 @@ export class Interrupt {
    *
    * An `automasked` interrupt (INTx) masks itself when it happens, until {@link unmask}.
    *
+   * @param what - how many vectors, or the caller's eventfds
    * @throws TypeError, RangeError for arguments that cannot be right
-   * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the platform has not so many vectors;
+   * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the kernel gives not so many vectors;
    *   `available` says how many, and none was enabled. `EINVAL`: another of intx, msi, msix is
    *   enabled. `EBUSY` of intx: its line is another device's, too (reason `intx-line-taken`).
    *   `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`: it is enabled, here or by
@@ -189,6 +193,7 @@ export class Interrupt {
    * has the flag `noresize` (MSI, and MSI-X where the platform cannot do better) more vectors are
    * had by switching all off and on again: `gap` then says that interrupts in between were lost.
    *
+   * @param vectors - how many are to be enabled, 1 at least
    * @throws as {@link enable}; `ERR_VFIO_IRQ_DISABLED` where it is not enabled with vectors of
    *   ours. Where growing fails after a gap, the interrupt is off.
    */
@@ -209,7 +214,8 @@ export class Interrupt {
    * Harmless where it is off. Where another thread enabled it, that one's vectors end when its
    * event loop turns.
    *
-   * @throws VfioError `ERR_VFIO_CLOSED`
+   * @throws VfioError `ERR_VFIO_BUSY` (of `disableSync`, while another is being enabled or
+   *   disabled); `ERR_VFIO_CLOSED`
    */
   async disable(): Promise<void> {
     await run(this.#toldDisable());
@@ -223,8 +229,10 @@ export class Interrupt {
   /**
    * Masks a vector: it is held back until {@link unmask}.
    *
+   * @param vector - its index, 0 unless told otherwise
+   * @throws TypeError, RangeError for a vector that the interrupt does not have
    * @throws VfioError `ENOTTY` where the interrupt is not `maskable`, as MSI and MSI-X; `EINVAL`
-   *   where it is off (reason `irq-disabled`)
+   *   where it is off (reason `irq-disabled`); `ERR_VFIO_CLOSED`
    */
   mask(vector = 0): void {
     this.#act(action.mask, checkVector(vector, this.#irq));
@@ -232,7 +240,10 @@ export class Interrupt {
   }
 
   /**
-   * Unmasks a vector, after {@link mask} or after an `automasked` interrupt. Throws as that does.
+   * Unmasks a vector, after {@link mask} or after an `automasked` interrupt.
+   *
+   * @param vector - its index, 0 unless told otherwise
+   * @throws as {@link mask}
    */
   unmask(vector = 0): void {
     this.#act(action.unmask, checkVector(vector, this.#irq));
@@ -243,7 +254,10 @@ export class Interrupt {
    * Has the kernel unmask the interrupt whenever an eventfd of the caller's is signalled (INTx, as
    * KVM's resamplefd does); null ends that.
    *
-   * @throws VfioError `EBUSY` where one is registered already; `ENOTTY`, `EINVAL` as {@link mask}
+   * @param eventfd - its descriptor's number, or null
+   * @throws TypeError, RangeError for what is no descriptor's number
+   * @throws VfioError `EBUSY` where one is registered already; `EBADF`, and `EINVAL` for what is no
+   *   eventfd; `ENOTTY`, `EINVAL`, `ERR_VFIO_CLOSED` as {@link mask}
    */
   resample(eventfd: number | null): void {
     const lines = this.#lines;
@@ -262,7 +276,9 @@ export class Interrupt {
    * Signals a vector as the device would, for trying out: vector 0, another, or with an array of
    * booleans those that are true.
    *
-   * @throws VfioError `EINVAL` where the interrupt is off (reason `irq-disabled`)
+   * @param which - the vector's index, or for each vector whether it is signalled
+   * @throws TypeError, RangeError for vectors that the interrupt does not have
+   * @throws VfioError `EINVAL` where the interrupt is off (reason `irq-disabled`); `ERR_VFIO_CLOSED`
    */
   trigger(which: number | readonly boolean[] = 0): void {
     const checked = checkWhich(which, this.#irq);
@@ -295,6 +311,7 @@ export class Interrupt {
       });
     }
     this.#eventfds = [line];
+    this.#isArmed = true;
     return line;
   }
 
@@ -312,7 +329,7 @@ export class Interrupt {
    * @internal
    */
   *restore(): Steps<void> {
-    if (this.#eventfds.length === 0) return;
+    if (this.#eventfds.length === 0 || this.#isArmed) return;
     try {
       yield* this.#restore();
     } catch (error) {
@@ -343,6 +360,7 @@ export class Interrupt {
     this.#eventfds = [];
     this.#vectors = [];
     this.#masked = false;
+    this.#isArmed = false;
     const ends = vectors.map((vector) => () => {
       vector.end(cause);
     });

@@ -70,10 +70,14 @@ export class IrqLines {
     return known(yield* call('setIrqsEventfd', native, act, this.#index, start, handles));
   }
 
-  /** Frees every line, and keeps the interrupt; none is signalled when this is done. */
+  /**
+   * Frees every line, and keeps the interrupt; none is signalled when this is done. EINVAL says that
+   * none is tied, as where tying them again after a reset failed.
+   */
   *disable(): Steps<void> {
     const { native } = this.#device.fd;
-    this.check(yield* call('setIrqs', native, action.trigger, this.#index, 0, 0));
+    const answer = yield* call('setIrqs', native, action.trigger, this.#index, 0, 0);
+    if (answer !== EINVAL) this.check(answer);
   }
 
   /**
@@ -147,7 +151,11 @@ export function isTooFew(answer: number): boolean {
   return answer === ENOSPC || answer > 0;
 }
 
-/** The error of an attempt to enable, where `available` vectors would have been had. */
+/**
+ * The error of an attempt to enable, where `available` vectors would have been had. The kernel tells
+ * whatever goes wrong with the vectors of MSI and MSI-X so, a lack of memory, too
+ * (`msi_handle_pci_fail` of kernel/irq/msi.c).
+ */
 export function tooFew(
   { name, vectors, location }: Attempt,
   answer: number,
@@ -158,7 +166,7 @@ export function tooFew(
     ...ioctlOf(location, request),
     code: answer > 0 ? 'ERR_VFIO_TOO_FEW_VECTORS' : 'ENOSPC',
     errno: answer > 0 ? undefined : answer,
-    message: `the platform has no ${vectors} vectors for ${name} of ${address}, but ${available}; none was enabled`,
+    message: `the kernel gives ${available} of the ${vectors} vectors asked for ${name} of ${address}: it lacks vectors, or memory; none was enabled`,
     available,
   });
 }

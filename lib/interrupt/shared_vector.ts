@@ -37,6 +37,8 @@ export class SharedVector extends InterruptVector {
   /**
    * Ends it here: the iterators are over, who waits hears `ERR_VFIO_CLOSED`, and the interrupts
    * that come from then on are for the other threads. Closing twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
    */
   close(): void {
     this.end();

@@ -161,6 +161,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    * over when the interrupt is disabled; aborting throws the signal's reason into it.
    *
    * @throws TypeError; VfioError `ERR_VFIO_VECTOR_BUSY` while another thread listens
+   * @throws the reason of a signal that was aborted before
    */
   counts(options: { signal?: AbortSignal | undefined } = {}): AsyncIterableIterator<number> {
     requireObject('options', options);
@@ -181,6 +182,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     return counts;
   }
 
+  /** What {@link counts} answers, for `for await` over the vector itself. */
   [Symbol.asyncIterator](): AsyncIterableIterator<number> {
     return this.counts();
   }

@@ -103,6 +103,8 @@ export abstract class AddressSpace extends Closable {
    * it is, and devices write to whatever the kernel finds there when it pins: docs/unsafe.md says
    * what the caller has to see to.
    *
+   * @param address - a multiple of the page size
+   * @param length - in bytes
    * @throws as {@link map}
    */
   async unsafeMapAddress(
@@ -122,6 +124,8 @@ export abstract class AddressSpace extends Closable {
    * splits no mapping: a range that cuts one is refused, and one that has several is unmapped with
    * the gaps between them.
    *
+   * @param iova - where the range begins
+   * @param length - its bytes
    * @returns how many bytes were mapped there
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT`, reason `not-mapped`; `ERR_VFIO_CLOSED`
@@ -184,7 +188,11 @@ export abstract class AddressSpace extends Closable {
     return this.planOf(target, this.sourceOf(source, options));
   }
 
-  /** Unmaps what this object mapped, and more as its class says. */
+  /**
+   * Unmaps what this object mapped, and more as its class says.
+   *
+   * @throws VfioError what the kernel answers to that
+   */
   abstract override close(): Promise<void>;
 
   /** The blocking form of {@link close}. */

@@ -17,6 +17,7 @@ export interface MapMessage {
  * false from then on.
  */
 export interface UnmapMessage {
+  /** The mapping, which is over. */
   mapping: DmaMapping;
 }
 

@@ -12,6 +12,7 @@ import { type CounterPollOptions, DmaPoll, type EntryPollOptions } from './dma_p
 import type { DmaMapping } from './mapping.ts';
 import { allocated, Memory } from './memory.ts';
 
+/** Which pages the memory has. */
 export interface DmaBufferOptions {
   /**
    * Pages of this size, from those that the administrator set aside (vm.nr_hugepages): fewer
@@ -146,6 +147,8 @@ export class DmaBuffer {
    * A part of it, for memory larger than an ArrayBuffer can be (4 GiB on Node 20). Each call makes
    * another over the same bytes.
    *
+   * @param offset - from its start, in bytes
+   * @param length - in bytes
    * @throws TypeError, RangeError
    * @throws VfioError as {@link buffer}
    */
@@ -224,6 +227,7 @@ export class DmaBuffer {
     return this.#mappings.toArray();
   }
 
+  /** Whether it was disposed of. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -256,10 +260,12 @@ export class DmaBuffer {
     this.#giveUp();
   }
 
+  /** At the end of a block with `using`: {@link disposeSync}. */
   [Symbol.dispose](): void {
     this.disposeSync();
   }
 
+  /** At the end of a block with `await using`: {@link dispose}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

@@ -167,7 +167,9 @@ export class DmaPoll {
   /**
    * For how many microseconds a call waits at most where nothing is new yet, 0 to 1,000; with 0 it
    * looks once. Nothing else runs in this thread meanwhile, so what takes longer should be waited
-   * for by an interrupt. Setting it throws TypeError, RangeError for anything else.
+   * for by an interrupt.
+   *
+   * @throws TypeError, RangeError when it is set to anything else
    */
   get spin(): number {
     return this.#spin;

@@ -21,6 +21,7 @@ import { checkBufferOptions, DmaBuffer, type DmaBufferOptions } from './dma_buff
 import { IovaAllocator } from './iova_allocator.ts';
 import type { DmaMapping } from './mapping.ts';
 
+/** How large a pool's chunks are, and which pages they have. */
 export interface DmaPoolOptions extends DmaBufferOptions {
   /** How many bytes to map at a time, unless a block needs more; 64 KiB by default. */
   chunkSize?: number | undefined;
@@ -55,7 +56,6 @@ export class DmaPool extends Closable {
   /** Closed with it. */
   #own: HasClose | undefined;
 
-  /** @throws TypeError, RangeError */
   static {
     defineInspect(this, 'DmaPool', (pool) => ({
       chunkSize: pool.#chunkSize,
@@ -63,6 +63,10 @@ export class DmaPool extends Closable {
     }));
   }
 
+  /**
+   * @param ioas - where the chunks are mapped
+   * @throws TypeError, RangeError
+   */
   constructor(ioas: AddressSpace, options: DmaPoolOptions = {}) {
     super();
     if (!AddressSpace.isAddressSpace(ioas)) throw invalidType('ioas', 'an address space', ioas);
@@ -98,6 +102,7 @@ export class DmaPool extends Closable {
    * A block of so many bytes, zeroed where nobody had it before. Where the chunks there are have no
    * room, another is mapped, as large as it has to be; a block lies in one chunk.
    *
+   * @param size - in bytes
    * @param alignment - a power of two of which its `iova` is a multiple, 64 at least. One above the
    *   page size takes so much more memory, which later blocks get.
    * @throws TypeError, RangeError
@@ -149,7 +154,12 @@ export class DmaPool extends Closable {
     chunk.free.release(block.iova);
   }
 
-  /** Disposes of all chunks, and with them of all blocks. Harmless where it is closed. */
+  /**
+   * Disposes of all chunks, and with them of all blocks. Harmless where it is closed.
+   *
+   * @throws VfioError what {@link DmaMapping.unmap} throws; AggregateError where several do.
+   *   Closing it again tries those again
+   */
   async close(): Promise<void> {
     await run(this.#close());
   }

@@ -23,9 +23,17 @@ export interface DmaSpan {
    * @throws VfioError `ERR_VFIO_CLOSED` where it is not `mapped`
    */
   iovaOf(offset: number): bigint;
-  /** The low 32 bits of {@link iovaOf}, as a number. */
+  /**
+   * The low 32 bits of what {@link iovaOf} answers, as a number. @throws as {@link iovaOf}
+   *
+   * @param offset - from its start; less than `size`
+   */
   iovaLow(offset: number): number;
-  /** The high 32 bits of {@link iovaOf}, as a number. */
+  /**
+   * The high 32 bits of what {@link iovaOf} answers, as a number. @throws as {@link iovaOf}
+   *
+   * @param offset - from its start; less than `size`
+   */
   iovaHigh(offset: number): number;
 }
 

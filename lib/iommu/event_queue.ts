@@ -71,7 +71,11 @@ export abstract class EventQueue<Item> extends Closable {
     await this.#readiness.wait(readable, signalOf(options));
   }
 
-  /** All that `read()` answers, each time; over when the queue is closed. */
+  /**
+   * All that {@link read} answers, each time; over when the queue is closed.
+   *
+   * @throws what `read` throws, into the loop
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<Item[]> {
     return this.iterate({});
   }
@@ -79,6 +83,9 @@ export abstract class EventQueue<Item> extends Closable {
   /**
    * Closes the queue and destroys it (IOMMU_DESTROY), where nothing uses it any more. Closing twice
    * is harmless.
+   *
+   * @throws VfioError what the kernel answers to destroying it; the descriptor is closed all the
+   *   same
    */
   close(): Promise<void> {
     this.#closed ??= run(this.#close());

@@ -17,10 +17,15 @@ export interface IoPageFault {
   group: number;
   /** Whether it is the last of its group. */
   last: boolean;
+  /** Whether the device wants to read. */
   read: boolean;
+  /** Whether the device wants to write. */
   write: boolean;
+  /** Whether the device wants to execute. */
   execute: boolean;
+  /** Whether it asks in privileged mode. */
   privileged: boolean;
+  /** The address that is not mapped. */
   iova: bigint;
   /** A hint, in bytes: how much the device will need. */
   length: number;
@@ -79,7 +84,7 @@ export class FaultQueue extends EventQueue<IoPageFault> {
    * queue is closed; aborting throws the signal's reason into it. Of several loops each fault is in
    * one.
    *
-   * @throws TypeError
+   * @throws TypeError; into the loop what {@link read} throws, and the signal's reason
    */
   faults(options: FaultOptions = {}): AsyncIterableIterator<IoPageFault[]> {
     return this.iterate(options);
@@ -89,8 +94,11 @@ export class FaultQueue extends EventQueue<IoPageFault> {
    * Answers a group of faults by the cookie of its last: `true` once the pages are mapped, `false`
    * where there are none.
    *
+   * @param cookie - of the last fault of the group
+   * @param mapped - whether the pages are mapped now
    * @throws TypeError, RangeError
    * @throws VfioError `ERR_VFIO_CLOSED`
+   * @throws Error of `node:fs`, with the kernel's answer, such as `EINVAL` for no group that waits
    */
   respond(cookie: number, mapped: boolean): void {
     this.writeBytes(encodeResponse(cookie, mapped));

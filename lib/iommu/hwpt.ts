@@ -24,6 +24,7 @@ import {
 import { Users } from './users.ts';
 import { Viommu, type ViommuOptions } from './viommu.ts';
 
+/** What a page table is to be able to do. */
 export interface HwptOptions {
   /** Whether to be able to tell which pages devices wrote (IOMMU_HWPT_ALLOC_DIRTY_TRACKING). */
   dirtyTracking?: boolean | undefined;
@@ -42,6 +43,7 @@ const mostWords = 2 ** 18;
 
 /** What of a page table to look at. */
 export interface DirtyRange {
+  /** Where it begins. */
   iova: bigint;
   /** In bytes. */
   length: bigint;
@@ -199,6 +201,8 @@ export class Hwpt extends Closable {
    * (IOMMU_HWPT_SET_DIRTY_TRACKING). Proven on the kernel's mock IOMMU, not on hardware: no IOMMU
    * of the lab tracks.
    *
+   * @param on - whether it is noted from now on
+   * @throws TypeError
    * @throws VfioError `ENOTSUP` where it was not made for it; `ERR_VFIO_CLOSED`
    */
   async setDirtyTracking(on: boolean): Promise<void> {

@@ -4,6 +4,7 @@ import { checkData, checkLongs, longBytes, type OtherData } from './vendor_data.
 
 /** A stage-1 page table of Intel VT-d (struct iommu_hwpt_vtd_s1). */
 export interface VtdS1Data {
+  /** Intel VT-d. */
   type: 'vtd-s1';
   /** Where the table begins, as the nesting parent's address space has it. */
   pgtblAddr: bigint;
@@ -19,13 +20,17 @@ export interface VtdS1Data {
 
 /** The first two double words of an SMMUv3's stream table entry (struct iommu_hwpt_arm_smmuv3). */
 export interface ArmSmmuv3Data {
+  /** An Arm SMMUv3. */
   type: 'arm-smmuv3';
+  /** The guest's stream table entry: its first two words of 64 bits. */
   ste: readonly [bigint, bigint];
 }
 
 /** A guest's device table entry of an AMD IOMMU (struct iommu_hwpt_amd_guest). */
 export interface AmdGuestData {
+  /** An AMD IOMMU. */
   type: 'amd-guest';
+  /** The guest's device table entry: four words of 64 bits. */
   dte: readonly [bigint, bigint, bigint, bigint];
 }
 

@@ -21,6 +21,7 @@ import { SharedCount } from './shared_count.ts';
 import { CopySource, planned, type Source, sourceOf } from './source.ts';
 import { Users } from './users.ts';
 
+/** Where the copy is, and what devices may do with it. */
 export interface CopyOptions extends Omit<MapOptions, 'offset' | 'length'> {
   /** The address space to copy from; this one by default. */
   from?: Ioas | undefined;
@@ -36,6 +37,7 @@ const optionGet = 1;
 
 /** A piece of the machine's memory. */
 export interface PhysicalExtent {
+  /** The physical address. */
   address: bigint;
   /** In bytes. */
   length: number;
@@ -171,6 +173,7 @@ export class Ioas extends AddressSpace {
    * pinning and counting its pages again (IOMMU_IOAS_COPY).
    *
    * @param iova - where it is mapped
+   * @param length - in bytes
    * @throws TypeError, RangeError
    * @throws VfioError as {@link map}; `ENOENT` where that is not mapped as a whole, `EPERM` to
    *   write what was mapped to be read only
@@ -208,6 +211,7 @@ export class Ioas extends AddressSpace {
    * 7.3): of an address space of devices without an IOMMU, whose DMA takes these addresses. Does
    * not block.
    *
+   * @param iova - an address that is mapped
    * @param length - bytes that are wanted in one piece
    * @returns the address, and how many bytes from there lie in one piece, `length` at most
    * @throws TypeError, RangeError

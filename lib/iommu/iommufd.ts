@@ -56,7 +56,7 @@ export class Iommufd extends Closable {
    *
    * @throws TypeError for `options` that are no object, for roots that are no absolute paths
    * @throws VfioError `ENOENT` (the kernel has no iommufd, or its module is not loaded), `EACCES`;
-   *   `ERR_VFIO_NODE_MISMATCH` (the node is something else)
+   *   `ERR_VFIO_NODE_MISMATCH` (the node is something else); `EMFILE`
    */
   static open(options: RootOptions = {}): Iommufd {
     const place = callerPlace();
@@ -72,7 +72,8 @@ export class Iommufd extends Closable {
    * @param fd - is duplicated: a FileDescriptor is closed then, a number stays the caller's to
    *   close
    * @throws TypeError, RangeError for arguments that cannot be right
-   * @throws VfioError `ERR_VFIO_NOT_VFIO`; `EBADF`
+   * @throws VfioError `ERR_VFIO_NOT_VFIO`; `EBADF`, `EMFILE`; `ERR_VFIO_CLOSED` for a
+   *   FileDescriptor that is closed
    */
   static fromFd(fd: number | FileDescriptor, options: RootOptions = {}): Iommufd {
     const place = callerPlace();
@@ -101,7 +102,11 @@ export class Iommufd extends Closable {
     return typeof value === 'object' && value !== null && #fd in value;
   }
 
-  /** The descriptor's number, for reading. The Iommufd stays its owner. */
+  /**
+   * The descriptor's number, for reading. The Iommufd stays its owner.
+   *
+   * @throws VfioError `ERR_VFIO_CLOSED`
+   */
   get fd(): number {
     return this.#fd.number;
   }
@@ -167,6 +172,7 @@ export class Iommufd extends Closable {
    * An address space of this iommufd that another program made, by its id. Closing it destroys it,
    * for whoever has the iommufd; `mappings` has what is mapped through this object.
    *
+   * @param id - its id in the iommufd
    * @throws TypeError, RangeError
    * @throws VfioError `ENOENT` where the id is not that of an address space; `ERR_VFIO_CLOSED`
    */
@@ -264,6 +270,8 @@ export class Iommufd extends Closable {
   /**
    * Closes the descriptor, and with it every address space that no open device still uses. Closing
    * twice is harmless.
+   *
+   * @throws VfioError what the kernel answers; the descriptor is closed all the same
    */
   close(): Promise<void> {
     return this.#fd.close();

@@ -11,6 +11,7 @@ import {
   lastIova,
 } from '../core/iova.ts';
 
+/** What an address has to be. */
 export interface IovaAllocateOptions {
   /** A power of two of which the address is a multiple; the allocator's granule by default. */
   alignment?: bigint | undefined;
@@ -29,12 +30,6 @@ export class IovaAllocator {
   readonly #used = new Map<bigint, bigint>();
   readonly #granule: bigint;
 
-  /**
-   * @param ranges - where addresses may lie: `ioas.iovaRanges()`, read after the device was
-   *   attached
-   * @param granule - a power of two, of which every size is made a multiple
-   * @throws TypeError, RangeError
-   */
   static {
     defineInspect(this, 'IovaAllocator', (allocator) => ({
       free: allocator.#free.length,
@@ -42,6 +37,12 @@ export class IovaAllocator {
     }));
   }
 
+  /**
+   * @param ranges - where addresses may lie: `ioas.iovaRanges()`, read after the device was
+   *   attached
+   * @param granule - a power of two, of which every size is made a multiple
+   * @throws TypeError, RangeError
+   */
   constructor(ranges: readonly IovaRange[], granule = 4096n) {
     this.#granule = checkAlignment('granule', granule);
     this.#free = merged(checkRanges('ranges', ranges));
@@ -56,6 +57,7 @@ export class IovaAllocator {
   /**
    * The lowest free address with so many bytes.
    *
+   * @param size - in bytes
    * @throws TypeError, RangeError
    * @throws VfioError `ENOSPC`, reason `iova-exhausted`
    */
@@ -81,6 +83,8 @@ export class IovaAllocator {
    * Takes a range that something else decided on. It may reach beyond what is free, and may not
    * touch what `allocate` answered.
    *
+   * @param iova - where the range begins
+   * @param size - its bytes
    * @throws TypeError, RangeError
    */
   reserve(iova: bigint, size: number): void {
@@ -98,6 +102,7 @@ export class IovaAllocator {
   /**
    * Gives an address back.
    *
+   * @param iova - what {@link allocate} answered
    * @throws TypeError; RangeError where `allocate` did not answer it
    */
   release(iova: bigint): void {

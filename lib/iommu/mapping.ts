@@ -224,10 +224,12 @@ export class DmaMapping implements DmaSpan {
     if (this.#mapped) this.#space.unmapSync(this);
   }
 
+  /** At the end of a block with `using`: {@link unmapSync}. */
   [Symbol.dispose](): void {
     this.unmapSync();
   }
 
+  /** At the end of a block with `await using`: {@link unmap}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.unmap();
   }

@@ -126,10 +126,12 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
     this.#mapping?.unmapSync();
   }
 
+  /** At the end of a block with `using`: {@link unmapSync}. */
   [Symbol.dispose](): void {
     this.unmapSync();
   }
 
+  /** At the end of a block with `await using`: {@link unmap}. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.unmap();
   }

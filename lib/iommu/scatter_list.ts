@@ -3,11 +3,13 @@ import { checkAlignment, checkIova, checkLength } from '../core/iova.ts';
 
 /** A stretch of I/O virtual addresses. A DmaMapping is one. */
 export interface DmaSegment {
+  /** Where the device finds it. */
   iova: bigint;
   /** In bytes. */
   size: number;
 }
 
+/** What segments a device takes. */
 export interface ScatterOptions {
   /** The most bytes of a segment. */
   maxSize?: number | undefined;

@@ -7,7 +7,9 @@ import { littleEndian } from '../core/structs.ts';
  * bytes.
  */
 export interface OtherData {
+  /** The number of its kind in linux/iommufd.h. */
   type: number;
+  /** The kernel's struct. */
   data: Uint8Array;
 }
 

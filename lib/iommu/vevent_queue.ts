@@ -99,7 +99,7 @@ export class VeventQueue extends EventQueue<Vevent> {
    * The events, for `for await`: each time all that `read()` answers. The loop is over when the
    * queue is closed; aborting throws the signal's reason into it.
    *
-   * @throws TypeError
+   * @throws TypeError; into the loop what {@link read} throws, and the signal's reason
    */
   events(options: FaultOptions = {}): AsyncIterableIterator<Vevent[]> {
     return this.iterate(options);

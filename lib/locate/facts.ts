@@ -13,15 +13,23 @@ import { readAttribute, readLinkName } from './sysfs.ts';
 export interface DeviceFacts extends SysfsDevice {
   /** Ids as sysfs writes them: `0x1234`. */
   vendor: string | null;
+  /** See `vendor`. */
   device: string | null;
+  /** See `vendor`. */
   subsystemVendor: string | null;
+  /** See `vendor`. */
   subsystemDevice: string | null;
   /** The PCI class code: `0x010802`. */
   class: string | null;
+  /** The PCI revision: `0x02`. */
   revision: string | null;
+  /** Its driver; null without one. */
   driver: string | null;
+  /** The driver that it is reserved for; null where it is for none. */
   driverOverride: string | null;
+  /** The number of its IOMMU group; null without one. */
   iommuGroup: number | null;
+  /** The NUMA node that it is near to, -1 where the firmware does not say. */
   numaNode: number | null;
   /** What is there and could not be read, null above; absent where all could. */
   unread?: UnreadEntry[];

@@ -26,7 +26,9 @@ export interface ListedCdev {
   name: string;
   /** The node that should have these numbers. */
   path: string;
+  /** The node's major number. */
   major: number;
+  /** The node's minor number. */
   minor: number;
 }
 
@@ -40,7 +42,9 @@ export interface ListedDevice extends DeviceFacts {
   physfn: string | null;
   /** A physical function's virtual functions in their order; null for what can have none. */
   virtfns: string[] | null;
+  /** How many virtual functions it has; null where it can have none. */
   sriovNumVfs: number | null;
+  /** How many virtual functions it can have; null where it can have none. */
   sriovTotalVfs: number | null;
 }
 

@@ -14,10 +14,13 @@ import { type PlacedCapability, standardChain, viewOf } from './walk.ts';
 
 /** Where a capability is, and all of its bytes: up to the next one, or the end. */
 export interface CapabilityPlace {
+  /** The capability's number. */
   id: number;
   /** What the specification calls it; null where it knows none of this id. */
   name: string | null;
+  /** Where it begins in the configuration space. */
   offset: number;
+  /** Its bytes, header included, up to the next. */
   bytes: Uint8Array;
 }
 
@@ -65,7 +68,9 @@ const advancedFeatureFields: FieldTable<PciAdvancedFeatures> = {
 
 /** Bytes of a BAR from `offset` on. */
 export interface BarPlace {
+  /** The BAR, 0 to 5. */
   bar: number;
+  /** Bytes from the BAR's start. */
   offset: number;
 }
 

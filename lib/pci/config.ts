@@ -6,7 +6,9 @@ import { conventionalSize, extendedChain, standardChain } from './walk.ts';
 
 /** A function's configuration space, decoded. */
 export interface PciConfig extends PciHeader {
+  /** In the order of the chain. */
   capabilities: PciCapability[];
+  /** Those of PCI Express, from 0x100 on, in the order of their chain. */
   extendedCapabilities: PciExtendedCapability[];
   /**
    * What is wrong with the bytes, in words: a device that does not answer, bytes that were not

@@ -46,7 +46,9 @@ export type PciBar =
 
 /** The expansion ROM's base address register. */
 export interface PciRom {
+  /** Whether it is decoded. */
   enabled: boolean;
+  /** Its bus address. */
   address: number;
 }
 
@@ -57,19 +59,27 @@ export interface PciHeader {
    * here of it is then not so.
    */
   responds: boolean;
+  /** The id of who made it. */
   vendor: number;
+  /** The vendor's id of the device. */
   device: number;
+  /** The Command register. */
   command: PciCommand;
+  /** The Status register. */
   status: PciStatus;
+  /** Revision id. */
   revision: number;
   /** Base class, sub-class and programming interface: `0x010802` is an NVMe controller. */
   class: number;
   /** In units of four bytes. */
   cacheLineSize: number;
+  /** In clocks of the bus; 0 on PCI Express. */
   latencyTimer: number;
   /** 0 a device, 1 a bridge to PCI, 2 one to CardBus. */
   headerType: number;
+  /** Whether the device has more functions. */
   multifunction: boolean;
+  /** The register of the built-in self-test. */
   bist: number;
   /** Those that are not 0: an address, or a kind, was put there. */
   bars: PciBar[];
@@ -77,7 +87,9 @@ export interface PciHeader {
   subsystem: { vendor: number; device: number } | null;
   /** What a bridge has (header type 1). */
   bridge: { primaryBus: number; secondaryBus: number; subordinateBus: number } | null;
+  /** Where the expansion ROM is; null where its register is 0, or the header type has none. */
   rom: PciRom | null;
+  /** What the firmware noted of where INTx goes. */
   interruptLine: number;
   /** `A` to `D`; null without an interrupt of that kind. */
   interruptPin: string | null;

@@ -159,6 +159,7 @@ export class MappedRegion extends Closable {
   /**
    * Reads one byte.
    *
+   * @param offset - from where the mapping starts, in bytes
    * @throws TypeError, RangeError for an offset outside or not aligned
    * @throws VfioError `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
    */
@@ -212,6 +213,8 @@ export class MappedRegion extends Closable {
    * Writes one byte. This and the others take what fits their width, without a sign
    * (`value >>> 0`).
    *
+   * @param offset - from where the mapping starts, in bytes
+   * @param value - what is written
    * @throws TypeError, RangeError for an offset outside, not aligned, in the MSI-X table or in a
    *   region that cannot be written, and for a value that does not fit
    * @throws VfioError `EIO` where the device does not answer; `ERR_VFIO_CLOSED`
@@ -280,6 +283,7 @@ export class MappedRegion extends Closable {
   /**
    * Reads neighbouring registers, each of the width of `target`'s elements.
    *
+   * @param offset - of the first, from where the mapping starts, in bytes
    * @returns `target`
    * @throws as {@link read8}; after `EIO` a part of `target` may be filled
    */
@@ -352,6 +356,9 @@ export class MappedRegion extends Closable {
    * Reads a register of 32 bits until `(register & mask) === value`, on a thread of the addon's
    * own, some ten thousand times a second.
    *
+   * @param offset - from where the mapping starts, in bytes; a multiple of 4
+   * @param mask - the bits that are compared
+   * @param value - what they are to be
    * @returns what was read last, all of it
    * @throws TypeError, RangeError as {@link read8} does, and for a value that has bits outside
    *   `mask`

@@ -93,6 +93,7 @@ export class Region {
   /**
    * Reads bytes.
    *
+   * @param offset - from the region's start, in bytes
    * @param target - how many, or the array to fill
    * @returns the array: a new one, or the one given
    * @throws TypeError, RangeError for what does not lie in the region
@@ -114,6 +115,7 @@ export class Region {
   /**
    * Writes bytes.
    *
+   * @param offset - from the region's start, in bytes
    * @throws as {@link read}
    */
   write(offset: number, bytes: Uint8Array): void {
@@ -126,6 +128,7 @@ export class Region {
    * Reads one byte. This and the other accesses of one register take offsets that are multiples of
    * their width.
    *
+   * @param offset - from the region's start, in bytes
    * @throws as {@link read}
    */
   read8(offset: number): number {
@@ -177,7 +180,9 @@ export class Region {
    * Writes one byte. This and the others take what fits their width, without a sign
    * (`value >>> 0`).
    *
-   * @throws as {@link read}
+   * @param offset - from the region's start, in bytes
+   * @param value - what is written
+   * @throws TypeError, RangeError also for a value that does not fit; otherwise as {@link read}
    */
   write8(offset: number, value: number): void {
     checkAccess(offset, 1, this.#extent);
@@ -229,7 +234,7 @@ export class Region {
     this.write32(offset + 4, Number(value >> 32n));
   }
 
-  /** Gives registers their names, as `MappedRegion.registers` does. */
+  /** Gives registers their names, as {@link MappedRegion.registers} does. */
   registers<const Given extends RegisterMap>(map: Given): Registers<Given> {
     return makeRegisters(this, map, 0);
   }

@@ -47,23 +47,41 @@ export type RegisterFields<Spec extends RegisterSpec> = {
 
 /** What a register that can be read has. */
 export interface ReadableRegister<Value, Fields> {
-  /** Reads the register. */
+  /**
+   * Reads the register.
+   *
+   * @throws as `read32` and its kin, of the mapping or the region that the register is of
+   * @throws VfioError `ERR_VFIO_WRITE_ONLY`, in JavaScript
+   */
   read(): Value;
-  /** Reads the register once, and takes it apart. */
+  /** Reads the register once, and takes it apart. @throws as {@link read} */
   readFields(): Fields;
 }
 
 /** What a register that can be written has. */
 export interface WritableRegister<Value, Fields> {
-  /** Writes the register. */
+  /**
+   * Writes the register.
+   *
+   * @throws as `write32` and its kin, of the mapping or the region that the register is of
+   * @throws VfioError `ERR_VFIO_READ_ONLY`, in JavaScript
+   */
   write(value: Value): void;
-  /** Writes the register: the fields that are named, and 0 in all other bits. */
+  /**
+   * Writes the register: the fields that are named, and 0 in all other bits.
+   *
+   * @throws as {@link write}; TypeError, RangeError for a field that is not there, or a value that it has no room for
+   */
   writeFields(fields: Partial<Fields>): void;
 }
 
 /** What a register that can be read and written has. */
 export interface UpdatableRegister<Fields> {
-  /** Reads the register, changes the fields that are named, and writes it. */
+  /**
+   * Reads the register, changes the fields that are named, and writes it.
+   *
+   * @throws as {@link ReadableRegister.read} and {@link WritableRegister.writeFields}
+   */
   update(fields: Partial<Fields>): void;
 }
 
@@ -84,10 +102,12 @@ export interface RegisterArray<Spec extends RegisterSpec> {
   readonly offset: number;
   /** Bytes from one to the next. */
   readonly stride: number;
+  /** How many there are. */
   readonly count: number;
   /**
    * One of them; always the same object.
    *
+   * @param index - counted from 0
    * @throws TypeError, RangeError for an index that is not from 0 to `count - 1`
    */
   at(index: number): Register<Spec>;

@@ -11,6 +11,7 @@ import { checkHeld, restorePeersAfter, withRetries } from './reset.ts';
 export interface AffectedDevice {
   /** Such as `0000:3b:00.0`. */
   address: string;
+  /** Whether it is this program's. */
   ownership: HotResetOwnership;
   /** Its id in the iommufd; undefined where it is not open in ours, or was opened by its group. */
   devId: number | undefined;
@@ -26,6 +27,7 @@ export interface HotResetPlan {
    * All that shares the bus or slot, the device itself among them. Empty where there is no reset.
    */
   devices: AffectedDevice[];
+  /** Whether the kernel would do it. */
   possible: boolean;
   /** Why it is not possible. */
   reason: string | undefined;

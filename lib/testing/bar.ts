@@ -32,6 +32,7 @@ export interface FakeBarOptions {
 export class FakeBar {
   /** `bar0` … `bar5`. */
   readonly name: string;
+  /** Bytes. */
   readonly size: number;
   /** What it holds. Programs that map the BAR have the same memory. */
   readonly bytes: Uint8Array;

@@ -1,8 +1,10 @@
 import type { FakeBarOptions } from './bar.ts';
 
-/** A capability of the configuration space: its id, and what follows the two bytes of its header. */
+/** A capability of the configuration space. */
 export interface FakeCapability {
+  /** The capability's number. */
   id: number;
+  /** What follows its header, which has two bytes; of an extended capability four. */
   body: Uint8Array;
 }
 

@@ -17,9 +17,11 @@ export type DmaFaultReason =
 
 /** What an IOMMU reports of a transfer that it refused. */
 export class DmaFault extends Error {
+  /** Why it was refused. */
   readonly reason: DmaFaultReason;
   /** Whether the device wanted to write. */
   readonly write: boolean;
+  /** Where the transfer began. */
   readonly iova: bigint;
   /** Bytes. */
   readonly length: number;

@@ -34,9 +34,13 @@ export interface FakeDeviceOptions {
   device?: number | undefined;
   /** The 24 bits of the class, 0x010802 for an NVMe controller; 0xff0000 by default. */
   classCode?: number | undefined;
+  /** 0 by default. */
   revision?: number | undefined;
+  /** Its `vendor` by default. */
   subsystemVendor?: number | undefined;
+  /** Its `device` by default. */
   subsystemDevice?: number | undefined;
+  /** Its BARs; without them it has none but that of MSI-X. */
   bars?: Partial<Record<BarName, FakeBarOptions>> | undefined;
   /** Whether it has INTx; true by default. */
   intx?: boolean | undefined;
@@ -53,6 +57,7 @@ export interface FakeDeviceOptions {
    * Express, 0x05 MSI and 0x11 MSI-X, takes its place.
    */
   capabilities?: readonly FakeCapability[] | undefined;
+  /** Its extended capabilities; none by default. */
   extendedCapabilities?: readonly FakeExtendedCapability[] | undefined;
   /** Whether it is a PCI Express function; true by default. Others report no errors (`err`). */
   express?: boolean | undefined;
@@ -165,6 +170,7 @@ export class FakeDevice {
    * Signals an interrupt, by the eventfd that the program tied to it: a message, or INTx for a
    * moment.
    *
+   * @param vector - of MSI and MSI-X; 0 by default
    * @returns whether a program is tied to it; a device does not know that
    */
   interrupt(irq: FakeIrq, vector = 0): boolean {
@@ -174,7 +180,11 @@ export class FakeDevice {
     return this.irqs.signal(irqIndex[irq], vector);
   }
 
-  /** Asserts INTx, until it is called with false: unmasked, it happens again at once. */
+  /**
+   * Asserts INTx, until it is called with false: unmasked, it happens again at once.
+   *
+   * @param asserted - the level from now on
+   */
   assertIntx(asserted: boolean): void {
     if (this.#isPlugged) this.irqs.setIntx(asserted);
   }
@@ -182,6 +192,8 @@ export class FakeDevice {
   /**
    * Reads memory by DMA: through the maps of the address space that the device is attached to.
    *
+   * @param iova - where it begins
+   * @param length - in bytes
    * @throws DmaFault where the IOMMU refuses it, or bus mastering is off. A hook may let it pass:
    *   the program's access then ends as it does on hardware, which tells it nothing.
    */

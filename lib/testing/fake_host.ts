@@ -139,6 +139,8 @@ export class FakeHost {
   /**
    * Puts the real machine back, and removes the folder. What a program has open still is closed
    * without its device hearing of it.
+   *
+   * @throws Error of `node:fs` where the folder cannot be removed
    */
   dispose(): void {
     if (this.#disposed) return;
@@ -150,6 +152,7 @@ export class FakeHost {
     this.#folder.dispose();
   }
 
+  /** At the end of a block with `using`: {@link dispose}. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -1,3 +1,9 @@
+/**
+ * A fake kernel side for programs' tests: devices that are written in JavaScript, and a machine that
+ * has them. Nothing of it needs hardware, rights or a driver.
+ *
+ * @module vfio/testing
+ */
 // The package's own, so that what programs import of `vfio` and this are the same modules.
 import '../index.ts';
 

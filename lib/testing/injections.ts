@@ -35,6 +35,7 @@ export type FakeCall =
 
 /** What a call is to answer instead. */
 export interface InjectOptions {
+  /** Which call: a system call, an access or an ioctl's request. */
   call: FakeCall;
   /** The error, by its name: `EBUSY`. */
   errno?: ErrnoName | undefined;

@@ -11,11 +11,15 @@ import { resets } from '../reset/channels.ts';
 export interface Figures {
   /** Devices that were opened, and that are open. */
   opens: number;
+  /** See `opens`. */
   openDevices: number;
+  /** Resets of one device, and hot resets. */
   resets: number;
   /** What was mapped for devices, what was unmapped, and the bytes that are mapped. */
   maps: number;
+  /** See `maps`. */
   unmaps: number;
+  /** See `maps`. */
   mappedBytes: number;
   /** Interrupts that are enabled: `msix` of one device is one, with however many vectors. */
   enabledInterrupts: number;
@@ -32,6 +36,7 @@ export interface FigureCounter {
   read(): Figures;
   /** Ends the counting. */
   stop(): void;
+  /** At the end of a block with `using`: {@link stop}. */
   [Symbol.dispose](): void;
 }
 

@@ -110,7 +110,7 @@ export const lanes: readonly Lane[] = [
     ...built,
   },
   { name: 'unit', command: (_folder, file) => node(mocha, ...reportTo(file)), ...built },
-  { name: 'group', command: byBackend('group'), ...built },
+  { name: 'group', command: byBackend('group', ['container_dirty']), ...built },
   { name: 'compat', command: byBackend('compat'), ...built },
   { name: 'stock', command: byBackend('group', onEachKernel, '--stock'), ...built },
   { name: 'lab', command: sources('test/lab/*.test.ts', 400_000), ...built },

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, it } from 'mocha';
 import { findCdev, type CdevLocation } from '../../lib/index.ts';
 import { describeDevice, type TestDevice } from '../support/devices.ts';
-import { readmeBlocks } from '../support/readme.ts';
+import { blocksOf } from '../support/readme.ts';
 import { skip } from '../support/skip.ts';
 
 /** Any user but root, in no group that a node could have. */
@@ -70,7 +70,7 @@ describeDevice('a node that gets its rights late', (spec) => {
 
   const title = udevd ? '' : ' (udev: apt-get install -y udev)';
   (udevd ? it : it.skip)(`is opened when udevd has applied its rule${title}`, async () => {
-    const [rules = ''] = readmeBlocks('udev');
+    const [rules = ''] = blocksOf('docs/install.md', 'udev');
     const rule = rules.replaceAll('"vfio"', `"${nobody}"`);
     assert.ok(rule.includes(`GROUP="${nobody}"`));
     mkdirSync('/run/udev/rules.d', { recursive: true });

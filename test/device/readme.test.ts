@@ -6,13 +6,15 @@ import { it } from 'mocha';
 import { VfioDevice } from '../../lib/index.ts';
 import { describeDevice } from '../support/devices.ts';
 import { searches } from '../support/errors.ts';
-import { readmeBlocks } from '../support/readme.ts';
+import { blocksOf } from '../support/readme.ts';
 import { root } from '../support/root.ts';
 
-describeDevice('the README’s program that', (spec) => {
+describeDevice('the program of README or the guide that', (spec) => {
   // Blocks without an import are parts of programs.
-  const complete = readmeBlocks('ts').filter((block) => block.startsWith('import'));
-  const [shortest, opens, explains, hands, lists, ...more] = complete;
+  const complete = ['README.md', 'docs/guide.md']
+    .flatMap((page) => blocksOf(page, 'ts'))
+    .filter((block) => block.startsWith('import'));
+  const [opens, shortest, lists, explains, hands, ...more] = complete;
 
   /** Runs a program as a user of the package would, on a device that is there. */
   function run(program = ''): { out: string[]; err: string } {
@@ -40,11 +42,12 @@ describeDevice('the README’s program that', (spec) => {
     );
   });
 
-  it('opens a device', async () => {
+  it('opens a device, and maps memory for it', async () => {
     const { out, err } = run(opens);
     await using device = await VfioDevice.open(spec);
     const { regions, irqs } = device.info;
-    assert.equal(out.length, regions.length + irqs.length);
+    assert.equal(out.length, regions.length + irqs.length + 1);
+    assert.match(out.at(-1) ?? '', /^the device finds these bytes at \d+n$/);
     assert.equal(out[0], `bar0 ${regions[0]?.size} ${regions[0]?.flags.join(' ')}`);
     assert.equal(err, '');
   });

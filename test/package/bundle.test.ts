@@ -29,9 +29,9 @@ describe('a program bundled with the package into one file', () => {
     return JSON.parse(await output(process.execPath, [bundle], where)) as Said;
   }
 
-  /** As README.md says, into another file. */
+  /** As docs/install.md says, into another file. */
   async function bundleInto(outfile: string, program: string): Promise<void> {
-    const commands = blocksOf('README.md', 'sh').join('\n');
+    const commands = blocksOf('docs/install.md', 'sh').join('\n');
     const [, options = ''] = /^npx esbuild program\.ts (.*) --outfile=\S+$/m.exec(commands) ?? [];
     assert.match(options, /--bundle/);
     const entry = project.copy(`test/package/programs/${program}`, program);

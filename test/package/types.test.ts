@@ -4,14 +4,16 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { readmeBlocks } from '../support/readme.ts';
+import { blocksOf } from '../support/readme.ts';
 import { root } from '../support/root.ts';
 
 /** What every program of the package's users is checked by: nothing is skipped. */
 const strict = { target: 'es2022', strict: true, noEmit: true, skipLibCheck: false };
 
-/** README's programs; blocks without an import are parts of some. */
-const readme = readmeBlocks('ts').filter((block) => block.startsWith('import'));
+/** The programs of README and the guide; blocks without an import are parts of some. */
+const papers = ['README.md', 'docs/guide.md']
+  .flatMap((page) => blocksOf(page, 'ts'))
+  .filter((block) => block.startsWith('import'));
 
 const usesMore = `
 import { DmaBuffer, VfioDevice, VfioError, type Ioas, type VfioErrorCode, type VfioFacts } from 'vfio';
@@ -84,9 +86,9 @@ describe('the published types', () => {
 
   const lib = ['es2022', 'esnext.disposable'];
 
-  it('are one file', async () => {
+  it('are one file for what each import names', async () => {
     const declarations = (await packed()).filter((file) => /\.d\.[mc]?ts$/.test(file));
-    assert.deepEqual(declarations, ['dist/index.d.ts']);
+    assert.deepEqual(declarations, ['dist/index.d.ts', 'dist/testing.d.ts']);
   });
 
   it('serve ES modules and CommonJS that requires the package, nodenext', async () => {
@@ -115,8 +117,8 @@ describe('the published types', () => {
 });
 
 function programsAs(ending: string): Record<string, string> {
-  assert.ok(readme.length >= 4);
-  const files = [...readme, usesMore].map((text, index) => [`${index}.${ending}`, text]);
+  assert.ok(papers.length >= 4);
+  const files = [...papers, usesMore].map((text, index) => [`${index}.${ending}`, text]);
   return Object.fromEntries(files) as Record<string, string>;
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -117,9 +118,13 @@ int close(int fd) {
   return (int)syscall(SYS_close, fd);
 }
 
+// Where the region is that was mapped last.
+static void* mapped = MAP_FAILED;
+
 static void* map(void* address, size_t length, int protection, int flags, int fd, off64_t offset) {
   if (fd >= 0 && is_armed() && is_our_fd(fd)) {
-    return (void*)make(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+    mapped = (void*)make(SYS_mmap, (long)address, (long)length, protection, flags, fd, offset);
+    return mapped;
   }
   return (void*)syscall(SYS_mmap, address, length, protection, flags, fd, offset);
 }
@@ -130,6 +135,35 @@ void* mmap(void* address, size_t length, int protection, int flags, int fd, off_
 
 void* mmap64(void* address, size_t length, int protection, int flags, int fd, off64_t offset) {
   return map(address, length, protection, flags, fd, offset);
+}
+
+int munmap(void* address, size_t length) {
+  if (address == mapped && is_armed()) {
+    return (int)make(SYS_munmap, (long)address, (long)length, 0, 0, 0, 0);
+  }
+  return (int)syscall(SYS_munmap, address, length);
+}
+
+ssize_t pread64(int fd, void* bytes, size_t length, off64_t offset) {
+  if (is_armed() && is_our_fd(fd)) {
+    return make(SYS_pread64, fd, (long)bytes, (long)length, offset, 0, 0);
+  }
+  return syscall(SYS_pread64, fd, bytes, length, offset);
+}
+
+ssize_t pwrite64(int fd, const void* bytes, size_t length, off64_t offset) {
+  if (is_armed() && is_our_fd(fd)) {
+    return make(SYS_pwrite64, fd, (long)bytes, (long)length, offset, 0, 0);
+  }
+  return syscall(SYS_pwrite64, fd, bytes, length, offset);
+}
+
+// Which device is behind a descriptor.
+int statx(int fd, const char* path, int flags, unsigned int mask, struct statx* told) {
+  if (fd >= 0 && is_armed() && is_our_fd(fd)) {
+    return (int)make(SYS_statx, fd, (long)path, flags, mask, (long)told, 0);
+  }
+  return (int)syscall(SYS_statx, fd, path, flags, mask, told);
 }
 
 // The event that an interrupt is tied to.

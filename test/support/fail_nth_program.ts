@@ -8,6 +8,7 @@ import {
   type DmaMapping,
   DmaBuffer,
   Iommufd,
+  type MappedRegion,
   VfioDevice,
   VfioError,
   type AddressSpace,
@@ -56,6 +57,7 @@ interface World {
   device: VfioDevice | undefined;
   space: AddressSpace | undefined;
   mapping: DmaMapping | undefined;
+  region: MappedRegion | undefined;
 }
 
 const buffer = DmaBuffer.allocateSync(1 << 20);
@@ -64,6 +66,10 @@ interface Operation {
   /** Without failures. */
   before: (world: World) => Promise<void>;
   run: (world: World) => Promise<unknown>;
+  /** What has to be so after it, and after its failure. */
+  check?: (world: World, outcome: string) => void;
+  /** What else a program may do after a failure: before every second one of the next tries. */
+  mend?: (world: World) => Promise<unknown>;
 }
 
 async function open(world: World): Promise<VfioDevice> {
@@ -106,6 +112,9 @@ const operations: Record<string, Operation> = {
       await attach(world);
     },
     run: map,
+    check: (_world, outcome) => {
+      requirePinned(outcome === 'success');
+    },
   },
   unmap: {
     before: async (world) => {
@@ -114,11 +123,16 @@ const operations: Record<string, Operation> = {
       await map(world);
     },
     run: async (world) => world.mapping?.unmap(),
+    check: (world, outcome) => {
+      requirePinned(outcome !== 'success');
+      if (world.mapping?.mapped !== (outcome !== 'success')) throw new Error(`told ${outcome}`);
+    },
   },
   region: {
     before: opened,
     run: (world) => {
-      world.device?.region('bar0').map().closeSync();
+      world.region ??= world.device?.region('bar0').map();
+      world.region?.closeSync();
       return Promise.resolve();
     },
   },
@@ -129,7 +143,17 @@ const operations: Record<string, Operation> = {
     },
     run: async (world) => world.device?.interrupt('msi').disable(),
   },
-  reset: { before: opened, run: async (world) => world.device?.reset() },
+  // With interrupts, which it establishes again.
+  reset: {
+    before: async (world) => {
+      await (await open(world)).interrupt('msix').enable(2);
+    },
+    run: async (world) => world.device?.reset(),
+    mend: async ({ device }) => {
+      await device?.interrupt('msix').disable();
+      await device?.interrupt('msix').enable(2);
+    },
+  },
   detach: {
     before: async (world) => {
       await open(world);
@@ -153,11 +177,16 @@ function pinned(): string {
   return [...status.matchAll(/^Vm(?:Lck|Pin):.*$/gm)].map(([line]) => line).join(' ');
 }
 
+/** Only `buffer` is ever pinned. */
+function requirePinned(isPinned: boolean): void {
+  if ((pinned() !== pinnedBefore) !== isPinned) throw new Error(`pinned: ${pinned()}`);
+}
+
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 /** One try; answers undefined where no allocation was left to fail. */
 async function attempt(
-  { before, run }: Operation,
+  operation: Operation,
   nth: number,
 ): Promise<{ outcome: string; calls: number } | undefined> {
   const world: World = {
@@ -165,35 +194,41 @@ async function attempt(
     device: undefined,
     space: undefined,
     mapping: undefined,
+    region: undefined,
   };
   let outcome = 'success';
   try {
-    await before(world);
+    await operation.before(world);
     arm(nth);
     try {
-      await run(world);
+      await operation.run(world);
     } catch (error) {
       outcome = nameOf(error);
     }
     const { failed, calls } = disarm();
     if (!failed && outcome !== 'success') outcome = `${outcome} without a failure`;
+    operation.check?.(world, outcome);
     // The same, with nothing failing, where it did not succeed.
-    if (outcome !== 'success') await again(world, { before, run });
+    if (outcome !== 'success') await again(world, operation, nth % 2 === 0);
     return failed || outcome !== 'success' ? { outcome, calls } : undefined;
   } finally {
     await end(world);
   }
 }
 
-async function again(world: World, { run }: Operation): Promise<void> {
+async function again(world: World, operation: Operation, doMend: boolean): Promise<void> {
+  const { run, check, mend } = operation;
   try {
+    if (doMend) await mend?.(world);
     await run(world);
+    check?.(world, 'success');
   } catch (error) {
     throw new Error(`the next try failed: ${String(error)}`, { cause: error });
   }
 }
 
-async function end({ host, device, space, mapping }: World): Promise<void> {
+async function end({ host, device, space, mapping, region }: World): Promise<void> {
+  await region?.close();
   await mapping?.unmap();
   await device?.close();
   await space?.close();
@@ -201,17 +236,23 @@ async function end({ host, device, space, mapping }: World): Promise<void> {
 }
 
 function nameOf(error: unknown): string {
-  if (error instanceof VfioError) return error.code;
+  if (error instanceof VfioError) {
+    if (error.reason !== undefined) reasons.add(`${error.code} ${error.reason}`);
+    return error.code;
+  }
   return `not a VfioError: ${String(error)}`;
 }
+
+const reasons = new Set<string>();
 
 const operation = operations[job.operation];
 if (!operation) throw new Error(`no operation ${job.operation}`);
 const warnings: string[] = [];
 process.on('warning', ({ message }) => warnings.push(message));
+const pinnedBefore = pinned();
 // Once without a failure, since what is loaded and made at first stays.
 await attempt(operation, 2 ** 31);
-const [descriptorsBefore, pinnedBefore] = [descriptors(), pinned()];
+const descriptorsBefore = descriptors();
 const outcomes: Record<string, number> = {};
 let points = 0;
 for (let nth = 1; ; nth++) {
@@ -228,6 +269,7 @@ for (let turn = 0; turn < 5; turn++) {
 const report: FailReport = {
   points,
   outcomes,
+  reasons: [...reasons],
   warnings,
   leaked: {
     descriptors: descriptors() - descriptorsBefore,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { constants } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
@@ -13,6 +13,7 @@ import { Features } from '../../lib/feature/features.ts';
 import { PeerMaps } from '../../lib/region/owner.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
+import { root } from '../support/root.ts';
 
 const { EINVAL, ENOMSG, ENOTTY, EOPNOTSUPP } = os.errno;
 
@@ -172,5 +173,20 @@ describe('decoders of features', () => {
     words[3] = 0;
     const off = decodePlane(words);
     assert.deepEqual([off.hotspot, off.format], [undefined, undefined]);
+  });
+});
+
+describe('docs/kernels.md', () => {
+  it('says since which kernel there is each feature', () => {
+    const page = readFileSync(new URL('docs/kernels.md', root), 'utf8');
+    const [, table = ''] = /^\| feature \| since \|\n(.*?)\n\n/ms.exec(page) ?? [];
+    const rows = table.split('\n').flatMap((row) => {
+      const [, names = '', since = ''] = row.split('|');
+      return [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => `${name} ${since.trim()}`);
+    });
+    assert.deepEqual(
+      rows.toSorted(),
+      featureNames.map(({ name, since }) => `${name} ${since}`).toSorted(),
+    );
   });
 });

@@ -3,6 +3,7 @@ import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
 import type { Binding, NativeFd } from '../../lib/core/binding.ts';
+import { runSync } from '../../lib/core/steps.ts';
 import type { Interrupt } from '../../lib/interrupt/interrupt.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { failure } from '../support/errors.ts';
@@ -10,7 +11,7 @@ import { withBinding } from '../support/fake_binding.ts';
 import { fakeIrqOwners } from '../support/fake_irq_owners.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 
-const { EIO, ENOSPC } = os.errno;
+const { EINVAL, EIO, ENOMEM, ENOSPC } = os.errno;
 
 /** What the lab's kernel does not answer. */
 interface Platform {
@@ -71,7 +72,10 @@ describe('too few vectors', () => {
         const error = await failure(() => enable(msix, 10), 'ERR_VFIO_TOO_FEW_VECTORS');
         assert.equal(detail(error, 'available'), 9);
         assert.equal(detail(error, 'errno'), undefined);
-        assert.match(error.message, /no 10 vectors for msix of 0000:3b:00.0, but 9; none was en/);
+        assert.match(
+          error.message,
+          /^the kernel gives 9 of the 10 vectors asked for msix of 0000:3b:00.0: it lacks vectors, or memory; none was en/,
+        );
         assert.deepEqual([msix.enabled, tied.length], [false, 0]);
         await enable(msix, 9);
         assert.deepEqual([msix.vectors.length, tied.length], [9, 9]);
@@ -122,6 +126,57 @@ describe('interrupts', () => {
     assert.equal(missing.message, "0000:3b:00.0 has no interrupt 'msi'; it has 'msix' (2)");
     const long = await failure(() => interrupts.get('x'.repeat(100_000)), 'ERR_VFIO_NO_IRQ');
     assert.ok(long.message.length < 300);
+  });
+
+  it('that a reset undid, and that could not be enabled again, are so next time, or disabled', async () => {
+    const location = { path: '/dev/vfio/devices/vfio0', device: { address: '0000:3b:00.0' } };
+    const bound = { fd: { native: 1 }, location } as unknown as BoundCdev;
+    const irqs = ['msix', 'req'].map((name, index) => ({ index, name, count: 4, flags: [] }));
+    const tied = [false, false];
+    let room = true;
+    const tie: Binding['setIrqsEventfdSync'] = (_device, _action, index) => {
+      if (!room) return -ENOMEM;
+      tied[index] = true;
+      return 0;
+    };
+    // As the kernel does where nothing is tied.
+    const free: Binding['setIrqsSync'] = (_device, _action, index) => {
+      if (!tied[index]) return -EINVAL;
+      tied[index] = false;
+      return 0;
+    };
+    const fakes: Partial<Binding> = {
+      ...fakeIrqOwners((index) => {
+        tied[index] = false;
+        return 0;
+      }),
+      setIrqsEventfdSync: tie,
+      setIrqsSync: free,
+    };
+    await withBinding(fakes, async () => {
+      const interrupts = new Interrupts(bound, () => irqs);
+      interrupts.arm('req', 0, () => undefined);
+      const msix = interrupts.get('msix');
+      const [vector] = msix.enableSync(4);
+      room = false;
+      for (let turn = 0; turn < 2; turn++) {
+        await failure(() => {
+          runSync(interrupts.restore());
+        }, 'ENOMEM');
+      }
+      assert.deepEqual(tied, [false, true], 'what tells of the device is left alone');
+      room = true;
+      runSync(interrupts.restore());
+      assert.deepEqual(tied, [true, true]);
+      assert.equal(msix.vectors[0], vector);
+      room = false;
+      await failure(() => {
+        runSync(interrupts.restore());
+      }, 'ENOMEM');
+      msix.disableSync();
+      assert.equal(msix.enabled, false);
+      interrupts.end();
+    });
   });
 
   it('that the package armed itself stay armed where they cannot be disarmed', async () => {

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { parse, parseAllDocuments } from 'yaml';
-import { commands } from '../../lib/cli/commands.ts';
 import { cdiSpec } from '../../lib/index.ts';
 import * as api from '../../lib/index.ts';
-import { blocksOf, linksOf } from '../support/readme.ts';
+import { blocksOf } from '../support/readme.ts';
 import { root } from '../support/root.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../support/sysfs.ts';
 import { tree } from '../support/tree.ts';
@@ -296,44 +295,5 @@ describe('docs/kubernetes.md', () => {
     const why = 'its cdev has no node here, and its group has one';
     assert.ok(text.includes(why));
     assert.ok(readFileSync(new URL('lib/device/open.ts', root), 'utf8').includes(`'${why}'`));
-    for (const page of [file, 'docs/operators.md']) checkCommands(page);
   });
-});
-
-/** The commands that a page has one type are there, with these options. */
-function checkCommands(page: string): void {
-  const text = readFileSync(new URL(page, root), 'utf8');
-  for (const [, line = ''] of text.matchAll(/\bvfio ((?:udev|cdi)\b[^`#\n]*)/g)) {
-    const [name, ...words] = line.trim().split(/\s+/);
-    const command = commands.find((each) => each.name === name);
-    for (const word of words.filter((each) => each.startsWith('--'))) {
-      assert.ok(command && word.slice(2) in command.options, `${page}: vfio ${line}`);
-    }
-  }
-}
-
-/** The anchor that a heading of Markdown has. */
-function anchorsOf(page: string): string[] {
-  const text = readFileSync(new URL(page, root), 'utf8');
-  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
-    title
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
-      .replaceAll(' ', '-'),
-  );
-}
-
-describe('what operators read', () => {
-  for (const page of [file, 'docs/operators.md']) {
-    it(`links to files and chapters that are there: ${page}`, () => {
-      const links = linksOf(page);
-      for (const link of links) assert.ok(existsSync(new URL(link, root)), link);
-      const text = readFileSync(new URL(page, root), 'utf8');
-      for (const [, target = '', anchor = ''] of text.matchAll(/\]\(([^)#:]*)#([^)]+)\)/g)) {
-        const of = target === '' ? page : new URL(target, new URL(page, root)).pathname;
-        const path = target === '' ? page : of.slice(root.pathname.length);
-        assert.ok(anchorsOf(path).includes(anchor), `${target}#${anchor}`);
-      }
-    });
-  }
 });

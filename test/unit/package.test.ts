@@ -42,9 +42,16 @@ describe('the package', () => {
      * larger than it may be (test/package/contents.test.ts).
      */
     const inRepository = [
-      ...['CHANGELOG.md', 'CONTRIBUTING.md'],
-      ...['docs/architecture.md', 'docs/lab.md', 'docs/performance.md'],
-      ...['examples/nvme/main.ts', 'examples/vmm/broker.ts', 'examples/vmm/kvm/main.ts'],
+      ...['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'],
+      ...['docs/architecture.md', 'docs/demo.svg', 'docs/lab.md', 'docs/performance.md'],
+      ...[
+        'docs/coming-from.md',
+        'docs/groups-to-cdevs.md',
+        'docs/kernels.md',
+        'docs/kubernetes.md',
+      ],
+      ...['examples/models/nvme.ts', 'examples/nvme/main.ts'],
+      ...['examples/vmm/broker.ts', 'examples/vmm/kvm/main.ts'],
       'examples/vmm/qemu.ts',
     ];
     for (const document of paths.filter((path) => path.endsWith('.md'))) {
