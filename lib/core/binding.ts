@@ -566,9 +566,25 @@ export function binding(): Binding {
     const native = loadAddon() as Omit<Binding, keyof MapCalls> & MapsByMail;
     // A copy: engines keep what an addon exports one by one as a hash table, in which they would look
     // the function up at each call, three times as long as an access takes.
-    loaded = whenLoaded({ ...native, ...mapCalls(native) });
+    const plain = { ...native, ...mapCalls(native) };
+    loaded = whenLoaded(plain);
+    addon = { plain, loaded };
   }
   return loaded;
+}
+
+/** The addon's functions, without and with what {@link atLoad} puts before them. */
+let addon: { plain: Binding; loaded: Binding } | undefined;
+
+/** What {@link binding} answers, without what {@link atLoad} put before it. */
+export function plainBinding(): Binding {
+  const whole = binding();
+  return whole === addon?.loaded ? addon.plain : whole;
+}
+
+/** Puts before a binding of another's what {@link atLoad} puts before the addon's functions. */
+export function asLoaded(other: Binding): Binding {
+  return whenLoaded(other);
 }
 
 let whenLoaded = (native: Binding): Binding => native;

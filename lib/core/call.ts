@@ -53,7 +53,12 @@ export function failedStep(
   const syscall = syscalls[Math.floor(-answer / stepSize)];
   // No step: there was no thread that could have begun with the first.
   if (syscall === undefined) return { errno: answer, syscall: syscalls[0] };
-  return { errno: -(-answer % stepSize), syscall };
+  return { errno: errnoOfSteps(answer), syscall };
+}
+
+/** What such a function answers, without the step that failed: the value, or -errno. */
+export function errnoOfSteps(answer: number): number {
+  return answer >= 0 ? answer : -(-answer % stepSize);
 }
 
 /** Like {@link check}, for such a function: the error names the system call which failed. */

@@ -1,32 +1,13 @@
 import type { Binding, NativeFd, NativeMemory } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
+import { errnoOfSteps } from '../core/call.ts';
+import type { AccessWidth, FakeBarOptions } from './bar_options.ts';
 
-/** The width of one access of a register, in bytes. */
-export type AccessWidth = 1 | 2 | 4;
+/** Bytes that a reset looks at, and clears, in one go. */
+const clearedAtOnce = 0x1_0000;
 
-/** A base address register of a fake device. */
-export interface FakeBarOptions {
-  /** Bytes: a power of two. */
-  size: number;
-  /** Whether it is I/O ports, which cannot be mapped; memory by default. */
-  io?: boolean | undefined;
-  /** Whether programs may map it; true by default for memory of a page or more. */
-  mmap?: boolean | undefined;
-  /** Whether it is a 64-bit BAR, which takes the next one's register as well; false by default. */
-  wide?: boolean | undefined;
-  /** What the memory holds when the device is powered up, and after a reset; zeros by default. */
-  initial?: Uint8Array | undefined;
-  /**
-   * Answers a read: the register's value, or undefined for what the memory holds. An access of 64
-   * bits is two of 32, the low half first, unless there is {@link read64}.
-   */
-  read?: ((offset: number, width: AccessWidth) => number | undefined) | undefined;
-  /** Is told of a write, when the memory has its value already. 64 bits are as in {@link read}. */
-  write?: ((offset: number, value: number, width: AccessWidth) => void) | undefined;
-  /** Answers a read of 64 bits. */
-  read64?: ((offset: number) => bigint | undefined) | undefined;
-  /** Is told of a write of 64 bits. */
-  write64?: ((offset: number, value: bigint) => void) | undefined;
-}
+/** Bytes of stat's st_blocks. */
+const blockSize = 512;
 
 /** A BAR of a fake device, as the device sees it: nothing here calls a hook. */
 export class FakeBar {
@@ -43,6 +24,8 @@ export class FakeBar {
   /** Whose descriptor programs map. @internal */
   readonly file: NativeFd;
   readonly #memory: NativeMemory;
+  /** Which parts of {@link clearedAtOnce} were accessed, or cleared. */
+  readonly #touched = new Set<number>();
   readonly #native: Binding;
 
   /** @internal */
@@ -53,25 +36,37 @@ export class FakeBar {
     this.#native = native;
     const pages = Math.max(options.size, native.pageSize());
     this.#memory = allocate(native, pages);
-    this.file = fileOf(native, this.#memory);
+    try {
+      this.file = fileOf(native, this.#memory);
+    } catch (error) {
+      native.memoryRelease(this.#memory);
+      throw error;
+    }
     const buffer = native.memoryBuffer(this.#memory, 0n, BigInt(pages));
-    if (typeof buffer !== 'object') throw failed('memoryBuffer', buffer);
+    if (typeof buffer !== 'object') {
+      this.dispose();
+      throw failed('memoryBuffer', buffer);
+    }
     this.bytes = new Uint8Array(buffer, 0, options.size);
     this.view = new DataView(buffer, 0, options.size);
-    this.reset();
+    this.#putInitial();
+  }
+
+  /** Whether it is I/O ports, not memory. @internal */
+  get isPorts(): boolean {
+    return this.options.io ?? false;
   }
 
   /** Whether programs may map it. @internal */
   get canMap(): boolean {
-    const { io = false, mmap = true } = this.options;
-    return mmap && !io && this.size >= this.#native.pageSize();
+    const { mmap = true } = this.options;
+    return mmap && !this.isPorts && this.size >= this.#native.pageSize();
   }
 
   /** What it held at first. @internal */
   reset(): void {
-    this.bytes.fill(0);
-    const { initial } = this.options;
-    if (initial) this.bytes.set(initial.subarray(0, this.size));
+    this.#clear();
+    this.#putInitial();
   }
 
   /** One access of up to 32 bits, by a program. @internal */
@@ -91,6 +86,7 @@ export class FakeBar {
     const { read, read64 } = this.options;
     const told = read64?.(offset);
     if (told !== undefined) return BigInt.asUintN(64, told);
+    this.#touch(offset);
     if (!read) return this.view.getBigUint64(offset, true);
     const low = this.load(offset, 4);
     return (BigInt(this.load(offset + 4, 4)) << 32n) | BigInt(low);
@@ -100,6 +96,7 @@ export class FakeBar {
   store64(offset: number, value: bigint): void {
     const { write64 } = this.options;
     if (write64) {
+      this.#touch(offset);
       this.view.setBigUint64(offset, value, true);
       write64(offset, value);
       return;
@@ -114,12 +111,53 @@ export class FakeBar {
     this.#native.memoryRelease(this.#memory);
   }
 
+  /** Of one that nobody got to see: its memory does not wait until the buffer is collected. @internal */
+  discard(): void {
+    this.#native.detachBuffer(this.view.buffer as ArrayBuffer);
+    this.dispose();
+  }
+
+  #putInitial(): void {
+    const { initial } = this.options;
+    if (!initial) return;
+    this.bytes.set(initial);
+    for (let at = 0; at < initial.length; at += clearedAtOnce) this.#touch(at);
+  }
+
+  #touch(offset: number): void {
+    this.#touched.add(Math.floor(offset / clearedAtOnce));
+  }
+
+  /** Zeros, where there are none: a page that nobody touched is no memory, and stays none. */
+  #clear(): void {
+    const length = Math.min(clearedAtOnce, this.size);
+    for (const chunk of this.#touched) this.bytes.fill(0, chunk * length, (chunk + 1) * length);
+    const number = this.#native.fdNumber(this.file);
+    if (number === undefined || number < 0) throw failed('fdNumber', number);
+    const isAll = fs.fstatSync(number).blocks * blockSize <= this.#touched.size * length;
+    if (!isAll) this.#clearOthers(number, length);
+  }
+
+  /** What was touched through the buffer, or the program's. Reading the file touches nothing. */
+  #clearOthers(number: number, length: number): void {
+    const found = new Uint8Array(length);
+    const zeros = new Uint8Array(length);
+    for (let at = 0; at < this.size; at += length) {
+      fs.readSync(number, found, 0, length, at);
+      if (Buffer.compare(found, zeros) === 0) continue;
+      this.bytes.fill(0, at, at + length);
+      this.#touched.add(at / length);
+    }
+  }
+
   #get(offset: number, width: AccessWidth): number {
+    this.#touch(offset);
     if (width === 1) return this.view.getUint8(offset);
     return width === 2 ? this.view.getUint16(offset, true) : this.view.getUint32(offset, true);
   }
 
   #set(offset: number, width: AccessWidth, value: number): void {
+    this.#touch(offset);
     if (width === 1) this.view.setUint8(offset, value);
     else if (width === 2) this.view.setUint16(offset, value, true);
     else this.view.setUint32(offset, value, true);
@@ -142,5 +180,6 @@ export function fileOf(native: Binding, memory: NativeMemory): NativeFd {
 }
 
 export function failed(what: string, answer: unknown): Error {
-  return new Error(`vfio/testing: ${what} of the addon answered ${String(answer)}`);
+  const plain = typeof answer === 'number' ? errnoOfSteps(answer) : answer;
+  return new Error(`vfio/testing: ${what} of the addon answered ${String(plain)}`);
 }

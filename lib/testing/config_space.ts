@@ -1,4 +1,5 @@
-import type { FakeBarOptions } from './bar.ts';
+import type { FakeBarOptions } from './bar_options.ts';
+import { BarRegisters } from './bar_registers.ts';
 
 /** A capability of the configuration space. */
 export interface FakeCapability {
@@ -44,6 +45,7 @@ export interface ConfigParts {
 const COMMAND = 0x04;
 const STATUS = 0x06;
 const FIRST_BAR = 0x10;
+const AFTER_BARS = 0x28;
 const CAPABILITIES = 0x34;
 const FIRST_EXTENDED = 0x100;
 
@@ -63,6 +65,7 @@ export class ConfigSpace {
   readonly view: DataView;
   /** A bit for each that a program may write. */
   readonly #writable: Uint8Array;
+  readonly #bars: BarRegisters;
   readonly #power: number;
   readonly #express: number;
   readonly #onFlr: () => void;
@@ -71,6 +74,7 @@ export class ConfigSpace {
     const laid = [...standardOf(parts), ...parts.capabilities];
     const isExpress = laid.some(({ id }) => id === expressId);
     this.#onFlr = onFlr;
+    this.#bars = new BarRegisters(parts.bars);
     this.bytes = new Uint8Array(isExpress ? 4096 : 256);
     this.view = new DataView(this.bytes.buffer);
     this.#writable = new Uint8Array(this.bytes.length);
@@ -95,6 +99,11 @@ export class ConfigSpace {
     return this.#power === 0 ? 0 : this.view.getUint8(this.#power + 4) & 3;
   }
 
+  /** Whether the device answers at its ports. */
+  get answersPorts(): boolean {
+    return (this.command & command.io) !== 0 && this.powerState !== 3;
+  }
+
   /** Whether the device answers at its memory. */
   get answersMemory(): boolean {
     return (this.command & command.memory) !== 0 && this.powerState !== 3;
@@ -105,10 +114,25 @@ export class ConfigSpace {
     this.view.setUint8(STATUS, asserted ? status | 8 : status & ~8);
   }
 
+  /** As pci_enable_device has it: memory and ports are decoded, and bus mastering is off. */
+  open(): void {
+    this.command = (this.command | command.io | command.memory) & ~command.busMaster;
+    this.#bars.reopen();
+  }
+
+  /** A read by a program. */
+  read(offset: number, target: Uint8Array): void {
+    for (let at = 0; at < target.length; at++) {
+      const place = offset + at;
+      target[at] = isOfBar(place) ? this.#bars.read(place - FIRST_BAR) : (this.bytes[place] ?? 0);
+    }
+  }
+
   /** A write by a program: what may not be written keeps its value. */
   write(offset: number, values: Uint8Array): void {
     const power = this.powerState;
     for (const [at, value] of values.entries()) {
+      if (isOfBar(offset + at)) this.#bars.write(offset + at - FIRST_BAR, value);
       const mask = this.#writable[offset + at] ?? 0;
       const before = this.bytes[offset + at] ?? 0;
       this.bytes[offset + at] = (before & ~mask) | (value & mask);
@@ -132,7 +156,7 @@ export class ConfigSpace {
     this.#onFlr();
   }
 
-  #header({ bars, intx, ...parts }: ConfigParts): void {
+  #header({ intx, ...parts }: ConfigParts): void {
     const { view } = this;
     view.setUint16(0, parts.vendor, true);
     view.setUint16(2, parts.device, true);
@@ -140,14 +164,7 @@ export class ConfigSpace {
     view.setUint16(0x2c, parts.subsystemVendor, true);
     view.setUint16(0x2e, parts.subsystemDevice, true);
     view.setUint8(0x3d, intx ? 1 : 0);
-    let address = 0xe000_0000;
-    for (const [index, { size, io = false, wide = false }] of bars) {
-      // Aligned to its size, as the firmware places it.
-      address = Math.ceil(address / size) * size;
-      const flags = io ? 1 : wide ? 4 : 0;
-      view.setUint32(FIRST_BAR + 4 * index, (io ? 0xc000 : address | flags) | flags, true);
-      if (!io) address += size;
-    }
+    this.bytes.set(this.#bars.hostBytes, FIRST_BAR);
   }
 
   #layOut(capabilities: readonly FakeCapability[]): Map<number, number> {
@@ -192,6 +209,10 @@ export class ConfigSpace {
     if (this.#power !== 0) writable.setUint8(this.#power + 4, 3);
     if (this.#express !== 0) writable.setUint16(this.#express + 8, 0xffff, true);
   }
+}
+
+function isOfBar(place: number): boolean {
+  return place >= FIRST_BAR && place < AFTER_BARS;
 }
 
 /** What devices of such a kind have: power management, then PCI Express, MSI and MSI-X. */

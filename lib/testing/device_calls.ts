@@ -1,4 +1,4 @@
-import { EBUSY, EINVAL, ENODEV, ENOSPC, ENOTTY } from '../core/errno.ts';
+import { EINVAL, ENODEV, ENOSPC, ENOTTY, EPERM } from '../core/errno.ts';
 import type { Fakes } from './calls.ts';
 import { EBADFD } from './errno.ts';
 import type { FakeDevice } from './fake_device.ts';
@@ -59,19 +59,18 @@ function bind(machine: Machine, handle: number, iommufdHandle: number): number {
   const { device } = what;
   if (!device.isPlugged) return ENODEV;
   if (device.isOpen || what.iommufd !== undefined) return EINVAL;
-  if (isGroupElsewhere(machine, device, iommufd.what.iommufd)) return EBUSY;
+  if (isGroupElsewhere(machine, device, iommufd.what.iommufd)) return EPERM;
   device.devId = iommufd.what.iommufd.bind(device);
   device.told.fill(false);
   what.iommufd = iommufd;
   machine.files.keep(iommufd);
-  // As pci_enable_device does: memory is decoded, and bus mastering is off.
-  device.config.command = (device.config.command | 3) & ~4;
+  device.config.open();
   device.onConfig();
   device.doReset('open');
   return device.devId;
 }
 
-/** Of one IOMMU group all are in one iommufd. */
+/** Of one IOMMU group all are in one iommufd, as iommu_device_claim_dma_owner has it. */
 function isGroupElsewhere(
   machine: Machine,
   { group }: FakeDevice,

@@ -1,9 +1,17 @@
-import { binding, replaceBinding } from '../core/binding.ts';
+import {
+  checkInteger,
+  invalidType,
+  invalidValue,
+  requireBoolean,
+  requireObject,
+} from '../core/arguments.ts';
+import { asLoaded, type Binding, plainBinding, replaceBinding } from '../core/binding.ts';
 import { replaceRoots } from '../locate/roots.ts';
 import { AccessCalls } from './access_calls.ts';
 import { faked } from './calls.ts';
 import { deviceCalls } from './device_calls.ts';
-import { FakeDevice, type FakeDeviceOptions } from './fake_device.ts';
+import { type FakeDeviceOptions, partsOf } from './device_options.ts';
+import { FakeDevice } from './fake_device.ts';
 import { fileCalls } from './file_calls.ts';
 import { infoCalls } from './info_calls.ts';
 import type { InjectOptions, Injection } from './injections.ts';
@@ -19,6 +27,17 @@ export interface FakeHostOptions {
   /** Whether its IOMMU tells which pages devices wrote; false by default. */
   dirtyTracking?: boolean | undefined;
 }
+
+/** @throws TypeError */
+function addressOf({ address }: FakeDeviceOptions): string | undefined {
+  const expected = 'the whole address of a PCI function, such as 0000:3b:00.0';
+  if (address === undefined) return undefined;
+  if (typeof address !== 'string') throw invalidType('options.address', expected, address);
+  if (wholeAddress.test(address)) return address;
+  throw invalidValue('options.address', expected, address);
+}
+
+const wholeAddress = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
 
 let installed: FakeHost | undefined;
 
@@ -44,11 +63,12 @@ export class FakeHost {
   #nextGroup = 1;
   #disposed = false;
 
-  private constructor({ iovaBits = 48, dirtyTracking = false }: FakeHostOptions) {
-    if (!Number.isInteger(iovaBits) || iovaBits < 33 || iovaBits > 64) {
-      throw new RangeError(`iovaBits is a number from 33 to 64, not ${iovaBits}`);
-    }
-    const native = binding();
+  private constructor(options: FakeHostOptions) {
+    requireObject('options', options);
+    const { iovaBits = 48, dirtyTracking = false } = options;
+    checkInteger('options.iovaBits', iovaBits, 33, 64);
+    requireBoolean('options.dirtyTracking', dirtyTracking);
+    const native = plainBinding();
     const limits = {
       lastIova: 2n ** BigInt(iovaBits) - 1n,
       pageSize: 4096n,
@@ -58,13 +78,15 @@ export class FakeHost {
     };
     this.#folder = new MachineFolder();
     this.#machine = new Machine(native, limits, (path) => this.#nodeAt(path));
-    this.#restore = [replaceRoots(this.#folder.roots), replaceBinding(this.#binding())];
+    // The trace is of what programs ask of this machine, not of what it asks of the addon.
+    const fake = asLoaded(this.#binding());
+    this.#restore = [replaceRoots(this.#folder.roots), replaceBinding(fake)];
   }
 
   /**
    * Puts the fake machine in the real one's place.
    *
-   * @throws Error where there is one already in this thread; RangeError for `iovaBits`
+   * @throws Error where there is one already in this thread; TypeError, RangeError for options
    * @throws VfioError where the package's addon cannot be loaded, which the fake machine needs for
    *   memory and eventfds: it is for Linux, and needs no rights
    */
@@ -97,27 +119,35 @@ export class FakeHost {
   /**
    * Adds a device, bound to vfio-pci.
    *
-   * @throws TypeError, RangeError for what no PCI function has; Error where its address is taken
+   * @throws TypeError (`ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`), RangeError
+   *   (`ERR_OUT_OF_RANGE`) for what no PCI function has; Error where its address is taken. Nothing
+   *   is added then.
    */
   addDevice(options: FakeDeviceOptions = {}): FakeDevice {
     this.#requireInstalled();
-    const address = options.address ?? this.#freeAddress();
-    if (!/^[0-9a-f]{4,}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/.test(address)) {
-      throw new TypeError(`'${address}' is not the whole address of a PCI function`);
-    }
-    if (this.#machine.devices.has(address)) throw new Error(`${address} is there already`);
-    const minor = this.#nextCdev++;
+    const parts = partsOf(options);
+    const address = addressOf(options) ?? this.#freeAddress();
+    const { native, devices } = this.#machine;
+    if (devices.has(address)) throw new Error(`${address} is there already`);
+    const minor = this.#nextCdev;
     const cdev = { name: `vfio${minor}`, major: cdevMajor, minor };
     const group = options.group ?? this.#freeGroup();
     const place = { address, group, cdev };
-    const device = new FakeDevice(this.#machine.native, options, place, (gone) => {
+    const device = new FakeDevice(native, options, parts, place, (gone) => {
       this.#remove(gone);
     });
-    this.#machine.devices.set(address, device);
-    this.#folder.add(device);
+    try {
+      this.#folder.add(device);
+    } catch (error) {
+      device.discard();
+      this.#folder.remove(device);
+      throw error;
+    }
     device.onConfig = () => {
       this.#folder.writeConfig(device);
     };
+    this.#nextCdev++;
+    devices.set(address, device);
     return device;
   }
 
@@ -129,7 +159,9 @@ export class FakeHost {
    * host.inject({ call: 'VFIO_DEVICE_BIND_IOMMUFD', errno: 'EBUSY' });
    * ```
    *
-   * @throws TypeError for an errno that Linux does not have
+   * @throws TypeError (`ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`), RangeError
+   *   (`ERR_OUT_OF_RANGE`): for a call that there is not, an errno that Linux does not have, an
+   *   `until` of a call that cannot wait
    */
   inject(options: InjectOptions): Injection {
     this.#requireInstalled();
@@ -137,8 +169,8 @@ export class FakeHost {
   }
 
   /**
-   * Puts the real machine back, and removes the folder. What a program has open still is closed
-   * without its device hearing of it.
+   * Puts the real machine back, and removes the folder, which is removed when the process ends as
+   * well. What a program has open still is closed without its device hearing of it.
    *
    * @throws Error of `node:fs` where the folder cannot be removed
    */
@@ -157,7 +189,7 @@ export class FakeHost {
     this.dispose();
   }
 
-  #binding(): ReturnType<typeof binding> {
+  #binding(): Binding {
     const machine = this.#machine;
     const access = new AccessCalls(machine);
     const irqs = new IrqCalls(machine);
@@ -197,7 +229,7 @@ export class FakeHost {
   #freeGroup(): number {
     const taken = new Set(this.devices.map(({ group }) => group));
     while (taken.has(this.#nextGroup)) this.#nextGroup++;
-    return this.#nextGroup++;
+    return this.#nextGroup;
   }
 
   #requireInstalled(): void {

@@ -15,12 +15,19 @@ export function fileCalls(machine: Machine, irqs: IrqCalls): Partial<Binding> {
     if (answer !== undefined && answer >= 0) files.adopt(answer as NativeFd);
     return answer;
   };
-  const closing = (handles: (NativeFd | undefined)[]): void => {
+  /** What a model throws that is told of the close: its device is closed all the same. */
+  const forgetting = (...handles: (NativeFd | undefined)[]): { error: unknown } | undefined => {
+    let failure: { error: unknown } | undefined;
     for (const handle of handles) {
       if (handle === undefined || files.get(handle) === undefined) continue;
       irqs.forget(handle);
-      files.forget(handle);
+      try {
+        files.forget(handle);
+      } catch (error) {
+        failure ??= { error };
+      }
     }
+    return failure;
   };
   return {
     open: (path, flags) => open(machine, path, flags),
@@ -42,14 +49,16 @@ export function fileCalls(machine: Machine, irqs: IrqCalls): Partial<Binding> {
     close: async (handle, next) => {
       const injection = machine.injected('close', handle);
       if (injection?.until) await injection.until;
-      closing([handle, next]);
+      const failure = forgetting(handle, next);
       const answer = await native.close(handle, next);
+      if (failure) throw failure.error;
       return injection?.answer ?? answer ?? 0;
     },
     closeSync: (handle, next) => {
       const injected = machine.injected('close', handle)?.answer;
-      closing([handle, next]);
+      const failure = forgetting(handle, next);
       const answer = native.closeSync(handle, next);
+      if (failure) throw failure.error;
       return injected ?? answer;
     },
   };

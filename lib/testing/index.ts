@@ -8,10 +8,12 @@
 import '../index.ts';
 
 export type { ErrnoName } from '../core/errors.ts';
-export type { AccessWidth, FakeBar, FakeBarOptions } from './bar.ts';
+export type { FakeBar } from './bar.ts';
+export type { AccessWidth, FakeBarOptions } from './bar_options.ts';
 export type { FakeCapability, FakeExtendedCapability } from './config_space.ts';
 export { DmaFault, type DmaFaultReason } from './dma.ts';
-export type { BarName, FakeDevice, FakeDeviceOptions, FakeReset } from './fake_device.ts';
+export type { BarName, FakeDeviceOptions, FakeReset } from './device_options.ts';
+export type { FakeDevice } from './fake_device.ts';
 export { FakeHost, type FakeHostOptions } from './fake_host.ts';
 export type { FakeCall, Injection, InjectOptions } from './injections.ts';
 export type { FakeIrq } from './irq_lines.ts';

@@ -35,7 +35,7 @@ export interface IommuLimits {
 export class IoSpace {
   readonly id: number;
   readonly #limits: IommuLimits;
-  /** Not in the order of their addresses. */
+  /** In the order of their addresses. */
   readonly #maps: Mapped[] = [];
   /** IOMMU_IOAS_ALLOW_IOVAS; undefined: all. */
   #allowed: Range[] | undefined;
@@ -100,7 +100,8 @@ export class IoSpace {
     if (!this.ranges().some(({ start, last }) => start <= range.start && range.last <= last)) {
       return EINVAL;
     }
-    if (this.#maps.some((each) => overlaps(rangeOf(each), range))) return EEXIST;
+    const next = this.#maps[this.#firstFrom(wanted)];
+    if (next !== undefined && overlaps(rangeOf(next), range)) return EEXIST;
     return this.#add({ iova: wanted, length, flags, pages });
   }
 
@@ -109,27 +110,27 @@ export class IoSpace {
     if (iova === 0n && length === U64_MAX) return this.#unmapAll();
     if (length === 0n || iova + length - 1n > U64_MAX) return length === 0n ? EINVAL : EOVERFLOW;
     const range = { start: iova, last: iova + length - 1n };
-    const hit = this.#maps.filter((each) => overlaps(rangeOf(each), range));
-    const isCut = (each: Mapped): boolean => {
+    let count = 0;
+    for (const each of this.#mapsFrom(iova)) {
       const { start, last } = rangeOf(each);
-      return start < range.start || last > range.last;
-    };
-    if (hit.length === 0 || hit.some(isCut)) return ENOENT;
-    return this.#remove(hit);
+      if (start > range.last) break;
+      if (start < range.start || last > range.last) return ENOENT;
+      count++;
+    }
+    return count === 0 ? ENOENT : this.#remove(this.#firstFrom(iova), count);
   }
 
   /** What is mapped of a range without a gap, in its order; undefined where there is a gap. */
   find(iova: bigint, length: bigint): Mapped[] | undefined {
     const found: Mapped[] = [];
     const end = iova + length;
-    for (let at = iova; at < end;) {
-      const place = at;
-      const next = this.#maps.find((each) => each.iova <= place && place < each.iova + each.length);
-      if (next === undefined) return undefined;
-      found.push(next);
-      at = next.iova + next.length;
+    let at = iova;
+    for (const each of this.#mapsFrom(iova)) {
+      if (at >= end || each.iova > at) break;
+      found.push(each);
+      at = each.iova + each.length;
     }
-    return found;
+    return at < end ? undefined : found;
   }
 
   /** Whether it can be destroyed. */
@@ -148,28 +149,48 @@ export class IoSpace {
   }
 
   #gap(from: bigint, last: bigint, length: bigint): bigint | undefined {
-    for (let at = from; at + length - 1n <= last;) {
-      const range = { start: at, last: at + length - 1n };
-      const taken = this.#maps.find((each) => overlaps(rangeOf(each), range));
-      if (taken === undefined) return at;
-      at = roundUp(taken.iova + taken.length, this.#limits.pageSize);
+    let at = from;
+    for (const each of this.#mapsFrom(from)) {
+      if (at + length <= each.iova) break;
+      at = roundUp(each.iova + each.length, this.#limits.pageSize);
     }
-    return undefined;
+    return at + length - 1n <= last ? at : undefined;
+  }
+
+  /** The index of the first map that ends behind an address. */
+  #firstFrom(iova: bigint): number {
+    let [low, high] = [0, this.#maps.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const each = this.#maps[middle];
+      if (each !== undefined && each.iova + each.length > iova) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** That one, and all behind it. */
+  *#mapsFrom(iova: bigint): Generator<Mapped> {
+    for (let index = this.#firstFrom(iova); ; index++) {
+      const each = this.#maps[index];
+      if (each === undefined) return;
+      yield each;
+    }
   }
 
   #add(mapped: Mapped): bigint | number {
     if (this.users > 0 && mapped.pages.pinError !== 0) return mapped.pages.pinError;
-    this.#maps.push(mapped);
+    this.#maps.splice(this.#firstFrom(mapped.iova), 0, mapped);
     return mapped.iova;
   }
 
-  #remove(hit: Mapped[]): bigint {
-    for (const each of hit) this.#maps.splice(this.#maps.indexOf(each), 1);
-    return hit.reduce((sum, { length }) => sum + length, 0n);
+  #remove(first: number, count: number): bigint {
+    const removed = this.#maps.splice(first, count);
+    return removed.reduce((sum, { length }) => sum + length, 0n);
   }
 
   #unmapAll(): bigint {
-    return this.#remove([...this.#maps]);
+    return this.#remove(0, this.#maps.length);
   }
 }
 

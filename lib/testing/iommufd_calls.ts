@@ -1,5 +1,6 @@
 import type { NativeFd, NativeMemory } from '../core/binding.ts';
 import { EBADF, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP, EPERM } from '../core/errno.ts';
+import { errnoOfSteps } from '../core/call.ts';
 import type { Fakes } from './calls.ts';
 import { AddressPages, BufferPages, type DmaPages } from './dma_pages.ts';
 import { errnoOf } from './errno.ts';
@@ -54,7 +55,7 @@ export function iommufdCalls(machine: Machine): Fakes {
       const problem = fileProblem(number, offset + length);
       if (problem !== 0) return problem;
       const memory = native.memoryFromFile(number, offset, length);
-      if (memory === undefined || memory < 0) return memory;
+      if (memory === undefined || memory < 0) return errnoOfSteps(memory ?? EINVAL);
       const pages = ofMemory(memory as NativeMemory, 0n, length);
       native.memoryRelease(memory as NativeMemory);
       return mapPages([fd, ioas, flags], pages, length, iova);

@@ -55,8 +55,12 @@ export class Machine {
     device.devId = 0;
     device.config.command &= ~4;
     device.onConfig();
-    device.doReset('close');
     this.files.release(iommufd);
-    device.released();
+    // The model is told last, for what it throws is the program's to hear.
+    try {
+      device.doReset('close');
+    } finally {
+      device.released();
+    }
   }
 }

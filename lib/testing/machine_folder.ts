@@ -8,16 +8,23 @@ export class MachineFolder {
   readonly #root: string;
   /** Groups that have their folders. */
   readonly #groups = new Set<number>();
+  #isDisposed = false;
+  /** A process that ends without disposing of it leaves nothing either. */
+  readonly #atExit = (): void => {
+    this.dispose();
+  };
 
   constructor() {
     const { mkdtempSync } = process.getBuiltinModule('node:fs');
     const { tmpdir } = process.getBuiltinModule('node:os');
     this.#root = mkdtempSync(`${tmpdir()}/vfio-testing-`);
+    process.once('exit', this.#atExit);
     this.roots = { sysfsRoot: `${this.#root}/sys`, devRoot: `${this.#root}/dev` };
     this.#put('sys/class/misc/iommu/dev', `${iommuNumbers.major}:${iommuNumbers.minor}\n`);
     this.#put('sys/class/misc/iommu/uevent', 'DEVNAME=iommu\n');
     this.#put('sys/class/iommu/dmar0/uevent', '');
-    this.#put('sys/module/iommufd/parameters/allow_unsafe_interrupts', 'N\n');
+    // So that nobody takes what this machine refuses for what unsafe interrupts are refused for.
+    this.#put('sys/module/iommufd/parameters/allow_unsafe_interrupts', 'Y\n');
     this.#put('sys/bus/pci/drivers/vfio-pci/uevent', '');
     for (const folder of ['bus/pci/devices', 'dev/char', 'kernel/iommu_groups']) {
       this.#make(`sys/${folder}`);
@@ -71,13 +78,15 @@ export class MachineFolder {
     this.#put(`dev/vfio/devices/${cdev.name}`, '');
   }
 
-  /** The configuration space, as sysfs shows it. */
+  /** The configuration space, as sysfs shows it. A device may be closed when all is over. */
   writeConfig({ address, config }: FakeDevice): void {
+    if (this.#isDisposed) return;
     this.#put(`sys/devices/pci0000:00/${address}/config`, config.bytes);
   }
 
   /** It is gone. */
   remove({ address, group, cdev }: FakeDevice): void {
+    if (this.#isDisposed) return;
     const { rmSync } = process.getBuiltinModule('node:fs');
     for (const path of [
       `sys/bus/pci/devices/${address}`,
@@ -91,13 +100,10 @@ export class MachineFolder {
     }
   }
 
-  /** Its driver lets go of it, as while it is unplugged. */
-  dropDriver({ address }: FakeDevice): void {
-    const { rmSync } = process.getBuiltinModule('node:fs');
-    rmSync(`${this.#root}/sys/bus/pci/drivers/vfio-pci/${address}`, { force: true });
-  }
-
   dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    process.off('exit', this.#atExit);
     process.getBuiltinModule('node:fs').rmSync(this.#root, { recursive: true, force: true });
   }
 

@@ -1,5 +1,6 @@
 import { EINVAL, EIO } from '../core/errno.ts';
-import type { AccessWidth, FakeBar } from './bar.ts';
+import type { FakeBar } from './bar.ts';
+import type { AccessWidth } from './bar_options.ts';
 import type { FakeDevice } from './fake_device.ts';
 import { configIndex } from './info_calls.ts';
 import { tableBytes } from './config_space.ts';
@@ -9,7 +10,11 @@ export function regionIndexOf(high: number): number {
   return high >>> 8;
 }
 
-/** pread(2) of a region: how many bytes, or -errno. Cut into accesses as vfio-pci does. */
+/**
+ * pread(2) of a region: how many bytes, or -errno. Cut into accesses as vfio-pci does, which looks
+ * whether memory is decoded, and not whether ports are (vfio_pci_core_do_io_rw): those that nobody
+ * answers at are all ones.
+ */
 export function readRegion(
   device: FakeDevice,
   index: number,
@@ -20,7 +25,11 @@ export function readRegion(
   const bar = device.bars.get(index);
   const count = bar === undefined ? EINVAL : lengthIn(bar.size, offset, bytes.length);
   if (bar === undefined || count <= 0) return count;
-  if (!device.answersMemory) return EIO;
+  if (bar.isPorts && !device.answersPorts) {
+    bytes.fill(0xff, 0, count);
+    return count;
+  }
+  if (!bar.isPorts && !device.answersMemory) return EIO;
   for (const [at, width] of pieces(offset, count)) {
     const value = isInTable(device, index, offset + at) ? ones : loadAny(bar, offset + at, width);
     for (let byte = 0; byte < width; byte++) {
@@ -41,7 +50,8 @@ export function writeRegion(
   const bar = device.bars.get(index);
   const count = bar === undefined ? EINVAL : lengthIn(bar.size, offset, bytes.length);
   if (bar === undefined || count <= 0) return count;
-  if (!device.answersMemory) return EIO;
+  if (bar.isPorts && !device.answersPorts) return count;
+  if (!bar.isPorts && !device.answersMemory) return EIO;
   for (const [at, width] of pieces(offset, count)) {
     if (isInTable(device, index, offset + at)) continue;
     let value = 0n;
@@ -87,7 +97,7 @@ function lengthIn(size: number, offset: number, wanted: number): number {
 function readConfig({ config, isPlugged }: FakeDevice, offset: number, bytes: Uint8Array): number {
   const count = lengthIn(config.bytes.length, offset, bytes.length);
   if (count <= 0) return count;
-  if (isPlugged) bytes.set(config.bytes.subarray(offset, offset + count));
+  if (isPlugged) config.read(offset, bytes.subarray(0, count));
   else bytes.fill(0xff, 0, count);
   return count;
 }

@@ -48,6 +48,7 @@ describe('the package', () => {
         'docs/coming-from.md',
         'docs/groups-to-cdevs.md',
         'docs/kernels.md',
+        'docs/reliability.md',
         'docs/kubernetes.md',
       ],
       ...['examples/models/nvme.ts', 'examples/nvme/main.ts'],
