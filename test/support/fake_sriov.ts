@@ -98,7 +98,7 @@ export function fakeSriov(numVfs: number, total = 4): FakeSriov {
     'devices/virtual/net/lo/operstate': 'unknown\n',
   });
   put(root, { 'proc/net/route': '', 'dev/null': '' });
-  const script = join(root, 'kernel');
+  const script = join(root, 'kernel.cjs');
   writeFileSync(script, kernel(root));
   chmodSync(script, 0o755);
   return {
@@ -126,7 +126,7 @@ export function fakeSriov(numVfs: number, total = 4): FakeSriov {
 /** Runs `body` where the library's process for writing is the fake kernel's. */
 export async function withKernel<T>({ roots }: FakeSriov, body: () => T | Promise<T>): Promise<T> {
   const { execPath } = process;
-  process.execPath = join(roots.sysfsRoot ?? '', '../kernel');
+  process.execPath = join(roots.sysfsRoot ?? '', '../kernel.cjs');
   try {
     return await body();
   } finally {
