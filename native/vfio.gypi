@@ -62,6 +62,9 @@
         "-Os",
         "-std=c++20",
         "-fno-exceptions",
+        # Nothing unwinds this code: no exception passes it. The tables are a tenth of a packed addon.
+        "-fno-asynchronous-unwind-tables",
+        "-fno-unwind-tables",
         "-frtti",
         "-fvisibility=hidden",
         "-fvisibility-inlines-hidden",

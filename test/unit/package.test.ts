@@ -44,13 +44,7 @@ describe('the package', () => {
     const inRepository = [
       ...['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'],
       ...['docs/architecture.md', 'docs/demo.svg', 'docs/lab.md', 'docs/performance.md'],
-      ...[
-        'docs/coming-from.md',
-        'docs/groups-to-cdevs.md',
-        'docs/kernels.md',
-        'docs/reliability.md',
-        'docs/kubernetes.md',
-      ],
+      ...['docs/reliability.md', 'docs/kubernetes.md'],
       ...['examples/models/nvme.ts', 'examples/nvme/main.ts'],
       ...['examples/vmm/broker.ts', 'examples/vmm/kvm/main.ts'],
       'examples/vmm/qemu.ts',
