@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { printable } from '../index.ts';
+import { printable, VfioError } from '../index.ts';
 import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
 import { errorHelp } from './error_help.ts';
 import { commandHelp, familyHelp, helpOfHelp, overview } from './help.ts';
@@ -154,10 +154,29 @@ async function runCommand(
       );
     }
     out.note(`vfio ${command.name}: ${messageFor(error, command)}`);
-    const hint = hintOf(error);
+    const hint = rootHintOf(error, ['vfio', ...wordsOf(command.name), ...argv]) ?? hintOf(error);
     if (hint !== undefined) out.note(`hint: ${hint}`);
     return exitStatus.failed;
   }
+}
+
+/** Of what another user may not do: the command line as root has to type it. */
+function rootHintOf(error: unknown, typed: readonly string[]): string | undefined {
+  const line = `sudo npx ${typed.map(quoted).join(' ')}`;
+  const hint = hintOf(error);
+  if (hint !== undefined) {
+    return hint.includes('sudo npx vfio …')
+      ? hint.replace('sudo npx vfio …', () => line)
+      : undefined;
+  }
+  if (!(error instanceof VfioError) || process.geteuid?.() === 0) return undefined;
+  const isRefused = error.code === 'EACCES' || error.code === 'EPERM';
+  return isRefused ? `this user may not do that, and root may: ${line}` : undefined;
+}
+
+/** A word of a command line, as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function refuse(out: Output, message: string, helpOf: string): number {

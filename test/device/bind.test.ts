@@ -285,7 +285,8 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       skip(this, 'a checkout that all may read');
     assert.equal(status, 1);
     assert.match(stderr, /^vfio bind: EACCES: .*\/run\/vfio/m);
-    assert.match(stderr, /^hint: .*takes root: sudo npx vfio/m);
+    assert.match(stderr, /^hint: .*takes root: sudo npx vfio bind /m);
+    assert.ok(stderr.includes(`sudo npx vfio bind ${edu}\n`), stderr);
     assert.equal(driverOf(edu), 'vfio-pci');
   });
 

@@ -216,6 +216,35 @@ describe('vfio', () => {
     assert.equal((await vfio(['held-by-cdev'])).status, 2);
   });
 
+  it('says to who is not root what root has to type', async () => {
+    const failing = (error: VfioError): Command => ({
+      ...{ name: 'try', summary: 'Try', positionals: ['what…'], options: {}, details: '' },
+      run: () => Promise.reject(error),
+    });
+    const said = async (error: VfioError): Promise<string[]> => {
+      const { status, err } = await vfio(['try', '3b:00.0', 'a b', "it's"], [failing(error)]);
+      assert.equal(status, 1);
+      return err.trimEnd().split('\n');
+    };
+    const typed = String.raw`sudo npx vfio try 3b:00.0 'a b' 'it'\''s'`;
+    const hint = 'it takes root: sudo npx vfio …';
+    const [, own] = await said(new VfioError({ code: 'EACCES', message: 'no', hint }));
+    assert.equal(own, `hint: it takes root: ${typed}`);
+    const { geteuid } = process;
+    try {
+      process.geteuid = () => 1000;
+      const refused = await said(new VfioError({ code: 'EACCES', message: 'no' }));
+      assert.deepEqual(refused.slice(1), [
+        `hint: this user may not do that, and root may: ${typed}`,
+      ]);
+      assert.equal((await said(new VfioError({ code: 'ENOENT', message: 'no' }))).length, 1);
+      process.geteuid = () => 0;
+      assert.equal((await said(new VfioError({ code: 'EACCES', message: 'no' }))).length, 1);
+    } finally {
+      Object.assign(process, { geteuid });
+    }
+  });
+
   it('shows what stands for the value of every option that takes one', async () => {
     for (const { name, options } of commands) {
       const { out } = await vfio(['help', ...name.split(' ')]);
