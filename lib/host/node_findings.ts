@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { fs } from '../core/builtins.ts';
 import { EACCES, ENOENT } from '../core/errno.ts';
-import { systemError } from '../core/errors.ts';
+import { systemError, VfioError } from '../core/errors.ts';
 import { hiddenText, wordsOf } from '../core/messages.ts';
 import type { Cause } from '../core/reasons.ts';
 import { nodeCause } from '../diagnose/node_causes.ts';
@@ -46,6 +46,8 @@ function miscNode(
 /** Neither is needed where there is the other, so that one that is absent is a warning. */
 function miscSeen(name: MiscName, path: string, { roots }: Place): Seen {
   const expected = miscNumbers(name, roots.sysfsRoot);
+  const shut = shutOut(path, { roots });
+  if (shut !== undefined) return shut;
   const found = numbersAt(path);
   if (expected !== undefined) return compare(path, expected, found);
   const hidden = hiddenMisc(roots);
@@ -84,6 +86,20 @@ export function numbersAt(path: string): string | null | undefined {
   const stat = undefinedIfMissing('stat', path, () => fs.statSync(path, { bigint: true }));
   if (stat === undefined) return undefined;
   return stat.isCharacterDevice() ? numbersOf(stat) : null;
+}
+
+/** What is said of a node to which a folder on the way lets this user not. */
+export function shutOut(path: string, { roots }: Pick<Place, 'roots'>): Seen | undefined {
+  try {
+    numbersAt(path);
+  } catch (error) {
+    if (!(error instanceof VfioError) || error.errno !== EACCES) throw error;
+    const cause = nodeCause(error, { roots });
+    if (cause?.reason !== 'no-permission') return undefined;
+    const { why, hint } = wordsOf(cause);
+    return ['bad', `this user may not reach ${path}: ${why}`, hint];
+  }
+  return undefined;
 }
 
 /** Whether this user may open a node, as far as the file system decides it. */
