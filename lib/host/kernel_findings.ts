@@ -7,7 +7,16 @@ import {
   readAttribute,
   readLinkName,
 } from '../locate/sysfs.ts';
-import { type Finding, host, look, noProc, type Place, readProc, type Seen } from './finding.ts';
+import {
+  type Finding,
+  host,
+  look,
+  noProc,
+  type Place,
+  readProc,
+  type Seen,
+  whereModulesAre,
+} from './finding.ts';
 
 /** What the kernel has for VFIO: told by what is there, not by its version. */
 export function kernelFindings(place: Place): Finding[] {
@@ -179,7 +188,11 @@ function modules(place: Place): Seen {
     there.length > 0 ? `${there.join(', ')}: loaded or built in` : 'none of VFIO is loaded';
   return there.includes('vfio_pci')
     ? ['ok', shown]
-    : ['warning', `${shown}; vfio-pci is not`, 'for PCI devices: sudo modprobe vfio-pci'];
+    : [
+        'warning',
+        `${shown}; vfio-pci is not`,
+        whereModulesAre('for PCI devices: sudo modprobe vfio-pci'),
+      ];
 }
 
 /** vfio-pci's parameters of which a value other than the usual surprises, and how. */

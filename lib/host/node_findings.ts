@@ -14,7 +14,14 @@ import {
   type MiscName,
   undefinedIfMissing,
 } from '../locate/sysfs.ts';
-import { type Finding, type FindingStatus, look, type Place, type Seen } from './finding.ts';
+import {
+  type Finding,
+  type FindingStatus,
+  look,
+  type Place,
+  type Seen,
+  whereModulesAre,
+} from './finding.ts';
 
 /** The nodes that belong to no device: that of iommufd, and that of containers of groups. */
 export function sharedNodeFindings(place: Place): Finding[] {
@@ -58,12 +65,13 @@ function miscSeen(name: MiscName, path: string, { roots }: Place): Seen {
   if (found !== undefined) {
     const module = name === 'iommu' ? 'iommufd' : 'vfio';
     const what = `${path} is there, and its module ${module} is not loaded`;
-    return ['warning', what, `sudo modprobe ${module}`];
+    return ['warning', what, whereModulesAre(`sudo modprobe ${module}`)];
   }
   const cause = nodeCause(systemError({ errno: ENOENT, syscall: 'open', path }), { roots });
   if (cause === undefined) return ['warning', `there is no ${path}`];
   const { why, hint } = wordsOf(cause);
-  return ['warning', `there is no ${path}: ${why}`, hint];
+  const mend = hint.startsWith('sudo modprobe') ? whereModulesAre(hint) : hint;
+  return ['warning', `there is no ${path}: ${why}`, mend];
 }
 
 /** Whether a node is there and has the numbers that sysfs has for it. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { doctorText } from '../../lib/cli/doctor.ts';
@@ -286,6 +287,21 @@ describe('diagnose', () => {
     for (const spec of [address, undefined]) {
       const ok = findingsWith(root, spec).filter(({ status }) => status !== 'unknown');
       assert.deepEqual(ok.map(({ id, what }) => `${id}: ${what}`).filter((text) => !text.startsWith('namespaces')), []); // prettier-ignore
+    }
+  });
+
+  it('has modules loaded on the host, where the running kernel has none here', () => {
+    const change = {
+      [`${modules}/vfio_pci`]: null,
+      'sys/class/misc/vfio': null,
+      [`${nodes}/vfio`]: null,
+    };
+    const findings = findingsWith(changed(change), address);
+    const isHere = existsSync(`/lib/modules/${release()}/modules.dep`);
+    for (const id of ['modules', 'container'] as const) {
+      const { mend = '' } = findings.find((each) => each.id === id) ?? {};
+      assert.match(mend, /sudo modprobe vfio/);
+      assert.equal(mend.startsWith('on the host'), !isHere, mend);
     }
   });
 
