@@ -12,13 +12,9 @@ export interface ErrorHelp {
   of: (word: string, width?: number) => string | undefined;
 }
 
-/** The page as it is in the package; without it nothing is explained. */
+/** Of the page as it is in the package; without it nothing is explained. */
 export function errorHelp(): ErrorHelp {
-  return errorHelpOf(page());
-}
-
-/** The same of a given page. */
-export function errorHelpOf(markdown: string): ErrorHelp {
+  const markdown = page();
   const entries = new Map(
     markdown
       .split(/^(?=#{2,3} )/m)
