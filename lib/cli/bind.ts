@@ -89,6 +89,8 @@ async function change(invocation: Invocation, act: Act): Promise<number> {
   const { positionals, flags, out } = invocation;
   const report = await act(positionals, optionsOf(invocation));
   for (const note of report.notes) out.note(`note: ${note}`);
+  if (report.dryRun && report.steps.length > 0 && process.geteuid?.() !== 0)
+    out.note('note: to do it takes root (sudo), and to look, as here, does not');
   out.print(flags['json'] === true ? jsonText(report) : reportText(report));
   return exitStatus.ok;
 }

@@ -39,7 +39,11 @@ async function showGroups({ flags, values, out }: Invocation): Promise<number> {
   if (flags['json']) out.print(jsonText(found));
   else if (flags['dot']) out.print(groupsDot(found).trimEnd());
   else if (svg !== undefined) await writeNamedFile(svg, groupsSvg(found, machineText()));
-  else if (found.length > 0) out.print(groupsText(found, out));
+  else if (found.length > 0) {
+    out.print(groupsText(found, out));
+    const more = whatSaysMore(found);
+    if (more !== undefined) out.note(`vfio groups: ${more}`);
+  }
   return exitStatus.ok;
 }
 
@@ -55,6 +59,13 @@ export function whyNone(found: readonly ListedGroup[]): string | undefined {
     `${those}: the IOMMU is switched off in the firmware settings or on the kernel's command line ` +
     "(intel_iommu=on switches Intel's on), or the machine has none; vfio doctor says more"
   );
+}
+
+/** Of groups that cannot be given away, what says what mends it. */
+export function whatSaysMore(found: readonly ListedGroup[]): string | undefined {
+  const [device] = found.find(({ viability }) => viability !== 'viable')?.devices ?? [];
+  if (device === undefined) return undefined;
+  return `vfio doctor <device>, such as ${device.address}, says what keeps its group from being given away, and what mends that`;
 }
 
 /** A tree: a line for each group, and below it one for each device. */

@@ -10,6 +10,7 @@ export function overview(commands: readonly Command[]): string {
     '',
     'Options:',
     '  --help     Say this, or what a command does: vfio <command> --help, vfio help <command>',
+    '             vfio help <reason> says what an error means, such as vfio help not-bound',
     '  --version  Print the version',
     '',
     'Exit status: 0 done, also where the reader of the output went away; 1 failed, or the output found no',
@@ -52,11 +53,20 @@ export function commandHelp(command: Command): string {
   ].join('\n');
 }
 
+/** What `vfio help` does. */
+export const helpSummary =
+  'Say what a command does, or which there are; or what the reason of an error means, and what mends it.';
+
 /** `vfio help --help` */
 export function helpOfHelp(): string {
-  return ['Usage: vfio help [command]', '', 'Say what a command does, or which there are.'].join(
-    '\n',
-  );
+  return [
+    'Usage: vfio help [command | reason]',
+    '',
+    helpSummary,
+    '',
+    'A reason is what the hint of an error names, such as not-bound; a code, such as ERR_VFIO_IN_USE, is',
+    'explained, too.',
+  ].join('\n');
 }
 
 /** Each option, with what stands for its value. */

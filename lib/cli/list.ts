@@ -39,7 +39,7 @@ export function listJson(devices: readonly ListedDevice[]): string {
 export function whyNone(all: readonly ListedDevice[]): string {
   if (all.length > 0) {
     const those = all.length === 1 ? 'one device' : `${all.length} devices`;
-    return `no device is bound to a VFIO driver such as vfio-pci; vfio list --all shows ${those} that may be`;
+    return `no device is bound to a VFIO driver such as vfio-pci; vfio list --all shows ${those} that may be, and vfio doctor <device> says what one lacks`;
   }
   return (
     'no device has an IOMMU group: the IOMMU is switched off in the firmware settings or on the ' +

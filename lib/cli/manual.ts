@@ -1,5 +1,5 @@
 import { aboutBackends, type Command } from './command.ts';
-import { argumentsOf, optionTexts, usageOf } from './help.ts';
+import { argumentsOf, helpSummary, optionTexts, usageOf } from './help.ts';
 
 /**
  * The manual page vfio(1), in roff with the macros of man(7), made from the table of commands.
@@ -14,13 +14,13 @@ export function manual(commands: readonly Command[], version: string, date: stri
     String.raw`vfio \- open, drive and hand over Linux VFIO devices`,
     '.SH SYNOPSIS',
     ...commands.flatMap(synopsis),
-    ...synopsisOf(['help', '[command]']),
+    ...synopsisOf(['help', '[command | reason]']),
     '.SH DESCRIPTION',
     ...blocks(description).slice(1),
     '.SH COMMANDS',
     ...commands.flatMap(section),
-    '.SS vfio help [command]',
-    'Say what a command does, or which there are.',
+    '.SS vfio help [command | reason]',
+    ...paragraph(helpSummary),
     '.SH BACKENDS',
     ...blocks(aboutBackends).slice(1),
     '.SH OPTIONS',

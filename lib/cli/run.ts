@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
-import { printable } from '../index.ts';
+import { printable, VfioError } from '../index.ts';
 import { type Command, exitStatus, type Invocation, type Output } from './command.ts';
+import { errorHelp } from './error_help.ts';
 import { commandHelp, familyHelp, helpOfHelp, overview } from './help.ts';
 import { asksForHelp, parse } from './parse.ts';
 import { didYouMean } from './suggest.ts';
@@ -68,7 +69,7 @@ function tellHelpBefore(argv: string[], commands: readonly Command[], out: Outpu
   return tellHelp(command === undefined ? words : wordsOf(command.name), commands, out);
 }
 
-/** `vfio help`, `vfio help <command>` */
+/** `vfio help`, `vfio help <command>`, `vfio help <reason>` */
 function tellHelp(argv: string[], commands: readonly Command[], out: Output): number {
   const words = argv.filter((word) => !isHelp(word));
   if (words.join(' ') === 'help' || (words.length === 0 && argv.length > 0)) {
@@ -76,14 +77,27 @@ function tellHelp(argv: string[], commands: readonly Command[], out: Output): nu
     return exitStatus.ok;
   }
   const command = commands.find(({ name }) => name === words.join(' '));
-  if (words.length > 0 && command === undefined)
-    return tellUnknown([...words, '--help'], commands, out);
+  if (words.length > 0 && command === undefined) {
+    const { reasons, of } = errorHelp();
+    const said = words.length === 1 ? of(words[0] ?? '', out.width) : undefined;
+    if (said === undefined) return tellUnknown([...words, '--help'], commands, out, reasons);
+    out.print(said);
+    return exitStatus.ok;
+  }
   out.print(command === undefined ? overview(commands) : commandHelp(command));
   return exitStatus.ok;
 }
 
-/** What begins with no command's name: perhaps with the first word of several's. */
-function tellUnknown(argv: string[], commands: readonly Command[], out: Output): number {
+/**
+ * What begins with no command's name: perhaps with the first word of several's. `reasons`: what help
+ * is given of, beside commands.
+ */
+function tellUnknown(
+  argv: string[],
+  commands: readonly Command[],
+  out: Output,
+  reasons: readonly string[] = [],
+): number {
   const [first = '', second] = argv;
   const family = commands.filter(({ name }) => name.startsWith(`${first} `));
   if (family.length > 0 && (second === undefined || isHelp(second))) {
@@ -101,7 +115,10 @@ function tellUnknown(argv: string[], commands: readonly Command[], out: Output):
   const isWhole = names.includes(first);
   const whole = argv.filter((word) => !isHelp(word)).join(' ');
   const typed = isFamily ? `${first} ${second ?? ''}` : isWhole ? whole : first;
-  const meant = didYouMean(typed, isFamily ? names : [...names, ...firstWords(names), 'help']);
+  const meant = didYouMean(
+    typed,
+    isFamily ? names : [...names, ...firstWords(names), ...reasons, 'help'],
+  );
   const helpOf = isFamily ? `vfio ${first}` : 'vfio';
   return refuse(out, `vfio: there is no command '${printable(typed)}'${meant}`, helpOf);
 }
@@ -137,10 +154,29 @@ async function runCommand(
       );
     }
     out.note(`vfio ${command.name}: ${messageFor(error, command)}`);
-    const hint = hintOf(error);
+    const hint = rootHintOf(error, ['vfio', ...wordsOf(command.name), ...argv]) ?? hintOf(error);
     if (hint !== undefined) out.note(`hint: ${hint}`);
     return exitStatus.failed;
   }
+}
+
+/** Of what another user may not do: the command line as root has to type it. */
+function rootHintOf(error: unknown, typed: readonly string[]): string | undefined {
+  const line = `sudo npx ${typed.map(quoted).join(' ')}`;
+  const hint = hintOf(error);
+  if (hint !== undefined) {
+    return hint.includes('sudo npx vfio …')
+      ? hint.replace('sudo npx vfio …', () => line)
+      : undefined;
+  }
+  if (!(error instanceof VfioError) || process.geteuid?.() === 0) return undefined;
+  const isRefused = error.code === 'EACCES' || error.code === 'EPERM';
+  return isRefused ? `this user may not do that, and root may: ${line}` : undefined;
+}
+
+/** A word of a command line, as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function refuse(out: Output, message: string, helpOf: string): number {

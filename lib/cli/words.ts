@@ -26,13 +26,14 @@ export function hintOf(error: unknown): string | undefined {
   if (!(error instanceof VfioError)) return undefined;
   const { reason, hint } = error;
   const own = reason && hints[reason];
-  if (own !== undefined) return `${own} (docs/errors.md#${reason ?? ''})`;
+  if (own !== undefined) return `${own} (vfio help ${reason ?? ''})`;
   return hint === undefined ? undefined : inOptions(hint);
 }
 
 /** A text for programs and for people, as the command line has it: options instead of objects. */
 export function inOptions(text: string): string {
   return text
+    .replace(/\(docs\/errors\.md#([\w-]+)\)/g, '(vfio help $1)')
     .replace(/\{[^{}]*\}, (--[\w-]+)(?: on the command line)?/g, '$1')
     .replace(/(--[\w-]+(?: [\w-]+)?), (?:in programs )?\{[^{}]*\}/g, '$1');
 }

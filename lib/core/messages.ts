@@ -86,7 +86,10 @@ const words: WordsOf = {
   }),
   'no-permission': (facts) => ({
     why: `${facts.path} ${rightsOf(facts)}`,
-    hint: 'give the node a group by udev rules (vfio udev --group NAME --install), and this user that group',
+    hint:
+      facts.isFolder === true
+        ? `let others pass the folder, whose nodes keep their own modes: sudo chmod a+x ${facts.path}; or run it as root`
+        : 'give the node a group by udev rules (sudo npx vfio udev --group NAME --install), and this user that group',
   }),
   'denied-by-policy': (facts) => ({
     why: `${facts.path} ${rightsOf(facts)}, which allows it: something else does not`,
@@ -362,7 +365,7 @@ const words: WordsOf = {
       unread === null
         ? `the module ${module} lists the devices that it drives, and ${address} (${modalias ?? ''}) is none of them. driver_override skips that list, and a driver that gets a device of another kind can crash the kernel`
         : `it cannot be said whether ${driver} drives this device: ${unread}. A driver that gets a device of another kind can crash the kernel`,
-    hint: `without --driver it goes to VFIO's driver for it, and sudo npx vfio unbind ${address} gives back the one that it had; { force: true }, --force on the command line, gives it to ${driver} all the same, at the risk that the kernel crashes`,
+    hint: `without --driver it goes to VFIO's driver for it, and sudo npx vfio unbind ${address} gives back the one that it had; { force: true }, --force on the command line gives it to ${driver} all the same, at the risk that the kernel crashes`,
   }),
   'no-driver-override': ({ bus, address, driver }) => ({
     why:

@@ -47,8 +47,11 @@ export interface VfioFacts {
   'node-absent': { path: string; numbers: string };
   /** The kernel has no legacy containers, or the module vfio is not loaded. */
   'container-absent': { path: string; release: string };
-  /** The mode of a node, or of a folder on the way to it, shuts this process out. */
-  'no-permission': Ownership & { path: string };
+  /**
+   * The mode of a node, or of a folder on the way to it, shuts this process out. `isFolder`: there
+   * where it is a folder's.
+   */
+  'no-permission': Ownership & { path: string; isFolder?: true };
   /** The mode lets this process in, and something else does not. */
   'denied-by-policy': Ownership & { path: string };
   /** A device cgroup refuses the node. */

@@ -144,7 +144,7 @@ function numbersAt(path: string): string | undefined {
 function permissionCause(path: string): Cause {
   for (const folder of foldersTo(path)) {
     const stat = fs.statSync(folder);
-    if (!grants(stat, 0o1)) return noPermission(folder, stat);
+    if (!grants(stat, 0o1)) return noPermission(folder, stat, { isFolder: true });
   }
   const stat = fs.statSync(path);
   if (!grants(stat, 0o6)) return noPermission(path, stat);
@@ -152,8 +152,8 @@ function permissionCause(path: string): Cause {
   return { reason: 'denied-by-policy', certainty: 'likely', facts };
 }
 
-function noPermission(path: string, stat: Stats): Cause {
-  const facts = { path, ...ownershipOf(stat) };
+function noPermission(path: string, stat: Stats, more: { isFolder?: true } = {}): Cause {
+  const facts = { path, ...more, ...ownershipOf(stat) };
   return { reason: 'no-permission', certainty: 'certain', facts };
 }
 

@@ -206,7 +206,7 @@ function* restore(
 ): Steps<DriverReport> {
   const plan = planOf(specs, options);
   const absent = pulledOut(plan);
-  const { devices, leftOut, notes } = yield* chosenDevices({ ...plan, specs: absent.others });
+  const { devices, leftOut, notes } = yield* chosenDevices({ ...plan, specs: absent.others }, true);
   const report: DriverReport = { dryRun: plan.dryRun, devices: [], leftOut, steps: [], notes };
   const all = [...devices, ...absent.devices];
   const done = yield* changeDrivers(all, plan, report, function* () {

@@ -19,10 +19,11 @@ export interface Chosen {
 }
 
 /**
+ * @param isBack - they go back to the host, which does not mind who else of the group is with it
  * @throws VfioError `ERR_VFIO_NO_DEVICE`; `ERR_VFIO_UNSUPPORTED` with the reason
  *   `no-driver-override`
  */
-export function* chosenDevices(plan: Plan): Steps<Chosen> {
+export function* chosenDevices(plan: Plan, isBack = false): Steps<Chosen> {
   const chosen: Chosen = { devices: [], leftOut: [], notes: [] };
   const add = (device: SysfsDevice): void => {
     const isKnown = chosen.devices.some(({ sysfsPath }) => sysfsPath === device.sysfsPath);
@@ -32,7 +33,7 @@ export function* chosenDevices(plan: Plan): Steps<Chosen> {
     const { bus, address, sysfsPath } = describeDevice(spec, plan.roots);
     add({ bus, address, sysfsPath });
   }
-  for (const device of [...chosen.devices]) yield* lookAtGroup(device, plan, chosen, add);
+  for (const device of [...chosen.devices]) yield* lookAtGroup(device, plan, isBack, chosen, add);
   for (const device of chosen.devices) requireChangeable(device);
   // Virtual functions first: they go when their physical function is taken from its driver.
   const isVirtual = ({ sysfsPath }: SysfsDevice): boolean =>
@@ -44,6 +45,7 @@ export function* chosenDevices(plan: Plan): Steps<Chosen> {
 function* lookAtGroup(
   device: SysfsDevice,
   { roots, group: isWhole }: Plan,
+  isBack: boolean,
   chosen: Chosen,
   add: (device: SysfsDevice) => void,
 ): Steps<void> {
@@ -67,7 +69,7 @@ function* lookAtGroup(
         chosen.leftOut.push({ bus, address, driver, why });
     } else if (isWhole) {
       add(inSysfs({ bus, address }, roots));
-    } else if (verdict === 'host-driver') {
+    } else if (verdict === 'host-driver' && !isBack) {
       chosen.notes.push(
         `${address} is in the same IOMMU group ${group.group}, and with ${driver ?? 'no driver'}: nobody opens ${device.address} before that is given up, too (--group takes the whole group)`,
       );

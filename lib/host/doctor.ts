@@ -4,7 +4,7 @@ import { VfioError } from '../core/errors.ts';
 import type { DeviceSpec, Roots, SysfsDevice } from '../core/location.ts';
 import { either, run, runSync, type Steps } from '../core/steps.ts';
 import { inSysfs } from '../locate/find_cdev.ts';
-import { listDevices, listDevicesSync } from '../locate/list.ts';
+import { type ListedDevice, listDevices, listDevicesSync } from '../locate/list.ts';
 import { parseSpec, resolveSpec } from '../locate/resolve.ts';
 import { hiddenNumbers } from '../locate/sysfs.ts';
 import { deviceFindings } from './device_findings.ts';
@@ -13,6 +13,7 @@ import { type HostRootOptions, hostRootsOf } from './host_roots.ts';
 import { kernelFindings } from './kernel_findings.ts';
 import { sharedNodeFindings } from './node_findings.ts';
 import { processFindings } from './process_findings.ts';
+import { readUsage, type Usage } from './usage.ts';
 
 /** What {@link diagnose} found. */
 export interface Diagnosis {
@@ -94,15 +95,22 @@ function nameOf(spec: DeviceSpec): string {
   return typeof spec === 'object' ? spec.address : String(spec);
 }
 
-function* devices({ roots }: Place): Steps<Seen> {
+function* devices({ roots, procRoot, runRoot }: Place): Steps<Seen> {
   const all = yield* either(
     () => listDevices(roots),
     () => listDevicesSync(roots),
   );
   const bound = all.filter(({ boundToVfio }) => boundToVfio);
   if (bound.length > 0) {
-    const names = bound.map(({ address, driver }) => `${address} (${driver ?? 'no name'})`);
-    return ['ok', `with a VFIO driver: ${names.join(', ')}`];
+    const usage = yield* either(
+      () => usageUnlessHidden({ ...roots, procRoot, runRoot }),
+      () => undefined,
+    );
+    const names = bound.map((device) => {
+      const open = openIn(device, usage);
+      return `${device.address} (${device.driver ?? 'no name'}${open && `, open in ${open}`})`;
+    });
+    return ['ok', `with a VFIO driver: ${names.join(', ')}${unseenIn(usage)}`];
   }
   if (all.length === 0)
     return ['warning', 'no device has an IOMMU group', 'see the finding iommu of the host'];
@@ -112,4 +120,31 @@ function* devices({ roots }: Place): Steps<Seen> {
     `${those} with an IOMMU group has ${all.length === 1 ? 'no' : 'a'} VFIO driver`,
     'vfio list --all shows them; vfio doctor <device> says what one lacks, and what binding it would take from the host',
   ];
+}
+
+/** What is searched for here is said of each device by the doctor of it, too. */
+function usageUnlessHidden(options: HostRootOptions): Promise<Usage | undefined> {
+  return readUsage(options).catch((error: unknown) => {
+    if (error instanceof VfioError) return undefined;
+    throw error;
+  });
+}
+
+function openIn({ bus, address }: ListedDevice, usage: Usage | undefined): string {
+  const used = usage?.devices.find((each) => each.bus === bus && each.address === address);
+  const named = (used?.pids ?? []).map((pid) => {
+    const command = usage?.processes.find((each) => each.pid === pid)?.command ?? '';
+    return `process ${pid} (${command})`;
+  });
+  return named.join(' and ');
+}
+
+/** That nobody is named says that nobody has it open only where all could be looked at. */
+function unseenIn(usage: Usage | undefined): string {
+  if (usage === undefined) return '';
+  const { hidden, searched } = usage;
+  if (hidden > 0) {
+    return `; ${hidden} processes may not be looked at by this user, and may have some open: root sees all`;
+  }
+  return searched ? '' : '; not all processes were looked at, which may have some open';
 }

@@ -116,3 +116,10 @@ export function readProc({ procRoot }: Place, name: string): string | undefined 
 export function noProc({ procRoot }: Place, name: string): Seen {
   return ['unknown', `${procRoot}/${name} is not there: proc is not mounted, or is hidden`];
 }
+
+/** A command that loads a module: it does so where the running kernel's modules are. */
+export function whereModulesAre(mend: string): string {
+  const { release } = process.getBuiltinModule('node:os');
+  const isHere = fs.existsSync(`/lib/modules/${release()}/modules.dep`);
+  return isHere ? mend : `on the host, since the kernel's modules are not here: ${mend}`;
+}

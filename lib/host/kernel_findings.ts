@@ -1,7 +1,22 @@
 import { hiddenText } from '../core/messages.ts';
 import { isNoiommu } from '../locate/find_cdev.ts';
-import { hiddenClasses, hiddenFolder, listNames, readAttribute } from '../locate/sysfs.ts';
-import { type Finding, host, look, noProc, type Place, readProc, type Seen } from './finding.ts';
+import {
+  hiddenClasses,
+  hiddenFolder,
+  listNames,
+  readAttribute,
+  readLinkName,
+} from '../locate/sysfs.ts';
+import {
+  type Finding,
+  host,
+  look,
+  noProc,
+  type Place,
+  readProc,
+  type Seen,
+  whereModulesAre,
+} from './finding.ts';
 
 /** What the kernel has for VFIO: told by what is there, not by its version. */
 export function kernelFindings(place: Place): Finding[] {
@@ -23,6 +38,10 @@ function iommu(place: Place): Seen {
   const { names, groups, isShown } = iommusOf(place);
   if (names.length > 0 && groups === 0 && !isShown) {
     return ['ok', `the kernel uses ${names.join(', ')}; its groups are not to be seen here`];
+  }
+  if (isShown && groups === 0 && someHasGroup(place)) {
+    const what = `${place.roots.sysfsRoot}/kernel/iommu_groups is empty, and devices have IOMMU groups all the same: it is hidden here`;
+    return ['unknown', what, 'look on the host: ls /sys/kernel/iommu_groups'];
   }
   if (names.length > 0 && groups === 0) {
     return [
@@ -59,6 +78,16 @@ function iommusOf({ roots: { sysfsRoot } }: Place): {
     (group) => readAttribute(`${folder}/${group}/name`) !== 'vfio-noiommu',
   );
   return { names, groups: groups.length, isShown: all !== undefined };
+}
+
+/** Whether a device of PCI is in a group of an IOMMU, by its own folder. */
+function someHasGroup({ roots: { sysfsRoot } }: Place): boolean {
+  const folder = `${sysfsRoot}/bus/pci/devices`;
+  const addresses = listNames(folder) ?? [];
+  return addresses.some((address) => {
+    if (readLinkName(`${folder}/${address}/iommu_group`) === undefined) return false;
+    return readAttribute(`${folder}/${address}/iommu_group/name`) !== 'vfio-noiommu';
+  });
 }
 
 const firmware = {
@@ -159,7 +188,11 @@ function modules(place: Place): Seen {
     there.length > 0 ? `${there.join(', ')}: loaded or built in` : 'none of VFIO is loaded';
   return there.includes('vfio_pci')
     ? ['ok', shown]
-    : ['warning', `${shown}; vfio-pci is not`, 'for PCI devices: sudo modprobe vfio-pci'];
+    : [
+        'warning',
+        `${shown}; vfio-pci is not`,
+        whereModulesAre('for PCI devices: sudo modprobe vfio-pci'),
+      ];
 }
 
 /** vfio-pci's parameters of which a value other than the usual surprises, and how. */

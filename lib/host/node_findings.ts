@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { fs } from '../core/builtins.ts';
 import { EACCES, ENOENT } from '../core/errno.ts';
-import { systemError } from '../core/errors.ts';
+import { systemError, VfioError } from '../core/errors.ts';
 import { hiddenText, wordsOf } from '../core/messages.ts';
 import type { Cause } from '../core/reasons.ts';
 import { nodeCause } from '../diagnose/node_causes.ts';
@@ -14,7 +14,14 @@ import {
   type MiscName,
   undefinedIfMissing,
 } from '../locate/sysfs.ts';
-import { type Finding, type FindingStatus, look, type Place, type Seen } from './finding.ts';
+import {
+  type Finding,
+  type FindingStatus,
+  look,
+  type Place,
+  type Seen,
+  whereModulesAre,
+} from './finding.ts';
 
 /** The nodes that belong to no device: that of iommufd, and that of containers of groups. */
 export function sharedNodeFindings(place: Place): Finding[] {
@@ -46,6 +53,8 @@ function miscNode(
 /** Neither is needed where there is the other, so that one that is absent is a warning. */
 function miscSeen(name: MiscName, path: string, { roots }: Place): Seen {
   const expected = miscNumbers(name, roots.sysfsRoot);
+  const shut = shutOut(path, { roots });
+  if (shut !== undefined) return shut;
   const found = numbersAt(path);
   if (expected !== undefined) return compare(path, expected, found);
   const hidden = hiddenMisc(roots);
@@ -56,12 +65,13 @@ function miscSeen(name: MiscName, path: string, { roots }: Place): Seen {
   if (found !== undefined) {
     const module = name === 'iommu' ? 'iommufd' : 'vfio';
     const what = `${path} is there, and its module ${module} is not loaded`;
-    return ['warning', what, `sudo modprobe ${module}`];
+    return ['warning', what, whereModulesAre(`sudo modprobe ${module}`)];
   }
   const cause = nodeCause(systemError({ errno: ENOENT, syscall: 'open', path }), { roots });
   if (cause === undefined) return ['warning', `there is no ${path}`];
   const { why, hint } = wordsOf(cause);
-  return ['warning', `there is no ${path}: ${why}`, hint];
+  const mend = hint.startsWith('sudo modprobe') ? whereModulesAre(hint) : hint;
+  return ['warning', `there is no ${path}: ${why}`, mend];
 }
 
 /** Whether a node is there and has the numbers that sysfs has for it. */
@@ -84,6 +94,20 @@ export function numbersAt(path: string): string | null | undefined {
   const stat = undefinedIfMissing('stat', path, () => fs.statSync(path, { bigint: true }));
   if (stat === undefined) return undefined;
   return stat.isCharacterDevice() ? numbersOf(stat) : null;
+}
+
+/** What is said of a node to which a folder on the way lets this user not. */
+export function shutOut(path: string, { roots }: Pick<Place, 'roots'>): Seen | undefined {
+  try {
+    numbersAt(path);
+  } catch (error) {
+    if (!(error instanceof VfioError) || error.errno !== EACCES) throw error;
+    const cause = nodeCause(error, { roots });
+    if (cause?.reason !== 'no-permission') return undefined;
+    const { why, hint } = wordsOf(cause);
+    return ['bad', `this user may not reach ${path}: ${why}`, hint];
+  }
+  return undefined;
 }
 
 /** Whether this user may open a node, as far as the file system decides it. */

@@ -285,8 +285,16 @@ describeLab('vfio bind and unbind', ['edu', 'testdev', 'edu-port', 'nvme0'], (la
       skip(this, 'a checkout that all may read');
     assert.equal(status, 1);
     assert.match(stderr, /^vfio bind: EACCES: .*\/run\/vfio/m);
-    assert.match(stderr, /^hint: .*takes root: sudo npx vfio/m);
+    assert.match(stderr, /^hint: .*takes root: sudo npx vfio bind /m);
+    assert.ok(stderr.includes(`sudo npx vfio bind ${edu}\n`), stderr);
     assert.equal(driverOf(edu), 'vfio-pci');
+    const dry = spawnSync(process.execPath, [main, 'unbind', edu, '--dry-run'], {
+      encoding: 'utf8',
+      ...{ uid: 65_534, gid: 65_534 },
+    });
+    assert.equal(dry.status, 0, dry.stderr);
+    assert.match(dry.stderr, /^note: to do it takes root \(sudo\)/m);
+    assert.doesNotMatch(vfio('unbind', edu, '--dry-run').err, /takes root/);
   });
 
   it('refuses a bridge, by force too', () => {

@@ -175,7 +175,7 @@ would write 3 to ${folder}/sriov_numvfs: 3 virtual functions would be made
         assert.equal(status, 1);
         assert.match(err, /^vfio sriov: nothing was changed: /);
         assert.match(err, new RegExp(`${held}: process ${holder.pid ?? 0} \\(.+\\) has it open`));
-        assert.match(err, /^hint: end that use first.*docs\/errors\.md#vfs-in-use\)$/m);
+        assert.match(err, /^hint: end that use first.*\(vfio help vfs-in-use\)$/m);
       }
       const dry = await refused(pf, '--vfs', '0', '--dry-run');
       assert.equal(dry.status, 1);

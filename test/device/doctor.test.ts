@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import {
   diagnose,
@@ -127,6 +127,9 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
       assert.deepEqual([status, held.status], [0, 'warning']);
       assert.match(held.what, new RegExp(`process ${holder.pid} \\(sh\\)`));
       assert.match(held.mend ?? '', new RegExp(`ps -fp ${holder.pid}`));
+      const all = the((await doctor()).findings, 'devices');
+      const named = `${edu.address} \\(vfio-pci, open in process ${holder.pid} \\(sh\\)\\)`;
+      assert.deepEqual([all.status, new RegExp(named).test(all.what)], ['ok', true], all.what);
     } finally {
       holder.kill('SIGKILL');
       await once(holder, 'close');
@@ -143,6 +146,24 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     assert.match(ofDevice?.what ?? '', /has the mode 0600 of user 0 .* process is user 65534/);
     assert.match(ofDevice?.mend ?? '', /udev/);
     assert.notEqual(the(findings, 'holders').status, 'ok');
+  });
+
+  it('says of a user that a folder on the way to a node shuts him out, and not that nothing is known', () => {
+    const folder = '/dev/vfio';
+    const { mode } = statSync(folder);
+    chmodSync(folder, 0o700);
+    try {
+      const { status, findings } = doctorIn('', nobody, edu.address);
+      assert.equal(status, 1);
+      for (const id of ['container', 'group-node'] as const) {
+        const found = the(findings, id);
+        assert.equal(found.status, 'bad', found.what);
+        assert.match(found.what, /may not reach .*: \/dev\/vfio has the mode 0700 of user 0/);
+        assert.match(found.mend ?? '', /sudo chmod a\+x \/dev\/vfio;/);
+      }
+    } finally {
+      chmodSync(folder, mode);
+    }
   });
 
   it('says that little memory may be locked, unless a capability lifts that', () => {

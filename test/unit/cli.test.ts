@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { Command } from '../../lib/cli/command.ts';
 import { commands } from '../../lib/cli/commands.ts';
+import { errorHelp } from '../../lib/cli/error_help.ts';
 import { infoJson, type InfoReport, infoText } from '../../lib/cli/info.ts';
 import { jsonText } from '../../lib/cli/text.ts';
 import { hintOf, inOptions, messageFor } from '../../lib/cli/words.ts';
@@ -172,7 +173,8 @@ describe('vfio', () => {
   });
 
   it('says what help does, too', async () => {
-    const out = 'Usage: vfio help [command]\n\nSay what a command does, or which there are.\n';
+    const { out } = await vfio(['help', 'help']);
+    assert.match(out, /^Usage: vfio help \[command \| reason\]\n\nSay what a command does, /);
     for (const argv of [
       ['help', 'help'],
       ['help', '--help'],
@@ -180,6 +182,67 @@ describe('vfio', () => {
       ['--help', 'help'],
     ])
       assert.deepEqual(await vfio(argv), { status: 0, out, err: '' }, argv.join(' '));
+  });
+
+  it('says what the reason of an error means, and what a code does', async () => {
+    const { reasons } = errorHelp();
+    assert.ok(reasons.includes('held-by-cdev') && reasons.includes('driver-not-bound'));
+    for (const reason of reasons) {
+      const { status, out, err } = await vfio(['help', reason]);
+      assert.equal(status, 0, reason);
+      assert.equal(err, '');
+      assert.ok(out.startsWith(`${reason}\n\n`), out);
+      assert.ok(out.length > reason.length + 80, out);
+      // Nothing of Markdown is left: no link, no fence, no row of a table.
+      assert.doesNotMatch(out, /\]\(|^```|^\||\*\*|^#/m, reason);
+    }
+    const bound = await vfio(['help', 'not-bound']);
+    assert.match(bound.out, /^ {2}modprobe vfio-pci$/m);
+    assert.match(bound.out, /sudo npx vfio bind 0000:3b:00\.0 gives it to vfio-pci/);
+    assert.deepEqual(await vfio(['help', 'NOT-BOUND']), bound);
+    const code = await vfio(['help', 'ERR_VFIO_IN_USE']);
+    assert.equal(code.status, 0);
+    assert.match(code.out, /^ERR_VFIO_IN_USE\n\nthe device cannot be taken from its driver/);
+    assert.match(code.out, /^vfio help needed-by-host says more\.$/m);
+    const both = await vfio(['help', 'ERR_VFIO_WRITE_ONLY']);
+    assert.match(both.out, /only to be written/);
+  });
+
+  it('names the reason that was meant', async () => {
+    const held = await vfio(['help', 'held']);
+    assert.equal(held.status, 2);
+    assert.match(held.err, /no command 'held'; did you mean 'held-by-cdev'\?$/m);
+    assert.match((await vfio(['help', 'ERR_VFIO_NOTHING'])).err, /no command 'ERR_VFIO_NOTHING'$/m);
+    assert.equal((await vfio(['held-by-cdev'])).status, 2);
+  });
+
+  it('says to who is not root what root has to type', async () => {
+    const failing = (error: VfioError): Command => ({
+      ...{ name: 'try', summary: 'Try', positionals: ['what…'], options: {}, details: '' },
+      run: () => Promise.reject(error),
+    });
+    const said = async (error: VfioError): Promise<string[]> => {
+      const { status, err } = await vfio(['try', '3b:00.0', 'a b', "it's"], [failing(error)]);
+      assert.equal(status, 1);
+      return err.trimEnd().split('\n');
+    };
+    const typed = String.raw`sudo npx vfio try 3b:00.0 'a b' 'it'\''s'`;
+    const hint = 'it takes root: sudo npx vfio …';
+    const [, own] = await said(new VfioError({ code: 'EACCES', message: 'no', hint }));
+    assert.equal(own, `hint: it takes root: ${typed}`);
+    const { geteuid } = process;
+    try {
+      process.geteuid = () => 1000;
+      const refused = await said(new VfioError({ code: 'EACCES', message: 'no' }));
+      assert.deepEqual(refused.slice(1), [
+        `hint: this user may not do that, and root may: ${typed}`,
+      ]);
+      assert.equal((await said(new VfioError({ code: 'ENOENT', message: 'no' }))).length, 1);
+      process.geteuid = () => 0;
+      assert.equal((await said(new VfioError({ code: 'EACCES', message: 'no' }))).length, 1);
+    } finally {
+      Object.assign(process, { geteuid });
+    }
   });
 
   it('shows what stands for the value of every option that takes one', async () => {
@@ -259,7 +322,7 @@ describe('vfio', () => {
       const hint = hintOf(error) ?? '';
       assert.match(error.hint ?? '', /[{(].*[)}]/);
       assert.doesNotMatch(hint, /\{|\w\(|Iommufd/);
-      assert.ok(hint.endsWith(`(docs/errors.md#${cause.reason})`));
+      assert.ok(hint.endsWith(`(vfio help ${cause.reason})`));
     }
     const needs = [{ kind: 'disk', name: 'sda', text: 'sda is mounted' } as const];
     const needed = explained(new VfioError({ code: 'EPERM', message: 'EPERM' }), {
@@ -267,7 +330,7 @@ describe('vfio', () => {
       facts: { devices: [{ bus: 'pci', address: 'a', needs }] },
     });
     assert.match(needed.hint ?? '', /\{ force: true \}/);
-    assert.match(hintOf(needed) ?? '', /takes it by --force \(docs/);
+    assert.match(hintOf(needed) ?? '', /takes it by --force \(vfio help needed-by-host\)$/);
     assert.equal(
       inOptions("x: --backend cdev, in programs { backend: 'cdev' }; y"),
       'x: --backend cdev; y',

@@ -57,6 +57,7 @@ describe('vfio list', () => {
   it('says what to do where there is nothing', () => {
     assert.match(whyNone([]), /no device has an IOMMU group/);
     assert.match(whyNone(devices().slice(0, 1)), /list --all shows one device that/);
+    assert.match(whyNone(devices()), /vfio doctor <device> says what one lacks$/);
     assert.match(whyNone(devices()), /bound to a VFIO driver.*--all shows 3 devices that/);
   });
 });

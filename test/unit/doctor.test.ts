@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { doctorText } from '../../lib/cli/doctor.ts';
@@ -137,6 +138,7 @@ const cases: Case[] = [
   { id: 'iommu', status: 'bad', why: 'off by the command line', change: { ...iommuOff, 'proc/cmdline': 'a amd_iommu=off b\n' }, what: /no IOMMU/, mend: /^boot without amd_iommu=off, which is on/ }, // prettier-ignore
   { id: 'iommu', status: 'bad', why: 'off by the command line, twice', change: { ...iommuOff, 'proc/cmdline': 'intel_iommu=off a iommu=off\n' }, what: /no IOMMU/, mend: /^boot without intel_iommu=off and iommu=off, which are on/ }, // prettier-ignore
   { id: 'iommu', status: 'warning', why: 'without groups', change: { 'sys/kernel/iommu_groups/11': null, [`${sys}/${address}/iommu_group`]: null }, what: /uses dmar0, and no device has an IOMMU group/, mend: /journalctl/ }, // prettier-ignore
+  { id: 'iommu', status: 'unknown', why: 'with groups that are hidden, and seen by devices', change: { 'sys/kernel/iommu_groups/11': null }, what: /iommu_groups is empty, and devices have IOMMU groups all the same: it is hidden here/, mend: /on the host/ }, // prettier-ignore
   { id: 'iommu', status: 'ok', why: 'with hidden groups', change: { 'sys/kernel/iommu_groups': null }, what: /uses dmar0; its groups are not to be seen here/ }, // prettier-ignore
   { id: 'iommu', status: 'bad', why: 'on in the command line, and off in the firmware', change: { ...iommuOff, 'proc/cmdline': 'intel_iommu=on\n' }, what: /no IOMMU/, ...(isX86 && { mend: /VT-d.*has intel_iommu=on already/ }) }, // prettier-ignore
   { id: 'iommu', status: 'bad', why: 'off, of AMD', change: { ...iommuOff, 'proc/cpuinfo': 'vendor_id : AuthenticAMD\n' }, what: /no IOMMU/, ...(isX86 && { mend: /AMD-Vi/ }) }, // prettier-ignore
@@ -285,6 +287,21 @@ describe('diagnose', () => {
     for (const spec of [address, undefined]) {
       const ok = findingsWith(root, spec).filter(({ status }) => status !== 'unknown');
       assert.deepEqual(ok.map(({ id, what }) => `${id}: ${what}`).filter((text) => !text.startsWith('namespaces')), []); // prettier-ignore
+    }
+  });
+
+  it('has modules loaded on the host, where the running kernel has none here', () => {
+    const change = {
+      [`${modules}/vfio_pci`]: null,
+      'sys/class/misc/vfio': null,
+      [`${nodes}/vfio`]: null,
+    };
+    const findings = findingsWith(changed(change), address);
+    const isHere = existsSync(`/lib/modules/${release()}/modules.dep`);
+    for (const id of ['modules', 'container'] as const) {
+      const { mend = '' } = findings.find((each) => each.id === id) ?? {};
+      assert.match(mend, /sudo modprobe vfio/);
+      assert.equal(mend.startsWith('on the host'), !isHere, mend);
     }
   });
 

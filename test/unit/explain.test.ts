@@ -663,6 +663,18 @@ describe('every reason', () => {
     });
   }
 
+  it('has a folder that shuts a process out passed, where no rule of udev helps', () => {
+    const own = { mode: '0700', owner: 0, group: 0, uid: 1000, gids: [1000] };
+    const hintFor = (isFolder: { isFolder?: true }): string =>
+      wordsOf({
+        ...{ reason: 'no-permission', certainty: 'certain' },
+        facts: { path: '/dev/vfio', ...isFolder, ...own },
+      }).hint;
+    assert.match(hintFor({ isFolder: true }), /sudo chmod a\+x \/dev\/vfio;/);
+    assert.doesNotMatch(hintFor({ isFolder: true }), /udev/);
+    assert.match(hintFor({}), /sudo npx vfio udev --group NAME --install/);
+  });
+
   it('is all that docs/errors.md has entries for', () => {
     const entries = [...errors.matchAll(/^### (.+)$/gm)].map(([, name]) => name);
     assert.deepEqual(entries.sort(), Object.keys(facts).sort());

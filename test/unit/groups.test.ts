@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
-import { groupsText, whyNone } from '../../lib/cli/groups.ts';
+import { groupsText, whatSaysMore, whyNone } from '../../lib/cli/groups.ts';
 import { listGroups, listGroupsSync, type ListedGroup } from '../../lib/index.ts';
 import { groupFiles, richHost } from '../support/fake_groups.ts';
 import { vfioFailure } from '../support/errors.ts';
@@ -125,6 +125,17 @@ group 20  confined by its driver, viable
 └─ 6d747479-0000-4000-8000-000000000001  -          vfio-pci  mediated device      VFIO, vfio12`;
 
 describe('vfio groups', () => {
+  it('names the doctor where a group cannot be given away', () => {
+    const found = richGroups();
+    const [shut] = found.filter(({ viability }) => viability !== 'viable');
+    const { address } = shut?.devices[0] ?? {};
+    assert.match(
+      whatSaysMore(found) ?? '',
+      new RegExp(`^vfio doctor <device>, such as ${address},`),
+    );
+    assert.equal(whatSaysMore(found.filter(({ viability }) => viability === 'viable')), undefined);
+  });
+
   it('prints a tree', () => {
     assert.equal(groupsText(richGroups(), { colour: false }), text);
   });
