@@ -78,7 +78,8 @@ export interface UnpackOptions extends RootOptions {
 /**
  * Takes the device of a message that another program made with {@link packDevice}. The message may
  * be anything: the descriptors are proved to be what they are said to be, bound, and of the device
- * of the description. The FileDescriptors are closed where it succeeds; where it fails all of them
+ * of the description. `devId`, and that the iommufd is the device's own, the kernel does not tell:
+ * what needs them fails where they are wrong. The FileDescriptors are closed where it succeeds; where it fails all of them
  * are open, unless it failed at closing one.
  *
  * @param description - what the message says, of any type; bytes and strings are taken for JSON
