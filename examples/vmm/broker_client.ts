@@ -60,7 +60,9 @@ async function ask(): Promise<UnpackedDevice> {
   if (!message) throw new Error('the broker ended');
   const answer = decode(message.data) as Answer;
   if (!answer.ok) throw new Error(`the broker refused: ${answer.why}`);
-  return unpackDevice(answer.device, message.fds, { device: address });
+  // Where somebody wants it back it closes itself, since nobody listens to its event `request`.
+  const options = { device: address, requestEvents: true };
+  return unpackDevice(answer.device, message.fds, options);
 }
 
 async function transfer(from: bigint, to: bigint, toMemory: boolean): Promise<void> {

@@ -1,4 +1,4 @@
-import { checkId, requireObject } from '../core/arguments.ts';
+import { checkId, requireBoolean, requireObject } from '../core/arguments.ts';
 import type { CallerPlace } from '../core/caller.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
@@ -29,6 +29,11 @@ export interface DeviceFromFdOptions extends FromFdOptions {
    * the device's own and `hardwareInfo`.
    */
   devId?: number | undefined;
+  /**
+   * Whether the device tells this process when somebody wants it back, and of its errors: see the
+   * events of {@link VfioDevice}. Not unless this is true: who bound it may listen to them.
+   */
+  requestEvents?: boolean | undefined;
 }
 
 /** The cdev behind a descriptor, unbound, in a descriptor of our own. */
@@ -50,9 +55,10 @@ export function boundFromFd(
 ): BoundCdev {
   numberOfFd('fd', fd);
   requireObject('options', options);
-  const { iommufd, devId } = options;
+  const { iommufd, devId, requestEvents } = options;
   checkIommufd(iommufd, true);
   if (devId !== undefined) checkId('devId', devId);
+  requireBoolean('requestEvents', requestEvents);
   const node = nodeOf(fd, requireBound(inspectFd(fd, options)), place);
   return takenCdev(node, devId, { iommufd, own: undefined });
 }

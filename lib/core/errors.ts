@@ -120,6 +120,8 @@ export interface VfioErrorDetails {
   available?: number | undefined;
   /** See {@link VfioError.region}. */
   region?: string | undefined;
+  /** See {@link VfioError.field}. */
+  field?: string | undefined;
   /** The error's `cause`. */
   cause?: unknown;
 }
@@ -157,6 +159,8 @@ export class VfioError extends Error {
   declare readonly available?: number;
   /** The region and the offset in it, such as `bar0+0x10`. */
   declare readonly region?: string;
+  /** What of a message is wrong: `devId`, `ioasIds[0]`; `fds[0]` is its first descriptor. */
+  declare readonly field?: string;
 
   constructor(details: VfioErrorDetails) {
     const { code, message, hint, cause, ...rest } = details;
@@ -245,6 +249,18 @@ export function explained(error: VfioError, cause: Cause): VfioError {
     ...{ code, errno, syscall, request, path, device, region, reason, facts, certainty },
     message,
     hint: `${hint} (docs/errors.md#${reason})`,
+  });
+}
+
+/** The same error, of a message's part that has this name. */
+export function ofField(error: VfioError, field: string): VfioError {
+  const { code, errno, syscall, request, path, device, region, reason, facts, certainty, hint } =
+    error;
+  return new VfioError({
+    ...{ code, errno, syscall, request, path, device, region, reason, facts, certainty, hint },
+    message: `${error.message} (${field} of the message)`,
+    field,
+    cause: error.cause,
   });
 }
 

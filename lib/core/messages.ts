@@ -221,6 +221,14 @@ const words: WordsOf = {
     why: `${interrupt} of ${address} is not enabled`,
     hint: `await device.interrupt('${interrupt}').enable() first`,
   }),
+  'not-an-eventfd': ({ fd, found }) => ({
+    why: `the descriptor ${fd} (${found}) is no eventfd`,
+    hint: 'give the number of an open eventfd, as eventfd(2) answers it and KVM takes it for an irqfd',
+  }),
+  'no-reset': ({ address }) => ({
+    why: `${address} has no reset of its own; planHotReset() tells what else is possible`,
+    hint: 'await device.planHotReset() says whether its bus or slot can be reset, and what hotReset() would hit',
+  }),
   'intx-line-taken': ({ line, others, nointxmask }) => ({
     why: `the interrupt line ${line} has another handler${others.length > 0 ? ` (${others.join(', ')})` : ''}, and cannot be shared with this device`,
     hint:

@@ -112,6 +112,10 @@ export interface VfioFacts {
   'vga-window': { offset: number; length: number };
   /** The interrupt is off, and what was asked for needs it enabled. */
   'irq-disabled': { address: string; interrupt: string };
+  /** What is to be signalled is no eventfd. `fd`: its number; `found`: what it is. */
+  'not-an-eventfd': { fd: number; found: string };
+  /** The device has no reset of its own. */
+  'no-reset': { address: string };
   /**
    * The line of the device's INTx cannot be shared with those who have it. `line`: as in
    * /proc/interrupts. `others`: its handlers. `nointxmask`: whether vfio-pci was told to share no

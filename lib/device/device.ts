@@ -216,8 +216,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   /**
    * Takes a device that another program bound and passed on: checks that the descriptor is one, and
-   * bound. Does not block, and resets nothing. It does not tell of requests and errors: who bound
-   * it may listen to them. `interrupt('req').enable()` takes them over.
+   * bound. Does not block, and resets nothing. It tells of requests and errors only with
+   * `requestEvents`: who bound it may listen to them.
    *
    * The device stays bound until its last descriptor is closed, here and in the other program.
    *
@@ -228,7 +228,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    *   `ERR_VFIO_NOT_BOUND`; `EBADF`, `EMFILE`; `ERR_VFIO_CLOSED` for a FileDescriptor that is closed
    */
   static fromFd(fd: number | FileDescriptor, options: DeviceFromFdOptions): VfioDevice {
-    return runSync(VfioDevice.adopt(boundFromFd(fd, options, callerPlace())));
+    const bound = boundFromFd(fd, options, callerPlace());
+    return runSync(VfioDevice.adopt(bound, { requestEvents: options.requestEvents }));
   }
 
   /** The device in sysfs. */
@@ -467,8 +468,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
    * what happens in between is lost. Takes 100 ms and more. A lock that somebody holds for a moment
    * is waited for, 0.2 s at most.
    *
-   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`); `EAGAIN`,
-   *   `EBUSY`: the lock stays held, or the device is being removed; what establishing again throws;
+   * @throws VfioError `EINVAL`: it has no reset of its own (`info.flags` lacks `reset`; reason
+   *   `no-reset`); `EAGAIN`, `EBUSY`: the lock stays held, or the device is being removed; what establishing again throws;
    *   `ERR_VFIO_BUSY` (of `resetSync`, while an interrupt is being enabled or disabled);
    *   `ERR_VFIO_CLOSED`
    * @throws AggregateError where the reset failed, and so did mapping the device's memory again for

@@ -5,11 +5,11 @@ import {
   outOfRange,
   requireObject,
 } from '../core/arguments.ts';
-import { check, ioctlOf } from '../core/call.ts';
+import { ioctlOf } from '../core/call.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, doing, inOrder, type Steps } from '../core/steps.ts';
 import type { DeviceInfo } from '../info/decode.ts';
-import { Eventfd } from '../interrupt/eventfd.ts';
+import { checkWithEventfds, duplicateEventfd, type Eventfd } from '../interrupt/eventfd.ts';
 import { checkRange } from '../region/checks.ts';
 import { findRegion, type RegionSpec } from '../region/find.ts';
 
@@ -36,13 +36,10 @@ export function* setIoeventfd(
   requireObject('options', options);
   const { region, offset, width, value, eventfd } = options;
   const found = findRegion(info, region, bound.location.device);
-  if (![1, 2, 4, 8].includes(width)) throw invalidValue('width', '1, 2, 4 or 8', width);
+  if (![1, 2, 4, 8].includes(width)) throw invalidValue('width', '1, 2, 4 or 8 bytes', width);
   checkRange(offset, width, found.size);
   const longs = BigUint64Array.of(found.offset + BigInt(offset), checkValue(value, width));
-  const event =
-    eventfd === null
-      ? undefined
-      : Eventfd.duplicate(checkFdNumber('eventfd', eventfd), 'the eventfd');
+  const event = eventfd === null ? undefined : duplicateEventfd(checkFdNumber('eventfd', eventfd));
   const close = doing(() => event?.close());
   yield* inOrder(set(bound, width, longs, event), close);
 }
@@ -54,7 +51,7 @@ function* set(
   event: Eventfd | undefined,
 ): Steps<void> {
   const answer = yield* call('ioeventfd', fd.native, width, longs, event?.native ?? 0);
-  check(answer, ioctlOf(location, 'VFIO_DEVICE_IOEVENTFD'));
+  checkWithEventfds(answer, ioctlOf(location, 'VFIO_DEVICE_IOEVENTFD'), [event]);
 }
 
 function checkValue(value: unknown, width: number): bigint {

@@ -1,8 +1,8 @@
 import { type Inspected, inspectFd, nodeOf, requireBound, takenCdev } from '../backend/from_fd.ts';
-import { invalidType, requireObject } from '../core/arguments.ts';
+import { elementsOf, invalidType, requireBoolean, requireObject } from '../core/arguments.ts';
 import { util } from '../core/builtins.ts';
 import { callerPlace } from '../core/caller.ts';
-import { VfioError } from '../core/errors.ts';
+import { ofField, VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import type { DeviceAddress, DeviceSpec } from '../core/location.ts';
 import { closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
@@ -68,18 +68,24 @@ export function packDevice(device: VfioDevice, ioases: readonly Ioas[] = []): Pa
 export interface UnpackOptions extends RootOptions {
   /** The device that was asked for; without it, whichever was sent. */
   device?: DeviceSpec | undefined;
+  /**
+   * Whether the device tells this process when somebody wants it back, and of its errors: see the
+   * events of {@link VfioDevice}. Not unless this is true. The giver hears nothing any more.
+   */
+  requestEvents?: boolean | undefined;
 }
 
 /**
  * Takes the device of a message that another program made with {@link packDevice}. The message may
  * be anything: the descriptors are proved to be what they are said to be, bound, and of the device
- * of the description. The FileDescriptors are closed where it succeeds; where it fails all of them
+ * of the description. `devId`, and that the iommufd is the device's own, the kernel does not tell:
+ * what needs them fails where they are wrong. The FileDescriptors are closed where it succeeds; where it fails all of them
  * are open, unless it failed at closing one.
  *
- * @param description - what the message says; of any type
+ * @param description - what the message says, of any type; bytes and strings are taken for JSON
  * @param fds - what came with it, the device's first
  * @throws TypeError, RangeError for arguments that the message has no part in
- * @throws VfioError `ERR_VFIO_BAD_MESSAGE`; `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NOT_BOUND`,
+ * @throws VfioError, with the `field` of the message: `ERR_VFIO_BAD_MESSAGE`; `ERR_VFIO_NOT_VFIO`, `ERR_VFIO_NOT_BOUND`,
  *   `ERR_VFIO_NODE_MISMATCH`; `ENOENT` for an id that is no address space's; `EMFILE`;
  *   `ERR_VFIO_CLOSED` for a FileDescriptor that is closed
  */
@@ -93,25 +99,30 @@ export function unpackDevice(
     throw invalidType('fds', 'an array of FileDescriptor', fds);
   }
   requireObject('options', options);
-  const { device: wanted } = options;
+  const { device: wanted, requestEvents = false } = options;
   const roots = rootsOf(options);
   if (wanted !== undefined) parseSpec(wanted, roots);
-  if (!isDescription(description)) throw badMessage('it describes no device');
+  requireBoolean('requestEvents', requestEvents);
+  const { device: said, devId, ioasIds } = readDescription(description);
   const [deviceFd, iommufdFd, ...more] = fds as readonly FileDescriptor[];
   if (!deviceFd || !iommufdFd || more.length > 0) {
-    throw badMessage(`a device comes with 2 descriptors, and not with ${fds.length}`);
+    throw badMessage('fds', `a device comes with 2 descriptors, and not with ${fds.length}`);
   }
-  const { device: said, devId, ioasIds } = description;
   // By their numbers: the message keeps them until all is well.
-  const inspected = requireBound(inspectFd(deviceFd.fd, { ...roots, device: wanted }));
+  const inspected = inField('fds[0]', () =>
+    requireBound(inspectFd(deviceFd.fd, { ...roots, device: wanted })),
+  );
   checkSaid(inspected, said);
-  const iommufd = Iommufd.taken(iommufdFd.fd, roots);
+  const iommufd = inField('fds[1]', () => Iommufd.taken(iommufdFd.fd, roots));
   iommufd.owned.asPart();
   try {
-    const ioases = ioasIds.map((id) => iommufd.openIoas(id));
+    const ioases = ioasIds.map((id, at) => {
+      return inField(`ioasIds[${at}]`, () => iommufd.openIoas(id));
+    });
     const node = nodeOf(deviceFd.fd, inspected, place);
     const target = { iommufd, own: iommufd };
-    const device = runSync(VfioDevice.adopt(takenCdev(node, devId, target)));
+    const bound = takenCdev(node, devId, target);
+    const device = runSync(VfioDevice.adopt(bound, { requestEvents }));
     closeAll(fds, device);
     return { device, ioases };
   } catch (error) {
@@ -134,27 +145,72 @@ function closeAll(fds: readonly FileDescriptor[], device: VfioDevice): void {
 function checkSaid({ location }: Inspected, said: DeviceAddress): void {
   const { bus, address } = location.device;
   if (bus === said.bus && address === said.address) return;
-  throw badMessage(`it is said to be ${util.inspect(said.address)}, and is ${address}`);
+  const field = bus === said.bus ? 'device.address' : 'device.bus';
+  throw badMessage(field, `the device is said to be ${shown(said.address)}, and is ${address}`);
 }
 
-function isDescription(value: unknown): value is DeviceDescription {
-  const { device, devId, ioasIds } = fieldsOf(value);
-  const { bus, address } = fieldsOf(device);
-  const isNamed = typeof bus === 'string' && typeof address === 'string';
-  return isNamed && isId(devId, 0) && Array.isArray(ioasIds) && ioasIds.every((id) => isId(id, 1));
+/** @throws VfioError `ERR_VFIO_BAD_MESSAGE`, which names the first field that is wrong */
+function readDescription(said: unknown): DeviceDescription {
+  const all = isText(said) ? parse(said) : said;
+  const { device, devId, ioasIds } = fieldsOf(all, 'description');
+  const { bus, address } = fieldsOf(device, 'device');
+  requireText(bus, 'device.bus');
+  requireText(address, 'device.address');
+  requireId(devId, 'devId', 0);
+  if (!Array.isArray(ioasIds)) throw wrongField('ioasIds', 'an array of ids', ioasIds);
+  const ids = elementsOf(ioasIds);
+  for (const [at, id] of ids.entries()) requireId(id, `ioasIds[${at}]`, 1);
+  return { device: { bus, address }, devId, ioasIds: ids as number[] };
 }
 
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
+function isText(said: unknown): said is string | Uint8Array {
+  return typeof said === 'string' || util.types.isUint8Array(said);
 }
 
-function isId(value: unknown, least: number): boolean {
-  return Number.isInteger(value) && Number(value) >= least && Number(value) < 2 ** 32;
+function parse(text: string | Uint8Array): unknown {
+  try {
+    return JSON.parse(typeof text === 'string' ? text : Buffer.from(text).toString());
+  } catch (error) {
+    throw badMessage('description', 'its text is no JSON', error);
+  }
 }
 
-function badMessage(why: string): VfioError {
+function fieldsOf(value: unknown, field: string): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+  throw wrongField(field, 'an object', value);
+}
+
+function requireText(value: unknown, field: string): asserts value is string {
+  if (typeof value !== 'string') throw wrongField(field, 'a string', value);
+}
+
+function requireId(value: unknown, field: string, least: number): asserts value is number {
+  const isId = Number.isInteger(value) && Number(value) >= least && Number(value) < 2 ** 32;
+  if (!isId) throw wrongField(field, `an integer from ${least} to 4294967295`, value);
+}
+
+function shown(value: unknown): string {
+  return util.inspect(value, { depth: 0, maxStringLength: 80, breakLength: Infinity });
+}
+
+function wrongField(field: string, expected: string, value: unknown): VfioError {
+  return badMessage(field, `its ${field} is not ${expected}, but ${shown(value)}`);
+}
+
+function badMessage(field: string, why: string, cause?: unknown): VfioError {
   return new VfioError({
     code: 'ERR_VFIO_BAD_MESSAGE',
     message: `the message has no device: ${why}`,
+    field,
+    cause,
   });
+}
+
+/** What is thrown of a part of the message names it. */
+function inField<T>(field: string, take: () => T): T {
+  try {
+    return take();
+  } catch (error) {
+    throw error instanceof VfioError ? ofField(error, field) : error;
+  }
 }

@@ -1,4 +1,10 @@
-import { checkInteger, invalidType, invalidValue, requireObject } from '../core/arguments.ts';
+import {
+  checkInteger,
+  invalidType,
+  invalidValue,
+  outOfRange,
+  requireObject,
+} from '../core/arguments.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { VfioCdev } from '../device/cdev.ts';
 import { VfioDevice } from '../device/device.ts';
@@ -26,7 +32,8 @@ export interface QemuOptions extends VmmOptions {
   iommufdId?: string | undefined;
   /**
    * More properties of each device, such as `{ bus: 'port0', id: 'nic' }`; of several that differ,
-   * such as in their `id`, a list of as many.
+   * such as in their `id`, a list of as many. `fd`, `iommufd`, `host`, `sysfsdev` and `driver` are
+   * not among them.
    */
   properties?: QemuProperties | readonly QemuProperties[] | undefined;
 }
@@ -56,6 +63,7 @@ export function qemuArguments(devices: VmmDevices, options: QemuOptions = {}): V
   checkWord('iommufdId', iommufdId);
   const more = propertiesOf(properties);
   checkCount(properties, devices);
+  checkIds(iommufdId, properties, devices);
   const { fds, numbers } = prepare(devices, options);
   const [iommufd, ...cdevs] = numbers;
   const object = ['-object', `iommufd,id=${iommufdId},fd=${iommufd}`];
@@ -93,6 +101,7 @@ function prepare(devices: VmmDevices, options: VmmOptions): { fds: number[]; num
   const cdevs: readonly unknown[] = Array.isArray(cdev) ? cdev : [cdev];
   if (cdevs.length === 0) throw invalidType('devices.cdev', 'a VfioCdev, or several', cdev);
   const unbound = cdevs.map(unboundCdev);
+  checkDifferent(unbound);
   const fds = [iommufd.fd, ...unbound.map(({ fd }) => fd)];
   return { fds, numbers: fds.map((_, at) => firstFd + at) };
 }
@@ -107,6 +116,14 @@ function unboundCdev(cdev: unknown): VfioCdev {
     message: `${address} is on the bus ${bus}: a VMM that is given a descriptor takes it for a PCI device`,
     device: address,
   });
+}
+
+/** Two descriptors of a device are no two devices: the second could not be bound. */
+function checkDifferent(cdevs: readonly VfioCdev[]): void {
+  const addresses = cdevs.map(({ device }) => device.address);
+  const again = addresses.find((address, at) => addresses.indexOf(address) < at);
+  if (again === undefined) return;
+  throw invalidValue('devices.cdev', `each of another device, and ${again} is there twice`, cdevs);
 }
 
 function alreadyBound({ device, path }: VfioDevice): VfioError {
@@ -142,6 +159,23 @@ function checkCount(properties: unknown, devices: VmmDevices): void {
   throw invalidValue('properties', `a list of ${count}, one for each device`, properties);
 }
 
+/** No two objects have one id. @throws TypeError */
+function checkIds(iommufdId: string, properties: unknown, { cdev }: VmmDevices): void {
+  const count = Array.isArray(cdev) ? cdev.length : 1;
+  const each: readonly unknown[] = Array.isArray(properties)
+    ? properties
+    : Array.from({ length: count }, () => properties);
+  const ids = each.flatMap((one) => Object.entries(one as object)).filter(([key]) => key === 'id');
+  const seen = new Set<unknown>([iommufdId]);
+  for (const [, id] of ids) {
+    if (seen.has(id)) throw invalidValue('properties.id', 'another one for each object', id);
+    seen.add(id);
+  }
+}
+
+/** What says which device it is, which its descriptor does. */
+const ownProperties = ['fd', 'iommufd', 'host', 'sysfsdev', 'driver'];
+
 /** @throws TypeError */
 function suffixOf(name: string, properties: unknown): string {
   requireObject(name, properties);
@@ -153,12 +187,18 @@ function suffixOf(name: string, properties: unknown): string {
 /** A comma would begin another property: QEMU has it written twice. */
 function property(name: string, value: unknown): string {
   checkWord('properties', name);
+  if (ownProperties.includes(name)) {
+    throw invalidValue(`properties.${name}`, 'left to this function', value);
+  }
+  if (name === 'id') checkWord('properties.id', value);
   switch (typeof value) {
     case 'boolean':
       return `${name}=${value ? 'on' : 'off'}`;
     case 'number':
+      if (!Number.isFinite(value)) throw outOfRange(`properties.${name}`, 'a finite number', value);
       return `${name}=${value}`;
     case 'string':
+      if (value.includes('\0')) throw invalidValue(`properties.${name}`, 'without a NUL', value);
       return `${name}=${value.replaceAll(',', ',,')}`;
     default:
       throw invalidType(`properties.${name}`, 'a string, a number or a boolean', value);

@@ -1,11 +1,12 @@
-import { binding, type NativeFd } from '../core/binding.ts';
-import { check } from '../core/call.ts';
-import { EAGAIN, EBUSY } from '../core/errno.ts';
-import { closedError, systemError, VfioError } from '../core/errors.ts';
+import { type Answer, binding, type NativeFd } from '../core/binding.ts';
+import { type CallName, check } from '../core/call.ts';
+import { EAGAIN, EBADF, EBUSY, EINVAL } from '../core/errno.ts';
+import { closedError, explained, systemError, VfioError } from '../core/errors.ts';
 import type { Cause } from '../core/reasons.ts';
 import { taken } from '../core/shared_token.ts';
 import { closeSyncAndThrow, doAll } from '../core/steps.ts';
 import { warnIfFailedSync } from '../core/warnings.ts';
+import { readLinkText } from '../locate/sysfs.ts';
 
 /**
  * An eventfd and its one owner. One that is dropped is closed without a word: it belongs to a
@@ -15,10 +16,13 @@ export class Eventfd {
   #fd: NativeFd | undefined;
   #closing: Cause | undefined;
   readonly #what: string;
+  /** The number that the caller gave, who may be wrong in what it is. */
+  readonly #given: number | undefined;
 
-  private constructor(fd: NativeFd, what: string) {
+  private constructor(fd: NativeFd, what: string, given?: number) {
     this.#fd = fd;
     this.#what = what;
+    this.#given = given;
     dropped.register(this, fd, this);
   }
 
@@ -29,7 +33,10 @@ export class Eventfd {
 
   /** The same one that a number of the caller's stands for, kept open whatever becomes of that. */
   static duplicate(number: number, what: string): Eventfd {
-    return new Eventfd(check(binding().dup(number), { syscall: 'fcntl' }) as NativeFd, what);
+    const answer = binding().dup(number);
+    if (answer === EBADF)
+      throw systemError({ errno: EBADF, syscall: 'fcntl' }, `${what} is not open`);
+    return new Eventfd(check(answer, { syscall: 'fcntl' }) as NativeFd, what, number);
   }
 
   /** The same one that another thread offered. Throws `ERR_VFIO_CLOSED` where that closed it. */
@@ -40,6 +47,15 @@ export class Eventfd {
   /** Offers it to the other threads; answers the offer's number. Throws `ERR_VFIO_CLOSED`. */
   offer(): number {
     return check(binding().fdOffer(this.native), { syscall: 'fdOffer' });
+  }
+
+  /** Whether the caller gave something else, as far as this can be seen. */
+  get whyNone(): Cause | undefined {
+    const fd = this.#given;
+    if (fd === undefined) return undefined;
+    const found = readLinkText(`/proc/self/fd/${this.number}`);
+    if (found === undefined || found === 'anon_inode:[eventfd]') return undefined;
+    return { reason: 'not-an-eventfd', certainty: 'certain', facts: { fd, found } };
   }
 
   /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
@@ -164,4 +180,24 @@ function allOrNone<T extends VectorEventfd>(count: number, make: (at: number) =>
     });
   }
   return made;
+}
+
+/** The error of a call that took these, which tells where one of them is no eventfd. */
+export function explainEventfds(error: VfioError, eventfds: readonly VectorEventfd[]): VfioError {
+  if (error.errno !== EINVAL) return error;
+  for (const eventfd of eventfds) {
+    const cause = eventfd?.whyNone;
+    if (cause !== undefined) return explained(error, cause);
+  }
+  return error;
+}
+
+/** Throws what the kernel answered to a call with these. */
+export function checkWithEventfds(
+  answer: Answer,
+  call: CallName,
+  eventfds: readonly VectorEventfd[],
+): void {
+  if (answer === EINVAL) throw explainEventfds(systemError({ ...call, errno: answer }), eventfds);
+  check(answer, call);
 }

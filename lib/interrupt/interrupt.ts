@@ -157,7 +157,7 @@ export class Interrupt {
    * @throws TypeError, RangeError for arguments that cannot be right
    * @throws VfioError `ENOSPC` or `ERR_VFIO_TOO_FEW_VECTORS`: the kernel gives not so many vectors;
    *   `available` says how many, and none was enabled. `EINVAL`: another of intx, msi, msix is
-   *   enabled. `EBUSY` of intx: its line is another device's, too (reason `intx-line-taken`).
+   *   enabled, or an eventfd of the caller's is none (reason `not-an-eventfd`). `EBUSY` of intx: its line is another device's, too (reason `intx-line-taken`).
    *   `ERR_VFIO_NO_IRQ` where its count is 0. `ERR_VFIO_IRQ_ENABLED`: it is enabled, here or by
    *   another thread that has the device. `ERR_VFIO_BUSY` (in `enableSync`, while another is being
    *   enabled or disabled), `ERR_VFIO_CLOSED`
@@ -257,13 +257,13 @@ export class Interrupt {
    * @param eventfd - its descriptor's number, or null
    * @throws TypeError, RangeError for what is no descriptor's number
    * @throws VfioError `EBUSY` where one is registered already; `EBADF`, and `EINVAL` for what is no
-   *   eventfd; `ENOTTY`, `EINVAL`, `ERR_VFIO_CLOSED` as {@link mask}
+   *   eventfd (reason `not-an-eventfd`); `ENOTTY`, `EINVAL`, `ERR_VFIO_CLOSED` as {@link mask}
    */
   resample(eventfd: number | null): void {
     const lines = this.#lines;
     const line = eventfd === null ? undefined : duplicateEventfd(checkFdNumber('eventfd', eventfd));
     try {
-      this.#checkAct(runSync(lines.setEventfds(action.unmask, 0, [line])));
+      this.#checkAct(runSync(lines.setEventfds(action.unmask, 0, [line])), [line]);
     } catch (error) {
       closeSyncAndThrow(error, () => line?.close());
     }
@@ -453,11 +453,11 @@ export class Interrupt {
   }
 
   /** Throws what the kernel answered to a call that only an enabled interrupt takes. */
-  #checkAct(answer: Answer): void {
+  #checkAct(answer: Answer, eventfds: readonly VectorEventfd[] = []): void {
     if (answer === EINVAL && !this.enabled) {
       throw disabledError(this.#device.bound.location, this.name);
     }
-    this.#lines.check(answer);
+    this.#lines.check(answer, eventfds);
   }
 
   #check(what: unknown): number | readonly (number | null)[] {
@@ -481,8 +481,8 @@ export class Interrupt {
   }
 
   #refused(lines: readonly VectorEventfd[], answer: number): Error {
-    if (answer !== ECANCELED) return refused(this.#attempt(lines), answer);
-    return this.#lines.taken();
+    if (answer === ECANCELED) return this.#lines.taken();
+    return refused(this.#attempt(lines), answer, lines);
   }
 
   /** The kernel has nothing enabled any more, and nobody is to have it. */

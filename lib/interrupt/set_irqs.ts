@@ -14,7 +14,7 @@ import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, type Steps } from '../core/steps.ts';
 import { intxCause } from '../diagnose/device_causes.ts';
 import type { IrqInfo } from '../info/decode.ts';
-import type { VectorEventfd } from './eventfd.ts';
+import { checkWithEventfds, explainEventfds, type VectorEventfd } from './eventfd.ts';
 
 /** VFIO_IRQ_SET_ACTION_* of linux/vfio.h. */
 export const action = { mask: 8, unmask: 16, trigger: 32 } as const;
@@ -107,10 +107,10 @@ export class IrqLines {
     return binding().setIrqsBoolSync(this.#device.fd.native, act, this.#index, 0, bytes);
   }
 
-  /** Throws what the kernel answered. */
-  check(answer: Answer): void {
+  /** Throws what the kernel answered, to a call with these. */
+  check(answer: Answer, eventfds: readonly VectorEventfd[] = []): void {
     if (answer === ECANCELED) throw this.taken();
-    check(answer, ioctlOf(this.#device.location, 'VFIO_DEVICE_SET_IRQS'));
+    checkWithEventfds(answer, ioctlOf(this.#device.location, 'VFIO_DEVICE_SET_IRQS'), eventfds);
   }
 
   /** The error of what only the owner of an interrupt may do, and is not any more. */
@@ -172,7 +172,11 @@ export function tooFew(
 }
 
 /** The error of any other refusal. */
-export function refused(attempt: Attempt, answer: number): Error {
+export function refused(
+  attempt: Attempt,
+  answer: number,
+  eventfds: readonly VectorEventfd[],
+): Error {
   const { name, rival, location, roots } = attempt;
   const call = ioctlOf(location, request);
   if (answer === EINVAL && rival !== undefined) {
@@ -183,7 +187,7 @@ export function refused(attempt: Attempt, answer: number): Error {
       message: `EINVAL: ${name} of ${location.device.address} cannot be enabled while ${rival} is: a PCI function has one of intx, msi and msix at a time; disable ${rival} first`,
     });
   }
-  const error = systemError({ ...call, errno: answer });
+  const error = explainEventfds(systemError({ ...call, errno: answer }), eventfds);
   if (answer !== EBUSY || name !== 'intx') return error;
   return explained(error, intxCause(location.device, roots.sysfsRoot));
 }

@@ -63,7 +63,7 @@ export class Notices {
   #unheard(kind: Notice, hasLeft: boolean, isGivenUp: boolean): VfioError {
     const irq = `the interrupt ${irqNames[kind]} of ${this.#address}`;
     const unknown = kind === notice.request ? 'is wanted back' : 'reported an error';
-    let message = `nobody in this process hears of ${irq}: it was opened with requestEvents: false, or by another program`;
+    let message = `nobody in this process hears of ${irq}: it was opened with requestEvents: false, or by another program, and taken without requestEvents: true`;
     if (hasLeft) {
       message = `who opened ${this.#address} and heard of it has closed it: whether it ${unknown} cannot be told any more`;
     } else if (isGivenUp) {

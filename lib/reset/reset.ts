@@ -46,7 +46,8 @@ function checkReset(device: DeviceState, answer: Answer): void {
   const { address } = device.bound.location.device;
   if (answer === EINVAL) {
     const message = `EINVAL: ${address} has no reset of its own; planHotReset() tells what else is possible`;
-    throw new VfioError({ ...named, code: 'EINVAL', errno: EINVAL, message });
+    const error = new VfioError({ ...named, code: 'EINVAL', errno: EINVAL, message });
+    throw explained(error, { reason: 'no-reset', certainty: 'certain', facts: { address } });
   }
   checkHeld(device, answer, named);
   check(answer, named);

@@ -1,4 +1,5 @@
 import type { Binding, NativeFd } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
 import { EBUSY, EINVAL, ENOTTY } from '../core/errno.ts';
 
 /** What a PCI device can signal, by the numbers of VFIO. */
@@ -78,6 +79,7 @@ export class IrqLines {
     if (action !== TRIGGER) return this.#tieMask(action, index, handles);
     const problem = this.#problem(index, start, handles.length);
     if (problem !== 0) return problem;
+    if (handles.some((handle) => this.#isStranger(handle))) return EINVAL;
     const lines = this.#tied.get(index) ?? [];
     for (const [at, handle] of handles.entries()) {
       this.#untie(lines[start + at]);
@@ -133,6 +135,7 @@ export class IrqLines {
       return 0;
     }
     if (this.#resample !== undefined) return EBUSY;
+    if (this.#isStranger(handle)) return EINVAL;
     const event = this.#hold(handle as NativeFd);
     this.#resample = event;
     this.#native.eventfdWatch(event, () => {
@@ -187,6 +190,13 @@ export class IrqLines {
     const own = number === undefined || number < 0 ? number : this.#native.dup(number);
     if (own === undefined || own < 0) throw new Error('vfio/testing: an eventfd was closed');
     return own as NativeFd;
+  }
+
+  /** Whether it is a descriptor of something else than an eventfd. */
+  #isStranger(handle: number): boolean {
+    const number = handle === 0 ? undefined : this.#native.fdNumber(handle as NativeFd);
+    if (number === undefined || number < 0) return false;
+    return fs.readlinkSync(`/proc/self/fd/${number}`) !== 'anon_inode:[eventfd]';
   }
 
   #untie(event: NativeFd | undefined): void {

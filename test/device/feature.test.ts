@@ -297,6 +297,11 @@ describeLab('ioeventfds', ['testdev', 'edu'], (lab) => {
     await failure(() => device.ioeventfd(liveness), 'EEXIST');
     await device.ioeventfd({ ...liveness, eventfd: null });
     await failure(() => device.ioeventfd({ ...liveness, eventfd: null }), 'ENODEV');
+    const none = await failure(
+      () => device.ioeventfd({ ...liveness, eventfd: device.fd }),
+      'EINVAL',
+    );
+    assert.match(none.message, /is no eventfd/);
     await failure(() => device.ioeventfd({ ...liveness, region: 'bar9' }), 'ERR_VFIO_NO_REGION');
     await failure(
       () => device.ioeventfd({ ...liveness, width: 3 as never }),

@@ -13,6 +13,7 @@ import {
   unpackDevice,
   VfioCdev,
   VfioDevice,
+  VfioError,
 } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
@@ -133,6 +134,35 @@ describeLab('a device that is handed over', ['edu', 'nvme0', 'mtty', 'edu-port']
     await failure(() => VfioCdev.fromFd(cdev.fd), 'ERR_VFIO_ALREADY_BOUND');
   });
 
+  it('tells who took it when somebody wants it back, where that is asked for', async () => {
+    const [ours, theirs] = FdChannel.pair();
+    const given = await VfioDevice.open(edu);
+    const { description, fds } = packDevice(given);
+    await theirs.send(Buffer.from(JSON.stringify(description)), fds);
+    await using message = await ours.receive();
+    assert.ok(message);
+    const { device } = unpackDevice(message.data, message.fds, { requestEvents: true });
+    assert.ok(device.requestEvents && !given.requestEvents);
+    assert.equal(device.removalRequested, false);
+    const requested = once(device, 'request');
+    device.interrupt('req').trigger();
+    await requested;
+    assert.equal(device.removalRequested, true);
+    await device.close();
+
+    await using iommufd = Iommufd.fromFd(given.iommufd.fd);
+    const options = { iommufd, requestEvents: true };
+    await using other = VfioDevice.fromFd(given.fd, options);
+    assert.equal(other.requestEvents, true);
+    await failure(
+      () => VfioDevice.fromFd(given.fd, { iommufd, requestEvents: 1 as never }),
+      'ERR_INVALID_ARG_TYPE',
+    );
+    await other.close();
+    await given.close();
+    await Promise.all([ours.close(), theirs.close()]);
+  });
+
   it('is known as an mdev', async () => {
     await using cdev = openCdevSync(mtty);
     const identity = identify(cdev.fd);
@@ -231,31 +261,33 @@ describeLab('a device that is handed over', ['edu', 'nvme0', 'mtty', 'edu-port']
     const [deviceFd, iommufdFd] = fds;
     const good = { ...description };
     const bad = 'ERR_VFIO_BAD_MESSAGE';
-    const cases: [unknown, number[], string][] = [
-      [good, [], bad],
-      [good, [deviceFd], bad],
-      [good, [deviceFd, iommufdFd, iommufdFd], bad],
-      [good, [iommufdFd, deviceFd], 'ERR_VFIO_NOT_VFIO'],
-      [good, [iommufdFd, iommufdFd], 'ERR_VFIO_NOT_VFIO'],
-      [good, [deviceFd, deviceFd], 'ERR_VFIO_NOT_VFIO'],
-      [good, [0, 1], 'ERR_VFIO_NOT_VFIO'],
-      [{ ...good, ioasIds: [ioas.id, 999] }, fds, 'ENOENT'],
-      [{ ...good, ioasIds: [0] }, fds, bad],
-      [{ ...good, ioasIds: 'x' }, fds, bad],
-      [{ ...good, devId: -1 }, fds, bad],
-      [{ ...good, devId: undefined }, fds, bad],
-      [{ ...good, device: { bus: 'pci', address: nvme0.address } }, fds, bad],
-      [{ ...good, device: { bus: '..', address: '../..' } }, fds, bad],
-      [{ ...good, device: null }, fds, bad],
-      [null, fds, bad],
-      ['{', fds, bad],
-      [[], fds, bad],
+    const cases: [unknown, number[], string, field: string][] = [
+      [good, [], bad, 'fds'],
+      [good, [deviceFd], bad, 'fds'],
+      [good, [deviceFd, iommufdFd, iommufdFd], bad, 'fds'],
+      [good, [iommufdFd, deviceFd], 'ERR_VFIO_NOT_VFIO', 'fds[0]'],
+      [good, [iommufdFd, iommufdFd], 'ERR_VFIO_NOT_VFIO', 'fds[0]'],
+      [good, [deviceFd, deviceFd], 'ERR_VFIO_NOT_VFIO', 'fds[1]'],
+      [good, [0, 1], 'ERR_VFIO_NOT_VFIO', 'fds[0]'],
+      [{ ...good, ioasIds: [ioas.id, 999] }, fds, 'ENOENT', 'ioasIds[1]'],
+      [{ ...good, ioasIds: [0] }, fds, bad, 'ioasIds[0]'],
+      [{ ...good, ioasIds: 'x' }, fds, bad, 'ioasIds'],
+      [{ ...good, devId: -1 }, fds, bad, 'devId'],
+      [{ ...good, devId: undefined }, fds, bad, 'devId'],
+      [{ ...good, device: { bus: 'pci', address: nvme0.address } }, fds, bad, 'device.address'],
+      [{ ...good, device: { bus: '..', address: '../..' } }, fds, bad, 'device.bus'],
+      [{ ...good, device: null }, fds, bad, 'device'],
+      [null, fds, bad, 'description'],
+      ['{', fds, bad, 'description'],
+      [[], fds, bad, 'description'],
     ];
-    for (const [said, numbers, code] of cases) {
+    for (const [said, numbers, code, field] of cases) {
       await theirs.send(Buffer.from('x'), numbers);
       await using message = await ours.receive();
       assert.ok(message);
-      await failure(() => unpackDevice(said, message.fds), code);
+      const error = await failure(() => unpackDevice(said, message.fds), code);
+      assert.ok(error instanceof VfioError);
+      assert.equal(error.field, field);
     }
     await theirs.send(Buffer.from('x'), fds);
     await using message = await ours.receive();

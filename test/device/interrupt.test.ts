@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { it } from 'mocha';
@@ -206,6 +207,10 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
     }, 'EBUSY');
     native.eventfdWrite(resampler, 1);
     intx.resample(null);
+    const none = await vfioFailure(() => {
+      intx.resample(0);
+    }, 'EINVAL');
+    assert.equal(none.reason, 'not-an-eventfd');
     intx.trigger();
     await intx.disable();
     assert.equal(seen.total, 1);
@@ -216,6 +221,19 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
     await failure(() => {
       msi.mask();
     }, 'ENOTTY');
+  });
+
+  it('are not tied to what is no eventfd, which is named', async () => {
+    await using device = await VfioDevice.open(lab.edu);
+    const msi = device.interrupt('msi');
+    const file = openSync('/dev/null', 'r');
+    const error = await vfioFailure(() => msi.enable({ eventfds: [file] }), 'EINVAL');
+    closeSync(file);
+    const facts = { fd: file, found: '/dev/null' };
+    assert.deepEqual([error.reason, error.facts], ['not-an-eventfd', facts]);
+    assert.equal(msi.enabled, false);
+    await failure(() => msi.enable({ eventfds: [file] }), 'EBADF');
+    await enableOne(msi);
   });
 
   it('have blocking forms, which do not break into a promise’s work', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { afterEach, it } from 'mocha';
-import { listDevices, VfioDevice, type InterruptVector } from '../../lib/index.ts';
+import { listDevices, VfioDevice, VfioError, type InterruptVector } from '../../lib/index.ts';
 import { busMaster, memory, readCommand, writeCommand } from '../support/command_register.ts';
 import { backend, openHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
@@ -45,6 +45,8 @@ describeLab('a reset', ['nvme0', 'edu', 'edu-port', 'mtty'], (lab) => {
     assert.ok(!device.info.flags.includes('reset'));
     const error = await failure(() => device.reset(), 'EINVAL');
     assert.match(error.message, /no reset of its own; planHotReset/);
+    assert.ok(error instanceof VfioError);
+    assert.equal(error.reason, 'no-reset');
     await failure(() => {
       device.resetSync();
     }, 'EINVAL');

@@ -1,5 +1,6 @@
 import { FileDescriptor } from '../../lib/core/file_descriptor.ts';
 import {
+  boolean,
   iommufd,
   named,
   never,
@@ -50,11 +51,12 @@ export const kvmFile: Parameter = {
 const device: Parameter = { ...spec, bad: spec.bad.filter((value) => value !== undefined) };
 const locations = roots.properties ?? {};
 const devId = whole('devId', 0, 2 ** 32 - 1);
+const requestEvents = boolean('requestEvents');
 const bound = { ...iommufd, bad: [undefined, ...iommufd.bad] };
 
 export const fromFd: Parameter = options({ ...locations, device }, (world) => world.roots);
 export const deviceFromFd: Parameter = required(
-  options({ ...locations, device, devId, iommufd: bound }, (world) => ({
+  options({ ...locations, device, devId, iommufd: bound, requestEvents }, (world) => ({
     ...world.roots,
     iommufd: world.handles.Iommufd,
   })),
@@ -110,7 +112,10 @@ export const descriptors: Parameter = {
   bad: [undefined, ...notStrings.filter((value) => !Array.isArray(value)), 'x', [0], [{}], [null]],
   good: ({ handles }) => [handles.FileDescriptor],
 };
-export const unpack: Parameter = options({ ...locations, device }, (world) => world.roots);
+export const unpack: Parameter = options(
+  { ...locations, device, requestEvents },
+  (world) => world.roots,
+);
 
 const cdev: Parameter = {
   name: named('devices.cdev'),

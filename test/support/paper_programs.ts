@@ -55,6 +55,7 @@ process.once('uncaughtException', (error) => {
   addr: { code: 'declare const addr: bigint;' },
   npages: { code: 'declare const npages: bigint;' },
   ste: { code: 'declare const ste: [bigint, bigint];' },
+  channel: { code: `declare const channel: import('vfio').FdChannel;` },
   devId: { code: 'declare const devId: number;' },
   machine: { code: 'declare const machine: string[];' },
   vm: { code: 'declare const vm: number;' },

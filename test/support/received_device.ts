@@ -4,6 +4,5 @@ import { type FdChannel, type UnpackedDevice, unpackDevice } from '../../lib/ind
 export async function receivedDevice(channel: FdChannel): Promise<UnpackedDevice> {
   const message = await channel.receive();
   if (!message) throw new Error('no message came');
-  const description: unknown = JSON.parse(Buffer.from(message.data).toString());
-  return unpackDevice(description, message.fds);
+  return unpackDevice(message.data, message.fds);
 }

@@ -593,6 +593,8 @@ describe('every reason', () => {
     'asked-back': { bus: 'pci', address: 'a' },
     'disabled-elsewhere': { address: 'a', interrupt: 'msi' },
     'irq-disabled': { address: 'a', interrupt: 'intx' },
+    'not-an-eventfd': { fd: 7, found: '/dev/zero' },
+    'no-reset': { address: 'a' },
     'intx-line-taken': { address: 'a', line: 11, others: ['ahci'], nointxmask: true },
     'iova-mapped': { ...extent, mapped: [extent] },
     'iova-misaligned': { ...extent, alignment: 4096n },

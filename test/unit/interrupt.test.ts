@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { closeSync, openSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { describe, it } from 'mocha';
 import type { BoundCdev } from '../../lib/backend/cdev_device.ts';
 import type { Binding, NativeFd } from '../../lib/core/binding.ts';
 import { runSync } from '../../lib/core/steps.ts';
+import { Eventfd } from '../../lib/interrupt/eventfd.ts';
 import type { Interrupt } from '../../lib/interrupt/interrupt.ts';
 import { Interrupts } from '../../lib/interrupt/interrupts.ts';
 import { failure } from '../support/errors.ts';
@@ -19,16 +21,19 @@ interface Platform {
   limit: number;
   /** Whether it answers the limit instead of ENOSPC. */
   positive?: boolean;
+  /** Whether it takes no eventfd at all. */
+  refuses?: boolean;
 }
 
 /** An msix of 64 vectors on a fake platform, and the vectors that are tied there. */
 async function onPlatform(
-  { limit, positive = false }: Platform,
+  { limit, positive = false, refuses = false }: Platform,
   body: (msix: Interrupt, tied: number[]) => Promise<void>,
   flags: string[] = ['eventfd', 'noresize'],
 ): Promise<void> {
   const tied: number[] = [];
   const tie: Binding['setIrqsEventfdSync'] = (_device, _action, _index, start, events) => {
+    if (refuses) return -EINVAL;
     if (start + events.length > limit) return positive ? limit : -ENOSPC;
     for (const [at, event] of events.entries()) tied[start + at] = event;
     while (tied.at(-1) === 0) tied.pop();
@@ -63,6 +68,11 @@ const detail = (error: object, name: string): unknown =>
 const enables = [
   ['enable', (msix: Interrupt, vectors: number): unknown => msix.enable(vectors)],
   ['enableSync', (msix: Interrupt, vectors: number): unknown => msix.enableSync(vectors)],
+] as const;
+
+const enablesEventfds = [
+  ['enable', (msix: Interrupt, eventfds: (number | null)[]) => msix.enable({ eventfds })],
+  ['enableSync', (msix: Interrupt, eventfds: (number | null)[]) => msix.enableSync({ eventfds })],
 ] as const;
 
 describe('too few vectors', () => {
@@ -111,6 +121,38 @@ describe('too few vectors', () => {
       assert.deepEqual([msix.enabled, tied.length], [false, 0]);
     });
   });
+});
+
+describe('what is no eventfd', () => {
+  it('is named where the kernel refuses it', async () => {
+    const file = openSync('/dev/null', 'r');
+    const own = Eventfd.open('one of the test');
+    const ours = own.number;
+    try {
+      await onPlatform({ limit: 64, refuses: true }, async (msix) => {
+        for (const [, enable] of enablesEventfds) {
+          const error = await failure(() => enable(msix, [null, ours, file]), 'EINVAL');
+          assert.equal(detail(error, 'reason'), 'not-an-eventfd');
+          assert.deepEqual(detail(error, 'facts'), { fd: file, found: '/dev/null' });
+          assert.match(error.message, new RegExp(`descriptor ${file} .*/dev/null.* is no eventfd`));
+          // What is refused for something else is not said to be this.
+          const other = await failure(() => enable(msix, [ours]), 'EINVAL');
+          assert.equal(detail(other, 'reason'), undefined);
+        }
+      });
+    } finally {
+      closeSync(file);
+      own.close();
+    }
+  });
+
+  it('is named where it is not open', () =>
+    onPlatform({ limit: 64 }, async (msix) => {
+      for (const [, enable] of enablesEventfds) {
+        const error = await failure(() => enable(msix, [999_999]), 'EBADF');
+        assert.match(error.message, /the eventfd 999999 is not open/);
+      }
+    }));
 });
 
 describe('interrupts', () => {

@@ -86,7 +86,7 @@ describe('over the fake kernel side', () => {
   for (const [file, passes] of [
     ['abort', 8],
     ['dma', 4],
-    ['interrupt', 12],
+    ['interrupt', 13],
     ['ioas', 13],
     ['lifetime', 8],
     ['mapped_region', 12],

@@ -17,7 +17,7 @@ import { fileOwner, fileRegion, regionInfo } from '../support/file_region.ts';
 import { countCalls } from '../support/traced_binding.ts';
 import { type Entry, tree } from '../support/tree.ts';
 
-const { EAGAIN, EBUSY, ENODEV, ENOSPC } = os.errno;
+const { EAGAIN, EBUSY, EINVAL, ENODEV, ENOSPC } = os.errno;
 
 /** A device in a folder of sysfs that holds these files. */
 function fakeDevice(files: Record<string, Entry> = {}): DeviceState {
@@ -80,6 +80,26 @@ describe('a reset whose lock is held', () => {
       assert.equal(calls, 61);
     });
   });
+});
+
+it('a reset of a device that has none says so, with its reason', async () => {
+  await withBinding(
+    { reset: () => Promise.resolve(-EINVAL), resetSync: () => -EINVAL },
+    async () => {
+      for (const reset of [
+        () => run(resetDevice(fakeDevice())),
+        () => {
+          runSync(resetDevice(fakeDevice()));
+        },
+      ]) {
+        const error = await failure(reset, 'EINVAL');
+        assert.ok(error instanceof VfioError);
+        assert.deepEqual([error.reason, error.facts], ['no-reset', { address: '0000:3b:00.0' }]);
+        assert.match(error.message, /^EINVAL: 0000:3b:00.0 has no reset of its own; planHotReset/);
+        assert.match(error.hint ?? '', /planHotReset.*docs\/errors.md#no-reset/);
+      }
+    },
+  );
 });
 
 describe('the command register around a reset', () => {

@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 import { describe, it } from 'mocha';
 import { binding, type NativeFd } from '../../lib/core/binding.ts';
 import type { Roots } from '../../lib/core/location.ts';
-import { FdChannel, type FdMessage, Iommufd, unpackDevice } from '../../lib/index.ts';
+import { FdChannel, type FdMessage, Iommufd, unpackDevice, VfioError } from '../../lib/index.ts';
 import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
@@ -43,6 +43,48 @@ function failingClose(at: number): (fd: NativeFd) => number | undefined {
     return calls++ === at ? EIO : answer;
   };
 }
+
+describe('a message that cannot be read', () => {
+  const good = { device: { bus: 'pci', address: fakeAddress }, devId: 7, ioasIds: [3] };
+  const cases: [name: string, said: unknown, field: string, text: RegExp][] = [
+    ['is cut off', Buffer.from('{"device": {'), 'description', /no JSON/],
+    ['is no text', Uint8Array.of(0xff, 0), 'description', /no JSON/],
+    ['is a list', [good], 'description', /not an object/],
+    ['is wrapped', JSON.stringify({ ok: true, device: good }), 'device.bus', /not a string/],
+    ['has no address', { ...good, device: { bus: 'pci' } }, 'device.address', /not a string/],
+    ['has no id', { ...good, devId: undefined }, 'devId', /devId is not an integer .* undefined/],
+    ['has an id as text', { ...good, devId: '7' }, 'devId', /but '7'/],
+    ['has no spaces', { ...good, ioasIds: undefined }, 'ioasIds', /not an array/],
+    ['has a bad space', { ...good, ioasIds: [3, -1] }, 'ioasIds[1]', /from 1 to .* but -1/],
+    ['has no descriptors', good, 'fds', /2 descriptors, and not with 0/],
+    ['is long', { ...good, devId: 'x'.repeat(10_000) }, 'devId', /^.{1,300}$/],
+    ['is coloured', { ...good, devId: '\x1b[31m' }, 'devId', /\\x1[bB]\[31m/],
+  ];
+  for (const [name, said, field, text] of cases) {
+    it(`names the field: ${name}`, async () => {
+      const error = await failure(() => unpackDevice(said, [], roots()), 'ERR_VFIO_BAD_MESSAGE');
+      assert.ok(error instanceof VfioError);
+      assert.equal(error.field, field);
+      assert.match(error.message, text);
+    });
+  }
+
+  it('names the descriptor that is something else', async () => {
+    for (const [files, field] of [
+      [['/dev/full', '/dev/zero'], 'fds[0]'],
+      [['/dev/null', '/dev/full'], 'fds[1]'],
+    ] as const) {
+      await withBinding({ ...fakeIoctls }, async () => {
+        await using message = await messageWith(...files);
+        const taking = (): unknown => unpackDevice(description, message.fds, roots());
+        const error = await failure(taking, 'ERR_VFIO_NOT_VFIO');
+        assert.ok(error instanceof VfioError);
+        assert.equal(error.field, field);
+        assert.ok(error.message.includes(`(${field} of the message)`));
+      });
+    }
+  });
+});
 
 describe('a received descriptor that does not close', () => {
   it('leaves no device behind that nobody has', async () => {

@@ -12,6 +12,22 @@ import { failure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { fakeIoctls } from '../support/fake_kernel.ts';
 import { fakeAddress, fakeNode, fakeVfio, putNode } from '../support/fake_vfio.ts';
+import { put } from '../support/tree.ts';
+
+const otherAddress = '0000:3c:00.0';
+
+/** One more device, whose cdev has the numbers of /dev/zero. */
+function putOther(roots: Roots): void {
+  const device = `devices/pci0000:3a/${otherAddress}`;
+  put(roots.sysfsRoot, {
+    [`${device}/subsystem`]: { pointsTo: '../../../bus/pci' },
+    [`${device}/vfio-dev/vfio8/dev`]: '1:5\n',
+    [`${device}/vfio-dev/vfio8/device`]: { pointsTo: `../../../${otherAddress}` },
+    [`bus/pci/devices/${otherAddress}`]: { pointsTo: `../../../${device}` },
+    'dev/char/1:5': { pointsTo: `../../${device}/vfio-dev/vfio8` },
+  });
+  putNode(roots, 'vfio/devices/vfio8', '/dev/zero');
+}
 
 describe('the arguments of a VMM', () => {
   let roots: Roots;
@@ -19,6 +35,7 @@ describe('the arguments of a VMM', () => {
     roots = fakeVfio();
     putNode(roots, fakeNode, '/dev/null');
     putNode(roots, 'iommu', '/dev/full');
+    putOther(roots);
   });
 
   it('name the descriptors by the numbers that they have there', () => {
@@ -39,7 +56,7 @@ describe('the arguments of a VMM', () => {
   it('have one iommufd for several devices, and more properties', () => {
     using iommufd = Iommufd.open(roots);
     using first = openCdevSync(fakeAddress, roots);
-    using second = openCdevSync(fakeAddress, roots);
+    using second = openCdevSync(otherAddress, roots);
     const devices = { cdev: [first, second], iommufd };
     const properties = { bus: 'a,b', 'x-igd-opregion': true, rombar: 0 };
     const options = { firstFd: 20, iommufdId: 'shared', properties };
@@ -61,7 +78,7 @@ describe('the arguments of a VMM', () => {
   it('have properties of their own for each of several devices', async () => {
     using iommufd = Iommufd.open(roots);
     using first = openCdevSync(fakeAddress, roots);
-    using second = openCdevSync(fakeAddress, roots);
+    using second = openCdevSync(otherAddress, roots);
     const devices = { cdev: [first, second], iommufd };
     const { args } = qemuArguments(devices, { properties: [{ id: 'a' }, { id: 'b', bus: 'p' }] });
     assert.deepEqual(args.slice(2), [
@@ -72,6 +89,42 @@ describe('the arguments of a VMM', () => {
       qemuArguments(devices, { properties } as never);
     await failure(() => wrong([{ id: 'a' }]), 'ERR_INVALID_ARG_VALUE');
     await failure(() => wrong([{}, []]), 'ERR_INVALID_ARG_TYPE');
+  });
+
+  it('are refused where QEMU would refuse them, or take another device', async () => {
+    using iommufd = Iommufd.open(roots);
+    using cdev = openCdevSync(fakeAddress, roots);
+    using again = openCdevSync(fakeAddress, roots);
+    using other = openCdevSync(otherAddress, roots);
+    for (const twice of [
+      [cdev, cdev],
+      [cdev, again],
+    ]) {
+      for (const of of [qemuArguments, cloudHypervisorArguments]) {
+        const refused = (): unknown => of({ cdev: twice, iommufd });
+        const error = await failure(refused, 'ERR_INVALID_ARG_VALUE');
+        assert.match(error.message, new RegExp(`${fakeAddress} is there twice`));
+      }
+    }
+    const devices = { cdev: [cdev, other], iommufd };
+    for (const [properties, code] of [
+      [{ fd: 9 }, 'ERR_INVALID_ARG_VALUE'],
+      [{ iommufd: 'iommufd1' }, 'ERR_INVALID_ARG_VALUE'],
+      [{ host: otherAddress }, 'ERR_INVALID_ARG_VALUE'],
+      [{ sysfsdev: '/sys/x' }, 'ERR_INVALID_ARG_VALUE'],
+      [{ driver: 'x' }, 'ERR_INVALID_ARG_VALUE'],
+      [{ bootindex: NaN }, 'ERR_OUT_OF_RANGE'],
+      [{ bootindex: Infinity }, 'ERR_OUT_OF_RANGE'],
+      [{ bus: 'a\0b' }, 'ERR_INVALID_ARG_VALUE'],
+      [{ id: '' }, 'ERR_INVALID_ARG_VALUE'],
+      [{ id: 'nic' }, 'ERR_INVALID_ARG_VALUE'],
+      [[{ id: 'nic' }, { id: 'nic' }], 'ERR_INVALID_ARG_VALUE'],
+      [[{ id: 'iommufd0' }, {}], 'ERR_INVALID_ARG_VALUE'],
+    ] as const) {
+      const refused = (): unknown => qemuArguments(devices, { properties });
+      const error = await failure(refused, code);
+      assert.match(error.message, /"properties/);
+    }
   });
 
   it('are refused for a bound device, with the way out', async () => {
