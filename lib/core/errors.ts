@@ -172,6 +172,21 @@ export class VfioError extends Error {
       if (value !== undefined) Object.defineProperty(this, key, { value, enumerable: true });
     }
   }
+
+  /** For `JSON.stringify`: all of it, the message too; 64 bits of `facts` are hex strings. */
+  toJSON(): Record<string, unknown> {
+    const { name, message, facts } = this;
+    const own = Object.fromEntries(Object.entries(this));
+    return { name, message, ...own, ...(facts && { facts: plain(facts) }) };
+  }
+}
+
+/** The same without bigints, which JSON does not know. */
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]));
 }
 
 /** A system call that failed, as native code reports it. */

@@ -73,6 +73,24 @@ describe('an error that names what others named', () => {
     }
   });
 
+  it('becomes JSON, with its message, and 64 bits as hex', () => {
+    const facts = { length: 0x1000n, ranges: [{ start: 0n, last: 0xfffn }] };
+    const refused = new VfioError({ code: 'ENOSPC', errno: -28, message: 'ENOSPC: refused' });
+    const error = explained(refused, { reason: 'iova-exhausted', certainty: 'certain', facts });
+    const { message, hint } = error;
+    const { name, code, errno, reason, certainty } = error;
+    assert.deepEqual(JSON.parse(JSON.stringify(error)), {
+      name,
+      message,
+      code,
+      errno,
+      reason,
+      facts: { length: '0x1000', ranges: [{ start: '0x0', last: '0xfff' }] },
+      certainty,
+      hint,
+    });
+  });
+
   it('shows the name of a driver, of a file and of an argument', async () => {
     const folder = `sys/bus/pci/devices/${fakeAddress}`;
     const root = tree({
