@@ -16,7 +16,7 @@ const members = {
   'vfio.Interrupt': ['index', 'name', 'count', 'flags', 'enabled', 'vectors'],
   'vfio.InterruptVector': ['ref', 'unref', 'removeAllListeners'],
   'vfio.MigrationSource': ['more'],
-  'vfio.VfioError': ['constructor'],
+  'vfio.VfioError': ['constructor', 'toJSON'],
   'vfio.DirtyPages': ['[iterator]'],
   'vfio.DmaBuffer': ['size', 'mappings', 'disposed'],
   'vfio.DmaBlock': ['mapped'],
