@@ -370,6 +370,7 @@ export const table: Record<string, Parameter[]> = {
   'VeventQueue#id': none,
   'VeventQueue#read': none,
   'VeventQueue#wait': [args.counts],
+  'VfioError#toJSON': none,
   'Viommu#close': none,
   'Viommu#closeSync': none,
   'Viommu#createHwQueue': [dma.hwQueue],
