@@ -176,7 +176,8 @@ export class VfioError extends Error {
   /** For `JSON.stringify`: all of it, the message too; 64 bits of `facts` are hex strings. */
   toJSON(): Record<string, unknown> {
     // Other classes refuse by their private fields; an error has none.
-    if (!util.types.isNativeError(this)) throw new TypeError('toJSON is called on what is no error');
+    if (!util.types.isNativeError(this))
+      throw new TypeError('toJSON is called on what is no error');
     const { name, message, facts } = this;
     const own = Object.fromEntries(Object.entries(this));
     return { name, message, ...own, ...(facts && { facts: plain(facts) }) };
