@@ -126,6 +126,17 @@ export interface VfioErrorDetails {
   cause?: unknown;
 }
 
+/** What tasks within tasks of ours put between a failure and the program's call. */
+const ownFrames = 20;
+
+/**
+ * The limit is the whole program's, but nobody else runs until it is put back. Where it is frozen,
+ * stacks are as long as they are.
+ */
+function setStackLimit(limit: number): void {
+  Reflect.set(Error, 'stackTraceLimit', limit);
+}
+
 /**
  * Every failure of this package that is not a mistake in an argument (those are `TypeError` and
  * `RangeError` with Node's own codes).
@@ -165,7 +176,11 @@ export class VfioError extends Error {
   constructor(details: VfioErrorDetails) {
     const { code, message, hint, cause, ...rest } = details;
     // Names of processes, drivers and files are others' text, and may hold what a terminal obeys.
-    super(escapeControls(message), cause === undefined ? undefined : { cause });
+    const text = escapeControls(message);
+    const limit = Error.stackTraceLimit;
+    setStackLimit(limit > 0 ? limit + ownFrames : limit);
+    super(text, cause === undefined ? undefined : { cause });
+    setStackLimit(limit);
     this.code = code;
     const said = { ...rest, hint: hint === undefined ? undefined : escapeControls(hint) };
     for (const [key, value] of Object.entries(said)) {
