@@ -17,6 +17,11 @@ export default tseslint.config(
   },
   {
     files: ['lib/**/*.ts'],
+    // The stack of an error has who awaits a function only where that awaits in turn.
+    rules: { '@typescript-eslint/return-await': ['error', 'always'] },
+  },
+  {
+    files: ['lib/**/*.ts'],
     ignores: ['lib/cli/**'],
     rules: {
       // Their import alone takes time of every program that imports the package.

@@ -106,7 +106,7 @@ async function writeRegister(invocation: Invocation): Promise<number> {
   const [, , offsetText, valueText] = invocation.positionals;
   const offset = Number(parseNumber('offset', offsetText));
   const value = parseNumber('value', valueText);
-  return withRegion(invocation, ({ region, device }) => {
+  return await withRegion(invocation, ({ region, device }) => {
     if (region.name !== 'config') {
       access.write(region, offset, value);
       return exitStatus.ok;

@@ -51,7 +51,7 @@ async function runOne(argv: string[], commands: readonly Command[], out: Output)
     out.print(commandHelp(command));
     return exitStatus.ok;
   }
-  return runCommand(command, rest, commands, out);
+  return await runCommand(command, rest, commands, out);
 }
 
 function begins(argv: readonly string[], name: string): boolean {

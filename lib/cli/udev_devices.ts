@@ -11,7 +11,7 @@ export async function notGiven(
   devices: readonly string[] | undefined,
   options: RootOptions = {},
 ): Promise<string[]> {
-  if (devices === undefined) return notGivenOfAll(options);
+  if (devices === undefined) return await notGivenOfAll(options);
   const unconfined = devices.filter((device) => isUnconfined(device, options));
   if (unconfined.length === 0) return [];
   return [

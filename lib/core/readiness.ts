@@ -104,7 +104,7 @@ export async function untilAborted<T>(
   promise: Promise<T>,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  if (signal === undefined) return promise;
+  if (signal === undefined) return await promise;
   let unhear: (() => void) | undefined;
   const aborted = new Promise<never>((_, fail) => {
     unhear = onAbort(signal, () => {

@@ -243,14 +243,22 @@ export class Mutex {
     return this.#running > 0;
   }
 
-  run<T>(task: () => Promise<T>): Promise<T> {
+  /**
+   * Awaits, and gives its promise to the caller alone: V8 finds the caller's frame for the stack of
+   * an error along promises that one awaits, and not by `then`, nor where several wait.
+   */
+  async run<T>(task: () => Promise<T>): Promise<T> {
     this.#running++;
-    const result = this.#last.then(task).finally(() => {
+    const before = this.#last;
+    let end: (() => void) | undefined;
+    this.#last = new Promise<void>((resolve) => (end = resolve));
+    try {
+      await before;
+      return await task();
+    } finally {
       this.#running--;
-    });
-    // How it ends is for the caller to hear; the next task starts either way.
-    this.#last = result.catch(() => undefined);
-    return result;
+      end?.();
+    }
   }
 
   /**

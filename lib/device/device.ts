@@ -426,7 +426,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     ioas: AddressSpace | Hwpt | NestedHwpt,
     options: PasidOptions = {},
   ): Promise<number> {
-    return this.#bound.attachment.attach(ioas, options);
+    return await this.#bound.attachment.attach(ioas, options);
   }
 
   /** The blocking form of {@link attach}. */

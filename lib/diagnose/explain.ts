@@ -85,7 +85,7 @@ async function settle(suspicion: Suspicion, subject: Subject, deadline: number):
   if (search === undefined || settled === undefined) return cause;
   const found = await findHolders(search, subject.own, deadline);
   if (otherwise === undefined || !foundNobody(found)) return settled(found);
-  return settle(otherwise, subject, deadline);
+  return await settle(otherwise, subject, deadline);
 }
 
 function withProblem(error: VfioError, problem: unknown): VfioError {

@@ -40,7 +40,7 @@ export async function bindDriver(
   devices: DeviceSpec | readonly DeviceSpec[],
   options: BindDriverOptions = {},
 ): Promise<DriverReport> {
-  return run(toldBind(devices, options));
+  return await run(toldBind(devices, options));
 }
 
 /**
@@ -65,7 +65,7 @@ export async function restoreDriver(
   devices: DeviceSpec | readonly DeviceSpec[],
   options: RestoreDriverOptions = {},
 ): Promise<DriverReport> {
-  return run(toldRestore(devices, options));
+  return await run(toldRestore(devices, options));
 }
 
 /**

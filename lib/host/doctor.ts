@@ -36,7 +36,7 @@ export async function diagnose(
   spec?: DeviceSpec,
   options: HostRootOptions = {},
 ): Promise<Diagnosis> {
-  return run(diagnosis(spec, options));
+  return await run(diagnosis(spec, options));
 }
 
 /** The blocking form of {@link diagnose}. It does not search who holds the device. */

@@ -52,7 +52,7 @@ export interface ListedGroup {
  *   (`sysfs-absent`), and other errors of the kernel; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export async function listGroups(options: RootOptions = {}): Promise<ListedGroup[]> {
-  return run(groups(options));
+  return await run(groups(options));
 }
 
 /** The blocking form of {@link listGroups}. */

@@ -85,7 +85,7 @@ const mostMilliseconds = 2_000;
  * @throws VfioError as {@link listDevices}
  */
 export async function readUsage(options: HostRootOptions = {}): Promise<Usage> {
-  return run(read(rootsFrom(options)));
+  return await run(read(rootsFrom(options)));
 }
 
 /** The blocking form of {@link readUsage}. */

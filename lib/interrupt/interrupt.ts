@@ -164,7 +164,7 @@ export class Interrupt {
    */
   async enable(what: number | EnableOptions = 1): Promise<readonly InterruptVector[]> {
     const wanted = this.#check(what);
-    return run(this.#toldEnable(wanted));
+    return await run(this.#toldEnable(wanted));
   }
 
   /** The blocking form of {@link enable}. */
@@ -199,7 +199,7 @@ export class Interrupt {
    */
   async resize(vectors: number): Promise<{ vectors: readonly InterruptVector[]; gap: boolean }> {
     const wanted = checkVectors(vectors, this.#irq);
-    return run(this.#device.inTurn(() => this.#resize(wanted)));
+    return await run(this.#device.inTurn(() => this.#resize(wanted)));
   }
 
   /** The blocking form of {@link resize}. */

@@ -89,7 +89,9 @@ export abstract class AddressSpace extends Closable {
    *   reason; `ERR_VFIO_CLOSED`
    */
   async map(source: DmaBuffer | DmaFile, options: MapOptions = {}): Promise<DmaMapping> {
-    return this.mapPlanned(this.#planOf(source, options), () => this.#planOf(source, options));
+    return await this.mapPlanned(this.#planOf(source, options), () =>
+      this.#planOf(source, options),
+    );
   }
 
   /** The blocking form of {@link map}. */
@@ -116,7 +118,7 @@ export abstract class AddressSpace extends Closable {
     const source = new AddressSource(start, BigInt(checkLength('length', length)));
     checkEnd('address', start, source.length);
     const plan = (): MapPlan => this.planOf(readMapOptions(options), source);
-    return this.mapPlanned(plan(), plan);
+    return await this.mapPlanned(plan(), plan);
   }
 
   /**

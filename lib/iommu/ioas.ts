@@ -179,7 +179,7 @@ export class Ioas extends AddressSpace {
    *   write what was mapped to be read only
    */
   async copy(iova: bigint, length: number, options: CopyOptions = {}): Promise<DmaMapping> {
-    return this.maps.map(this.#copyPlan(iova, length, options));
+    return await this.maps.map(this.#copyPlan(iova, length, options));
   }
 
   /** The blocking form of {@link copy}. */

@@ -113,7 +113,7 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
    */
   async unmap(): Promise<void> {
     this.#ended = true;
-    await this.#mutex.run(async () => this.#mapping?.unmap());
+    await this.#mutex.run(async () => await this.#mapping?.unmap());
   }
 
   /**

@@ -59,7 +59,7 @@ export interface ListedDevice extends DeviceFacts {
  *   other errors of the kernel; `ERR_VFIO_UNSUPPORTED_PLATFORM`
  */
 export async function listDevices(options: RootOptions = {}): Promise<ListedDevice[]> {
-  return run(list(options));
+  return await run(list(options));
 }
 
 /** The blocking form of {@link listDevices}. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
-import { DmaBuffer, openDevices, VfioDevice } from '../../lib/index.ts';
+import { DmaBuffer, openDevices, VfioDevice, VfioError } from '../../lib/index.ts';
 import { FakeHost, type FakeCall, type FakeDevice } from '../../lib/testing/index.ts';
 
 describe('the stack of an error', () => {
@@ -32,7 +32,7 @@ describe('the stack of an error', () => {
       await call();
     }
     const error = await theCaller().catch((error: unknown) => error);
-    assert.ok(error instanceof Error, 'it did not fail');
+    assert.ok(error instanceof VfioError || error instanceof AggregateError, 'it did not fail');
     return error.stack ?? '';
   }
 
@@ -54,13 +54,30 @@ describe('the stack of an error', () => {
     },
     'a map': async () => {
       refuse('IOMMU_IOAS_MAP_FILE');
-      return device.createIoas().map(await DmaBuffer.allocate(4096));
+      await device.createIoas().map(await DmaBuffer.allocate(4096));
     },
     'an unmap': () => device.createIoas().unmap(0x1000n, 0x1000n),
     'an allocation': () => DmaBuffer.allocate(2 ** 50),
+    'an enable': async () => {
+      refuse('VFIO_DEVICE_SET_IRQS');
+      await device.interrupt('msix').enable();
+    },
+    'an enable of what is enabled': async () => {
+      await device.interrupt('msix').enable();
+      await device.interrupt('msix').enable();
+    },
+    'a disable': async () => {
+      await device.interrupt('msix').enable();
+      refuse('VFIO_DEVICE_SET_IRQS');
+      await device.interrupt('msix').disable();
+    },
+    'a reset': () => {
+      refuse('VFIO_DEVICE_RESET');
+      return device.reset();
+    },
     'a feature': () => {
       refuse('VFIO_DEVICE_FEATURE');
-      return device.feature.get(3);
+      return device.feature.get(9, 1);
     },
   };
 
