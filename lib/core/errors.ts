@@ -269,17 +269,24 @@ export function describeErrno(errno: number): [ErrnoName, string] {
   return (known as [ErrnoName, string] | undefined) ?? [`E${-errno}`, 'unknown error'];
 }
 
+/** What an error says, to make another of it that says more. */
+function detailsOf(error: VfioError): VfioErrorDetails {
+  const { code, message, cause } = error;
+  const own: Partial<VfioErrorDetails> = Object.assign({}, error);
+  return { ...own, code, message, cause };
+}
+
 /** The same error with its reason. */
 export function explained(error: VfioError, cause: Cause): VfioError {
   const { why, hint } = wordsOf(cause);
-  const { code, errno, syscall, request, path, device, region } = error;
   const { reason, facts, certainty } = cause;
   const doubt = certainty === 'likely' ? 'likely ' : '';
   // Where the lookup itself knew it, it has said so.
   const isSaid = error.message.endsWith(why);
   const message = isSaid ? error.message : `${error.message}: ${doubt}${why}`;
   return new VfioError({
-    ...{ code, errno, syscall, request, path, device, region, reason, facts, certainty },
+    ...detailsOf(error),
+    ...{ reason, facts, certainty },
     message,
     hint: `${hint} (docs/errors.md#${reason})`,
   });
@@ -287,14 +294,8 @@ export function explained(error: VfioError, cause: Cause): VfioError {
 
 /** The same error, of a message's part that has this name. */
 export function ofField(error: VfioError, field: string): VfioError {
-  const { code, errno, syscall, request, path, device, region, reason, facts, certainty, hint } =
-    error;
-  return new VfioError({
-    ...{ code, errno, syscall, request, path, device, region, reason, facts, certainty, hint },
-    message: `${error.message} (${field} of the message)`,
-    field,
-    cause: error.cause,
-  });
+  const message = `${error.message} (${field} of the message)`;
+  return new VfioError({ ...detailsOf(error), message, field });
 }
 
 /**

@@ -6,7 +6,13 @@ import { constants, release } from 'node:os';
 import { describe, it } from 'mocha';
 import { binding, type Binding } from '../../lib/core/binding.ts';
 import { hintOf as cliHintOf } from '../../lib/cli/words.ts';
-import { explained, systemError, VfioError } from '../../lib/core/errors.ts';
+import {
+  explained,
+  ofField,
+  systemError,
+  VfioError,
+  type VfioErrorDetails,
+} from '../../lib/core/errors.ts';
 import type { Roots } from '../../lib/core/location.ts';
 import { wordsOf } from '../../lib/core/messages.ts';
 import type { Cause, GroupMember, Holding, VfioFacts, VfioReason } from '../../lib/core/reasons.ts';
@@ -704,5 +710,35 @@ describe('every reason', () => {
     assert.match(held({ holders: [], hidden: 3 }), /may not look at/);
     assert.match(held({ holders: [] }), /another pid namespace/);
     assert.match(held({ holders: [], searched: false }), /bound already$/);
+  });
+});
+
+describe('an error of which another is made', () => {
+  /** All that an error can carry. */
+  const whole: Required<VfioErrorDetails> = {
+    ...{ code: 'ENOSPC', message: 'what is so', errno: -28, syscall: 'ioctl' },
+    ...{ request: 'VFIO_DEVICE_SET_IRQS', path: '/dev/vfio/devices/vfio0', device: 'a' },
+    ...{ reason: 'gone', facts: { bus: 'pci', address: 'a' }, certainty: 'certain' },
+    ...{ hint: 'h', available: 2, region: 'bar0+0x10', field: 'fds[0]', cause: new Error('c') },
+  };
+
+  /** What it says: all of it, the cause too. */
+  const saidBy = (error: VfioError): object => ({ ...error.toJSON(), cause: error.cause });
+
+  it('keeps all that it says, where its reason is found', () => {
+    const error = new VfioError(whole);
+    const facts = { address: 'a', interrupt: 'msix' };
+    const other = explained(error, { reason: 'irq-disabled', certainty: 'likely', facts });
+    const { message, hint } = other;
+    const added = { reason: 'irq-disabled', certainty: 'likely', facts, message, hint };
+    assert.match(message, /^what is so: likely msix of a is not enabled$/);
+    assert.deepEqual(saidBy(other), { ...saidBy(error), ...added });
+  });
+
+  it('keeps all that it says, where a part of a message is named', () => {
+    const error = new VfioError(whole);
+    const other = ofField(error, 'devId');
+    const added = { message: 'what is so (devId of the message)', field: 'devId' };
+    assert.deepEqual(saidBy(other), { ...saidBy(error), ...added });
   });
 });
