@@ -1,21 +1,21 @@
 import { util } from './builtins.ts';
-import { escapeControls } from './controls.ts';
+import { shown } from './shown.ts';
 
 /** A mistake in an argument, with the codes that Node's own functions use. */
 export function invalidType(name: string, expected: string, value: unknown): TypeError {
-  const message = `The "${name}" argument must be ${expected}. Received ${show(value)}`;
+  const message = `The "${name}" argument must be ${expected}. Received ${shown(value)}`;
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_TYPE' });
 }
 
 /** Like {@link invalidType}, for a value of the right type that says nothing usable. */
 export function invalidValue(name: string, expected: string, value: unknown): TypeError {
-  const message = `The "${name}" argument must be ${expected}. Received ${show(value)}`;
+  const message = `The "${name}" argument must be ${expected}. Received ${shown(value)}`;
   return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' });
 }
 
 /** Like {@link invalidType}, for a number that is too small, too large or no integer. */
 export function outOfRange(name: string, expected: string, value: unknown): RangeError {
-  const message = `The value of "${name}" is out of range. It must be ${expected}. Received ${show(value)}`;
+  const message = `The value of "${name}" is out of range. It must be ${expected}. Received ${shown(value)}`;
   return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
 }
 
@@ -52,12 +52,6 @@ const mostFd = 2 ** 31 - 1;
 export function checkFdNumber(name: string, value: unknown): number {
   const expected = `the number of an open descriptor, an integer from 0 to ${mostFd}`;
   return checkInteger(name, value, 0, mostFd, expected);
-}
-
-/** What the value is, by no code of its own: that could throw, or say something else. */
-function show(value: unknown): string {
-  const options = { depth: 0, maxStringLength: 80, breakLength: Infinity, customInspect: false };
-  return escapeControls(util.inspect(value, options));
 }
 
 const mostMilliseconds = 2 ** 31 - 1;

@@ -3,6 +3,7 @@ import { util } from './builtins.ts';
 import { escapeControls } from './controls.ts';
 import { wordsOf } from './messages.ts';
 import type { Cause, Certainty, VfioFacts, VfioReason } from './reasons.ts';
+import { shown } from './shown.ts';
 
 /** Codes of our own, for what no errno says. */
 export type VfioErrorCode =
@@ -236,7 +237,7 @@ export function systemError(call: FailedCall, hint?: string): VfioError {
 
 /** What somebody threw, in a message about several errors. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : util.inspect(error);
+  return error instanceof Error ? error.message : shown(error);
 }
 
 function nameOf({ syscall, request, device, region, path }: FailedCall): string {

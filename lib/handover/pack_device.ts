@@ -5,6 +5,7 @@ import { callerPlace } from '../core/caller.ts';
 import { ofField, VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import type { DeviceAddress, DeviceSpec } from '../core/location.ts';
+import { shown } from '../core/shown.ts';
 import { closing, closingAll, runSync, undoAndThrow } from '../core/steps.ts';
 import { VfioDevice } from '../device/device.ts';
 import { Ioas } from '../iommu/ioas.ts';
@@ -187,10 +188,6 @@ function requireText(value: unknown, field: string): asserts value is string {
 function requireId(value: unknown, field: string, least: number): asserts value is number {
   const isId = Number.isInteger(value) && Number(value) >= least && Number(value) < 2 ** 32;
   if (!isId) throw wrongField(field, `an integer from ${least} to 4294967295`, value);
-}
-
-function shown(value: unknown): string {
-  return util.inspect(value, { depth: 0, maxStringLength: 80, breakLength: Infinity });
 }
 
 function wrongField(field: string, expected: string, value: unknown): VfioError {

@@ -1,10 +1,10 @@
 import { invalidType, outOfRange } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
-import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { closedError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import type { DeviceNode, OwnedFd } from '../core/owned_fd.ts';
+import { shown } from '../core/shown.ts';
 import { closeSyncAndThrow, doAll, Mutex, type Steps } from '../core/steps.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import { Eventfd } from './eventfd.ts';
@@ -80,8 +80,7 @@ export class Interrupts implements DeviceInterrupts {
     const irq = irqs.find(({ name, index }) => which === name || which === index);
     if (irq === undefined) {
       const names = irqs.map(({ name, index }) => `'${name}' (${index})`).join(', ');
-      const wanted = util.inspect(which, { maxStringLength: 80 });
-      throw this.noIrq(`no interrupt ${wanted}; it has ${names || 'none'}`);
+      throw this.noIrq(`no interrupt ${shown(which)}; it has ${names || 'none'}`);
     }
     const known = this.#known.get(irq.index) ?? Interrupt.of(this, irq);
     this.#known.set(irq.index, known);

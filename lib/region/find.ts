@@ -1,7 +1,8 @@
 import { invalidType, outOfRange } from '../core/arguments.ts';
-import { fs, util } from '../core/builtins.ts';
+import { fs } from '../core/builtins.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
+import { shown } from '../core/shown.ts';
 import type { DeviceInfo, RegionInfo } from '../info/decode.ts';
 
 /** The regions of every PCI device, as vfio-pci numbers them. */
@@ -62,7 +63,7 @@ function checkType(name: string, type: unknown): void {
 }
 
 function describe(spec: RegionSpec): string {
-  if (typeof spec === 'string') return util.inspect(spec, { maxStringLength: 80 });
+  if (typeof spec === 'string') return shown(spec);
   if (typeof spec === 'number') return `${spec}`;
   return `of type 0x${spec.type.toString(16)}, subtype 0x${spec.subtype.toString(16)}`;
 }
