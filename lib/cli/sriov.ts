@@ -145,7 +145,9 @@ function holdersText({ holding: { holders, hidden, searched } }: PhysicalFunctio
   const known = holders.map(({ pid, command }) => `process ${pid} (${command})`);
   if (known.length > 0) return known.join(', ');
   if (!searched) return 'not known: not all processes were looked at';
-  return hidden > 0 ? `not known: ${hidden} processes are not to be looked at` : null;
+  return hidden > 0
+    ? `not known: ${hidden === 1 ? '1 process is' : `${hidden} processes are`} not to be looked at`
+    : null;
 }
 
 function vfRow({

@@ -87,7 +87,7 @@ function changeLine(event: DeviceChange): string {
 }
 
 function lostLines({ devices, time }: ChangesLost): string {
-  const lost = `${timeOf(time)}  lost    the kernel had no room for some events; there are now ${devices.length} devices:`;
+  const lost = `${timeOf(time)}  lost    the kernel had no room for some events; ${devices.length === 1 ? 'there is now 1 device' : `there are now ${devices.length} devices`}:`;
   const lines = devices.map(({ bus, address, driver, cdev }) =>
     printableLine([
       ...[timeOf(time), 'is    ', bus.padEnd(8), address],

@@ -1,4 +1,5 @@
 import { checkInteger, elementsOf, invalidType, outOfRange, requireObject } from './arguments.ts';
+import { counted } from './counted.ts';
 
 /** A range of I/O virtual addresses, both ends included, as the kernel has them. */
 export interface IovaRange {
@@ -21,7 +22,7 @@ export function checkIova(name: string, value: unknown): bigint {
 /** That `length` bytes from `start` on do not reach beyond the last address. @throws RangeError */
 export function checkEnd(name: string, start: bigint, length: bigint): void {
   if (start + length <= lastIova + 1n) return;
-  const expected = `${lastIova + 1n - length}n at most, since ${length} bytes from there have to end at 2n ** 64n`;
+  const expected = `${lastIova + 1n - length}n at most, since ${counted(length, 'byte has', 'bytes have')} from there to end at 2n ** 64n`;
   throw outOfRange(name, expected, start);
 }
 

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { counted } from './counted.ts';
 import type {
   Cause,
   GroupMember,
@@ -194,7 +195,7 @@ const words: WordsOf = {
     hint: 'detach the devices or close them, and close what was made of it, first; the order of await using does it: what is opened last is closed first',
   }),
   'invalidated-in-part': ({ handled, entries }) => ({
-    why: `of ${entries} entries ${handled} were handled, and ${handled < entries ? `entry ${handled}` : 'the request'} was refused`,
+    why: `of ${counted(entries, 'entry', 'entries')} ${handled} ${handled === 1 ? 'was' : 'were'} handled, and ${handled < entries ? `entry ${handled}` : 'the request'} was refused`,
     hint: 'correct the entry that was refused, and give it and those after it again',
   }),
   'no-external-buffers': ({ runtime }) => ({
@@ -206,7 +207,7 @@ const words: WordsOf = {
     hint: 'the ROM may be empty, or be shown only after the device was set up: look for “Invalid PCI ROM header signature” in the log (sudo journalctl -k -g ROM)',
   }),
   'vga-window': ({ offset, length }) => ({
-    why: `${length} bytes at 0x${offset.toString(16)} are not within one of VGA's windows: ${vgaWindows}`,
+    why: `${counted(length, 'byte')} at 0x${offset.toString(16)} ${length === 1 ? 'is' : 'are'} not within one of VGA's windows: ${vgaWindows}`,
     hint: `read and write within ${vgaWindows}`,
   }),
   'asked-back': ({ address }) => ({
@@ -280,7 +281,7 @@ const words: WordsOf = {
     hint: 'raise it (LimitMEMLOCK= of a systemd unit, ulimit -l), or give the program CAP_IPC_LOCK',
   }),
   'too-few-huge-pages': ({ pageSize, needed, free, total, parameter }) => ({
-    why: `${needed} pages of ${pageSize / 2 ** 20} MiB are needed, and ${free} of ${total} are free`,
+    why: `${counted(needed, 'page')} of ${pageSize / 2 ** 20} MiB ${needed === 1 ? 'is' : 'are'} needed, and ${free} of ${total} are free`,
     hint:
       `have the kernel set more aside: echo ${total + needed - free} | sudo tee ${parameter}, and read it ` +
       "again, since it gives fewer where memory is short or in pieces; or take hugePages: 'auto'",

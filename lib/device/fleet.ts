@@ -8,6 +8,7 @@ import {
 } from '../core/arguments.ts';
 import { callerPlace, type CallerPlace } from '../core/caller.ts';
 import { escapeControls } from '../core/controls.ts';
+import { counted } from '../core/counted.ts';
 import { messageOf } from '../core/errors.ts';
 import type { DeviceSpec } from '../core/location.ts';
 import { abortReason, throwIfAborted } from '../core/readiness.ts';
@@ -95,7 +96,10 @@ export async function openDevices(
   if (settle) return results;
   const failed = failuresOf(results, specs.map(nameOf));
   if (failed.length === 0) return opened;
-  const error = allErrors(failed, `${failed.length} of ${specs.length} devices did not open`);
+  const error = allErrors(
+    failed,
+    `${failed.length} of ${counted(specs.length, 'device')} did not open`,
+  );
   throw await afterClosing(opened, error);
 }
 
@@ -124,7 +128,7 @@ export async function closeDevices(devices: readonly VfioDevice[]): Promise<void
   const names = devices.map(({ device }) => device.address);
   const failed = failuresOf(results, names);
   if (failed.length === 0) return;
-  throw allErrors(failed, `${failed.length} of ${devices.length} devices did not close`);
+  throw allErrors(failed, `${failed.length} of ${counted(devices.length, 'device')} did not close`);
 }
 
 interface Failure {

@@ -6,6 +6,7 @@ import {
   requireObject,
 } from '../core/arguments.ts';
 import { ioctlOf } from '../core/call.ts';
+import { counted } from '../core/counted.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, doing, inOrder, type Steps } from '../core/steps.ts';
 import type { DeviceInfo } from '../info/decode.ts';
@@ -57,5 +58,5 @@ function* set(
 function checkValue(value: unknown, width: number): bigint {
   const checked = checkUnsigned('value', value);
   if (checked < 256n ** BigInt(width)) return checked;
-  throw outOfRange('value', `a number of ${width} bytes`, value);
+  throw outOfRange('value', `a number of ${counted(width, 'byte')}`, value);
 }

@@ -11,6 +11,7 @@ import { binding, type NativeFd } from '../core/binding.ts';
 import { check, checkSteps } from '../core/call.ts';
 import { type CallerPlace, callerPlace } from '../core/caller.ts';
 import { Closable } from '../core/closable.ts';
+import { counted } from '../core/counted.ts';
 import { EPROTOTYPE } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { type FileDescriptor, numberOfFd, takeFd } from '../core/file_descriptor.ts';
@@ -246,7 +247,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
         discard(received.fds);
         throw new VfioError({
           code: 'ERR_VFIO_MESSAGE_TRUNCATED',
-          message: `a message was thrown away: this end takes 1 to ${maxBytes} bytes and ${maxFds} descriptors`,
+          message: `a message was thrown away: this end takes 1 to ${counted(maxBytes, 'byte')} and ${counted(maxFds, 'descriptor')}`,
           path: this.#socket.path,
         });
       case 'end':

@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.ts';
 import { VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { hiddenText, wordsOf } from '../core/messages.ts';
@@ -192,7 +193,7 @@ function sriov({ sysfsPath }: SysfsDevice): Seen | undefined {
   const total = readAttribute(`${sysfsPath}/sriov_totalvfs`);
   if (total === undefined) return undefined;
   const count = virtfnsOf({ sysfsPath }).length;
-  const what = `a physical function: ${count} of ${total} virtual functions`;
+  const what = `a physical function: ${count} of ${counted(Number(total), 'virtual function')}`;
   const isShared = count > 0 && readLinkName(`${sysfsPath}/driver`) === 'vfio-pci';
   return isShared ? ['warning', `${what}, which are opened with a VF token`, token] : ['ok', what];
 }

@@ -1,5 +1,6 @@
 import { requirePlatform } from '../addon.ts';
 import { requireObject } from '../core/arguments.ts';
+import { counted } from '../core/counted.ts';
 import { VfioError } from '../core/errors.ts';
 import type { DeviceSpec, Roots, SysfsDevice } from '../core/location.ts';
 import { either, run, runSync, type Steps } from '../core/steps.ts';
@@ -144,7 +145,7 @@ function unseenIn(usage: Usage | undefined): string {
   if (usage === undefined) return '';
   const { hidden, searched } = usage;
   if (hidden > 0) {
-    return `; ${hidden} processes may not be looked at by this user, and may have some open: root sees all`;
+    return `; ${counted(hidden, 'process', 'processes')} may not be looked at by this user, and may have some open: root sees all`;
   }
   return searched ? '' : '; not all processes were looked at, which may have some open';
 }

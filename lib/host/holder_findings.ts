@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.ts';
 import { either, type Steps } from '../core/steps.ts';
 import { VfioError } from '../core/errors.ts';
 import { findHolders } from '../diagnose/holders.ts';
@@ -48,7 +49,7 @@ function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
     return ['warning', `its nodes are open in ${names.join(' and ')}${waits}`, mend];
   }
   if (found.hidden > 0) {
-    const what = `nobody was found, and ${found.hidden} processes may not be looked at by this user`;
+    const what = `nobody was found, and ${counted(found.hidden, 'process', 'processes')} may not be looked at by this user`;
     return ['unknown', what, 'run this as root'];
   }
   if (!found.searched) {

@@ -1,4 +1,5 @@
 import { fs } from '../core/builtins.ts';
+import { counted } from '../core/counted.ts';
 import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
 import { hiddenText } from '../core/messages.ts';
@@ -201,7 +202,9 @@ export function userNeeds({ address }: SysfsDevice, { holders, hidden, searched 
   const unseen: string[] = [];
   if (!searched) unseen.push(`who has ${address} open: not all processes were looked at`);
   if (hidden > 0)
-    unseen.push(`who has ${address} open: ${hidden} processes are not to be looked at`);
+    unseen.push(
+      `who has ${address} open: ${counted(hidden, 'process is', 'processes are')} not to be looked at`,
+    );
   return { needs, unseen };
 }
 

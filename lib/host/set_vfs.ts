@@ -1,5 +1,6 @@
 import { requirePlatform } from '../addon.ts';
 import { checkInteger, checkTimeout, requireBoolean, requireObject } from '../core/arguments.ts';
+import { counted } from '../core/counted.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import type { DeviceSpec } from '../core/location.ts';
 import type { HostNeed, NeededDevice } from '../core/reasons.ts';
@@ -227,7 +228,7 @@ function requireCount({ device, count, plan }: Task): void {
   if (links === count) return;
   throw new VfioError({
     code: 'ERR_VFIO_NOT_TAKEN',
-    message: `${device.address} was to have ${count} virtual functions, and sysfs shows ${links}`,
+    message: `${device.address} was to have ${counted(count, 'virtual function')}, and sysfs shows ${links}`,
     path: `${device.sysfsPath}/sriov_numvfs`,
     device: device.address,
     hint: `the kernel's log may say why: sudo journalctl -k -g ${device.address}`,

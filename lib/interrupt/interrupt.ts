@@ -1,6 +1,7 @@
 import { tracingChannel } from 'node:diagnostics_channel';
 import { checkFdNumber, invalidType } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
+import { counted } from '../core/counted.ts';
 import { ECANCELED, EINVAL, ENOTTY } from '../core/errno.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
@@ -434,7 +435,7 @@ export class Interrupt {
     const { address } = this.#device;
     const by = isFree
       ? `by another owner of ${address} in this process, such as another thread`
-      : `with ${this.#eventfds.length} vectors`;
+      : `with ${counted(this.#eventfds.length, 'vector')}`;
     throw new VfioError({
       code: 'ERR_VFIO_IRQ_ENABLED',
       message: `${this.name} is enabled already, ${by}`,

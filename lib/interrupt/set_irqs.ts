@@ -7,6 +7,7 @@ import {
 } from '../core/arguments.ts';
 import { type Answer, binding } from '../core/binding.ts';
 import { check, ioctlOf } from '../core/call.ts';
+import { counted } from '../core/counted.ts';
 import { EBUSY, ECANCELED, EINVAL, ENOSPC } from '../core/errno.ts';
 import { explained, systemError, VfioError } from '../core/errors.ts';
 import type { NodeLocation, Roots } from '../core/location.ts';
@@ -166,7 +167,7 @@ export function tooFew(
     ...ioctlOf(location, request),
     code: answer > 0 ? 'ERR_VFIO_TOO_FEW_VECTORS' : 'ENOSPC',
     errno: answer > 0 ? undefined : answer,
-    message: `the kernel gives ${available} of the ${vectors} vectors asked for ${name} of ${address}: it lacks vectors, or memory; none was enabled`,
+    message: `the kernel gives ${available} of the ${counted(vectors, 'vector')} asked for ${name} of ${address}: it lacks vectors, or memory; none was enabled`,
     available,
   });
 }

@@ -1,4 +1,5 @@
 import { outOfRange, requireObject } from '../core/arguments.ts';
+import { counted } from '../core/counted.ts';
 import { explained, VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import {
@@ -122,7 +123,7 @@ export class IovaAllocator {
   }
 
   #exhausted(length: bigint): VfioError {
-    const message = `ENOSPC: no ${length} bytes of I/O virtual addresses are free`;
+    const message = `ENOSPC: no ${counted(length, 'byte')} of I/O virtual addresses are free`;
     const facts = { length, ranges: this.free };
     const cause = { reason: 'iova-exhausted', certainty: 'certain', facts } as const;
     return explained(new VfioError({ code: 'ENOSPC', message }), cause);

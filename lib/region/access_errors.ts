@@ -2,6 +2,7 @@ import { invalidType, outOfRange } from '../core/arguments.ts';
 import type { Answer } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
+import { counted } from '../core/counted.ts';
 import { EIO, ENODEV } from '../core/errno.ts';
 import { closedError, explained, type FailedCall, systemError, VfioError } from '../core/errors.ts';
 import type { SysfsDevice } from '../core/location.ts';
@@ -92,7 +93,7 @@ export class AccessErrors {
     if (!util.types.isUint32Array(offsets)) throw invalidType('offsets', 'a Uint32Array', offsets);
     if (!util.types.isUint32Array(values)) throw invalidType('values', 'a Uint32Array', values);
     if (values.length < offsets.length) {
-      const expected = `of ${offsets.length} elements at least, one for each offset`;
+      const expected = `of ${counted(offsets.length, 'element')} at least, one for each offset`;
       throw outOfRange('values.length', expected, values.length);
     }
     for (const offset of offsets) {

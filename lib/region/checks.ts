@@ -1,4 +1,5 @@
 import { checkInteger, invalidType, outOfRange } from '../core/arguments.ts';
+import { counted } from '../core/counted.ts';
 
 /** The widths of accesses, in bytes. */
 export type Width = 1 | 2 | 4 | 8;
@@ -15,7 +16,7 @@ export function checkRange(offset: unknown, length: number, size: number, name =
   }
   const expected =
     most < 0
-      ? `in a region of ${length} bytes at least; this one has ${size}`
+      ? `in a region of ${counted(length, 'byte')} at least; this one has ${size}`
       : `a whole number from 0 to ${most}`;
   throw typeof offset === 'number'
     ? outOfRange(name, expected, offset)

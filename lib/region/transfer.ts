@@ -1,5 +1,6 @@
 import { type Answer, binding } from '../core/binding.ts';
 import { check } from '../core/call.ts';
+import { counted } from '../core/counted.ts';
 import { EINVAL } from '../core/errno.ts';
 import { explained, systemError, VfioError } from '../core/errors.ts';
 import { call, type Steps } from '../core/steps.ts';
@@ -87,6 +88,6 @@ function failure(
     return transferError({ ...named, errno: answer }, device);
   }
   const count = check(answer, named);
-  const message = `${syscall} of ${length} bytes at ${region} of ${device.address} transferred ${count}`;
+  const message = `${syscall} of ${counted(length, 'byte')} at ${region} of ${device.address} transferred ${count}`;
   return new VfioError({ code: 'ERR_VFIO_SHORT_TRANSFER', message, ...named });
 }

@@ -1,4 +1,5 @@
 import { check, ioctlOf } from '../core/call.ts';
+import { counted } from '../core/counted.ts';
 import { ENODEV, ENOSPC } from '../core/errno.ts';
 import { messageOf, VfioError } from '../core/errors.ts';
 import { call, type Steps } from '../core/steps.ts';
@@ -208,7 +209,7 @@ export function decodeHotResetInfo(
 ): { owned: boolean; devices: Dependent[] } {
   const { 1: flags = 0, 2: count = 0 } = words;
   if (headerSize + count * dependentSize > words.byteLength) {
-    throw badAnswer(`the kernel tells ${count} devices in ${words.byteLength} bytes`);
+    throw badAnswer(`the kernel tells ${counted(count, 'device')} in ${words.byteLength} bytes`);
   }
   const view = new DataView(words.buffer, words.byteOffset, words.byteLength);
   const hasIds = (flags & VFIO_PCI_HOT_RESET_FLAG_DEV_ID) !== 0;

@@ -7,6 +7,7 @@ import {
   requireBytes,
   requireObject,
 } from '../core/arguments.ts';
+import { counted } from '../core/counted.ts';
 
 /** The width of one access of a register, in bytes. */
 export type AccessWidth = 1 | 2 | 4;
@@ -56,5 +57,9 @@ export function checkBar(name: string, bar: FakeBarOptions): void {
   if (initial === undefined) return;
   requireBytes(`${name}.initial`, initial);
   if (initial.length <= size) return;
-  throw invalidValue(`${name}.initial`, `at most as long as the BAR, ${size} bytes`, initial);
+  throw invalidValue(
+    `${name}.initial`,
+    `at most as long as the BAR, ${counted(size, 'byte')}`,
+    initial,
+  );
 }

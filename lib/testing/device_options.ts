@@ -7,6 +7,7 @@ import {
   requireBytes,
   requireObject,
 } from '../core/arguments.ts';
+import { counted } from '../core/counted.ts';
 import { checkBar, type FakeBarOptions } from './bar_options.ts';
 import {
   type ConfigParts,
@@ -163,7 +164,7 @@ function checkCapabilities(
     if (mostId === 0xffff) checkInteger(`${name}[${at}].version`, version, 0, 15);
     const least = mostId === 0xff ? (leastBody[id] ?? 0) : 0;
     if (body.length >= least) continue;
-    throw invalidValue(`${name}[${at}].body`, `at least ${least} bytes`, body);
+    throw invalidValue(`${name}[${at}].body`, `at least ${counted(least, 'byte')}`, body);
   }
 }
 
@@ -220,7 +221,7 @@ function placeOf(
     throw invalidValue('options.msixTable.bar', 'one of its BARs, of memory', name);
   }
   const most = bar.size - bytes;
-  const expected = `a multiple of 8 with ${bytes} bytes behind it in ${name}`;
+  const expected = `a multiple of 8 with ${counted(bytes, 'byte')} behind it in ${name}`;
   checkInteger('options.msixTable.offset', offset, 0, bar.size, expected);
   if (offset % 8 === 0 && offset <= most) return { bar: index, offset };
   throw outOfRange('options.msixTable.offset', expected, offset);

@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.ts';
 import type { ConfigSpace } from './config_space.ts';
 import { command } from './config_space.ts';
 import { type IoSpace, mapFlags } from './io_space.ts';
@@ -29,7 +30,9 @@ export class DmaFault extends Error {
   /** @internal */
   constructor(reason: DmaFaultReason, write: boolean, iova: bigint, length: number) {
     const what = write ? 'write' : 'read';
-    super(`the DMA ${what} of ${length} bytes at 0x${iova.toString(16)} was refused: ${reason}`);
+    super(
+      `the DMA ${what} of ${counted(length, 'byte')} at 0x${iova.toString(16)} was refused: ${reason}`,
+    );
     this.name = 'DmaFault';
     this.reason = reason;
     this.write = write;

@@ -1,4 +1,5 @@
 import type { NativeFd } from '../core/binding.ts';
+import { counted } from '../core/counted.ts';
 import { featureNames, operation } from '../feature/call.ts';
 import {
   decodeDeviceFlags,
@@ -85,8 +86,8 @@ const vfToken = 0;
 
 function featureData(flags: number, bytes: Uint8Array): string[] {
   if (bytes.length === 0) return [];
-  if ((flags & 0xffff) === vfToken) return [`${bytes.length} bytes that are not shown`];
-  return [(flags & operation.set) === 0 ? `${bytes.length} bytes` : bytesOf(bytes)];
+  if ((flags & 0xffff) === vfToken) return [`${counted(bytes.length, 'byte')} not shown`];
+  return [(flags & operation.set) === 0 ? counted(bytes.length, 'byte') : bytesOf(bytes)];
 }
 
 function lows(longs: BigUint64Array): string {
@@ -124,7 +125,7 @@ export const deviceRequests: Requests = {
   },
   getRegionInfos: {
     name: 'VFIO_DEVICE_GET_REGION_INFO',
-    args: (words, device, count) => [words.fd(device), `${count} indexes`],
+    args: (words, device, count) => [words.fd(device), counted(count, 'index', 'indexes')],
     each: (words, device, count, results, room) =>
       eachIndex(
         results,
@@ -135,7 +136,7 @@ export const deviceRequests: Requests = {
   },
   getIrqInfos: {
     name: 'VFIO_DEVICE_GET_IRQ_INFO',
-    args: (words, device, count) => [words.fd(device), `${count} indexes`],
+    args: (words, device, count) => [words.fd(device), counted(count, 'index', 'indexes')],
     each: (words, device, count, results, room) =>
       eachIndex(
         results,
@@ -246,7 +247,7 @@ export const deviceRequests: Requests = {
     args: (words, device, size) => [
       words.fd(device),
       featureWords(operation.get | 13),
-      `${size} bytes`,
+      counted(size, 'byte'),
     ],
     answer: (_words, value) => (typeof value === 'number' ? String(value) : bytesOf(value)),
   },
@@ -278,7 +279,7 @@ export const deviceRequests: Requests = {
     name: 'VFIO_DEVICE_IOEVENTFD',
     args: (words, device, width, longs, event) => [
       words.fd(device),
-      `${width} bytes`,
+      counted(width, 'byte'),
       lows(longs),
       words.fd(event),
     ],
@@ -322,7 +323,7 @@ export const deviceRequests: Requests = {
     args: (words, device, high, low, offset, bytes) => [
       words.fd(device),
       words.place(device, joined(high, low), offset),
-      `${bytes.length} bytes`,
+      counted(bytes.length, 'byte'),
     ],
     answer: (_words, value, _device, _high, _low, _offset, bytes) =>
       `${value} ${bytesOf(bytes.subarray(0, value))}`.trimEnd(),

@@ -1,5 +1,6 @@
 import type { NativeFd } from '../core/binding.ts';
 import { fs } from '../core/builtins.ts';
+import { counted } from '../core/counted.ts';
 import type { Request, Requests, Section } from './request.ts';
 import { bitWords, closeWords, hex, list, quoted, stepWords, type TraceWords } from './words.ts';
 
@@ -91,12 +92,12 @@ export const fileRequests: Requests = {
   },
   readData: {
     name: 'read',
-    args: (words, data, length) => [words.fd(data), `${length} bytes`],
+    args: (words, data, length) => [words.fd(data), counted(length, 'byte')],
     answer: (_words, value) => String(typeof value === 'number' ? value : value.length),
   },
   writeData: {
     name: 'write',
-    args: (words, data, bytes) => [words.fd(data), `${bytes.length} bytes`],
+    args: (words, data, bytes) => [words.fd(data), counted(bytes.length, 'byte')],
   },
   socketPair: { name: 'socketpair', args: () => ['AF_UNIX', 'SOCK_SEQPACKET'] },
   socketListen: {
@@ -116,7 +117,7 @@ export const fileRequests: Requests = {
     name: 'sendmsg',
     args: (words, socket, bytes, numbers) => [
       words.fd(socket),
-      `${bytes.length} bytes`,
+      counted(bytes.length, 'byte'),
       `with ${list(Array.from(numbers, (number) => `fd ${number}`))}`,
     ],
   },
@@ -124,7 +125,7 @@ export const fileRequests: Requests = {
     name: 'recvmsg',
     args: (words, socket) => [words.fd(socket)],
     answer: (words, value, _socket, _room, _most, handles, out) =>
-      `${value} bytes with ${words.fds(handles.subarray(0, out[1] ?? 0))}`,
+      `${counted(value, 'byte')} with ${words.fds(handles.subarray(0, out[1] ?? 0))}`,
   },
   kvmCreateVfio: {
     name: 'KVM_CREATE_DEVICE',
@@ -152,7 +153,7 @@ export const fileRequests: Requests = {
   ueventReceive: {
     name: 'recvmsg',
     args: (words, socket) => [words.fd(socket)],
-    answer: (_words, value) => `${value} bytes`,
+    answer: (_words, value) => counted(value, 'byte'),
   },
   watchOpen: { name: 'inotify_init', args: () => ['IN_CLOEXEC|IN_NONBLOCK'], answer: newFd },
   watchFolder: {

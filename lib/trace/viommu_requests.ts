@@ -1,4 +1,5 @@
 import type { NativeFd } from '../core/binding.ts';
+import { counted } from '../core/counted.ts';
 import { littleEndian } from '../core/structs.ts';
 import type { Requests } from './request.ts';
 import { bytesOf, errnoWords, hex } from './words.ts';
@@ -17,13 +18,13 @@ export const viommuRequests: Requests = {
       words.fd(iommufd),
       `hwpt_id ${id}`,
       `data_type ${type}`,
-      `${entries.length / entryLength} entries of ${entryLength} bytes`,
+      `${counted(entries.length / entryLength, 'entry', 'entries')} of ${counted(entryLength, 'byte')}`,
       bytesOf(entries),
     ],
     answer: (_words, value) => {
       if (typeof value === 'number') return String(value);
       const [error = 0, handled = 0] = value;
-      return `${error === 0 ? '0' : errnoWords(-error)}, ${handled} entries handled`;
+      return `${error === 0 ? '0' : errnoWords(-error)}, ${counted(handled, 'entry', 'entries')} handled`;
     },
   },
   viommuAlloc: {

@@ -91,7 +91,7 @@ describeMock('the mock IOMMU', () => {
     assert.deepEqual(error.facts, { handled: 1, entries: 3 });
     assert.match(
       error.message,
-      /IOMMU_HWPT_INVALIDATE.*of 3 entries 1 were handled, and entry 1 was/,
+      /IOMMU_HWPT_INVALIDATE.*of 3 entries 1 was handled, and entry 1 was/,
     );
     assert.deepEqual(iotlb(nested.id, 0), [true, true, false, true]);
     assert.ok(mock.hasIotlb(nested.id, 2, 0xbadbeef));

@@ -200,7 +200,7 @@ describe('an error of many devices', () => {
       const devices = await openDevices([fakeAddress], roots);
       const failing = { close: () => Promise.resolve(EIO) };
       await withBinding({ ...fakeIoctls, ...failing }, async () => {
-        const message = /^1 of 1 devices did not close:\n {2}0000:3b:00\.0: EIO: /;
+        const message = /^1 of 1 device did not close:\n {2}0000:3b:00\.0: EIO: /;
         await assert.rejects(closeDevices(devices), { name: 'AggregateError', message });
       });
     });

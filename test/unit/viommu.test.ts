@@ -143,7 +143,7 @@ describe('nested page tables and vIOMMUs', () => {
       assert.deepEqual(error.facts, { handled: 1, entries: 2 });
       assert.match(
         error.message,
-        /IOMMU_HWPT_INVALIDATE.*of 2 entries 1 were handled, and entry 1 was/,
+        /IOMMU_HWPT_INVALIDATE.*of 2 entries 1 was handled, and entry 1 was/,
       );
       answers = { hwptInvalidate: Uint32Array.of(95, 0) };
       const none = await vfioFailure(
