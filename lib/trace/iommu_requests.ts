@@ -23,6 +23,9 @@ const operations = ['SET', 'GET'];
 /** IOMMU_VFIO_IOAS_GET and those that follow. */
 const compatOperations = ['GET', 'SET', 'CLEAR'];
 
+/** What is asked for without its struct: EINVAL of who knows it, ENOTTY of who does not. */
+const probed: Readonly<Record<number, string>> = { 0x3b8f: 'IOMMU_IOAS_MAP_FILE' };
+
 /** VFIO_IOMMU_DIRTY_PAGES_FLAG_* */
 const dirtyFlags = { start: 1, stop: 2 };
 
@@ -175,7 +178,11 @@ export const iommuRequests: Requests = {
   },
   iommufdProbe: {
     name: 'ioctl',
-    args: (words, iommufd, request) => [words.fd(iommufd), `request ${hex(request)}`, 'no struct'],
+    args: (words, iommufd, request) => [
+      words.fd(iommufd),
+      probed[request] ?? `request ${hex(request)}`,
+      'no struct: whether the kernel knows it',
+    ],
   },
   hwptAlloc: {
     name: 'IOMMU_HWPT_ALLOC',

@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import { type Binding, binding, type NativeFd } from '../../lib/core/binding.ts';
 import { type SteppedName, systemCalls } from '../../lib/core/call.ts';
+import { Iommufd } from '../../lib/index.ts';
 import { Mailbox } from '../../lib/region/mailbox.ts';
 import type { Section } from '../../lib/trace/request.ts';
 import { StderrLines } from '../../lib/trace/stderr_lines.ts';
 import { requestsOf, tracedBinding } from '../../lib/trace/traced_binding.ts';
 import { vfio } from '../support/cli.ts';
+import { withBinding } from '../support/fake_binding.ts';
 import { root } from '../support/root.ts';
 import { skip } from '../support/skip.ts';
 import { tree } from '../support/tree.ts';
@@ -160,6 +162,25 @@ describe('the trace', () => {
     assert.equal(
       lines[2],
       'close(fd 21, then fd 22) = EIO (i/o error), then ENOSPC (no space left on device) TIME',
+    );
+  });
+
+  it('names the request of which it is asked whether the kernel knows it', async () => {
+    const requests: number[] = [];
+    const iommufdProbe = (_fd: NativeFd, request: number): number => {
+      requests.push(request);
+      return -25;
+    };
+    const lines = await linesOf({ iommufdProbe }, async (traced) => {
+      using iommufd = Iommufd.open({ devRoot: tree({ iommu: { pointsTo: '/dev/null' } }) });
+      await withBinding(traced, () => {
+        assert.equal(iommufd.mapsFiles, false);
+      });
+    });
+    assert.equal(requests.length, 1);
+    assert.match(
+      lines[0] ?? '',
+      /^ioctl\(fd \d+, IOMMU_IOAS_MAP_FILE, no struct.*\) = ENOTTY \(.*\) TIME$/,
     );
   });
 
