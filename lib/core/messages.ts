@@ -222,6 +222,10 @@ const words: WordsOf = {
     why: `${interrupt} of ${address} is not enabled`,
     hint: `await device.interrupt('${interrupt}').enable() first`,
   }),
+  'bus-master-off': ({ address, interrupt }) => ({
+    why: `because bus mastering of ${address} is off, without which a device sends no ${interrupt}`,
+    hint: 'device.pci.setBusMaster(true) switches it on',
+  }),
   'not-an-eventfd': ({ fd, found }) => ({
     why: `the descriptor ${fd} (${found}) is no eventfd`,
     hint: 'give the number of an open eventfd, as eventfd(2) answers it and KVM takes it for an irqfd',

@@ -112,6 +112,8 @@ export interface VfioFacts {
   'vga-window': { offset: number; length: number };
   /** The interrupt is off, and what was asked for needs it enabled. */
   'irq-disabled': { address: string; interrupt: string };
+  /** No MSI can come: the device's bus mastering is off. */
+  'bus-master-off': { address: string; interrupt: string };
   /** What is to be signalled is no eventfd. `fd`: its number; `found`: what it is. */
   'not-an-eventfd': { fd: number; found: string };
   /** The device has no reset of its own. */

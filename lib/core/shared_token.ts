@@ -33,10 +33,14 @@ export interface SharedTokens {
     hugePages: false | '2M' | '1G' | 'auto';
     populate: boolean;
   };
-  /** `interrupt` and `index` say which of the device's vectors; `line` tells when it is over. */
+  /**
+   * `interrupt` and `index` say which of the device's vectors, `what` its name in errors; `line`
+   * tells when it is over.
+   */
   vector: {
     fd: number;
     line: number;
+    what: string;
     interrupt: { name: string; index: number };
     index: number;
   };
@@ -134,6 +138,7 @@ const contents: Record<string, Record<string, string>> = {
   vector: {
     fd: 'id',
     line: 'id',
+    what: 'string',
     interrupt: 'object',
     index: 'id',
   },

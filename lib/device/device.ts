@@ -191,9 +191,16 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   ): Steps<VfioDevice> {
     let device: VfioDevice | undefined;
     try {
-      const interrupts = new Interrupts(opened, () => decodeIrqs(opened.rawInfo));
+      // Weakly, since what listens to an interrupt would keep a device that the program dropped.
+      const weak: { device?: WeakRef<VfioDevice> } = {};
+      const interrupts = new Interrupts(
+        opened,
+        () => decodeIrqs(opened.rawInfo),
+        () => weak.device?.deref()?.isBusMaster,
+      );
       interrupts.join();
       device = new VfioDevice(opened, interrupts);
+      weak.device = new WeakRef(device);
       if (requestEvents) armNotices(interrupts, device.#notified);
       throwIfAborted(signal);
       if (busMaster !== undefined) device.pci.setBusMaster(busMaster);
@@ -610,6 +617,16 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   #hasTold(kind: Notice): boolean {
     return this.#notices.isKnown(kind) || this.#notices.ask(kind, this.#bound.fd.native);
+  }
+
+  /** Undefined where it cannot be seen; a device that sleeps is not woken for it. @internal */
+  get isBusMaster(): boolean | undefined {
+    if (this.#peers.blocked) return undefined;
+    try {
+      return this.pci.command().busMaster;
+    } catch {
+      return undefined;
+    }
   }
 
   #config(): Region | undefined {

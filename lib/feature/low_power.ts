@@ -80,7 +80,7 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
       this.#peers.block('low-power');
       return;
     }
-    const event = Eventfd.open('the wake-up eventfd');
+    const event = Eventfd.open(`the wake-up eventfd of ${this.#calls.address}`);
     try {
       const answer = yield* call('lowPowerWakeup', this.#calls.native, event.native);
       this.#calls.check(answer, feature.lowPowerEntryWithWakeup);

@@ -15,18 +15,19 @@ import { readLinkText } from '../locate/sysfs.ts';
 export class Eventfd {
   #fd: NativeFd | undefined;
   #closing: Cause | undefined;
-  readonly #what: string;
+  /** Its name in errors. */
+  readonly what: string;
   /** The number that the caller gave, who may be wrong in what it is. */
   readonly #given: number | undefined;
 
   private constructor(fd: NativeFd, what: string, given?: number) {
     this.#fd = fd;
-    this.#what = what;
+    this.what = what;
     this.#given = given;
     dropped.register(this, fd, this);
   }
 
-  /** A new one. `what` names it in errors: 'the eventfd of msi 0'. */
+  /** A new one. `what` names it in errors: 'vector 0 of msi of 0000:3b:00.0'. */
   static open(what: string): Eventfd {
     return new Eventfd(check(binding().eventfdOpen(), { syscall: 'eventfd' }) as NativeFd, what);
   }
@@ -61,7 +62,7 @@ export class Eventfd {
   /** For the addon's functions. Throws `ERR_VFIO_CLOSED`. */
   get native(): NativeFd {
     if (this.#fd !== undefined) return this.#fd;
-    throw closedError(this.#what, this.#closing);
+    throw closedError(this.what, this.#closing);
   }
 
   /** The descriptor's number. Throws `ERR_VFIO_CLOSED`. */
@@ -114,7 +115,7 @@ export class Eventfd {
   }
 
   #busy(): VfioError {
-    const message = `${this.#what} is listened to already, by another thread or another object: only one at a time may listen`;
+    const message = `${this.what} is listened to already, by another thread or another object: only one at a time may listen`;
     return new VfioError({ code: 'ERR_VFIO_VECTOR_BUSY', message });
   }
 
@@ -141,7 +142,7 @@ const dropped = new FinalizationRegistry<NativeFd>((fd) => {
 /** What a vector signals: nothing where it gets no eventfd. */
 export type VectorEventfd = Eventfd | undefined;
 
-/** One for each vector from 0 on: so many new ones, or duplicates of the caller's. */
+/** One for each vector of `interrupt`, 'msi of 0000:3b:00.0', from 0 on: new ones, or duplicates. */
 export function openEventfds(
   interrupt: string,
   wanted: number | readonly (number | null)[],
@@ -155,7 +156,7 @@ export function openEventfds(
 
 /** New ones for the vectors from `start` on. */
 export function makeEventfds(interrupt: string, start: number, count: number): Eventfd[] {
-  return allOrNone(count, (at) => Eventfd.open(`the eventfd of ${interrupt} ${start + at}`));
+  return allOrNone(count, (at) => Eventfd.open(`vector ${start + at} of ${interrupt}`));
 }
 
 export function duplicateEventfd(number: number): Eventfd {

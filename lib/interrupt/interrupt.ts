@@ -43,6 +43,8 @@ export interface DeviceInterrupts {
   readonly address: string;
   /** Which other one is enabled that excludes this one. */
   rivalOf(interrupt: { readonly name: string; readonly index: number }): Interrupt | undefined;
+  /** Undefined where it is not seen at once. */
+  isBusMaster(): boolean | undefined;
   /** The error of an interrupt, or a vector, that the device does not have. */
   noIrq(what: string): VfioError;
   /**
@@ -135,6 +137,11 @@ export class Interrupt {
    */
   get enabled(): boolean {
     return this.#whose() !== owner.nobody;
+  }
+
+  /** Its name in errors. */
+  get #title(): string {
+    return `${this.name} of ${this.#device.address}`;
   }
 
   /** Whether it was enabled here, and not by another owner of the device. @internal */
@@ -298,7 +305,7 @@ export class Interrupt {
     if (!this.#lines.claim()) return 'taken';
     let line: Eventfd | undefined;
     try {
-      line = Eventfd.open(`the eventfd of ${this.name}`);
+      line = Eventfd.open(`vector 0 of ${this.#title}`);
       const answer = runSync(this.#lines.setEventfds(action.trigger, 0, [line]));
       if (answer === ENOTTY || answer === EINVAL) {
         this.#giveUp([line]);
@@ -376,7 +383,7 @@ export class Interrupt {
     this.#claim();
     const lines: VectorEventfd[] = [];
     try {
-      lines.push(...openEventfds(this.name, wanted));
+      lines.push(...openEventfds(this.#title, wanted));
       const answer = yield* this.#lines.setEventfds(action.trigger, 0, lines);
       if (isTooFew(answer)) {
         const available = answer > 0 ? answer : yield* this.#lines.findAvailable(lines);
@@ -434,11 +441,11 @@ export class Interrupt {
     if (isFree && this.#lines.claim()) return;
     const { address } = this.#device;
     const by = isFree
-      ? `by another owner of ${address} in this process, such as another thread`
+      ? 'by another owner of the device in this process, such as another thread'
       : `with ${counted(this.#eventfds.length, 'vector')}`;
     throw new VfioError({
       code: 'ERR_VFIO_IRQ_ENABLED',
-      message: `${this.name} is enabled already, ${by}`,
+      message: `${this.#title} is enabled already, ${by}`,
       device: address,
     });
   }
@@ -469,6 +476,14 @@ export class Interrupt {
     }
     throw invalidType('vectors', 'a number of vectors or { eventfds }', what);
   }
+
+  /** What keeps interrupts from coming, where it is seen at once. */
+  readonly #whyNone = (): Cause | undefined => {
+    const isMessage = this.name === 'msi' || this.name === 'msix';
+    if (!isMessage || this.#device.isBusMaster() !== false) return undefined;
+    const facts = { address: this.#device.address, interrupt: this.name };
+    return { reason: 'bus-master-off', certainty: 'likely', facts };
+  };
 
   #attempt(lines: readonly VectorEventfd[]): Attempt {
     const { location, roots } = this.#device.bound;
@@ -505,14 +520,16 @@ export class Interrupt {
   }
 
   #vectorsOver(start: number, lines: readonly VectorEventfd[]): InterruptVector[] {
-    return lines.flatMap((line, at) => (line ? InterruptVector.of(this, start + at, line) : []));
+    return lines.flatMap((line, at) =>
+      line ? InterruptVector.of(this, start + at, line, this.#whyNone) : [],
+    );
   }
 
   #needsGap(wanted: number): boolean {
     if (this.#vectors.length === 0) {
       throw new VfioError({
         code: 'ERR_VFIO_IRQ_DISABLED',
-        message: `${this.name} is not enabled with vectors of its own`,
+        message: `${this.#title} is not enabled with vectors of its own`,
         device: this.#device.address,
       });
     }
@@ -527,7 +544,7 @@ export class Interrupt {
     const kept = this.#eventfds.slice(0, wanted);
     return {
       kept,
-      added: makeEventfds(this.name, kept.length, wanted - kept.length),
+      added: makeEventfds(this.#title, kept.length, wanted - kept.length),
       dropped: this.#eventfds.slice(wanted),
     };
   }

@@ -19,6 +19,7 @@ export class Interrupts implements DeviceInterrupts {
   /** Enabling and disabling happen one after the other: one index may have to wait for another. */
   readonly mutex: Mutex = new Mutex();
   readonly #decode: () => readonly IrqInfo[];
+  readonly isBusMaster: () => boolean | undefined;
   #decoded: readonly IrqInfo[] | undefined;
   readonly #armed: Interrupt[] = [];
   readonly #known = new Map<number, Interrupt>();
@@ -26,9 +27,14 @@ export class Interrupts implements DeviceInterrupts {
   #told: Eventfd | undefined;
   #ended = false;
 
-  constructor(bound: DeviceNode, decode: () => readonly IrqInfo[]) {
+  constructor(
+    bound: DeviceNode,
+    decode: () => readonly IrqInfo[],
+    isBusMaster: () => boolean | undefined = () => undefined,
+  ) {
     this.bound = bound;
     this.#decode = decode;
+    this.isBusMaster = isBusMaster;
   }
 
   /**

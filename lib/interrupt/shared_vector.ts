@@ -17,14 +17,13 @@ export class SharedVector extends InterruptVector {
   }
 
   /** @internal */
-  static adopt({ fd, line, interrupt, index }: SharedToken<'vector'>): SharedVector {
-    const name = `vector ${index} of ${interrupt.name}`;
-    const event = Eventfd.take(fd, name);
+  static adopt({ fd, line, what, interrupt, index }: SharedToken<'vector'>): SharedVector {
+    const event = Eventfd.take(fd, what);
     try {
       // Weakly, since what is polled would keep one that the program dropped.
       const weak: { vector?: WeakRef<SharedVector> } = {};
-      const lifeline = takeLifeline(line, name, () => weak.vector?.deref()?.end());
-      const vector = new SharedVector(interrupt, index, event, lifeline);
+      const lifeline = takeLifeline(line, what, () => weak.vector?.deref()?.end());
+      const vector = new SharedVector(interrupt, index, event, { lifeline });
       weak.vector = new WeakRef(vector);
       return vector;
     } catch (error) {

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { checkSignal, requireObject } from '../core/arguments.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import { closedError, VfioError } from '../core/errors.ts';
+import { closedError, explained, VfioError } from '../core/errors.ts';
 import { throwIfAborted } from '../core/readiness.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
@@ -61,6 +61,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
   #cause: Cause | undefined;
   /** How other threads hear that it is over; made when it is shared. */
   #lifeline: Lifeline | undefined;
+  readonly #whyNone: (() => Cause | undefined) | undefined;
 
   static {
     defineInspect(this, 'InterruptVector', (vector) => vector.inspected());
@@ -71,23 +72,29 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     interrupt: InterruptVector['interrupt'],
     index: number,
     event: Eventfd,
-    lifeline?: Lifeline,
+    { lifeline, whyNone }: { lifeline?: Lifeline; whyNone?: () => Cause | undefined } = {},
   ) {
     super();
     this.#lifeline = lifeline;
+    this.#whyNone = whyNone;
     this.interrupt = interrupt;
     this.index = index;
     this.#event = event;
     this.#followListeners();
   }
 
-  /** @internal */
+  /**
+   * `event` has the vector's name; `whyNone` finds what keeps its interrupts from coming.
+   *
+   * @internal
+   */
   static of(
     interrupt: InterruptVector['interrupt'],
     index: number,
     event: Eventfd,
+    whyNone?: () => Cause | undefined,
   ): InterruptVector {
-    return new InterruptVector(interrupt, index, event);
+    return new InterruptVector(interrupt, index, event, { ...(whyNone && { whyNone }) });
   }
 
   /**
@@ -150,10 +157,11 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
    */
   share(): SharedToken<'vector'> {
     if (this.#ended) throw this.#over();
-    this.#lifeline ??= makeLifeline(this.#name);
+    const { what } = this.#event;
+    this.#lifeline ??= makeLifeline(what);
     const { name, index } = this.interrupt;
     const [fd, line] = [this.#event.offer(), this.#lifeline.offer()];
-    return tokenOf('vector', { fd, line, interrupt: { name, index }, index: this.index });
+    return tokenOf('vector', { fd, line, what, interrupt: { name, index }, index: this.index });
   }
 
   /**
@@ -332,17 +340,16 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     });
   };
 
-  get #name(): string {
-    return `vector ${this.index} of ${this.interrupt.name}`;
-  }
-
   #late(timeout = 0): VfioError {
-    const message = `there was no interrupt of ${this.#name} within ${timeout} ms`;
-    return new VfioError({ code: 'ERR_VFIO_TIMEOUT', message });
+    const message = `there was no interrupt of ${this.#event.what} within ${timeout} ms`;
+    const error = new VfioError({ code: 'ERR_VFIO_TIMEOUT', message });
+    // Who looks once, and does not wait, may do so all the time.
+    const cause = timeout > 0 && !this.#ended ? this.#whyNone?.() : undefined;
+    return cause === undefined ? error : explained(error, cause);
   }
 
   #over(): VfioError {
-    return closedError(this.#name, this.#cause);
+    return closedError(this.#event.what, this.#cause);
   }
 
   #setRef(ref: boolean): this {

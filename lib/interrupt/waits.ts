@@ -25,7 +25,7 @@ export function checkWait(options: VectorWaitOptions): VectorWaitOptions {
 
 /** One who waits. */
 interface Wait {
-  resolve: (count: number) => void;
+  resolve: (count: number | Promise<never>) => void;
   reject: (reason: unknown) => void;
 }
 
@@ -62,13 +62,17 @@ export class Waits {
     const waiting: Waiting = { ...wait, timer: undefined, unhear: undefined };
     this.#waiting.add(waiting);
     if (timeout === 0) {
-      this.#lookOnce(waiting, last, late);
+      this.#takeLast(waiting, last);
+      this.#fail(waiting, late);
       return;
     }
     if (timeout !== undefined) {
       // What is polled keeps the loop alive, where that is wanted.
       waiting.timer = setTimeout(() => {
-        this.#lookOnce(waiting, last, late);
+        this.#takeLast(waiting, last);
+        this.#end(waiting, () => {
+          waiting.resolve(failingLater(late));
+        });
       }, timeout).unref();
     }
     if (signal === undefined) return;
@@ -95,22 +99,39 @@ export class Waits {
     }
   }
 
-  #lookOnce(waiting: Waiting, last: () => void, late: () => Error): void {
+  #takeLast(waiting: Waiting, last: () => void): void {
     try {
       last();
     } catch (error) {
       this.#fail(waiting, () => error);
     }
-    this.#fail(waiting, late);
+  }
+
+  #fail(waiting: Waiting, reason: () => unknown): void {
+    this.#end(waiting, () => {
+      waiting.reject(reason());
+    });
   }
 
   /** Where it was not told meanwhile. */
-  #fail(waiting: Waiting, reason: () => unknown): void {
+  #end(waiting: Waiting, settle: () => void): void {
     if (!this.#waiting.delete(waiting)) return;
     forget(waiting);
-    waiting.reject(reason());
+    settle();
     this.#released();
   }
+}
+
+const settled = Promise.resolve();
+
+/**
+ * Fails when it was handed on to who awaits, by which V8 finds their frames for the error's stack:
+ * a timer was called by nobody. A promise that resolves another is heard of in the second turn.
+ */
+async function failingLater(make: () => Error): Promise<never> {
+  await settled;
+  await settled;
+  throw make();
 }
 
 function forget({ timer, unhear }: Waiting): void {

@@ -30,6 +30,23 @@ describeLab('waiting for an interrupt', ['edu', 'edu-port', 'nvme0', 'e1000e-por
     await failure(() => vector.wait({ timeout: 0 }), 'ERR_VFIO_TIMEOUT');
   });
 
+  it('says where bus mastering is off, without which no MSI comes', async () => {
+    await using device = await VfioDevice.open(lab.edu);
+    const vector = await enableOne(device, 'msi');
+    device.pci.setBusMaster(false);
+    const late = () => vfioFailure(() => vector.wait({ timeout: 1 }), 'ERR_VFIO_TIMEOUT');
+    const off = await late();
+    const { address } = device.device;
+    const facts = { address, interrupt: 'msi' };
+    assert.deepEqual([off.reason, off.facts], ['bus-master-off', facts]);
+    assert.match(
+      off.message,
+      new RegExp(`^there was no interrupt of vector 0 of msi of ${address} `),
+    );
+    device.pci.setBusMaster(true);
+    assert.equal((await late()).reason, undefined);
+  });
+
   it('is for one vector of several (MSI-X)', async () => {
     for (const name of ['nvme0', 'e1000e-port'] as const) {
       await using device = await VfioDevice.open(lab[name]);
@@ -86,7 +103,7 @@ describeLab('waiting for an interrupt', ['edu', 'edu-port', 'nvme0', 'e1000e-por
         once(device, 'close'),
       ]);
       assert.equal(error.reason, 'asked-back');
-      assert.match(error.message, /^vector 0 of msi is closed: /);
+      assert.match(error.message, /^vector 0 of msi of [\da-f:.]+ is closed: /);
     } finally {
       await plug(spec);
     }

@@ -599,6 +599,7 @@ describe('every reason', () => {
     'asked-back': { bus: 'pci', address: 'a' },
     'disabled-elsewhere': { address: 'a', interrupt: 'msi' },
     'irq-disabled': { address: 'a', interrupt: 'intx' },
+    'bus-master-off': { address: 'a', interrupt: 'msix' },
     'not-an-eventfd': { fd: 7, found: '/dev/zero' },
     'no-reset': { address: 'a' },
     'intx-line-taken': { address: 'a', line: 11, others: ['ahci'], nointxmask: true },

@@ -94,7 +94,7 @@ describe('over the fake kernel side', () => {
     ['pci', 5],
     ['region', 8],
     ['reset', 2],
-    ['vector_wait', 3],
+    ['vector_wait', 4],
   ] as const) {
     it(`the device tests pass: ${file}`, async () => {
       const { stats, failures } = await run(file);

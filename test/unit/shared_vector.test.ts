@@ -23,7 +23,7 @@ describe('a vector that threads share', () => {
   const threads: VectorThread[] = [];
 
   beforeEach(() => {
-    event = Eventfd.open('a test');
+    event = Eventfd.open('vector 3 of msix of a');
     vector = InterruptVector.of({ name: 'msix', index: 2 }, 3, event);
     id = eventfdId(event.number);
   });
@@ -61,7 +61,7 @@ describe('a vector that threads share', () => {
       () => vector.wait(),
     ]) {
       const error = await failure(begin, 'ERR_VFIO_VECTOR_BUSY');
-      assert.match(error.message, /^a test is listened to already, by another thread/);
+      assert.match(error.message, /^vector 3 of msix of a is listened to already, by another thread/);
     }
     assert.equal(vector.listenerCount('interrupt'), 0);
     for (let at = 0; at < 1000; at++) signal();
@@ -237,7 +237,7 @@ describe('a vector that threads share', () => {
       { ...token, line: 4e9 },
     ]) {
       const error = await failure(() => fromShared(bad), 'ERR_VFIO_CLOSED');
-      assert.equal(error.message, 'vector 3 of msix that was shared is closed');
+      assert.equal(error.message, 'vector 3 of msix of a that was shared is closed');
     }
     await failure(() => fromShared({ ...token, interrupt: 3 } as never), 'ERR_INVALID_ARG_TYPE');
     assert.deepEqual(open(), before);

@@ -75,6 +75,10 @@ describe('the stack of an error', () => {
       refuse('VFIO_DEVICE_RESET');
       return device.reset();
     },
+    'a wait for an interrupt': async () => {
+      const [vector] = await device.interrupt('msix').enable();
+      await vector?.wait({ timeout: 1 });
+    },
     'a feature': () => {
       refuse('VFIO_DEVICE_FEATURE');
       return device.feature.get(9, 1);

@@ -5,6 +5,9 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { binding } from '../../lib/core/binding.ts';
 import { Eventfd } from '../../lib/interrupt/eventfd.ts';
 import { InterruptVector } from '../../lib/interrupt/vector.ts';
+import type { VfioError } from '../../lib/core/errors.ts';
+import { VfioDevice } from '../../lib/index.ts';
+import { FakeHost } from '../../lib/testing/index.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 
@@ -13,7 +16,7 @@ describe('waiting for a vector', () => {
   let vector: InterruptVector;
 
   beforeEach(() => {
-    event = Eventfd.open('a test');
+    event = Eventfd.open('vector 3 of msix of 0000:3b:00.0');
     vector = InterruptVector.of({ name: 'msix', index: 2 }, 3, event);
   });
 
@@ -87,7 +90,10 @@ describe('waiting for a vector', () => {
 
   it('ends with the time, and tells what was counted until then', async () => {
     const error = await vfioFailure(() => vector.wait({ timeout: 1 }), 'ERR_VFIO_TIMEOUT');
-    assert.equal(error.message, 'there was no interrupt of vector 3 of msix within 1 ms');
+    assert.equal(
+      error.message,
+      'there was no interrupt of vector 3 of msix of 0000:3b:00.0 within 1 ms',
+    );
     await failure(() => vector.wait({ timeout: 0 }), 'ERR_VFIO_TIMEOUT');
     signal(2);
     assert.equal(await vector.wait({ timeout: 0 }), 2);
@@ -177,11 +183,11 @@ describe('waiting for a vector', () => {
     for (const wait of waits) {
       const error = await vfioFailure(() => wait, 'ERR_VFIO_CLOSED');
       assert.equal(error.reason, 'disabled-elsewhere');
-      assert.match(error.message, /^vector 3 of msix is closed: another owner of 0000:3b:00\.0/);
+      assert.match(error.message, /^vector 3 of msix of 0000:3b:00\.0 is closed: another owner/);
     }
     await failure(() => vector.wait(), 'ERR_VFIO_CLOSED');
     await failure(() => vector.share(), 'ERR_VFIO_CLOSED');
-    event = Eventfd.open('a test');
+    event = Eventfd.open('vector 3 of msix of 0000:3b:00.0');
     vector = InterruptVector.of({ name: 'msix', index: 2 }, 3, event);
     const last = vector.wait();
     signal(9);
@@ -203,5 +209,49 @@ describe('waiting for a vector', () => {
     assert.equal(event.read(), 2, 'nobody took it');
     signal(3);
     assert.equal(await vector.wait(), 3);
+  });
+});
+
+describe('a wait for an interrupt that does not come', () => {
+  let host: FakeHost;
+  let device: VfioDevice;
+
+  beforeEach(async () => {
+    host = FakeHost.install();
+    device = await VfioDevice.open(host.addDevice({ msix: 2 }).address);
+  });
+  afterEach(async () => {
+    await device.close();
+    host.dispose();
+  });
+
+  const late = async (name: string, timeout: number): Promise<VfioError> => {
+    const [vector] = await device.interrupt(name).enable();
+    const error = await vfioFailure(() => vector?.wait({ timeout }), 'ERR_VFIO_TIMEOUT');
+    await device.interrupt(name).disable();
+    return error;
+  };
+
+  it('says that bus mastering is off, without which there is no MSI', async () => {
+    const error = await late('msix', 1);
+    assert.deepEqual([error.reason, error.certainty], ['bus-master-off', 'likely']);
+    assert.deepEqual(error.facts, { address: '0000:3b:00.0', interrupt: 'msix' });
+    assert.match(
+      error.message,
+      /^there was no interrupt of vector 0 of msix of 0000:3b:00\.0 within 1 ms: likely because bus mastering of 0000:3b:00\.0 is off/,
+    );
+    assert.match(error.hint ?? '', /setBusMaster\(true\)/);
+  });
+
+  it('does not say so where it is on, or is not needed, or where nobody waited', async () => {
+    assert.equal((await late('intx', 1)).reason, undefined);
+    assert.equal((await late('msix', 0)).reason, undefined);
+    device.pci.setBusMaster(true);
+    assert.equal((await late('msix', 1)).reason, undefined);
+  });
+
+  it('does not say so where that cannot be seen', async () => {
+    host.inject({ call: 'pread', errno: 'EIO', times: Infinity });
+    assert.equal((await late('msix', 1)).reason, undefined);
   });
 });
