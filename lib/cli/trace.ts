@@ -13,7 +13,8 @@ export const trace: Command = {
     sysfs: { type: 'boolean', description: 'Tell what is read in sysfs and /proc as well' },
     accesses: {
       type: 'boolean',
-      description: 'Tell each access to a register and each poll as well, which takes time',
+      description:
+        'Tell each access to a register, each poll and each interrupt as well, which takes time',
     },
   },
   details: `What stands behind the options is run as it is: a command of vfio, as in vfio trace info 3b:00.0; or,

@@ -198,9 +198,10 @@ export type Binding = {
   eventfdWrite: (event: NativeFd, count: number) => Answer;
   /**
    * Has the environment's loop poll the eventfd and keeps the loop alive; the callback gets each
-   * answer of `eventfdRead`. Closing the eventfd ends it.
+   * answer of `eventfdRead`. Closing the eventfd ends it. `name` is for the trace: the addon knows
+   * none.
    */
-  eventfdWatch: (event: NativeFd, callback: (answer: number) => void) => Answer;
+  eventfdWatch: (event: NativeFd, callback: (answer: number) => void, name?: string) => Answer;
   /**
    * Has the environment's loop tell, again and again, when a descriptor is readable (1), writable
    * (2) or its other end is gone (4; of a pipe that is an answer below 0), and keeps the loop alive;

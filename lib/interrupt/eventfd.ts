@@ -91,7 +91,7 @@ export class Eventfd {
       if (answer >= 0) callback(answer);
       else failed(systemError({ errno: answer, syscall: 'read' }));
     };
-    const answer = binding().eventfdWatch(this.native, called);
+    const answer = binding().eventfdWatch(this.native, called, this.what);
     if (answer === EBUSY) throw this.#busy();
     check(answer, { syscall: 'epoll_ctl' });
     this.ref(ref);

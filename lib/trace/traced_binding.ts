@@ -5,6 +5,7 @@ import { accessRequests } from './access_requests.ts';
 import { deviceRequests } from './device_requests.ts';
 import { fileRequests } from './file_requests.ts';
 import { iommuRequests } from './iommu_requests.ts';
+import { tracedInterrupts } from './interrupts.ts';
 import type { Request, Section } from './request.ts';
 import { viommuRequests } from './viommu_requests.ts';
 import { errnoWords, timeWords, TraceWords } from './words.ts';
@@ -64,7 +65,10 @@ export function tracedBinding(native: Binding, lines: TraceLines): Binding {
       request && write ? tracedCall(run as AnyFunction, new Teller(request, words, write)) : run,
     ];
   });
-  return Object.fromEntries(traced) as Binding;
+  const accesses = lines['vfio-access'];
+  const write = (line: string): void => accesses?.(escapeControls(line));
+  const interrupts = accesses && tracedInterrupts(native, words, write);
+  return { ...Object.fromEntries(traced), ...interrupts } as Binding;
 }
 
 function tracedCall(run: AnyFunction, teller: Teller): AnyFunction {

@@ -23,6 +23,7 @@ interface KnownDevice {
 export class TraceWords {
   readonly #native: Pick<Binding, 'fdNumber'>;
   readonly #devices = new Map<NativeFd, KnownDevice>();
+  readonly #eventfds = new Map<NativeFd, string>();
 
   constructor(native: Pick<Binding, 'fdNumber'>) {
     this.#native = native;
@@ -48,8 +49,18 @@ export class TraceWords {
     this.#devices.get(device)?.regions.set(region.name, region);
   }
 
-  forget(device: NativeFd): void {
-    this.#devices.delete(device);
+  /** What an eventfd signals. */
+  noteEventfd(event: NativeFd, name: string): void {
+    this.#eventfds.set(event, name);
+  }
+
+  eventfdName(event: NativeFd): string {
+    return this.#eventfds.get(event) ?? 'an eventfd';
+  }
+
+  forget(fd: NativeFd): void {
+    this.#devices.delete(fd);
+    this.#eventfds.delete(fd);
   }
 
   regionName(device: NativeFd, index: number): string {

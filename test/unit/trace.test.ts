@@ -8,6 +8,8 @@ import { describe, it } from 'mocha';
 import { type Binding, binding, type NativeFd } from '../../lib/core/binding.ts';
 import { type SteppedName, systemCalls } from '../../lib/core/call.ts';
 import { Iommufd } from '../../lib/index.ts';
+import { Eventfd } from '../../lib/interrupt/eventfd.ts';
+import { InterruptVector } from '../../lib/interrupt/vector.ts';
 import { Mailbox } from '../../lib/region/mailbox.ts';
 import type { Section } from '../../lib/trace/request.ts';
 import { StderrLines } from '../../lib/trace/stderr_lines.ts';
@@ -304,6 +306,70 @@ describe('the trace', () => {
       lines.map((line) => /, (.*)\)/.exec(line)?.[1]),
       ['bar0+0x4', '0x0+0x4'],
     );
+  });
+});
+
+describe('the trace of interrupts', () => {
+  const what = 'vector 1 of msix of 0000:3b:00.0';
+
+  it('has each count that is delivered, before who listens hears of it', async () => {
+    const heard: (number | string)[] = [];
+    const write = (line: string): void => {
+      if (line.startsWith('interrupt')) heard.push(line);
+    };
+    const traced = tracedBinding(binding(), { 'vfio-access': write });
+    await withBinding(traced, async () => {
+      const event = Eventfd.open(what);
+      const vector = InterruptVector.of({ name: 'msix', index: 2 }, 1, event);
+      const line = `interrupt(${what}, fd ${vector.fd}) = `;
+      let next: (() => void) | undefined;
+      vector.on('interrupt', function (this: unknown, count) {
+        assert.equal(this, vector);
+        heard.push(count);
+        next?.();
+      });
+      // The library delivers the first, the addon alone the next ones.
+      for (const count of [1, 3, 2]) {
+        const told = new Promise<void>((resolve) => (next = resolve));
+        binding().eventfdWrite(event.native, count);
+        await told;
+      }
+      vector.removeAllListeners();
+      const wait = vector.wait();
+      binding().eventfdWrite(event.native, 7);
+      heard.push(await wait);
+      vector.end();
+      assert.deepEqual(
+        heard,
+        [1, 3, 2, 7].flatMap((count) => [`${line}${count}`, count]),
+      );
+    });
+  });
+
+  it('has what tells that an eventfd cannot be read, and what is no interrupt', async () => {
+    let callback: ((answer: number) => void) | undefined;
+    const eventfdWatch: Binding['eventfdWatch'] = (_fd, called) => {
+      callback = called;
+      return 0;
+    };
+    const lines = await linesOf(
+      { eventfdWatch },
+      (traced) => {
+        const answers: number[] = [];
+        traced.eventfdWatch(device, (answer) => void answers.push(answer), 'the wake-up eventfd');
+        callback?.(-5);
+        assert.deepEqual(answers, [-5]);
+      },
+      ['vfio-access'],
+    );
+    assert.deepEqual(lines, ['event(the wake-up eventfd, fd 21) = EIO (i/o error)']);
+  });
+
+  it('leaves the way of an interrupt as it is where nobody asked for it', () => {
+    const native = binding();
+    const traced = tracedBinding(native, { vfio: () => undefined, 'vfio-sysfs': () => undefined });
+    assert.equal(traced.eventfdWatch, native.eventfdWatch);
+    assert.equal(traced.eventfdMethod, native.eventfdMethod);
   });
 });
 
