@@ -22,9 +22,10 @@ behind --, a program, as in vfio trace -- node driver.js. Each request is a line
 
   VFIO 4711: VFIO_DEVICE_GET_INFO(fd 21) = {flags: RESET|PCI, num_regions: 9, num_irqs: 5} 12 µs
 
-It has the process, the request by the kernel's name, its arguments, what the kernel answered or the
-errno, and the time; of a call that does not block JavaScript that is the time until JavaScript
-hears of it. One that has not answered for a second is told before it ends. Tokens are not shown.
+It has the process (and of a worker the thread), the request by the kernel's name, its arguments, what
+the kernel answered or the errno, and the time; of a call that does not block JavaScript that is the
+time until JavaScript hears of it. One that has not answered for a second is told before it ends.
+Tokens are not shown.
 
 A program is given NODE_DEBUG=vfio in its environment, with vfio-sysfs and vfio-access for the options,
 so every process of Node that it starts tells its requests, and what uses no vfio tells none. The

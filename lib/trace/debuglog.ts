@@ -13,14 +13,22 @@ const sections: readonly Section[] = ['vfio', 'vfio-sysfs', 'vfio-access'];
  * `process.stderr`, whose error ends the program when the reader is gone.
  */
 export function tracedIfAsked(native: Binding): Binding {
-  const output = new StderrLines(`VFIO ${process.pid}`);
+  const asked = sections.filter((section) => util.debuglog(section).enabled);
+  if (asked.length === 0) return native;
+  const who = thisThread();
+  const output = new StderrLines(`VFIO ${who}`);
   const lines: TraceLines = {};
-  for (const section of sections) {
-    if (!util.debuglog(section).enabled) continue;
-    const head = `${section.toUpperCase()} ${process.pid}: `;
+  for (const section of asked) {
+    const head = `${section.toUpperCase()} ${who}: `;
     lines[section] = (line) => {
       output.write(`${head}${line}`);
     };
   }
-  return Object.keys(lines).length === 0 ? native : tracedBinding(native, lines);
+  return tracedBinding(native, lines);
+}
+
+/** The process, and in a worker the number of its thread: `264`, `264 thread 1`. */
+function thisThread(): string {
+  const { isMainThread, threadId } = process.getBuiltinModule('node:worker_threads');
+  return isMainThread ? `${process.pid}` : `${process.pid} thread ${threadId}`;
 }

@@ -377,9 +377,9 @@ describe('NODE_DEBUG', () => {
   const index = fileURLToPath(new URL('lib/index.ts', root));
   const program = `import { listDevicesSync } from ${JSON.stringify(index)}; listDevicesSync();`;
 
-  function stderrOf(sections: string | undefined): string {
+  function stderrOf(sections: string | undefined, code = program): string {
     const env = { ...process.env, NODE_DEBUG: sections };
-    const args = ['--import', 'tsx', '--input-type=module', '--eval', program];
+    const args = ['--import', 'tsx', '--input-type=module', '--eval', code];
     const options = { env, encoding: 'utf8', cwd: fileURLToPath(root) } as const;
     const { status, stderr } = spawnSync(process.execPath, args, options);
     assert.equal(status, 0, stderr);
@@ -391,6 +391,19 @@ describe('NODE_DEBUG', () => {
     assert.match(stderrOf('VFIO*'), /^VFIO-SYSFS \d+: /m);
     assert.doesNotMatch(stderrOf('vfio'), /VFIO-SYSFS/);
     assert.doesNotMatch(stderrOf(undefined), /VFIO/);
+  });
+
+  it('says which thread a line is of, where that is a worker', () => {
+    const boot = `import('tsx/esm/api')
+      .then(({ register }) => (register(), import(${JSON.stringify(index)})))
+      .then(({ listDevicesSync }) => listDevicesSync())`;
+    const started = `
+      import { Worker } from 'node:worker_threads';
+      ${program}
+      new Worker(${JSON.stringify(boot)}, { eval: true });`;
+    const lines = stderrOf('vfio-sysfs', started).split('\n');
+    assert.ok(lines.some((line) => /^VFIO-SYSFS \d+: /.test(line)));
+    assert.ok(lines.some((line) => /^VFIO-SYSFS \d+ thread \d+: /.test(line)));
   });
 });
 
