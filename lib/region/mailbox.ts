@@ -104,6 +104,11 @@ export class Mailbox {
     this.#words[SPIN] = spin;
   }
 
+  /** Which memory the next poll looks at. */
+  get poll(): number {
+    return this.#words[POLL] ?? 0;
+  }
+
   /** What the next access goes to. */
   get handle(): number {
     return this.#words[HANDLE] ?? 0;

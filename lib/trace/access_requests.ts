@@ -103,6 +103,9 @@ export function accessRequests(native: Pick<Binding, 'mailbox'>): Requests {
   const section = 'vfio-access';
   const byMail = true;
   const status = (): string => outcome(box, () => '0');
+  /** Where in which memory each poll looks, by its handle. */
+  const polled = new Map<number, string>();
+  const place = (poll: number): string[] => [polled.get(poll) ?? `poll ${poll}`];
   const rows = (): readonly string[] => [`mapping ${box.handle}`, 'a row of registers'];
   return {
     ...single(box),
@@ -114,18 +117,39 @@ export function accessRequests(native: Pick<Binding, 'mailbox'>): Requests {
     readRows32: { section, byMail, name: 'read row', args: rows, answer: status },
     writeRows32: { section, byMail, name: 'write row', args: rows, answer: status },
     runPrepared: { section, byMail, name: 'run prepared', args: () => [], answer: status },
+    dmaPoll: {
+      section,
+      name: 'prepare poll',
+      args: (_words, memory, offset, stride) => [
+        `memory ${memory}+${hex(offset)}`,
+        `stride ${stride}`,
+      ],
+      answer: (_words, poll, memory, offset) => {
+        polled.set(poll, `memory ${memory}+${hex(offset)}`);
+        return `poll ${poll}`;
+      },
+    },
+    dmaPollRelease: {
+      section,
+      name: 'release poll',
+      args: (_words, poll) => {
+        const [where = ''] = place(poll);
+        polled.delete(poll);
+        return [where];
+      },
+    },
     pollMemory: {
       section,
       byMail,
       name: 'poll memory',
-      args: () => [],
+      args: () => place(box.poll),
       answer: () => outcome(box, () => `${box.found} new`),
     },
     ringAndPoll: {
       section,
       byMail,
       name: 'run prepared, poll memory',
-      args: () => [],
+      args: () => place(box.poll),
       answer: () => outcome(box, () => `${box.found} new`),
     },
     poll32: {

@@ -84,6 +84,8 @@ export const fileRequests: Requests = {
     answer: memory,
     failed: stepWords('memoryAllocate'),
   },
+  // The kernel's munmap comes when no ArrayBuffer and no map needs the pages any more.
+  memoryRelease: { name: 'release', args: (_words, handle) => [`memory ${handle}`] },
   memoryFromFile: {
     name: 'mmap',
     args: (_words, fd, offset, size) => [`fd ${fd}+${hex(offset)}`, `${hex(size)} bytes`],

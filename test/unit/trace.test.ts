@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import { type Binding, binding, type NativeFd } from '../../lib/core/binding.ts';
 import { type SteppedName, systemCalls } from '../../lib/core/call.ts';
-import { Iommufd } from '../../lib/index.ts';
+import { DmaBuffer, Iommufd } from '../../lib/index.ts';
 import { Eventfd } from '../../lib/interrupt/eventfd.ts';
 import { InterruptVector } from '../../lib/interrupt/vector.ts';
 import { Mailbox } from '../../lib/region/mailbox.ts';
@@ -23,10 +23,10 @@ import { tree } from '../support/tree.ts';
 /** The addon's own bookkeeping, of which the kernel hears nothing, and waits of the loop. */
 const untold = [
   ...['hold', 'fdNumber', 'pageSize', 'mailbox', 'exposeMapping', 'mappingAddress'],
-  ...['detachBuffer', 'prepare', 'preparedValues', 'preparedRelease', 'dmaPoll', 'dmaPollState'],
-  ...['dmaPollRelease', 'noticesWatch', 'noticesTell', 'noticesOfDevice', 'noticesOfMapping'],
+  ...['detachBuffer', 'prepare', 'preparedValues', 'preparedRelease', 'dmaPollState'],
+  ...['noticesWatch', 'noticesTell', 'noticesOfDevice', 'noticesOfMapping'],
   ...['mapMail', 'mapMemoryByMail', 'mapMemoryFileByMail', 'unmapByMail', 'memoryBuffer'],
-  ...['memoryAddress', 'memoryFile', 'memoryRelease', 'fdOffer', 'fdTake', 'memoryOffer'],
+  ...['memoryAddress', 'memoryFile', 'fdOffer', 'fdTake', 'memoryOffer'],
   ...['memoryTake', 'sharedCountNew', 'sharedCountOffer', 'sharedCountTake', 'sharedCountDrop'],
   ...['eventfdWatch', 'eventfdUnwatch', 'eventfdMethod', 'eventfdRef', 'fdPoll', 'socketKind'],
   ...['socketPeer', 'irqsJoin', 'irqsClaim', 'irqsUnclaim', 'irqsOwner'],
@@ -272,6 +272,32 @@ describe('the trace', () => {
       ['vfio-access'],
     );
     assert.deepEqual(lines, ['read32(mapping 4711+0x1c) = refused TIME']);
+  });
+
+  it('says which memory is polled, and when its handle goes', async () => {
+    const lines = await linesOf(
+      {},
+      async (traced) => {
+        await withBinding(traced, () => {
+          using memory = DmaBuffer.allocateSync(4096);
+          const entries = { offset: 64, stride: 16, count: 4, mask: 1, value: 1 };
+          const poll = memory.pollEntries(entries);
+          poll.poll();
+        });
+      },
+      ['vfio', 'vfio-access'],
+    );
+    const handle = /= memory (\d+) TIME$/.exec(lines[0] ?? '')?.[1] ?? 'none';
+    const [, prepared, polled, released] = lines;
+    assert.match(
+      prepared ?? '',
+      new RegExp(`^prepare poll\\(memory ${handle}\\+0x40, stride 16\\) = poll \\d+ TIME$`),
+    );
+    assert.match(
+      polled ?? '',
+      new RegExp(`^poll memory\\(memory ${handle}\\+0x40\\) = \\d+ new TIME$`),
+    );
+    assert.equal(released, `release(memory ${handle}) = 0 TIME`);
   });
 
   it('learns how regions are called as long as a device is open, where accesses are told', async () => {
