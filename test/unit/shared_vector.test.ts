@@ -61,7 +61,10 @@ describe('a vector that threads share', () => {
       () => vector.wait(),
     ]) {
       const error = await failure(begin, 'ERR_VFIO_VECTOR_BUSY');
-      assert.match(error.message, /^vector 3 of msix of a is listened to already, by another thread/);
+      assert.match(
+        error.message,
+        /^vector 3 of msix of a is listened to already, by another thread/,
+      );
     }
     assert.equal(vector.listenerCount('interrupt'), 0);
     for (let at = 0; at < 1000; at++) signal();
