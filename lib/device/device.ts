@@ -196,7 +196,10 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
       const interrupts = new Interrupts(
         opened,
         () => decodeIrqs(opened.rawInfo),
-        () => weak.device?.deref()?.isBusMaster,
+        () => {
+          const own = weak.device?.deref();
+          return own === undefined ? undefined : own.#isBusMaster();
+        },
       );
       interrupts.join();
       device = new VfioDevice(opened, interrupts);
@@ -619,8 +622,8 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     return this.#notices.isKnown(kind) || this.#notices.ask(kind, this.#bound.fd.native);
   }
 
-  /** Undefined where it cannot be seen; a device that sleeps is not woken for it. @internal */
-  get isBusMaster(): boolean | undefined {
+  /** Undefined where it cannot be seen; a device that sleeps is not woken for it. */
+  #isBusMaster(): boolean | undefined {
     if (this.#peers.blocked) return undefined;
     try {
       return this.pci.command().busMaster;
