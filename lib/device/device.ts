@@ -627,8 +627,9 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
     if (this.#peers.blocked) return undefined;
     try {
       return this.pci.command().busMaster;
-    } catch {
-      return undefined;
+    } catch (error) {
+      if (error instanceof VfioError) return undefined;
+      throw error;
     }
   }
 
