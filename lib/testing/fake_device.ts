@@ -206,6 +206,7 @@ export class FakeDevice {
   /** @internal */
   dispose(): void {
     this.#isPlugged = false;
+    this.told[0] = true;
     this.irqs.clear();
     for (const bar of this.bars.values()) bar.dispose();
     this.#removal?.end();

@@ -75,6 +75,11 @@ export class OpenFiles {
     this.#onLast(file);
   }
 
+  /** Whether nothing is open, or mapped. */
+  get areAllClosed(): boolean {
+    return this.#byInode.size === 0;
+  }
+
   /** What each descriptor of this process stands for, by its number. */
   byNumber(): [number: number, what: OpenKind][] {
     return [...this.#byHandle].flatMap(([handle, { what }]): [number, OpenKind][] => {

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
+import { binding } from '../../lib/core/binding.ts';
 import { VfioDevice } from '../../lib/index.ts';
 import { FakeHost } from '../../lib/testing/index.ts';
 import { root } from '../support/root.ts';
@@ -98,6 +99,44 @@ describe('what a fake host leaves, and waits for', () => {
     host.dispose();
     await closed;
     assert.ok(!existsSync(host.sysfsRoot));
+  });
+
+  it('leaves a device that is open as one that was unplugged, until it is closed', async () => {
+    const addon = binding();
+    const host = FakeHost.install();
+    const fake = host.addDevice({ msix: 2, bars: { bar0: { size: 4096 } } });
+    const device = await VfioDevice.open(fake.address);
+    const bar = device.region('bar0').map();
+    bar.write32(0, 7);
+    host.dispose();
+    assert.throws(() => bar.read32(0), { code: 'EIO' });
+    assert.throws(() => device.region('bar0').read32(0), { code: 'EIO' });
+    assert.equal(device.region('config').read32(0), 0xffff_ffff);
+    assert.ok(device.removalRequested);
+    assert.equal(fake.interrupt('msix'), false);
+    await assert.rejects(device.reset(), { code: 'ENOTTY' });
+    const second = FakeHost.install();
+    const other = await VfioDevice.open(second.addDevice().address);
+    await device.close();
+    assert.deepEqual(host.openDevices, []);
+    assert.equal(other.region('config').read16(0), 0x1234);
+    await other.close();
+    second.dispose();
+    assert.equal(binding(), addon);
+  });
+
+  it('puts the addon back when the last thing is closed that was left open', async () => {
+    const addon = binding();
+    const host = FakeHost.install();
+    const device = await VfioDevice.open(
+      host.addDevice({ bars: { bar0: { size: 4096 } } }).address,
+    );
+    const bar = device.region('bar0').map();
+    host.dispose();
+    assert.notEqual(binding(), addon);
+    await device.close();
+    assert.equal(binding(), addon);
+    assert.throws(() => bar.read32(0), { code: 'ERR_VFIO_CLOSED' });
   });
 
   it('closes a device whose model throws when it is told', async () => {
