@@ -6,10 +6,9 @@ import { describe, it } from 'mocha';
 import { binding } from '../../lib/core/binding.ts';
 import { VfioDevice } from '../../lib/index.ts';
 import { FakeHost } from '../../lib/testing/index.ts';
+import { assertNoMore, fakeFds, moreOf } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 import { tree } from '../support/tree.ts';
-
-const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 /** What an ArrayBuffer held is closed when the loop turns. */
 async function waitFor(isSo: () => boolean): Promise<void> {
@@ -152,14 +151,14 @@ describe('what a fake host leaves, and waits for', () => {
       await (await VfioDevice.open(fake.address)).close();
       fails = true;
     })();
-    const before = descriptors();
+    const before = fakeFds();
     const device = await VfioDevice.open(fake.address);
     await assert.rejects(device.close(), /a mistake in the model/);
     const second = await VfioDevice.open(fake.address);
     assert.throws(() => {
       second.closeSync();
     }, /a mistake in the model/);
-    assert.equal(descriptors(), before);
+    assertNoMore(fakeFds(), before);
     assert.deepEqual(host.openDevices, []);
     const third = await VfioDevice.open(fake.address);
     const gone = fake.requestRemoval();
@@ -194,7 +193,7 @@ describe('what a fake host leaves, and waits for', () => {
 
   it('adds a device wholly or not at all', async () => {
     using host = FakeHost.install();
-    const before = descriptors();
+    const before = fakeFds();
     const wrong = { size: 48 };
     assert.throws(() => host.addDevice({ bars: { bar0: { size: 4096 }, bar1: wrong } }));
     const large = { id: 9, body: new Uint8Array(250) };
@@ -203,7 +202,7 @@ describe('what a fake host leaves, and waits for', () => {
     writeFileSync(join(host.sysfsRoot, 'dev/char/511:0'), '');
     const two = { bar0: { size: 4096 }, bar1: { size: 4096 } };
     assert.throws(() => host.addDevice({ bars: two }), { code: 'EEXIST' });
-    await waitFor(() => descriptors() === before);
+    await waitFor(() => moreOf(fakeFds(), before).length === 0);
     assert.deepEqual(host.devices, []);
     assert.deepEqual(readdirSync(join(host.sysfsRoot, 'bus/pci/devices')), []);
     assert.equal(host.addDevice().address, '0000:3b:00.0');
