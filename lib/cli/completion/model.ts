@@ -94,6 +94,9 @@ export function summaryOf({ command, branches }: Branch): string {
   return command?.summary ?? branches.map(({ word }) => word).join(', ');
 }
 
+/** What completion says of a reason, behind `vfio help`. */
+export const reasonSummary = 'Say what this reason of an error means';
+
 /** Where a shell finds the devices of each kind: what each of them has in its folder in sysfs. */
 export const deviceGlobs: Readonly<Record<DeviceKind, string>> = {
   bound: '/sys/bus/*/devices/*/vfio-dev',
