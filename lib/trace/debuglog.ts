@@ -1,5 +1,5 @@
 import type { Binding } from '../core/binding.ts';
-import { util } from '../core/builtins.ts';
+import { fs, util } from '../core/builtins.ts';
 import type { Section } from './request.ts';
 import { StderrLines } from './stderr_lines.ts';
 import { type TraceLines, tracedBinding } from './traced_binding.ts';
@@ -14,13 +14,33 @@ const sections: readonly Section[] = ['vfio', 'vfio-sysfs', 'vfio-access'];
  */
 export function tracedIfAsked(native: Binding): Binding {
   const output = new StderrLines(`VFIO ${process.pid}`);
+  let isTold = false;
+  const tellOnce = (): void => {
+    if (!isTold) tellTracer();
+    isTold = true;
+  };
   const lines: TraceLines = {};
   for (const section of sections) {
     if (!util.debuglog(section).enabled) continue;
     const head = `${section.toUpperCase()} ${process.pid}: `;
     lines[section] = (line) => {
+      tellOnce();
       output.write(`${head}${line}`);
     };
   }
   return Object.keys(lines).length === 0 ? native : tracedBinding(native, lines);
+}
+
+/** `vfio trace` says where there was no request: one puts a byte into the file that it names. */
+function tellTracer(): void {
+  const file = process.env['VFIO_TRACE_SEEN'];
+  if (file === undefined) return;
+  const { O_WRONLY, O_APPEND, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
+  try {
+    const fd = fs.openSync(file, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOFOLLOW);
+    fs.writeSync(fd, '.');
+    fs.closeSync(fd);
+  } catch {
+    // It ended, or is in another mount namespace; the lines are what counts.
+  }
 }
