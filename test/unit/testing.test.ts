@@ -5,6 +5,7 @@ import {
   DmaBuffer,
   Iommufd,
   listDevices,
+  packDevice,
   VfioDevice,
   VfioError,
   type VfioFacts,
@@ -290,6 +291,7 @@ describe('a fake host', () => {
     assert.throws(() => bar.share(), { code: 'ENOTSUP' });
     await using memory = await DmaBuffer.allocate(4096);
     assert.ok(memory.share());
+    assert.equal(packDevice(device).description.version, 1);
   });
 
   it('shows a mapping’s memory to who takes it without its methods', async () => {
