@@ -1,4 +1,5 @@
-import { deviceGlobs, type Offer, type OfferedCommand, quoted } from './model.ts';
+import { quoted } from '../text.ts';
+import { deviceGlobs, type Offer, type OfferedCommand } from './model.ts';
 
 /** The completion for bash, of version 4.0 or later; it needs no bash-completion. */
 export function bashCompletion(

@@ -103,8 +103,3 @@ export const deviceGlobs: Readonly<Record<DeviceKind, string>> = {
   all: '/sys/bus/*/devices/*/iommu_group',
   'physical-functions': '/sys/bus/pci/devices/*/sriov_totalvfs',
 };
-
-/** A word that bash and zsh, and with backslashes doubled fish, take as it is. */
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
-}

@@ -1,10 +1,10 @@
+import { quoted } from '../text.ts';
 import {
   type Branch,
   deviceGlobs,
   type Offer,
   type OfferedCommand,
   type OfferedOption,
-  quoted,
   reasonSummary,
   summaryOf,
   treeOf,
