@@ -104,7 +104,8 @@ describeDevice('several iommufds, and several devices', (spec) => {
 });
 
 describeDevice('the end in the middle of an open', (spec) => {
-  const rounds = 100;
+  /** `npm run check:soak -- workers` has a thousand. */
+  const rounds = 20;
   /** So many workers at a time, each with a device of its own. */
   const lanes = Math.min(2, devices.length);
 

@@ -61,9 +61,13 @@ export function itEachKind(
   title: string,
   body: (device: TestDevice) => Promise<void> | void,
 ): void {
-  const kinds = new Map(devices.toReversed().map((device) => [device.kind, device]));
-  for (const device of kinds.values()) it(`${title}: ${device.name}`, () => body(device));
+  for (const device of devices.filter(isFirstOfKind))
+    it(`${title}: ${device.name}`, () => body(device));
   if (devices.length === 0) it.skip(`${title} (${howTo})`, () => undefined);
+}
+
+export function isFirstOfKind({ kind, name }: TestDevice): boolean {
+  return devices.find((each) => each.kind === kind)?.name === name;
 }
 
 function findDevices(): TestDevice[] {

@@ -21,7 +21,7 @@ import {
   restoreDriver,
   restoreDriverSync,
 } from '../../lib/index.ts';
-import { variantOf } from '../../lib/host/driver_choice.ts';
+import { matchesAlias, variantOf } from '../../lib/host/driver_choice.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { fakeHost, type FakeHost, type FakePciDevice } from '../support/fake_drivers.ts';
 import { put } from '../support/tree.ts';
@@ -714,6 +714,25 @@ describe('the variant of vfio-pci for a model', () => {
   ] as const) {
     it(`${modalias || 'no modalias'}: ${module ?? 'none'}`, () => {
       assert.equal(variantOf(modalias, aliases), module);
+    });
+  }
+});
+
+describe('an alias of a module', () => {
+  for (const [pattern, text, isMatch] of [
+    ['pci:v00008086d*sv*', 'pci:v00008086d00001533sv00008086', true],
+    ['pci:v00008086d*sv*', 'pci:v00008087d00001533sv00008086', false],
+    ['pci:v00008086d000015?3sv*', 'pci:v00008086d00001533sv', true],
+    ['*bc01sc08i02*', 'pci:v00001B36d00000010bc01sc08i02', true],
+    ['*bc01sc08i02', 'pci:v00001B36d00000010bc01sc08i02x', false],
+    ['acpi*:PNP0.1:*', 'acpi:PNP0.1:x', true],
+    ['acpi*:PNP0.1:*', 'acpi:PNP011:x', false],
+    ['virtio:d00000001v0000', 'virtio:d00000001v0000', true],
+    ['virtio:d00000001v0000', 'virtio:d00000001v00001AF4', false],
+    ['', 'virtio', false],
+  ] as const) {
+    it(`${pattern || 'that is empty'} ${isMatch ? 'matches' : 'does not match'} ${text}`, () => {
+      assert.equal(matchesAlias(pattern, text), isMatch);
     });
   }
 });
