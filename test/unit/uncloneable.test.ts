@@ -21,7 +21,7 @@ describe('a handle that is posted to another thread', () => {
     const handles = await openHandles(roots);
     const { port1, port2 } = new threads.MessageChannel();
     try {
-      for (const [name, handle] of Object.entries(handles)) {
+      for (const [name, handle] of Object.entries<unknown>({ ...handles })) {
         if (plain.has(name)) continue;
         const refused = { name: 'DataCloneError' };
         assert.throws(() => structuredClone(handle), refused, name);
