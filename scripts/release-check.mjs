@@ -1,7 +1,6 @@
 // npm run release:check [-- --out DIR]: builds all that a release has, packs it, and proves that
 // very tarball: its files, its binaries, its size, its types, and that it works where it is
 // installed. With --out the tarball stays there, to be published; otherwise it is removed.
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -9,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { problemsOfBinaries } from './package-binaries.mjs';
 import { problemsOfFiles } from './package-files.mjs';
 import { packedSizes, problemsOfSize } from './package-size.mjs';
+import { pack } from './pack.mjs';
 import { statusOf } from './run.mjs';
 import { unpack } from './unpack.mjs';
 
@@ -22,7 +22,7 @@ try {
     run('npm', ['run', '--silent', 'build:ts']);
     run('npm', ['run', '--silent', 'build:prebuilds']);
   });
-  const tarball = timed('packing', () => pack(folder));
+  const tarball = timed('packing', () => pack(process.cwd(), folder));
   timed('the contents', () => checkContents(tarball));
   timed('publint', () => run('publint', ['--strict', tarball]));
   timed('attw', () => run('attw', ['--profile', 'esm-only', tarball]));
@@ -39,17 +39,6 @@ try {
 } finally {
   if (out === undefined) rmSync(folder, { recursive: true });
   for (const line of durations) console.log(line);
-}
-
-function pack(folder) {
-  const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder];
-  const { status, stdout, error } = spawnSync('npm', args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (error) throw error;
-  if (status !== 0) throw new Error('npm pack failed');
-  return join(folder, JSON.parse(stdout)[0].filename);
 }
 
 function checkContents(tarball) {

@@ -60,6 +60,7 @@ const status = {
   badNamespace: 0x00b,
   outside: 0x080,
   badQueue: 0x101,
+  badVector: 0x108,
 } as const;
 
 export class NvmeModel {
@@ -68,6 +69,7 @@ export class NvmeModel {
   readonly disk: Uint8Array;
   readonly #serial: string;
   readonly #aborts: boolean;
+  readonly #vectors: number;
   readonly #submissions = new Map<number, SubmissionQueue>();
   readonly #completions = new Map<number, CompletionQueue>();
   /** Commands of I/O queues that are held. */
@@ -82,16 +84,23 @@ export class NvmeModel {
 
   constructor(
     host: Host,
-    { serial = 'model', size = 2 ** 20, aborts = true, ...options }: NvmeModelOptions = {},
+    {
+      serial = 'model',
+      size = 2 ** 20,
+      aborts = true,
+      msix = 65,
+      ...options
+    }: NvmeModelOptions = {},
   ) {
     this.#serial = serial;
     this.#aborts = aborts;
+    this.#vectors = msix;
     this.disk = new Uint8Array(size);
     this.device = host.addDevice({
       vendor: 0x1b36,
       device: 0x0010,
       classCode: 0x010802,
-      msix: 65,
+      msix,
       msixTable: { bar: 'bar0', offset: 0x2000 },
       bars: {
         bar0: {
@@ -156,7 +165,8 @@ export class NvmeModel {
       return { iova, entries: (entries & 0xfff) + 1, head: 0, tail: 0 };
     };
     this.#submissions.set(0, { ...ring(ASQ, sizes), id: 0, completions: 0 });
-    this.#completions.set(0, { ...ring(ACQ, sizes >> 16), vector: 0, phase: 1 });
+    const vector = this.#vectors > 0 ? 0 : undefined;
+    this.#completions.set(0, { ...ring(ACQ, sizes >> 16), vector, phase: 1 });
   }
 
   #off(): void {
@@ -283,6 +293,7 @@ export class NvmeModel {
     const ring = { iova, entries: (cdw10 >>> 16) + 1, head: 0, tail: 0 };
     if (opcode === 0x05) {
       const vector = (cdw11 & 2) === 0 ? undefined : cdw11 >>> 16;
+      if (vector !== undefined && vector >= this.#vectors) return { status: status.badVector };
       this.#completions.set(id, { ...ring, vector, phase: 1 });
     } else {
       if (!this.#completions.has(cdw11 >>> 16)) return { status: 0x100 };

@@ -12,9 +12,9 @@ export interface ErrorHelp {
   of: (word: string, width?: number) => string | undefined;
 }
 
-/** Of the page as it is in the package; without it nothing is explained. */
-export function errorHelp(): ErrorHelp {
-  const markdown = page();
+/** Of the page as it is in the package; where it is absent nothing is explained. */
+export function errorHelp(file: string = inPackage()): ErrorHelp {
+  const markdown = textOf(file);
   const entries = new Map(
     markdown
       .split(/^(?=#{2,3} )/m)
@@ -31,13 +31,17 @@ export function errorHelp(): ErrorHelp {
   return { reasons: [...entries.keys()], of };
 }
 
-function page(): string {
+function inPackage(): string {
   const require = createRequire(import.meta.url);
+  return join(dirname(require.resolve('vfio/package.json')), 'docs', 'errors.md');
+}
+
+function textOf(file: string): string {
   try {
-    const root = dirname(require.resolve('vfio/package.json'));
-    return readFileSync(join(root, 'docs', 'errors.md'), 'utf8');
-  } catch {
-    return '';
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+    throw error;
   }
 }
 

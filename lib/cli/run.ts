@@ -5,7 +5,7 @@ import { errorHelp } from './error_help.ts';
 import { commandHelp, familyHelp, helpOfHelp, overview } from './help.ts';
 import { asksForHelp, parse } from './parse.ts';
 import { didYouMean } from './suggest.ts';
-import { printableLines } from './text.ts';
+import { printableLines, shellWord } from './text.ts';
 import { hintOf, messageFor } from './words.ts';
 
 /** Runs one command line, without the program's name. Returns the exit status. */
@@ -162,7 +162,7 @@ async function runCommand(
 
 /** Of what another user may not do: the command line as root has to type it. */
 function rootHintOf(error: unknown, typed: readonly string[]): string | undefined {
-  const line = `sudo npx ${typed.map(quoted).join(' ')}`;
+  const line = `sudo npx ${typed.map(shellWord).join(' ')}`;
   const hint = hintOf(error);
   if (hint !== undefined) {
     return hint.includes('sudo npx vfio …')
@@ -172,11 +172,6 @@ function rootHintOf(error: unknown, typed: readonly string[]): string | undefine
   if (!(error instanceof VfioError) || process.geteuid?.() === 0) return undefined;
   const isRefused = error.code === 'EACCES' || error.code === 'EPERM';
   return isRefused ? `this user may not do that, and root may: ${line}` : undefined;
-}
-
-/** A word of a command line, as a shell takes it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function refuse(out: Output, message: string, helpOf: string): number {

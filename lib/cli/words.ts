@@ -24,8 +24,11 @@ export function hintOf(error: unknown): string | undefined {
   // Of several errors the first is the one that came of what was asked for.
   if (error instanceof AggregateError) return hintOf(error.errors[0]);
   if (!(error instanceof VfioError)) return undefined;
-  const { reason, hint } = error;
-  const own = reason && hints[reason];
+  const { reason, hint, facts } = error;
+  // What was not looked at is not absent, and no mount helps.
+  const isRefused = facts !== undefined && 'code' in facts && facts.code !== 'ENOENT';
+  const isAbsent = reason !== 'sysfs-absent' || !isRefused;
+  const own = reason && isAbsent ? hints[reason] : undefined;
   if (own !== undefined) return `${own} (vfio help ${reason ?? ''})`;
   return hint === undefined ? undefined : inOptions(hint);
 }

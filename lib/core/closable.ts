@@ -1,8 +1,15 @@
+import { makeUncloneable } from './uncloneable.ts';
+
 /**
  * What is closed once, in the one form or the other, also at the end of a block: `using`,
  * `await using`.
  */
 export abstract class Closable {
+  /** @internal */
+  constructor() {
+    makeUncloneable(this);
+  }
+
   /**
    * Closes it; where it is closed already, nothing happens.
    *

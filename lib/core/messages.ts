@@ -31,7 +31,10 @@ export function wordsOf<Reason extends VfioReason>({ reason, facts }: Cause<Reas
 const words: WordsOf = {
   'sysfs-absent': (hidden) => ({
     why: hiddenText(hidden),
-    hint: 'have the container or the sandbox mount sysfs (at /sys; read-only will do), or say where it is: { sysfsRoot }',
+    hint:
+      hidden.code === 'ENOENT'
+        ? 'have the container or the sandbox mount sysfs (at /sys; read-only will do), or say where it is: { sysfsRoot }'
+        : `it is there, and this process may not look: ls -ld ${hidden.path} shows who may; or look as root`,
   }),
   'no-device': ({ bus, elsewhere = [] }) => ({
     why: '',

@@ -25,6 +25,7 @@ import {
   type Steps,
   undoAndThrow,
 } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { tellError } from '../core/warnings.ts';
 import { Features } from '../feature/features.ts';
 import { type IoeventfdOptions, setIoeventfd } from '../feature/ioeventfd.ts';
@@ -103,6 +104,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
 
   private constructor(bound: OpenedDevice, interrupts: Interrupts) {
     super();
+    makeUncloneable(this);
     this.#bound = bound;
     this.#interrupts = interrupts;
     this.#notices = new Notices('noticesOfDevice', bound.location.device.address);

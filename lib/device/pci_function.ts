@@ -2,6 +2,7 @@ import { invalidType, invalidValue } from '../core/arguments.ts';
 import { VfioError, type VfioErrorCode } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { run, runSync, type Steps } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import type { DeviceInfo } from '../info/decode.ts';
 import { powerControlFields } from '../pci/capabilities.ts';
 import { decodePciConfig, type PciConfig } from '../pci/config.ts';
@@ -43,6 +44,7 @@ export class PciFunction {
   }
 
   private constructor(config: Region, place: RegionPlace) {
+    makeUncloneable(this);
     this.#config = config;
     this.#place = place;
   }

@@ -4,6 +4,7 @@ import { type CallName, check } from '../core/call.ts';
 import { EINVAL, ENOTTY } from '../core/errno.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import type { FeatureCalls } from './call.ts';
 import { Dmabuf } from './dmabuf.ts';
 
@@ -51,6 +52,7 @@ export class Display {
   }
 
   private constructor(calls: FeatureCalls) {
+    makeUncloneable(this);
     this.#calls = calls;
   }
 

@@ -1,6 +1,7 @@
 import { checkUnsigned, invalidType, outOfRange, requireObject } from '../core/arguments.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { feature, type FeatureCalls, noData, operation } from './call.ts';
 import { DirtyPages } from './dirty_pages.ts';
 
@@ -21,6 +22,7 @@ export class DmaLogging {
   }
 
   private constructor(calls: FeatureCalls) {
+    makeUncloneable(this);
     this.#calls = calls;
   }
 

@@ -11,6 +11,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import type { DeviceNode } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { littleEndian } from '../core/structs.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import type { PeerMaps } from '../region/owner.ts';
 import {
   feature,
@@ -65,6 +66,7 @@ export class Features {
   }
 
   private constructor(bound: Pick<DeviceNode, 'fd' | 'location'>, peers: PeerMaps) {
+    makeUncloneable(this);
     this.#calls = new FeatureCalls(bound);
     this.migration = Migration.of(this.#calls);
     this.dmaLogging = DmaLogging.of(this.#calls);

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { requireBoolean, requireObject } from '../core/arguments.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { call, closeSyncAndThrow, run, runSync, type Steps, undoAndThrow } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { Eventfd } from '../interrupt/eventfd.ts';
 import type { PeerMaps } from '../region/owner.ts';
 import { feature, type FeatureCalls, noData, operation } from './call.ts';
@@ -28,6 +29,7 @@ export class LowPower extends EventEmitter<LowPowerEvents> {
 
   private constructor(calls: FeatureCalls, peers: PeerMaps) {
     super();
+    makeUncloneable(this);
     this.#calls = calls;
     this.#peers = peers;
   }

@@ -5,6 +5,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import { OwnedFd } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
 import { badAnswer, littleEndian } from '../core/structs.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { feature, type FeatureCalls, noData, operation } from './call.ts';
 import {
   type MigrationSink,
@@ -68,6 +69,7 @@ export class Migration {
   }
 
   private constructor(calls: FeatureCalls) {
+    makeUncloneable(this);
     this.#calls = calls;
   }
 

@@ -6,6 +6,7 @@ import { systemError, type VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import type { OwnedFd } from '../core/owned_fd.ts';
 import { call, run, runSync, type Steps } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 
 /** Bytes of one read of the kernel. */
 const chunk = 1 << 20;
@@ -80,6 +81,7 @@ function sourceClass(Base: typeof Readable) {
 
     constructor(fd: OwnedFd, isPrecopy: () => boolean) {
       super({ highWaterMark: chunk });
+      makeUncloneable(this);
       this.#fd = fd;
       this.#isPrecopy = isPrecopy;
     }
@@ -144,6 +146,7 @@ function sinkClass(Base: typeof Writable) {
 
     constructor(fd: OwnedFd) {
       super({ highWaterMark: chunk });
+      makeUncloneable(this);
       this.#fd = fd;
     }
 

@@ -23,6 +23,7 @@ import {
   type ChannelOptions,
   checkPath,
   discard,
+  duplicateToSend,
   FdMessage,
   type Limits,
   limitsOf,
@@ -265,7 +266,7 @@ export class FdChannel extends Closable implements AsyncIterable<FdMessage> {
   ): Promise<void> {
     const copies: OwnedFd[] = [];
     const send = async (): Promise<void> => {
-      for (const number of numbers) copies.push(OwnedFd.duplicate(number, what, 'to be sent'));
+      for (const number of numbers) copies.push(duplicateToSend(number, what));
       const bytes = data.slice();
       const own = Int32Array.from(copies, ({ number }) => number);
       const sent = this.#sending.run(async () => {

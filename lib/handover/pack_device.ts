@@ -18,6 +18,8 @@ import { type RootOptions, rootsOf } from '../locate/roots.ts';
  * does not tell it. Plain data, for JSON.
  */
 export interface DeviceDescription {
+  /** Of what a message says: 1, which one without it is, too. A receiver refuses what is newer. */
+  version?: number | undefined;
   /** Which device it is. */
   device: DeviceAddress;
   /** Its id in the iommufd. */
@@ -61,9 +63,13 @@ export function packDevice(device: VfioDevice, ioases: readonly Ioas[] = []): Pa
   }
   const { bus, address } = device.device;
   const ioasIds = (ioases as readonly Ioas[]).map(({ id }) => id);
-  const description = { device: { bus, address }, devId: device.devId, ioasIds };
+  const said = { device: { bus, address }, devId: device.devId, ioasIds };
+  const description = { version: messageVersion, ...said };
   return { description, fds: [device.fd, device.iommufd.fd] };
 }
+
+/** What both sides know; it grows with what a receiver has to know, not with what it may ignore. */
+const messageVersion = 1;
 
 /** What a device has to be that is unpacked. */
 export interface UnpackOptions extends RootOptions {
@@ -153,7 +159,12 @@ function checkSaid({ location }: Inspected, said: DeviceAddress): void {
 /** @throws VfioError `ERR_VFIO_BAD_MESSAGE`, which names the first field that is wrong */
 function readDescription(said: unknown): DeviceDescription {
   const all = isText(said) ? parse(said) : said;
-  const { device, devId, ioasIds } = fieldsOf(all, 'description');
+  const { version = 1, device, devId, ioasIds } = fieldsOf(all, 'description');
+  requireId(version, 'version', 1);
+  if (version > messageVersion) {
+    const why = `it is of version ${version}, and this package knows version ${messageVersion}`;
+    throw badMessage('version', why);
+  }
   const { bus, address } = fieldsOf(device, 'device');
   requireText(bus, 'device.bus');
   requireText(address, 'device.address');

@@ -1,11 +1,13 @@
 import { checkInteger, invalidType, invalidValue } from '../core/arguments.ts';
 import { binding, type NativeFd } from '../core/binding.ts';
+import { fs } from '../core/builtins.ts';
 import { check } from '../core/call.ts';
 import { Closable } from '../core/closable.ts';
-import { EAGAIN, ECONNRESET } from '../core/errno.ts';
+import { EAGAIN, EBADF, ECONNRESET } from '../core/errno.ts';
+import { systemError, VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
-import type { OwnedFd } from '../core/owned_fd.ts';
+import { OwnedFd } from '../core/owned_fd.ts';
 import { closingAll, run, runSync } from '../core/steps.ts';
 
 /** Who is at the other end of a socket, as the kernel says. */
@@ -87,8 +89,34 @@ export function receiveFrom(socket: OwnedFd, room: Uint8Array, maxFds: number): 
 export function sendTo(socket: OwnedFd, data: Uint8Array, numbers: Int32Array): boolean {
   const answer = binding().socketSend(socket.native, data, numbers);
   if (answer === EAGAIN) return false;
+  const closed = answer === EBADF ? numbers.find(isClosed) : undefined;
+  if (closed !== undefined) throw closedNumber('sendmsg', closed);
   check(answer, { syscall: 'sendmsg', path: socket.path });
   return true;
+}
+
+/** Another descriptor for one that is to be sent. @throws VfioError `EBADF`, which names it */
+export function duplicateToSend(number: number, what: string): OwnedFd {
+  try {
+    return OwnedFd.duplicate(number, what, 'to be sent');
+  } catch (error) {
+    throw error instanceof VfioError && error.errno === EBADF
+      ? closedNumber('fcntl', number)
+      : error;
+  }
+}
+
+function isClosed(number: number): boolean {
+  try {
+    fs.fstatSync(number);
+    return false;
+  } catch (error) {
+    return error instanceof Error && 'errno' in error && error.errno === EBADF;
+  }
+}
+
+function closedNumber(syscall: string, number: number): VfioError {
+  return systemError({ errno: EBADF, syscall }, `the descriptor ${number} is not open`);
 }
 
 /** What sun_path holds, without its NUL. */

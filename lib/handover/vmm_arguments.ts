@@ -62,8 +62,7 @@ export function qemuArguments(devices: VmmDevices, options: QemuOptions = {}): V
   const { iommufdId = 'iommufd0', properties = {} } = options;
   checkWord('iommufdId', iommufdId);
   const more = propertiesOf(properties);
-  checkCount(properties, devices);
-  checkIds(iommufdId, properties, devices);
+  checkIds(iommufdId, eachOf(properties, devices));
   const { fds, numbers } = prepare(devices, options);
   const [iommufd, ...cdevs] = numbers;
   const object = ['-object', `iommufd,id=${iommufdId},fd=${iommufd}`];
@@ -149,22 +148,17 @@ function propertiesOf(properties: unknown): string | string[] {
   return properties.map((each, at) => suffixOf(`properties[${at}]`, each));
 }
 
-/** A list has as many as there are devices. @throws TypeError */
-function checkCount(properties: unknown, devices: VmmDevices): void {
+/** The properties of each device: those of all, or a list of as many. @throws TypeError */
+function eachOf(properties: unknown, devices: VmmDevices): readonly unknown[] {
   requireObject('devices', devices);
-  if (!Array.isArray(properties)) return;
-  const { cdev } = devices;
-  const count = Array.isArray(cdev) ? cdev.length : 1;
-  if (properties.length === count) return;
+  const count = Array.isArray(devices.cdev) ? devices.cdev.length : 1;
+  if (!Array.isArray(properties)) return Array.from({ length: count }, () => properties);
+  if (properties.length === count) return properties;
   throw invalidValue('properties', `a list of ${count}, one for each device`, properties);
 }
 
 /** No two objects have one id. @throws TypeError */
-function checkIds(iommufdId: string, properties: unknown, { cdev }: VmmDevices): void {
-  const count = Array.isArray(cdev) ? cdev.length : 1;
-  const each: readonly unknown[] = Array.isArray(properties)
-    ? properties
-    : Array.from({ length: count }, () => properties);
+function checkIds(iommufdId: string, each: readonly unknown[]): void {
   const ids = each.flatMap((one) => Object.entries(one as object)).filter(([key]) => key === 'id');
   const seen = new Set<unknown>([iommufdId]);
   for (const [, id] of ids) {

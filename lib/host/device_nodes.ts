@@ -3,7 +3,7 @@ import type { NodeLocation, SysfsDevice } from '../core/location.ts';
 import { findCdev, findGroup } from '../locate/find_cdev.ts';
 import { hiddenClasses } from '../locate/sysfs.ts';
 import { type Finding, look, type Place, type Seen } from './finding.ts';
-import { accessFindings, compare, numbersAt, shutOut } from './node_findings.ts';
+import { accessFindings, compare, nodeAt } from './node_findings.ts';
 
 const finders = { 'cdev-node': findCdev, 'group-node': findGroup };
 
@@ -43,12 +43,11 @@ function nodeOf(id: NodeId, device: SysfsDevice, place: Place): FoundNode {
       more.absent = true;
       return ['bad', `the kernel makes no node of its ${id === 'cdev-node' ? 'cdev' : 'group'}`];
     }
-    const shut = shutOut(node.path, place);
-    if (shut !== undefined) return shut;
-    const found = numbersAt(node.path);
-    const seen = compare(node.path, `${node.major}:${node.minor}`, found);
+    const found = nodeAt(node.path, place);
+    if ('shut' in found) return found.shut;
+    const seen = compare(node.path, `${node.major}:${node.minor}`, found.numbers);
     if (seen[0] === 'ok') more.path = node.path;
-    if (found === undefined) more.absent = true;
+    if (found.numbers === undefined) more.absent = true;
     return seen;
   });
   return { findings, ...more };

@@ -61,9 +61,11 @@ export function* moveDevice(
   const writes = writesFor(device, stateOf(device), to, roots);
   const { sysfsRoot } = roots;
   const error = yield* writeSysfs(writes, { timeout, device, sysfsRoot, keep: locks });
-  if (isWaiting(error)) throw error;
+  if (error?.reason === 'kernel-waits') throw error;
   const now = stateOf(device);
   if (isThere(device, now, to)) return now;
+  // Not begun: no driver refused the device.
+  if (error?.code === 'ERR_VFIO_TIMEOUT') throw error;
   throw notThere(device, now, to, error);
 }
 

@@ -53,9 +53,9 @@ function miscNode(
 /** Neither is needed where there is the other, so that one that is absent is a warning. */
 function miscSeen(name: MiscName, path: string, { roots }: Place): Seen {
   const expected = miscNumbers(name, roots.sysfsRoot);
-  const shut = shutOut(path, { roots });
-  if (shut !== undefined) return shut;
-  const found = numbersAt(path);
+  const node = nodeAt(path, { roots });
+  if ('shut' in node) return node.shut;
+  const found = node.numbers;
   if (expected !== undefined) return compare(path, expected, found);
   const hidden = hiddenMisc(roots);
   if (hidden) {
@@ -86,28 +86,25 @@ export function compare(path: string, expected: string, found: string | null | u
   return ['bad', `${path} ${is}, and should be ${expected}: ${why}`, hint];
 }
 
-/**
- * `major:minor` of what a path leads to; null for what is no character device, undefined where
- * there is nothing.
- */
-export function numbersAt(path: string): string | null | undefined {
-  const stat = undefinedIfMissing('stat', path, () => fs.statSync(path, { bigint: true }));
-  if (stat === undefined) return undefined;
-  return stat.isCharacterDevice() ? numbersOf(stat) : null;
-}
+/** What a path leads to, by one look at it. */
+export type NodeSeen =
+  /** `major:minor`; null for what is no character device, undefined where there is nothing. */
+  | { numbers: string | null | undefined }
+  /** A folder on the way lets this user not. */
+  | { shut: Seen };
 
-/** What is said of a node to which a folder on the way lets this user not. */
-export function shutOut(path: string, { roots }: Pick<Place, 'roots'>): Seen | undefined {
+export function nodeAt(path: string, { roots }: Pick<Place, 'roots'>): NodeSeen {
   try {
-    numbersAt(path);
+    const stat = undefinedIfMissing('stat', path, () => fs.statSync(path, { bigint: true }));
+    if (stat === undefined) return { numbers: undefined };
+    return { numbers: stat.isCharacterDevice() ? numbersOf(stat) : null };
   } catch (error) {
     if (!(error instanceof VfioError) || error.errno !== EACCES) throw error;
     const cause = nodeCause(error, { roots });
-    if (cause?.reason !== 'no-permission') return undefined;
+    if (cause?.reason !== 'no-permission') throw error;
     const { why, hint } = wordsOf(cause);
-    return ['bad', `this user may not reach ${path}: ${why}`, hint];
+    return { shut: ['bad', `this user may not reach ${path}: ${why}`, hint] };
   }
-  return undefined;
 }
 
 /** Whether this user may open a node, as far as the file system decides it. */

@@ -241,7 +241,8 @@ function refused(
   count: number,
   { sysfsRoot }: HostRoots,
 ): VfioError {
-  if (error.reason !== undefined) return error;
+  // Not begun in time: nobody refused it.
+  if (error.reason !== undefined || error.code === 'ERR_VFIO_TIMEOUT') return error;
   const parameter = readAttribute(`${sysfsRoot}/module/vfio_pci/parameters/enable_sriov`);
   const enableSriov = parameter === undefined ? null : parameter === 'Y';
   const isKnown =

@@ -33,8 +33,8 @@ export interface WriteOptions {
 /**
  * Writes texts to files of sysfs, one after the other, until one fails. Answers undefined where the
  * kernel took all of them, otherwise the error of the one that failed (`path` says which), or
- * `ERR_VFIO_TIMEOUT` with the reason `kernel-waits` where the kernel did not answer in time: that
- * write goes on, and none after it is begun. What a write did is for sysfs to say, not for its
+ * `ERR_VFIO_TIMEOUT`: with the reason `kernel-waits` where the kernel did not answer in time, whose
+ * write goes on, and without where that write was not begun. None after it is begun. What a write did is for sysfs to say, not for its
  * answer.
  *
  * @throws VfioError `ERR_VFIO_NO_HELPER` where the process that writes did not start, or ended
@@ -57,13 +57,15 @@ export function* writeSysfs(
         waitForEnd(helper, answers, writes.length, options.timeout);
       },
     );
-    const given = readAnswers(answers);
+    const { given } = readAnswers(answers);
     const [failed] = given.filter(({ errno }) => errno !== 0);
     if (failed) return errorOf(failed, writes[given.length - 1]);
     if (given.length === writes.length) return undefined;
     const pending = writes[given.length];
     if (hasEnded(helper)) throw helperEnded(helper);
     fs.ftruncateSync(answers, stopSize);
+    // What it has not said to begin until now, it does not begin.
+    if (readAnswers(answers).begun <= given.length) return notBegun(pending, options);
     return yield* kernelWaits(pending, options, { nodes, functions });
   } finally {
     fs.closeSync(answers);
@@ -92,6 +94,7 @@ const program = `
 const fs = require('fs');
 const [parent, stopSize, writes] = JSON.parse(process.argv[1]);
 for (const [path, text] of writes) {
+  fs.writeSync(1, 'begun\\n');
   if (process.ppid !== parent || fs.fstatSync(1).size >= stopSize) break;
   const answer = { errno: 0, syscall: '' };
   try {
@@ -155,18 +158,22 @@ function waitForEnd(helper: Helper, answers: number, count: number, timeout: num
   const deadline = performance.now() + timeout;
   const clock = new Int32Array(new SharedArrayBuffer(4));
   while (performance.now() < deadline && !hasEnded(helper)) {
-    const given = readAnswers(answers);
+    const { given } = readAnswers(answers);
     if (given.length === count || given.some(({ errno }) => errno !== 0)) return;
     Atomics.wait(clock, 0, 0, 2);
   }
 }
 
-/** The answers so far: whole lines. */
-function readAnswers(fd: number): WriteAnswer[] {
+/** How many writes it was to begin so far, and their answers: whole lines. */
+function readAnswers(fd: number): { begun: number; given: WriteAnswer[] } {
   const room = Buffer.alloc(4096);
   const text = room.toString('utf8', 0, fs.readSync(fd, room, 0, room.length, 0));
   const lines = text.split('\n').slice(0, -1);
-  return lines.map((line) => JSON.parse(line) as WriteAnswer);
+  const given = lines.filter((line) => line !== 'begun');
+  return {
+    begun: lines.length - given.length,
+    given: given.map((line) => JSON.parse(line) as WriteAnswer),
+  };
 }
 
 function errorOf({ errno, syscall }: WriteAnswer, write: SysfsWrite | undefined): VfioError {
@@ -179,6 +186,18 @@ function helperEnded({ child, error }: Helper): VfioError {
     code: 'ERR_VFIO_NO_HELPER',
     message: `the process that writes to sysfs (${process.execPath}) did not do so: ${how}`,
     cause: error,
+  });
+}
+
+/** Nothing waits then: the process that writes is slow to start, or was kept from it. */
+function notBegun(write: SysfsWrite | undefined, { timeout, device }: WriteOptions): VfioError {
+  const path = write?.path ?? '';
+  return new VfioError({
+    code: 'ERR_VFIO_TIMEOUT',
+    message: `the ${timeout} ms were over before ${path} was written to, and it will not be`,
+    hint: `give it more time than ${timeout} ms (--timeout, { timeout }): that writes is a process of its own, which has to start`,
+    path,
+    device: device?.address,
   });
 }
 

@@ -9,6 +9,7 @@ import { type OperationChannel, type Outcome, told } from '../core/operations.ts
 import type { DeviceNode } from '../core/owned_fd.ts';
 import type { Cause } from '../core/reasons.ts';
 import { closeSyncAndThrow, doAll, run, runSync, type Steps } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import type { IrqInfo } from '../info/decode.ts';
 import {
   closeEventfds,
@@ -100,6 +101,7 @@ export class Interrupt {
   }
 
   private constructor(device: DeviceInterrupts, irq: IrqInfo) {
+    makeUncloneable(this);
     this.#device = device;
     this.#irq = irq;
     this.#lines = new IrqLines(device.bound, irq.index);

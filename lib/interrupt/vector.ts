@@ -6,6 +6,7 @@ import { throwIfAborted } from '../core/readiness.ts';
 import type { Cause } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { doAll } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { Counts } from './counts.ts';
 import type { Eventfd } from './eventfd.ts';
 import { type Lifeline, makeLifeline } from './lifeline.ts';
@@ -75,6 +76,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     { lifeline, whyNone }: { lifeline?: Lifeline; whyNone?: () => Cause | undefined } = {},
   ) {
     super();
+    makeUncloneable(this);
     this.#lifeline = lifeline;
     this.#whyNone = whyNone;
     this.interrupt = interrupt;

@@ -1,4 +1,5 @@
 import { defineInspect } from '../core/inspect_handle.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { type DmaSpan, SpanAddresses, unmappedError } from './dma_span.ts';
 import type { DmaMapping } from './mapping.ts';
 
@@ -22,6 +23,7 @@ export class DmaBlock implements DmaSpan {
   }
 
   private constructor(mapping: DmaMapping, iova: bigint, bytes: Uint8Array) {
+    makeUncloneable(this);
     this.iova = iova;
     this.size = bytes.length;
     this.#addresses = new SpanAddresses(iova, bytes.length);

@@ -8,6 +8,7 @@ import { checkLength, checkOffset } from '../core/iova.ts';
 import { LinkedList, type Listed } from '../core/linked_list.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
 import { call, run, runSync, type Steps, withAll } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { type CounterPollOptions, DmaPoll, type EntryPollOptions } from './dma_poll.ts';
 import type { DmaMapping } from './mapping.ts';
 import { allocated, Memory } from './memory.ts';
@@ -73,6 +74,7 @@ export class DmaBuffer {
   }
 
   private constructor(memory: Memory) {
+    makeUncloneable(this);
     this.#memory = memory;
     memory.ref();
   }

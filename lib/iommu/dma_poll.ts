@@ -9,6 +9,7 @@ import {
 import { check, checkBuffer } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { done, Mailbox, refused } from '../region/mailbox.ts';
 import { PreparedAccesses } from '../region/prepared.ts';
 
@@ -82,6 +83,7 @@ export class DmaPoll {
   }
 
   private constructor(buffer: PolledMemory, poll: NativeDmaPoll, state: Uint32Array, spin: number) {
+    makeUncloneable(this);
     this.#buffer = buffer;
     this.#poll = poll;
     this.#state = state;

@@ -3,6 +3,7 @@ import { defineInspect } from '../core/inspect_handle.ts';
 import type { Listed } from '../core/linked_list.ts';
 import type { Cause, IovaExtent } from '../core/reasons.ts';
 import { type SharedToken, tokenOf } from '../core/shared_token.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import { type DmaSpan, SpanAddresses, unmappedError } from './dma_span.ts';
 import { SharedCount } from './shared_count.ts';
 
@@ -70,6 +71,7 @@ export class DmaMapping implements DmaSpan {
   }
 
   private constructor(space: Unmapper, iova: bigint, source: MappedSource, pinned: boolean) {
+    makeUncloneable(this);
     this.#space = space;
     this.iova = iova;
     this.size = source.size;

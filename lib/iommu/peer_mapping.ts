@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { either, Mutex, run, runSync, type Steps } from '../core/steps.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import type { DmaMapping } from './mapping.ts';
 import type { MapPlan, Maps } from './maps.ts';
 import type { RegionSource } from './region_source.ts';
@@ -55,6 +56,7 @@ export class PeerMapping extends EventEmitter<PeerMappingEvents> {
 
   private constructor(maps: Maps, plan: PeerPlan, mapping: DmaMapping) {
     super();
+    makeUncloneable(this);
     this.#maps = maps;
     this.#plan = { ...plan, iova: mapping.iova, fixed: true, flags: plan.flags | fixedIova };
     this.#mapping = mapping;

@@ -7,6 +7,7 @@ import type { DeviceAddress, DeviceSpec, Roots } from '../core/location.ts';
 import { hiddenText } from '../core/messages.ts';
 import { canonicalOn, parseAddress } from './address.ts';
 import { isCdevName, type ParsedPath, parsePath } from './path.ts';
+import { refuseShortName } from './short_name.ts';
 import {
   hiddenNumbers,
   isSystemError,
@@ -39,12 +40,13 @@ export function resolveSpec(spec: DeviceSpec, roots: Roots): Resolved {
 }
 
 /**
- * What `spec` means, with nothing looked up.
+ * What `spec` means, with nothing looked up but what an error says of a name that is none.
  *
  * @throws TypeError, RangeError as {@link resolveSpec} does
  */
 export function parseSpec(spec: DeviceSpec, roots: Roots): ParsedPath | { fd: number } {
   if (typeof spec === 'string' && spec.startsWith('/')) return parsePath(spec, roots);
+  if (typeof spec === 'string') refuseShortName(spec, roots);
   if (typeof spec !== 'number') return parseAddress(spec);
   checkFdNumber('device', spec);
   return { fd: spec };

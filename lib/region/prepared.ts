@@ -9,6 +9,7 @@ import { type Binding, binding, type NativeMapping, type NativePrepared } from '
 import { check, checkBuffer } from '../core/call.ts';
 import { VfioError } from '../core/errors.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import type { AccessErrors } from './access_errors.ts';
 import type { Width } from './checks.ts';
 import { done, Mailbox } from './mailbox.ts';
@@ -86,6 +87,7 @@ export class PreparedAccesses {
     prepared: NativePrepared,
     values: ArrayBuffer,
   ) {
+    makeUncloneable(this);
     const { length } = accesses;
     this.#errors = errors;
     this.#accesses = accesses;

@@ -2,6 +2,7 @@ import { invalidType, requireBytes, requireObject } from '../core/arguments.ts';
 import { binding } from '../core/binding.ts';
 import { util } from '../core/builtins.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
+import { makeUncloneable } from '../core/uncloneable.ts';
 import type { RegionCapability, RegionInfo } from '../info/decode.ts';
 import {
   checkAccess,
@@ -49,6 +50,7 @@ export class Region {
   }
 
   private constructor(owner: RegionOwner, info: RegionInfo) {
+    makeUncloneable(this);
     this.#place = placeOf(owner, info);
     this.#info = info;
     this.#extent = { size: info.size, start: 0 };

@@ -1,3 +1,4 @@
+import { checkInteger, invalidType, invalidValue } from '../core/arguments.ts';
 import type { Binding } from '../core/binding.ts';
 import { FakeBar } from './bar.ts';
 import { ConfigSpace, type TablePlace } from './config_space.ts';
@@ -82,9 +83,13 @@ export class FakeDevice {
     return this.devId !== 0;
   }
 
-  /** How many vectors of an interrupt a program has enabled. */
+  /**
+   * How many vectors of an interrupt a program has enabled; 0 of one that the device does not have.
+   *
+   * @throws TypeError for what is no interrupt's name
+   */
   enabledVectors(irq: FakeIrq): number {
-    return this.irqs.enabled(irqIndex[irq]);
+    return this.irqs.enabled(indexOf(irq));
   }
 
   /**
@@ -93,12 +98,19 @@ export class FakeDevice {
    *
    * @param vector - of MSI and MSI-X; 0 by default
    * @returns whether a program is tied to it; a device does not know that
+   * @throws TypeError for what is no interrupt's name; RangeError where the device has no such
+   *   interrupt, or no such vector of it
    */
   interrupt(irq: FakeIrq, vector = 0): boolean {
+    const index = indexOf(irq);
+    const count = this.irqs.counts[index] ?? 0;
+    if (count === 0) throw new RangeError(`${this.address} has no ${irq}`);
+    const expected = `a vector of ${irq} of ${this.address}, an integer from 0 to ${count - 1}`;
+    checkInteger('vector', vector, 0, count - 1, expected);
     if (!this.#isPlugged) return false;
     if (irq === 'req') this.told[0] = true;
     if (irq === 'err') this.told[1] = true;
-    return this.irqs.signal(irqIndex[irq], vector);
+    return this.irqs.signal(index, vector);
   }
 
   /**
@@ -194,6 +206,7 @@ export class FakeDevice {
   /** @internal */
   dispose(): void {
     this.#isPlugged = false;
+    this.told[0] = true;
     this.irqs.clear();
     for (const bar of this.bars.values()) bar.dispose();
     this.#removal?.end();
@@ -203,6 +216,14 @@ export class FakeDevice {
   discard(): void {
     for (const bar of this.bars.values()) bar.discard();
   }
+}
+
+/** @throws TypeError */
+function indexOf(irq: FakeIrq): number {
+  const expected = `one of ${Object.keys(irqIndex).join(', ')}`;
+  if (typeof irq !== 'string') throw invalidType('irq', expected, irq);
+  if (!Object.hasOwn(irqIndex, irq)) throw invalidValue('irq', expected, irq);
+  return irqIndex[irq];
 }
 
 /** All of them, or none. */

@@ -41,6 +41,17 @@ const wholeAddress = /^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/;
 
 let installed: FakeHost | undefined;
 
+/**
+ * The hosts whose bindings are in the addon's place, each over the one before: the one that is
+ * installed, and below it those of which a program has something open still.
+ */
+const inPlace: { binding: Binding; isOver: () => boolean; restore: () => void }[] = [];
+
+/** Takes those away of which nothing is needed any more. */
+function settle(): void {
+  while (inPlace.at(-1)?.isOver()) inPlace.pop()?.restore();
+}
+
 /** The major number of cdevs, as on a machine of today. */
 const cdevMajor = 511;
 
@@ -58,7 +69,7 @@ const cdevMajor = 511;
 export class FakeHost {
   readonly #machine: Machine;
   readonly #folder: MachineFolder;
-  readonly #restore: (() => void)[];
+  readonly #restoreRoots: () => void;
   #nextCdev = 0;
   #nextGroup = 1;
   #disposed = false;
@@ -68,7 +79,7 @@ export class FakeHost {
     const { iovaBits = 48, dirtyTracking = false } = options;
     checkInteger('options.iovaBits', iovaBits, 33, 64);
     requireBoolean('options.dirtyTracking', dirtyTracking);
-    const native = plainBinding();
+    const native = inPlace.at(-1)?.binding ?? plainBinding();
     const limits = {
       lastIova: 2n ** BigInt(iovaBits) - 1n,
       pageSize: 4096n,
@@ -78,9 +89,13 @@ export class FakeHost {
     };
     this.#folder = new MachineFolder();
     this.#machine = new Machine(native, limits, (path) => this.#nodeAt(path));
+    this.#machine.onAllClosed = settle;
+    const binding = this.#binding();
+    this.#restoreRoots = replaceRoots(this.#folder.roots);
     // The trace is of what programs ask of this machine, not of what it asks of the addon.
-    const fake = asLoaded(this.#binding());
-    this.#restore = [replaceRoots(this.#folder.roots), replaceBinding(fake)];
+    const restore = replaceBinding(asLoaded(binding));
+    const isOver = (): boolean => this.#disposed && this.#machine.files.areAllClosed;
+    inPlace.push({ binding, isOver, restore });
   }
 
   /**
@@ -170,18 +185,20 @@ export class FakeHost {
 
   /**
    * Puts the real machine back, and removes the folder, which is removed when the process ends as
-   * well. What a program has open still is closed without its device hearing of it.
+   * well. A device that a program has open still is as one that was unplugged, until the program
+   * closes it; the model does not hear of that.
    *
    * @throws Error of `node:fs` where the folder cannot be removed
    */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const restore of this.#restore.reverse()) restore();
+    this.#restoreRoots();
     installed = undefined;
     this.#machine.injections.clear();
     for (const device of this.devices) device.dispose();
     this.#folder.dispose();
+    settle();
   }
 
   /** At the end of a block with `using`: {@link dispose}. */

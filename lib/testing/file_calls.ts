@@ -39,6 +39,12 @@ export function fileCalls(machine: Machine, irqs: IrqCalls): Partial<Binding> {
       out.set([S_IFCHR | 0o600, major, minor]);
       return 0;
     },
+    findEntries: (folders, numbers, targets) => {
+      const own = entriesOf(machine, folders, numbers);
+      return own ? Promise.resolve(own) : native.findEntries(folders, numbers, targets);
+    },
+    findEntriesSync: (folders, numbers, targets) =>
+      entriesOf(machine, folders, numbers) ?? native.findEntriesSync(folders, numbers, targets),
     dup: (number) => adopted(native.dup(number)),
     take: (number) => adopted(native.take(number)),
     fdTake: (offer) => adopted(native.fdTake(offer)),
@@ -77,6 +83,28 @@ function open(machine: Machine, path: string, flags: number): number | undefined
   if (device !== undefined)
     return machine.files.open({ kind: 'device', device, iommufd: undefined });
   return machine.files.open({ kind: 'iommufd', iommufd: machine.newIommufd() });
+}
+
+/**
+ * Who has devices of the fake machine open, which nobody but this process can have; undefined where
+ * others are searched for.
+ */
+function entriesOf(
+  machine: Machine,
+  folders: readonly string[],
+  numbers: Uint32Array,
+): string[][] | undefined {
+  const devices = [...machine.devices.values()].filter(({ cdev }) =>
+    numbers.some(
+      (major, at) => at % 2 === 0 && major === cdev.major && numbers[at + 1] === cdev.minor,
+    ),
+  );
+  if (devices.length === 0 || devices.length < numbers.length / 2) return undefined;
+  const own = machine.files
+    .byNumber()
+    .filter(([, what]) => what.kind === 'device' && devices.includes(what.device))
+    .map(([number]) => String(number));
+  return folders.map((folder) => (folder === `/proc/${process.pid}/fd` ? own : []));
 }
 
 function ofOneThread(): VfioError {

@@ -15,13 +15,19 @@ export class Machine {
   readonly limits: IommuLimits;
   /** The node that is behind a path. */
   readonly nodeAt: (path: string) => 'iommu' | FakeDevice | undefined;
+  /** Nothing of it is open any more. */
+  onAllClosed: () => void = () => undefined;
 
   constructor(native: Binding, limits: IommuLimits, nodeAt: Machine['nodeAt']) {
     this.native = native;
     this.limits = limits;
     this.nodeAt = nodeAt;
     this.files = new OpenFiles(native, (file) => {
-      this.#closed(file);
+      try {
+        this.#closed(file);
+      } finally {
+        if (this.files.areAllClosed) this.onAllClosed();
+      }
     });
   }
 

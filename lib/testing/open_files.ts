@@ -75,9 +75,17 @@ export class OpenFiles {
     this.#onLast(file);
   }
 
-  /** What is open still. */
-  all(): OpenFile[] {
-    return [...new Set(this.#byHandle.values())];
+  /** Whether nothing is open, or mapped. */
+  get areAllClosed(): boolean {
+    return this.#byInode.size === 0;
+  }
+
+  /** What each descriptor of this process stands for, by its number. */
+  byNumber(): [number: number, what: OpenKind][] {
+    return [...this.#byHandle].flatMap(([handle, { what }]): [number, OpenKind][] => {
+      const number = this.#native.fdNumber(handle as NativeFd);
+      return number === undefined || number < 0 ? [] : [[number, what]];
+    });
   }
 
   #add(handle: NativeFd, file: OpenFile): void {

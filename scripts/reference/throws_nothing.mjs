@@ -36,15 +36,7 @@ const members = {
   'vfio.MappedRegion': ['name', 'offset', 'size', 'closed', 'barrier'],
   'vfio.Region': ['index', 'name', 'size', 'flags', 'capabilities'],
   'vfio.FigureCounter': ['read', 'stop', '[dispose]'],
-  'vfio/testing.FakeDevice': [
-    'configBytes',
-    'isOpen',
-    'enabledVectors',
-    'interrupt',
-    'assertIntx',
-    'requestRemoval',
-    'unplug',
-  ],
+  'vfio/testing.FakeDevice': ['configBytes', 'isOpen', 'assertIntx', 'requestRemoval', 'unplug'],
   'vfio/testing.FakeHost': ['sysfsRoot', 'devRoot', 'devices', 'openDevices'],
   'vfio/testing.Injection': ['hits', 'remove'],
 };

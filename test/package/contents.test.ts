@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { root } from '../support/root.ts';
 import { tarball } from './tarball.ts';
@@ -20,6 +21,17 @@ async function script<Name extends keyof Scripts>(
 }
 
 describe('the tarball', () => {
+  it('has no script that npm would ask its users about', async () => {
+    const unpack = await script('unpack.mjs', 'unpack');
+    const folder = unpack(tarball());
+    try {
+      const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as object;
+      assert.ok(!('scripts' in manifest));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it('has what its users need, and nothing else, and is no larger than 600 kB for one platform', async () => {
     const unpack = await script('unpack.mjs', 'unpack');
     const problemsOfFiles = await script('package-files.mjs', 'problemsOfFiles');

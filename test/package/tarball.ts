@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { root } from '../support/root.ts';
-import { output } from './run.ts';
 
 let temporary: string | undefined;
 let packed: string | undefined;
@@ -32,8 +31,10 @@ export function tarball(): string {
 }
 
 async function packInto(folder: string): Promise<string> {
-  const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', folder];
-  const answer = await output('npm', args, { cwd: fileURLToPath(root) });
-  const [{ filename }] = JSON.parse(answer) as [{ filename: string }];
-  return join(folder, filename);
+  const { pack } = (await import(new URL('scripts/pack.mjs', root).href)) as Packing;
+  return pack(fileURLToPath(root), folder);
+}
+
+interface Packing {
+  pack: (checkout: string, folder: string) => string;
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { fstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** A process's descriptors: where each points. One that goes while we look is not there. */
 export function openFds(pid: number | string = 'self'): string[] {
@@ -41,16 +41,44 @@ export function dmaMemories(): number {
 }
 
 /**
- * Nothing is there that was not there before. What earlier tests dropped may be collected
- * meanwhile, so that there may be less.
+ * The descriptors of memory and of eventfds, which are all that the fake kernel side has: each by
+ * what tells its file from every other one, so that none that is new passes for one that went.
  */
-export function assertNoMore(now: readonly string[], before: readonly string[]): void {
+export function fakeFds(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    const event = eventfdId(fd);
+    const inode = event === undefined ? memoryInode(fd) : undefined;
+    if (inode !== undefined) return [`memory ${inode}`];
+    return event === undefined ? [] : [`eventfd ${event}`];
+  });
+}
+
+/** Of a file of the addon's memory; undefined for all else, and for what goes while we look. */
+function memoryInode(fd: string): bigint | undefined {
+  try {
+    const isMemory = readlinkSync(`/proc/self/fd/${fd}`).startsWith('/memfd:vfio');
+    return isMemory ? fstatSync(Number(fd), { bigint: true }).ino : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is there that was not there before. */
+export function moreOf(now: readonly string[], before: readonly string[]): string[] {
   const more = [...now];
   for (const one of before) {
     const at = more.indexOf(one);
     if (at >= 0) more.splice(at, 1);
   }
-  assert.deepEqual(more, []);
+  return more;
+}
+
+/**
+ * Nothing is there that was not there before. What earlier tests dropped may be collected
+ * meanwhile, so that there may be less.
+ */
+export function assertNoMore(now: readonly string[], before: readonly string[]): void {
+  assert.deepEqual(moreOf(now, before), []);
 }
 
 /** The number by which the kernel tells eventfds apart. */

@@ -145,6 +145,21 @@ describe('giving devices to drivers', () => {
     });
   }
 
+  for (const [way, bind] of [
+    ['the promise', bindDriver],
+    ['the blocking form', bindDriverSync],
+  ] as const) {
+    it(`does not say that the kernel waits where nothing was written (${way})`, async () => {
+      make({ [a]: { driver: 'nvme' } });
+      // No process starts within a millisecond.
+      const error = await vfioFailure(() => bind(a, { ...host, timeout: 1 }), 'ERR_VFIO_TIMEOUT');
+      assert.equal(error.reason, undefined);
+      assert.match(error.message, /^the 1 ms were over before .* was written to, and it will not/);
+      assert.match(error.hint ?? '', /^give it more time than 1 ms/);
+      assert.deepEqual([host.driverOf(a), overrideOf(a)], ['nvme', '(null)']);
+    });
+  }
+
   it('is one program at a time for a device', async () => {
     make({ [a]: { driver: 'nvme' } });
     await bindDriver(a, host);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import type { Command } from '../../lib/cli/command.ts';
 import { commands } from '../../lib/cli/commands.ts';
@@ -11,6 +12,7 @@ import type { Cause } from '../../lib/core/reasons.ts';
 import { VfioError } from '../../lib/index.ts';
 import { vfio } from '../support/cli.ts';
 import { boundFacts } from '../support/sysfs.ts';
+import { tree } from '../support/tree.ts';
 
 const nvme: InfoReport = {
   device: {
@@ -182,6 +184,12 @@ describe('vfio', () => {
       ['--help', 'help'],
     ])
       assert.deepEqual(await vfio(argv), { status: 0, out, err: '' }, argv.join(' '));
+  });
+
+  it('explains nothing where the page of errors is absent, and says where it cannot be read', () => {
+    const folder = tree({});
+    assert.deepEqual(errorHelp(join(folder, 'errors.md')).reasons, []);
+    assert.throws(() => errorHelp(folder), { code: 'EISDIR' });
   });
 
   it('says what the reason of an error means, and what a code does', async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { Command } from '../../lib/cli/command.ts';
 import { commands } from '../../lib/cli/commands.ts';
+import { errorHelp } from '../../lib/cli/error_help.ts';
 import { vfio } from '../support/cli.ts';
 import { askBash, type Asker, askFish, askZsh, hasShell } from '../support/completion.ts';
 import { skip } from '../support/skip.ts';
@@ -72,7 +73,8 @@ function cases(): Case[] {
   const families = commands.map(({ name }) => words(name)).filter(({ length }) => length > 1);
   return [
     ['vfio ', [...namesAfter([]), 'help']],
-    ['vfio help ', namesAfter([])],
+    ['vfio help ', [...namesAfter([]), ...errorHelp().reasons]],
+    ['vfio help held-by-cdev ', []],
     ...families.flatMap(([first = '']): Case[] => [
       [`vfio ${first} `, namesAfter([first])],
       [`vfio help ${first} `, namesAfter([first])],
@@ -156,6 +158,7 @@ describe('the completion for bash', () => {
 
   const cases: Case[] = [
     ['vfio i', ['info']],
+    ['vfio help held-by-', ['held-by-cdev', 'held-by-group']],
     ['vfio --', ['--help', '--version']],
     ['vfio info --no', ['--no-open']],
     ['vfio info --json --', ['--no-open', '--backend', '--help']],

@@ -197,8 +197,19 @@ describe('FdChannel', () => {
     d.closeSync();
   });
 
+  it('names what is closed of what is sent in its turn', async () => {
+    while (rawSend(a, bytes(1), []).answer === 1);
+    const waiting = a.send(bytes(2));
+    const closed = await vfioFailure(() => a.send(bytes(3), [1_000_000]), 'EBADF');
+    assert.match(closed.message, /, fcntl: the descriptor 1000000 is not open$/);
+    while ((await received(b)).data[0] !== 2);
+    await waiting;
+  });
+
   it('refuses to send what is no descriptor, and what is closed', async () => {
-    await failure(() => a.send(bytes(1), [1_000_000]), 'EBADF');
+    const closed = await vfioFailure(() => a.send(bytes(1), [zero, 1_000_000]), 'EBADF');
+    assert.match(closed.message, /, sendmsg: the descriptor 1000000 is not open$/);
+    assert.equal(closed.path, undefined);
     await a.send(bytes(1), [zero]);
     const message = await received(b);
     const [fd] = message.fds;

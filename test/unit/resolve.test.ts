@@ -9,6 +9,7 @@ import { findCdev, locateDevice } from '../../lib/locate/find_cdev.ts';
 import { parsePath } from '../../lib/locate/path.ts';
 import { rootsOf } from '../../lib/locate/roots.ts';
 import { failure } from '../support/errors.ts';
+import { withBinding } from '../support/fake_binding.ts';
 import {
   fakeAddress as address,
   fakeNode,
@@ -17,6 +18,7 @@ import {
   putNode,
 } from '../support/fake_vfio.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
+import { tree } from '../support/tree.ts';
 
 const pci = { bus: 'pci', address };
 
@@ -206,5 +208,48 @@ describe('the roots', () => {
     await failure(() => rootsOf({ sysfsRoot: 'sys' }), 'ERR_INVALID_ARG_VALUE');
     await failure(() => rootsOf({ devRoot: '/a\0' }), 'ERR_INVALID_ARG_VALUE');
     await failure(() => rootsOf({ devRoot: 3 as never }), 'ERR_INVALID_ARG_TYPE');
+  });
+});
+
+describe('a short name', () => {
+  const roots = (): Roots =>
+    rootsOf({
+      sysfsRoot: tree({
+        'class/vfio-dev/vfio3/device': { pointsTo: '../../../0000:3b:00.0' },
+        'kernel/iommu_groups/12/devices/0000:3b:00.1': '',
+        'kernel/iommu_groups/12/devices/0000:3b:00.0': '',
+        'bus/pci/devices/0000:00:1f.2': '',
+        'bus/pci/devices/0000:3b:1f.2': '',
+        'bus/pci/devices/0000:3b:1f.0': '',
+      }),
+      devRoot: '/dev',
+    });
+  const cases: [name: string, expected: string][] = [
+    ['vfio3', 'an address (vfio3 is 0000:3b:00.0) or a node (/dev/vfio/devices/vfio3)'],
+    ['noiommu-vfio4', 'an address or a node (/dev/vfio/devices/noiommu-vfio4)'],
+    ['12', 'the address of a device (the IOMMU group 12 has 0000:3b:00.0, 0000:3b:00.1)'],
+    ['noiommu-12', 'the address of a device (the IOMMU group 12 has 0000:3b:00.0, 0000:3b:00.1)'],
+    ['13', 'the address of a device'],
+    ['1F.2', 'an address with its bus (0000:00:1f.2, 0000:3b:1f.2)'],
+    ['2.0', 'an address with its bus (such as 3b:02.0)'],
+  ];
+  for (const [name, expected] of cases) {
+    it(`is refused by what would name the device: ${name}`, () => {
+      assert.throws(() => locateDevice(name, roots()), {
+        name: 'TypeError',
+        code: 'ERR_INVALID_ARG_VALUE',
+        message: `The "device" argument must be ${expected}. Received '${name}'`,
+      });
+    });
+  }
+
+  it('is refused as such where sysfs may not be looked at', () => {
+    const { sysfsRoot } = roots();
+    const refusing = { listFolder: () => -13, readSmallFile: () => -13 };
+    return withBinding(refusing, () => {
+      assert.throws(() => locateDevice('12', rootsOf({ sysfsRoot })), {
+        message: `The "device" argument must be the address of a device. Received '12'`,
+      });
+    });
   });
 });

@@ -171,7 +171,7 @@ for (const [name, set] of forms) {
       const machine = fakeSriov(4);
       machine.wait();
       const error = await explainedFailure(
-        () => set(machine, 2, { timeout: 500 }),
+        () => set(machine, 2, { timeout: 3_000 }),
         'ERR_VFIO_TIMEOUT',
       );
       assert.equal(error.reason, 'kernel-waits');

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { DmaBuffer, Iommufd, listDevices, VfioDevice } from '../../lib/index.ts';
+import {
+  DmaBuffer,
+  Iommufd,
+  listDevices,
+  packDevice,
+  VfioDevice,
+  VfioError,
+  type VfioFacts,
+} from '../../lib/index.ts';
 import { DmaFault, FakeHost } from '../../lib/testing/index.ts';
 import { root } from '../support/root.ts';
 
@@ -179,6 +187,23 @@ describe('a fake host', () => {
     await assert.rejects(device.interrupt('msix').enable(4), { code: 'ERR_VFIO_TOO_FEW_VECTORS' });
   });
 
+  it('says of a device that is open already that this process has it', async () => {
+    const fake = host.addDevice();
+    const device = await VfioDevice.open(fake.address);
+    await assert.rejects(VfioDevice.open(fake.address), (error) => {
+      assert.ok(error instanceof VfioError);
+      assert.equal(error.reason, 'held-by-cdev');
+      const { holders } = error.facts as VfioFacts['held-by-cdev'];
+      assert.deepEqual(
+        holders.map(({ pid }) => pid),
+        [process.pid],
+      );
+      assert.match(error.message, /bound already, by this process$/);
+      return true;
+    });
+    await device.close();
+  });
+
   it('takes a device away', async () => {
     const fake = host.addDevice({ bars: { bar0: { size: 0x1000 } } });
     await using device = await VfioDevice.open(fake.address);
@@ -266,6 +291,7 @@ describe('a fake host', () => {
     assert.throws(() => bar.share(), { code: 'ENOTSUP' });
     await using memory = await DmaBuffer.allocate(4096);
     assert.ok(memory.share());
+    assert.equal(packDevice(device).description.version, 1);
   });
 
   it('shows a mapping’s memory to who takes it without its methods', async () => {

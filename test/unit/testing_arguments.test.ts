@@ -3,7 +3,12 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { DmaBuffer, Iommufd, VfioDevice } from '../../lib/index.ts';
-import { type FakeDeviceOptions, FakeHost, type InjectOptions } from '../../lib/testing/index.ts';
+import {
+  type FakeDeviceOptions,
+  FakeHost,
+  type FakeIrq,
+  type InjectOptions,
+} from '../../lib/testing/index.ts';
 
 const [type, value, range] = ['ERR_INVALID_ARG_TYPE', 'ERR_INVALID_ARG_VALUE', 'ERR_OUT_OF_RANGE'];
 
@@ -121,6 +126,32 @@ describe('what a fake host is given', () => {
       host = FakeHost.install();
     });
   }
+
+  const interrupts: [what: string, irq: unknown, vector: unknown, expected: object][] = [
+    ['a name that there is not', 'msx', 0, { code: value }],
+    ['a name of Object', 'toString', 0, { code: value }],
+    ['an index', 2, 0, { code: type }],
+    ['what the device does not have', 'msi', 0, RangeError],
+    ['a vector after the last', 'msix', 4, { code: range }],
+    ['a vector below 0', 'msix', -1, { code: range }],
+    ['half a vector', 'msix', 0.5, { code: range }],
+    ['a vector that is a text', 'msix', '1', { code: type }],
+    ['a second request', 'req', 1, { code: range }],
+  ];
+
+  for (const [what, irq, vector, expected] of interrupts) {
+    it(`signals no interrupt by ${what}`, () => {
+      const fake = host.addDevice({ msix: 4 });
+      assert.throws(() => fake.interrupt(irq as FakeIrq, vector as number), expected);
+      assert.equal(fake.interrupt('msix', 3), false);
+    });
+  }
+
+  it('counts no vectors of what is no interrupt', () => {
+    const fake = host.addDevice();
+    assert.throws(() => fake.enabledVectors('msx' as FakeIrq), { code: value });
+    assert.equal(fake.enabledVectors('msi'), 0);
+  });
 
   it('waits in every call that it says can wait', async () => {
     const fake = host.addDevice({

@@ -3,12 +3,12 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
+import { binding } from '../../lib/core/binding.ts';
 import { VfioDevice } from '../../lib/index.ts';
 import { FakeHost } from '../../lib/testing/index.ts';
+import { assertNoMore, fakeFds, moreOf } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 import { tree } from '../support/tree.ts';
-
-const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 /** What an ArrayBuffer held is closed when the loop turns. */
 async function waitFor(isSo: () => boolean): Promise<void> {
@@ -100,6 +100,44 @@ describe('what a fake host leaves, and waits for', () => {
     assert.ok(!existsSync(host.sysfsRoot));
   });
 
+  it('leaves a device that is open as one that was unplugged, until it is closed', async () => {
+    const addon = binding();
+    const host = FakeHost.install();
+    const fake = host.addDevice({ msix: 2, bars: { bar0: { size: 4096 } } });
+    const device = await VfioDevice.open(fake.address);
+    const bar = device.region('bar0').map();
+    bar.write32(0, 7);
+    host.dispose();
+    assert.throws(() => bar.read32(0), { code: 'EIO' });
+    assert.throws(() => device.region('bar0').read32(0), { code: 'EIO' });
+    assert.equal(device.region('config').read32(0), 0xffff_ffff);
+    assert.ok(device.removalRequested);
+    assert.equal(fake.interrupt('msix'), false);
+    await assert.rejects(device.reset(), { code: 'ENOTTY' });
+    const second = FakeHost.install();
+    const other = await VfioDevice.open(second.addDevice().address);
+    await device.close();
+    assert.deepEqual(host.openDevices, []);
+    assert.equal(other.region('config').read16(0), 0x1234);
+    await other.close();
+    second.dispose();
+    assert.equal(binding(), addon);
+  });
+
+  it('puts the addon back when the last thing is closed that was left open', async () => {
+    const addon = binding();
+    const host = FakeHost.install();
+    const device = await VfioDevice.open(
+      host.addDevice({ bars: { bar0: { size: 4096 } } }).address,
+    );
+    const bar = device.region('bar0').map();
+    host.dispose();
+    assert.notEqual(binding(), addon);
+    await device.close();
+    assert.equal(binding(), addon);
+    assert.throws(() => bar.read32(0), { code: 'ERR_VFIO_CLOSED' });
+  });
+
   it('closes a device whose model throws when it is told', async () => {
     using host = FakeHost.install();
     let fails = true;
@@ -113,14 +151,14 @@ describe('what a fake host leaves, and waits for', () => {
       await (await VfioDevice.open(fake.address)).close();
       fails = true;
     })();
-    const before = descriptors();
+    const before = fakeFds();
     const device = await VfioDevice.open(fake.address);
     await assert.rejects(device.close(), /a mistake in the model/);
     const second = await VfioDevice.open(fake.address);
     assert.throws(() => {
       second.closeSync();
     }, /a mistake in the model/);
-    assert.equal(descriptors(), before);
+    assertNoMore(fakeFds(), before);
     assert.deepEqual(host.openDevices, []);
     const third = await VfioDevice.open(fake.address);
     const gone = fake.requestRemoval();
@@ -155,7 +193,7 @@ describe('what a fake host leaves, and waits for', () => {
 
   it('adds a device wholly or not at all', async () => {
     using host = FakeHost.install();
-    const before = descriptors();
+    const before = fakeFds();
     const wrong = { size: 48 };
     assert.throws(() => host.addDevice({ bars: { bar0: { size: 4096 }, bar1: wrong } }));
     const large = { id: 9, body: new Uint8Array(250) };
@@ -164,7 +202,7 @@ describe('what a fake host leaves, and waits for', () => {
     writeFileSync(join(host.sysfsRoot, 'dev/char/511:0'), '');
     const two = { bar0: { size: 4096 }, bar1: { size: 4096 } };
     assert.throws(() => host.addDevice({ bars: two }), { code: 'EEXIST' });
-    await waitFor(() => descriptors() === before);
+    await waitFor(() => moreOf(fakeFds(), before).length === 0);
     assert.deepEqual(host.devices, []);
     assert.deepEqual(readdirSync(join(host.sysfsRoot, 'bus/pci/devices')), []);
     assert.equal(host.addDevice().address, '0000:3b:00.0');

@@ -56,6 +56,10 @@ describe('a message that cannot be read', () => {
     ['has an id as text', { ...good, devId: '7' }, 'devId', /but '7'/],
     ['has no spaces', { ...good, ioasIds: undefined }, 'ioasIds', /not an array/],
     ['has a bad space', { ...good, ioasIds: [3, -1] }, 'ioasIds[1]', /from 1 to .* but -1/],
+    ['is newer', { ...good, version: 2 }, 'version', /of version 2, and .* knows version 1$/],
+    ['is newer than its fields', { version: 7 }, 'version', /of version 7, and/],
+    ['is of no version', { ...good, version: '1' }, 'version', /but '1'/],
+    ['is older than the first', { ...good, version: 0 }, 'version', /from 1 to .* but 0/],
     ['has no descriptors', good, 'fds', /2 descriptors, and not with 0/],
     ['is long', { ...good, devId: 'x'.repeat(10_000) }, 'devId', /^.{1,300}$/],
     ['is coloured', { ...good, devId: '\x1b[31m' }, 'devId', /\\x1[bB]\[31m/],
@@ -68,6 +72,16 @@ describe('a message that cannot be read', () => {
       assert.match(error.message, text);
     });
   }
+
+  it('is not one of the first version, which says so or does not', async () => {
+    for (const version of [{}, { version: 1 }]) {
+      await withBinding({ ...fakeIoctls }, async () => {
+        await using message = await messageWith('/dev/null', '/dev/zero');
+        const said = JSON.stringify({ ...description, ...version });
+        await unpackDevice(said, message.fds, roots()).device.close();
+      });
+    }
+  });
 
   it('names the descriptor that is something else', async () => {
     for (const [files, field] of [

@@ -1,14 +1,18 @@
-import { deviceGlobs, type Offer, type OfferedCommand, quoted } from './model.ts';
+import { quoted } from '../text.ts';
+import { deviceGlobs, type Offer, type OfferedCommand } from './model.ts';
 
 /** The completion for bash, of version 4.0 or later; it needs no bash-completion. */
-export function bashCompletion(commands: readonly OfferedCommand[]): string {
+export function bashCompletion(
+  commands: readonly OfferedCommand[],
+  reasons: readonly string[],
+): string {
   return [
     '# Completion of vfio for bash, made by: vfio completion bash',
     '',
     `_vfio_names=(${commands.map(({ name }) => quoted(name)).join(' ')})`,
     devices,
     offers,
-    main(commands),
+    main(commands, reasons),
     'complete -F _vfio vfio',
   ].join('\n');
 }
@@ -86,7 +90,7 @@ _vfio_next() {
 }
 `;
 
-function main(commands: readonly OfferedCommand[]): string {
+function main(commands: readonly OfferedCommand[], reasons: readonly string[]): string {
   // A longer name stands before one that it begins with.
   const longestFirst = commands.toSorted((a, b) => b.words.length - a.words.length);
   return `
@@ -101,6 +105,10 @@ _vfio() {
   cur=\${words[\${#words[@]} - 1]}
   before=("\${words[@]:1:\${#words[@]} - 2}")
   case "\${before[*]} " in
+    'help ')
+      _vfio_next ''
+      _vfio_words '' ${reasons.join(' ')}
+      ;;
     'help '*) _vfio_next "\${before[*]:1}" ;;
 ${longestFirst.map(entry).join('\n')}
     *)

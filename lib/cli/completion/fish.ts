@@ -3,12 +3,16 @@ import {
   deviceGlobs,
   type Offer,
   type OfferedCommand,
+  reasonSummary,
   summaryOf,
   treeOf,
 } from './model.ts';
 
 /** The completion for fish, of version 3.0 or later. */
-export function fishCompletion(commands: readonly OfferedCommand[]): string {
+export function fishCompletion(
+  commands: readonly OfferedCommand[],
+  reasons: readonly string[],
+): string {
   const tree = treeOf(commands);
   return [
     '# Completion of vfio for fish, made by: vfio completion fish',
@@ -16,6 +20,7 @@ export function fishCompletion(commands: readonly OfferedCommand[]): string {
     'complete -c vfio -f',
     ...ofBranches(tree, []),
     ...ofBranches(tree, ['help']),
+    entry("-n '__vfio_typed help'", `-a ${quoted(reasons.join(' '))}`, reasonSummary),
     entry("-n '__vfio_typed'", '-a help', 'Say what a command does'),
     entry("-n '__vfio_typed'", '-l help -s h', 'Say what vfio does'),
     entry("-n '__vfio_typed'", '-l version', 'Print the version'),

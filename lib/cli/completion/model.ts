@@ -94,14 +94,12 @@ export function summaryOf({ command, branches }: Branch): string {
   return command?.summary ?? branches.map(({ word }) => word).join(', ');
 }
 
+/** What completion says of a reason, behind `vfio help`. */
+export const reasonSummary = 'Say what this reason of an error means';
+
 /** Where a shell finds the devices of each kind: what each of them has in its folder in sysfs. */
 export const deviceGlobs: Readonly<Record<DeviceKind, string>> = {
   bound: '/sys/bus/*/devices/*/vfio-dev',
   all: '/sys/bus/*/devices/*/iommu_group',
   'physical-functions': '/sys/bus/pci/devices/*/sriov_totalvfs',
 };
-
-/** A word that bash and zsh, and with backslashes doubled fish, take as it is. */
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
-}

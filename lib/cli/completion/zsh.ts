@@ -1,16 +1,20 @@
+import { quoted } from '../text.ts';
 import {
   type Branch,
   deviceGlobs,
   type Offer,
   type OfferedCommand,
   type OfferedOption,
-  quoted,
+  reasonSummary,
   summaryOf,
   treeOf,
 } from './model.ts';
 
 /** The completion for zsh, as a file `_vfio` of its fpath or sourced after compinit. */
-export function zshCompletion(commands: readonly OfferedCommand[]): string {
+export function zshCompletion(
+  commands: readonly OfferedCommand[],
+  reasons: readonly string[],
+): string {
   const tree = treeOf(commands);
   const help: Branch = { word: 'help', command: undefined, branches: tree.map(withoutCommand) };
   return [
@@ -19,7 +23,7 @@ export function zshCompletion(commands: readonly OfferedCommand[]): string {
     devices,
     ...commands.map(ofCommand),
     ...ofBranches('_vfio', [...tree, { ...help, branches: [] }], topOptions),
-    ...ofBranches('_vfio_help', help.branches, []),
+    ...ofBranches('_vfio_help', [...help.branches, ...reasons.map(ofReason)], []),
     ending,
   ].join('\n');
 }
@@ -27,6 +31,10 @@ export function zshCompletion(commands: readonly OfferedCommand[]): string {
 /** What follows `vfio help` are names alone. */
 function withoutCommand(branch: Branch): Branch {
   return { ...branch, command: undefined, branches: branch.branches.map(withoutCommand) };
+}
+
+function ofReason(word: string): Branch {
+  return { word, command: undefined, branches: [] };
 }
 
 const topOptions = [
@@ -122,7 +130,7 @@ function ofBranches(name: string, branches: readonly Branch[], options: string[]
 }
 
 function said(branch: Branch): string {
-  return branch.word === 'help' ? 'Say what a command does' : summaryOf(branch);
+  return branch.word === 'help' ? 'Say what a command does' : summaryOf(branch) || reasonSummary;
 }
 
 /** Apart from those of the words that lead to it. */
