@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { type Command, exitStatus, type Invocation, misuse } from './command.ts';
 
 export const trace: Command = {
@@ -29,60 +28,24 @@ time until JavaScript hears of it. One that has not answered for a second is tol
 Tokens are not shown.
 
 A program is given NODE_DEBUG=vfio in its environment, with vfio-sysfs and vfio-access for the options,
-so every process of Node that it starts tells its requests, and what uses no vfio tells none:
-where none was seen, a line says so. The
+so every process of Node that it starts tells its requests, and what uses no vfio tells none. The
 exit status is that of the command, or 128 and the number of the signal that ended it. SIGTERM
 and SIGHUP are passed on to the command; so is SIGINT, unless this is in the foreground of a
 terminal, whose ^C reaches both by itself.`,
   run: traceCommand,
 };
 
-async function traceCommand({ positionals, flags, commands, out }: Invocation): Promise<number> {
+async function traceCommand({ positionals, flags, commands }: Invocation): Promise<number> {
   const [program, args] = programOf(positionals, commands);
-  const seen = makeSeenFile();
-  const env = { ...environment(flags), VFIO_TRACE_SEEN: seen?.path };
-  const child = spawn(program, args, { stdio: 'inherit', env });
+  const child = spawn(program, args, { stdio: 'inherit', env: environment(flags) });
   const stop = passSignals(child);
   try {
     const [status, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
-    if (seen && isEmpty(seen)) out.note(nothingSeen(flags));
     if (signal !== null) return 128 + constants.signals[signal];
     return status ?? exitStatus.failed;
   } finally {
     stop();
-    if (seen) rmSync(seen.folder, { recursive: true, force: true });
   }
-}
-
-/** A file that whatever process of the command makes a request puts a byte into. */
-interface SeenFile {
-  folder: string;
-  path: string;
-}
-
-/** undefined where there is no place for it: the command is run all the same. */
-function makeSeenFile(): SeenFile | undefined {
-  try {
-    const folder = mkdtempSync(join(tmpdir(), 'vfio-trace-'));
-    const path = join(folder, 'seen');
-    writeFileSync(path, '');
-    // For commands that run as another user.
-    chmodSync(folder, 0o711);
-    chmodSync(path, 0o622);
-    return { folder, path };
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether it is there still, and nobody put anything into it. */
-function isEmpty({ path }: SeenFile): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.size === 0;
-}
-
-function nothingSeen({ sysfs }: Invocation['flags']): string {
-  const more = sysfs === true ? '' : '; --sysfs tells what is read in sysfs and /proc';
-  return `vfio trace: no request of the command was seen${more}`;
 }
 
 /** A program stands behind `--`; a command of vfio is one of this very program. */

@@ -1,5 +1,5 @@
 import type { Binding } from '../core/binding.ts';
-import { fs, util } from '../core/builtins.ts';
+import { util } from '../core/builtins.ts';
 import type { Section } from './request.ts';
 import { StderrLines } from './stderr_lines.ts';
 import { type TraceLines, tracedBinding } from './traced_binding.ts';
@@ -17,16 +17,10 @@ export function tracedIfAsked(native: Binding): Binding {
   if (asked.length === 0) return native;
   const who = thisThread();
   const output = new StderrLines(`VFIO ${who}`);
-  let isTold = false;
-  const tellOnce = (): void => {
-    if (!isTold) tellTracer();
-    isTold = true;
-  };
   const lines: TraceLines = {};
   for (const section of asked) {
     const head = `${section.toUpperCase()} ${who}: `;
     lines[section] = (line) => {
-      tellOnce();
       output.write(`${head}${line}`);
     };
   }
@@ -37,18 +31,4 @@ export function tracedIfAsked(native: Binding): Binding {
 function thisThread(): string {
   const { isMainThread, threadId } = process.getBuiltinModule('node:worker_threads');
   return isMainThread ? `${process.pid}` : `${process.pid} thread ${threadId}`;
-}
-
-/** `vfio trace` says where there was no request: one puts a byte into the file that it names. */
-function tellTracer(): void {
-  const file = process.env['VFIO_TRACE_SEEN'];
-  if (file === undefined) return;
-  const { O_WRONLY, O_APPEND, O_NONBLOCK, O_NOFOLLOW } = fs.constants;
-  try {
-    const fd = fs.openSync(file, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOFOLLOW);
-    fs.writeSync(fd, '.');
-    fs.closeSync(fd);
-  } catch {
-    // It ended, or is in another mount namespace; the lines are what counts.
-  }
 }

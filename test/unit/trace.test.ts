@@ -581,29 +581,4 @@ describe('vfio trace', () => {
     assert.equal(absent.status, 1);
     assert.match(absent.err, /^vfio trace: .*ENOENT/);
   });
-
-  it('says where no request was seen, and of one that was not', async () => {
-    const requests = `import { FdChannel } from '${new URL('lib/index.ts', root).href}';
-      for (const each of FdChannel.pair()) each.closeSync();`;
-    const traced = (code: string): string[] => {
-      const file = join(tree({ 'program.mts': code }), 'program.mts');
-      return ['trace', '--', process.execPath, '--import', 'tsx', file];
-    };
-    const none = await vfio(traced(''));
-    assert.deepEqual(
-      [none.status, none.err],
-      [
-        0,
-        'vfio trace: no request of the command was seen; --sysfs tells what is read in sysfs and /proc\n',
-      ],
-    );
-    // Another process than the one that was started.
-    const inner = join(tree({ 'inner.mts': requests }), 'inner.mts');
-    const some = await vfio(
-      traced(`import { spawnSync } from 'node:child_process';
-        const { status } = spawnSync(process.execPath, ['--import', 'tsx', '${inner}'], { stdio: 'ignore' });
-        process.exit(status ?? 1);`),
-    );
-    assert.deepEqual([some.status, some.err], [0, '']);
-  });
 });
