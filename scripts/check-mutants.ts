@@ -1,0 +1,102 @@
+// npm run check:mutants [-- room…]: changes the sources of a room of lib/ at one place after the other, and
+// tells which changes no test of it notices: docs/reliability.md says what became of those. The work is done
+// in a copy of the checkout, since Stryker wants an older mocha than this project's.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { leftOut } from '../test/support/over_fake.ts';
+
+const packages = ['mocha@11', '@stryker-mutator/core@9.6.1', '@stryker-mutator/mocha-runner@9.6.1'];
+
+const unit = (...names: string[]): string[] => names.map((name) => `test/unit/${name}.test.ts`);
+const device = (...names: string[]): string[] => names.map((name) => `test/device/${name}.test.ts`);
+
+interface Room {
+  mutate: string[];
+  /** The tests that have to notice; those of devices run over the fake kernel side. */
+  spec: string[];
+}
+
+const rooms: Record<string, Room> = {
+  pci: {
+    mutate: ['lib/pci/*.ts'],
+    spec: unit('pci_config', 'pci_lengths', 'capabilities'),
+  },
+  locate: {
+    mutate: ['lib/locate/*.ts'],
+    spec: unit('address', 'find_cdev', 'hidden', 'identify', 'list', 'node', 'resolve'),
+  },
+  iommu: {
+    mutate: ['lib/iommu/*.ts'],
+    spec: [
+      ...unit('dma_buffer', 'dma_poll', 'dma_span', 'fault_queue', 'iova_allocator', 'mappable'),
+      ...unit('page_tables', 'pasid', 'peer', 'scatter_list', 'shared', 'viommu'),
+      ...device('ioas', 'dma'),
+    ],
+  },
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { static: { type: 'boolean' } },
+});
+const names = positionals.length > 0 ? positionals : Object.keys(rooms);
+const unknown = names.filter((name) => !(name in rooms));
+if (unknown.length > 0) {
+  console.error(
+    `check:mutants: no room ${unknown.join(', ')}; there are ${Object.keys(rooms).join(', ')}`,
+  );
+  process.exit(2);
+}
+
+process.chdir(new URL('..', import.meta.url).pathname);
+const copy = mkdtempSync(join(tmpdir(), 'vfio-mutants-'));
+process.on('exit', () => {
+  rmSync(copy, { recursive: true });
+});
+for (const part of ['build', 'dist', 'docs', 'examples', 'lib', 'native', 'scripts', 'test']) {
+  cpSync(part, join(copy, part), { recursive: true });
+}
+for (const file of ['package.json', 'package-lock.json', 'tsconfig.json', 'README.md']) {
+  cpSync(file, join(copy, file));
+}
+process.chdir(copy);
+const options = ['--no-save', '--ignore-scripts', '--legacy-peer-deps'];
+if (statusOf('npm', 'install', ...options, ...packages) !== 0) process.exit(1);
+const statuses = names.map((name) => mutants(name, rooms[name] ?? { mutate: [], spec: [] }));
+process.exitCode = statuses.find((status) => status !== 0) ?? 0;
+
+function mutants(name: string, { mutate, spec }: Room): number {
+  const config = {
+    mutate,
+    testRunner: 'mocha',
+    plugins: ['@stryker-mutator/mocha-runner'],
+    testRunnerNodeArgs: ['--import', 'tsx'],
+    mochaOptions: {
+      spec,
+      'no-config': true,
+      require: ['./test/support/whole_errors.ts', './test/support/tree.ts'],
+      grep: `^(?!.*(?:${leftOut}))`,
+    },
+    inPlace: true,
+    coverageAnalysis: 'perTest',
+    // What is done once, when a module is loaded, takes a new start of all tests for each change.
+    ignoreStatic: values.static !== true,
+    concurrency: 2,
+    reporters: ['clear-text', 'progress-append-only'],
+    clearTextReporter: { allowColor: false, logTests: false, reportTests: false },
+  };
+  const file = `${name}.json`;
+  writeFileSync(file, JSON.stringify(config));
+  return statusOf('npx', 'stryker', 'run', file);
+}
+
+/** The tests of devices take the fake kernel side by this variable. */
+function statusOf(program: string, ...args: string[]): number {
+  const env = { ...process.env, VFIO_TEST_FAKE: '1' };
+  const { status, error } = spawnSync(program, args, { stdio: 'inherit', env });
+  if (error) throw error;
+  return status ?? 1;
+}
