@@ -96,17 +96,17 @@ const withoutIommu = 'intel_iommu=off vfio.enable_unsafe_noiommu_mode=1';
 /** In the order in which they begin: the longest first, so that none is left over at the end. */
 export const lanes: readonly Lane[] = [
   { name: 'build', command: () => npm('build:all'), isCheck: true },
+  {
+    name: 'cdev',
+    command: inLab({ lab: ['--nvme', '2'], tests: byCdev() }),
+    ...built,
+  },
   // It reads the types in dist/, which the build makes anew.
   { name: 'lint', command: () => npm('lint'), isCheck: true, ...built },
   {
     name: 'prebuilds',
     command: () => [...npm('build:prebuilds'), '--', '--available'],
     isCheck: true,
-    ...built,
-  },
-  {
-    name: 'cdev',
-    command: inLab({ lab: ['--nvme', '2'], tests: byCdev() }),
     ...built,
   },
   { name: 'unit', command: (_folder, file) => node(mocha, ...reportTo(file)), ...built },
