@@ -14,7 +14,7 @@ describeDevice('the program of README or the guide that', (spec) => {
   const complete = ['README.md', 'docs/guide.md']
     .flatMap((page) => blocksOf(page, 'ts'))
     .filter((block) => block.startsWith('import'));
-  const [opens, shortest, lists, explains, hands, ...more] = complete;
+  const [opens, shortest, lists, explains, hands, shares, ...more] = complete;
 
   /** Runs a program as a user of the package would, on a device that is there. */
   function run(program = ''): { out: string[]; err: string } {
@@ -74,11 +74,17 @@ describeDevice('the program of README or the guide that', (spec) => {
     await (await VfioDevice.open(spec)).close();
   });
 
+  it('shares a register and memory with a worker', async () => {
+    const { out } = run(shares);
+    await using device = await VfioDevice.open(spec);
+    assert.deepEqual(out, [String(device.region('bar0').map().read32(0))]);
+  });
+
   it('lists what there is', () => {
     assert.ok(run(lists).out.some((line) => line.startsWith(spec.address)));
   });
 
-  it('is one of these five', () => {
+  it('is one of these six', () => {
     assert.deepEqual(more, []);
   });
 });
