@@ -113,18 +113,9 @@ export const lanes: readonly Lane[] = [
   },
   { name: 'unit', command: (_folder, file) => node(mocha, ...reportTo(file)), ...built },
   // What `stock` does on a kernel without cdevs, on one that has them.
-  {
-    name: 'group',
-    command: byBackend('group', ['container_dirty']),
-    isOnDemand: true,
-    ...built,
-  },
+  { name: 'group', command: byBackend('group'), isOnDemand: true, ...built },
   { name: 'compat', command: byBackend('compat'), ...built },
-  {
-    name: 'stock',
-    command: byBackend('group', ['container_dirty', ...onEachKernel], '--stock'),
-    ...built,
-  },
+  { name: 'stock', command: byBackend('group', onEachKernel, '--stock'), ...built },
   { name: 'lab', command: sources('test/lab/*.test.ts', 400_000), ...built },
   {
     name: 'package',

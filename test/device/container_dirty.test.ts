@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'mocha';
 import { Container, DmaBuffer, VfioDevice } from '../../lib/index.ts';
-import { backend } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 
@@ -10,9 +9,7 @@ import { failure } from '../support/errors.ts';
 
 const page = 4096;
 
-const describeGroup: typeof describeLab = backend === 'group' ? describeLab : () => undefined;
-
-describeGroup('dirty pages of a container', ['edu', 'mtty'], (lab) => {
+describeLab('dirty pages of a container', ['edu', 'mtty'], (lab) => {
   it('are all that is mapped, of a device that the kernel cannot watch', async () => {
     await using container = Container.open();
     await using device = await VfioDevice.open(lab.edu, { backend: 'group', container });
