@@ -44,7 +44,7 @@ const reasons: [why: string, titles: string[]][] = [
       'low power',
     ],
   ],
-  ['it takes long', ['leaves nothing behind in 100,000', 'is lean where nothing happens']],
+  ['it takes long', ['leaves nothing behind in 10,000', 'is lean where nothing happens']],
 ];
 
 const escaped = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
