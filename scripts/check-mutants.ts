@@ -24,7 +24,7 @@ interface Room {
 const rooms: Record<string, Room> = {
   pci: {
     mutate: ['lib/pci/*.ts'],
-    spec: unit('pci_config', 'pci_lengths', 'capabilities'),
+    spec: unit('pci_config', 'pci_lengths', 'pci_values', 'capabilities'),
   },
   locate: {
     mutate: ['lib/locate/*.ts'],
