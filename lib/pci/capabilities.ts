@@ -157,13 +157,16 @@ export function decodeCapability(config: Uint8Array, placed: PlacedCapability): 
   return { id, name: names[id] ?? null, offset, bytes, ...(decoded ?? { kind: 'unknown' }) };
 }
 
-/** What a decoder makes of the bytes; undefined where there is none, or they are too few. */
+/**
+ * What a decoder makes of the bytes, of which a chain leaves each capability four at least;
+ * undefined where there is none, or they are too few.
+ */
 export function decodeWith<Result>(
   decoder: Decoder<Result> | undefined,
   view: DataView,
 ): Result | undefined {
-  if (decoder === undefined || view.byteLength < 4) return undefined;
-  return view.byteLength < decoder.minimum(view) ? undefined : decoder.decode(view);
+  if (decoder === undefined || view.byteLength < decoder.minimum(view)) return undefined;
+  return decoder.decode(view);
 }
 
 /** The fields of the 16-bit register at an offset in a capability. */

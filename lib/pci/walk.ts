@@ -54,12 +54,12 @@ export function extendedChain(bytes: Uint8Array): Chain {
   if (bytes.length < conventionalSize + 4) return { capabilities: [] };
   const view = viewOf(bytes);
   const first = view.getUint32(conventionalSize, true);
-  if (first === 0 || first === 0xffff_ffff) return { capabilities: [] };
+  if (first === 0xffff_ffff) return { capabilities: [] };
   const chain = follow(conventionalSize, conventionalSize, bytes.length, 0xffff, (offset) => {
     const header = view.getUint32(offset, true);
     return { id: header & 0xffff, version: (header >>> 16) & 0xf, next: (header >>> 20) & ~3 };
   });
-  // A first one with the id 0 only says where the others begin: vfio-pci hides a capability so.
+  // The id 0 is none: of a first one it only says where the others begin, as vfio-pci hides one.
   return { ...chain, capabilities: chain.capabilities.filter(({ id }) => id !== 0) };
 }
 

@@ -177,6 +177,8 @@ describe('a capability', () => {
     const vendor = standard(0x09, Uint8Array.of(6, 0xa1, 0xa2, 0xa3, 0xa4));
     assert.ok(vendor?.kind === 'vendor');
     assert.deepEqual([vendor.length, [...vendor.data]], [6, [0xa1, 0xa2, 0xa3]]);
+    const cut = pciSpace([{ id: 0x09, body: new Uint8Array(6).fill(9, 0, 1) }], []);
+    assert.equal(decodePciConfig(cut.subarray(0, 0x48)).capabilities[0]?.kind, 'unknown');
   });
 
   it('of a bridge’s subsystem has both ids', () => {
@@ -239,6 +241,7 @@ describe('the MSI-X table that a configuration space names', () => {
     const bytes = pciSpace([{ id: 0x11, body }], []);
     assert.equal(msixTable(bytes.subarray(0, 0x4b)), undefined);
     assert.equal(msixTable(bytes.subarray(0, 0x4c))?.end, 0x3080);
-    assert.equal(msixTable(new Uint8Array(16)), undefined);
+    assert.equal(msixTable(bytes.subarray(0, 0x3f)), undefined);
+    assert.equal(msixTable(bytes.subarray(0, 0x10)), undefined);
   });
 });
