@@ -162,8 +162,12 @@ function readDescription(said: unknown): DeviceDescription {
   const { version = 1, device, devId, ioasIds } = fieldsOf(all, 'description');
   requireId(version, 'version', 1);
   if (version > messageVersion) {
-    const why = `it is of version ${version}, and this package knows version ${messageVersion}`;
-    throw badMessage('version', why);
+    throw new VfioError({
+      code: 'ERR_VFIO_BAD_MESSAGE',
+      message: `the message is of version ${version}, and this package knows version ${messageVersion}`,
+      field: 'version',
+      hint: 'a newer package sent it: update vfio where the device is received',
+    });
   }
   const { bus, address } = fieldsOf(device, 'device');
   requireText(bus, 'device.bus');

@@ -85,7 +85,8 @@ export class Interrupts implements DeviceInterrupts {
     const irqs = this.#irqs;
     const irq = irqs.find(({ name, index }) => which === name || which === index);
     if (irq === undefined) {
-      const names = irqs.map(({ name, index }) => `'${name}' (${index})`).join(', ');
+      const there = irqs.filter(({ count }) => count > 0);
+      const names = there.map(({ name, index }) => `'${name}' (${index})`).join(', ');
       throw this.noIrq(`no interrupt ${shown(which)}; it has ${names || 'none'}`);
     }
     const known = this.#known.get(irq.index) ?? Interrupt.of(this, irq);

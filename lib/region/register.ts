@@ -60,6 +60,7 @@ export function makeRegister(
 ): AnyRegister | AnyRegisterArray {
   const called = `map.${name}`;
   requireObject(called, spec);
+  checkParts(called, spec as object);
   const given = spec as GivenRegister;
   const { offset, stride, count } = given;
   const shape = shapeOf(name, given);
@@ -81,6 +82,16 @@ export function makeRegister(
   return new AnyRegisterArray(target, shape, { offset, stride: step, count: many });
 }
 
+const parts = ['offset', 'width', 'split', 'access', 'fields', 'stride', 'count'];
+
+/** A misspelt part would silently give the register another width, or let it be written. */
+function checkParts(called: string, spec: object): void {
+  for (const [part, value] of Object.entries(spec)) {
+    if (parts.includes(part)) continue;
+    throw invalidValue(`${called}.${part}`, `left out: a register has ${parts.join(', ')}`, value);
+  }
+}
+
 function shapeOf(name: string, given: GivenRegister): Shape {
   const called = `map.${name}`;
   const { width = 32, access = 'rw', fields = {}, split } = given;
@@ -94,8 +105,8 @@ function shapeOf(name: string, given: GivenRegister): Shape {
     throw invalidValue(`${called}.split`, 'false where the width is not 64', split);
   }
   requireObject(`${called}.fields`, fields);
-  const parts = fieldsOf(name, fields as object, width as number);
-  return { name, width: bytes, split: split === true, access, fields: parts };
+  const named = fieldsOf(name, fields as object, width as number);
+  return { name, width: bytes, split: split === true, access, fields: named };
 }
 
 function checkStride(name: string, stride: unknown, width: number, alignment: number): number {

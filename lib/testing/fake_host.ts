@@ -106,7 +106,11 @@ export class FakeHost {
    *   memory and eventfds: it is for Linux, and needs no rights
    */
   static install(options: FakeHostOptions = {}): FakeHost {
-    if (installed) throw new Error('vfio/testing: there is a fake host already in this thread');
+    if (installed) {
+      const left =
+        'a test that has timed out keeps its own until it ends: dispose of it after each test';
+      throw new Error(`vfio/testing: there is a fake host already in this thread (${left})`);
+    }
     installed = new FakeHost(options);
     return installed;
   }

@@ -158,14 +158,17 @@ describe('what is no eventfd', () => {
 describe('interrupts', () => {
   it('are none where the device has no vectors', async () => {
     const bound = { location: { device: { address: '0000:3b:00.0' } } } as unknown as BoundCdev;
-    const irqs = [{ index: 2, name: 'msix', count: 0, flags: [] }];
+    const irqs = [
+      { index: 2, name: 'msix', count: 0, flags: [] },
+      { index: 4, name: 'req', count: 1, flags: [] },
+    ];
     const interrupts = new Interrupts(bound, () => irqs);
     for (const enable of ['enable', 'enableSync'] as const) {
       const error = await failure(() => interrupts.get('msix')[enable](), 'ERR_VFIO_NO_IRQ');
       assert.equal(error.message, '0000:3b:00.0 has no vectors of msix');
     }
     const missing = await failure(() => interrupts.get('msi'), 'ERR_VFIO_NO_IRQ');
-    assert.equal(missing.message, "0000:3b:00.0 has no interrupt 'msi'; it has 'msix' (2)");
+    assert.equal(missing.message, "0000:3b:00.0 has no interrupt 'msi'; it has 'req' (4)");
     const long = await failure(() => interrupts.get('x'.repeat(100_000)), 'ERR_VFIO_NO_IRQ');
     assert.ok(long.message.length < 300);
   });

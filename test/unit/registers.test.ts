@@ -160,6 +160,9 @@ describe('registers', () => {
     const masks = { x: { offset: 0, fields: { a: 15n } } };
     const mask = await failure(() => file.region.registers(masks), 'ERR_INVALID_ARG_TYPE');
     assert.match(mask.message, /bigints are for registers of 64 bits\. Received 15n/);
+    const misspelt = { x: { offset: 0, wdith: 8 } };
+    const part = await failure(() => file.region.registers(misspelt), 'ERR_INVALID_ARG_VALUE');
+    assert.match(part.message, /"map\.x\.wdith" .* left out: a register has offset, width, .* 8$/);
     const one = { x: { offset: 0xf8, stride: 8, count: 2 } };
     const count = await failure(() => file.region.registers(one), 'ERR_INVALID_ARG_VALUE');
     assert.match(count.message, /"map\.x\.count" .* must be 1: with this stride no more fit/);
