@@ -25,7 +25,7 @@ export function errorHelp(file: string = inPackage()): ErrorHelp {
   const of = (word: string, width = 100): string | undefined => {
     const entry = entries.get(word.toLowerCase());
     if (entry !== undefined) return plain(`${word.toLowerCase()}\n\n${entry}`, width);
-    const row = rowOf(markdown, word.toUpperCase());
+    const row = rowOf(markdown, word.toUpperCase()) ?? reasonsWith(entries, word.toUpperCase());
     return row === undefined ? undefined : plain(row, width);
   };
   return { reasons: [...entries.keys()], of };
@@ -55,6 +55,17 @@ function rowOf(markdown: string, code: string): string | undefined {
     return `${code}\n\n${text}${more && `\n${more}`}`;
   }
   return undefined;
+}
+
+/** Which reasons an errno comes with: their entries begin the kernel's words with it. */
+function reasonsWith(entries: ReadonlyMap<string, string>, errno: string): string | undefined {
+  if (!/^E[A-Z0-9]+$/.test(errno)) return undefined;
+  const names = [...entries]
+    .filter(([, text]) => text.includes(`\`${errno}`))
+    .map(([name]) => name);
+  if (names.length === 0) return undefined;
+  const lines = names.map((name) => `\nvfio help ${name}`).join('');
+  return `${errno}\n\nAn errno of the kernel. The error of vfio says why, by one of these reasons:\n${lines}`;
 }
 
 /** Markdown as a terminal shows it: paragraphs as wide as it is, commands as they are typed. */

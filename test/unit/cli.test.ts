@@ -208,6 +208,13 @@ describe('vfio', () => {
     assert.match(bound.out, /^ {2}modprobe vfio-pci$/m);
     assert.match(bound.out, /sudo npx vfio bind 0000:3b:00\.0 gives it to vfio-pci/);
     assert.deepEqual(await vfio(['help', 'NOT-BOUND']), bound);
+    const errno = await vfio(['help', 'ebusy']);
+    assert.equal(errno.status, 0);
+    assert.match(
+      errno.out,
+      /^EBUSY\n\nAn errno .*\n\nvfio help held-by-cdev\nvfio help held-by-group\n/,
+    );
+    assert.equal((await vfio(['help', 'EXDEV'])).status, 2);
     const code = await vfio(['help', 'ERR_VFIO_IN_USE']);
     assert.equal(code.status, 0);
     assert.match(code.out, /^ERR_VFIO_IN_USE\n\nthe device cannot be taken from its driver/);
