@@ -56,7 +56,12 @@ describe('a message that cannot be read', () => {
     ['has an id as text', { ...good, devId: '7' }, 'devId', /but '7'/],
     ['has no spaces', { ...good, ioasIds: undefined }, 'ioasIds', /not an array/],
     ['has a bad space', { ...good, ioasIds: [3, -1] }, 'ioasIds[1]', /from 1 to .* but -1/],
-    ['is newer', { ...good, version: 2 }, 'version', /^the message is of version 2, and .* knows version 1$/],
+    [
+      'is newer',
+      { ...good, version: 2 },
+      'version',
+      /^the message is of version 2, and .* knows version 1$/,
+    ],
     ['is newer than its fields', { version: 7 }, 'version', /of version 7, and/],
     ['is of no version', { ...good, version: '1' }, 'version', /but '1'/],
     ['is older than the first', { ...good, version: 0 }, 'version', /from 1 to .* but 0/],
