@@ -270,6 +270,16 @@ export function describeErrno(errno: number): [ErrnoName, string] {
   return (known as [ErrnoName, string] | undefined) ?? [`E${-errno}`, 'unknown error'];
 }
 
+/** What is looked at, or undefined where that fails by an error of this package. */
+export function orUndefined<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof VfioError) return undefined;
+    throw error;
+  }
+}
+
 /** What an error says, to make another of it that says more. */
 function detailsOf(error: VfioError): VfioErrorDetails {
   const { code, message, cause } = error;

@@ -6,7 +6,7 @@ import type { Caller } from '../backend/kinds.ts';
 import type { OpenedDevice } from '../backend/opened.ts';
 import type { PasidOptions } from '../backend/pasid.ts';
 import { callerPlace, type CallerPlace } from '../core/caller.ts';
-import { VfioError } from '../core/errors.ts';
+import { orUndefined, VfioError } from '../core/errors.ts';
 import { FileDescriptor } from '../core/file_descriptor.ts';
 import { defineInspect } from '../core/inspect_handle.ts';
 import { type OperationChannel, type Outcome, told } from '../core/operations.ts';
@@ -627,12 +627,7 @@ export class VfioDevice extends EventEmitter<DeviceEvents> {
   /** Undefined where it cannot be seen; a device that sleeps is not woken for it. */
   #isBusMaster(): boolean | undefined {
     if (this.#peers.blocked) return undefined;
-    try {
-      return this.pci.command().busMaster;
-    } catch (error) {
-      if (error instanceof VfioError) return undefined;
-      throw error;
-    }
+    return orUndefined(() => this.pci.command().busMaster);
   }
 
   #config(): Region | undefined {

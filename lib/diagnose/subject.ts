@@ -1,4 +1,4 @@
-import { VfioError } from '../core/errors.ts';
+import { orUndefined } from '../core/errors.ts';
 import type { DeviceSpec, NodeLocation, Roots, SysfsDevice } from '../core/location.ts';
 import type { Cause, Holding } from '../core/reasons.ts';
 import { findCdev, locateDevice } from '../locate/find_cdev.ts';
@@ -20,19 +20,10 @@ export function subjectOf(
   roots: Roots,
   find: (spec: DeviceSpec, roots: Roots) => NodeLocation = findCdev,
 ): Subject {
+  // The lookup failed before, and its error is the one that is being explained.
   const node = orUndefined(() => find(spec, roots));
   const device = node?.device ?? orUndefined(() => locateDevice(spec, roots));
   return { roots, device, node };
-}
-
-/** The lookup failed before, and its error is the one that is being explained. */
-function orUndefined<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    if (error instanceof VfioError) return undefined;
-    throw error;
-  }
 }
 
 /** What a failure seems to come from, and what would tell more. */

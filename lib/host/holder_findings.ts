@@ -1,8 +1,8 @@
 import { counted } from '../core/counted.ts';
 import { either, type Steps } from '../core/steps.ts';
-import { VfioError } from '../core/errors.ts';
+import { orUndefined } from '../core/errors.ts';
 import { findHolders } from '../diagnose/holders.ts';
-import type { NodeLocation, SysfsDevice } from '../core/location.ts';
+import type { SysfsDevice } from '../core/location.ts';
 import { driverLeft } from '../locate/driver_override.ts';
 import { findCdev, findGroup } from '../locate/find_cdev.ts';
 import { lockedNodes } from './device_locks.ts';
@@ -19,7 +19,11 @@ export function* holderFindings(device: SysfsDevice, place: Place): Steps<Findin
 
 function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
   const { roots } = place;
-  const nodes = [nodeOr(() => findCdev(device, roots)), nodeOr(() => findGroup(device, roots))];
+  // Which of them is not there, and why, is said by other findings.
+  const nodes = [
+    orUndefined(() => findCdev(device, roots)),
+    orUndefined(() => findGroup(device, roots)),
+  ];
   const numbers = nodes.flatMap((node) => (node ? [`${node.major}:${node.minor}`] : []));
   const left = driverLeft(device);
   // Its nodes are gone from sysfs by then, and whoever has it open is not.
@@ -67,13 +71,3 @@ function* holders(device: SysfsDevice, place: Place): Steps<Seen | undefined> {
 const lsofDeleted = 'sudo lsof | grep "/dev/vfio/devices/.*(deleted)"';
 
 const lsof = 'sudo lsof +D /dev/vfio';
-
-function nodeOr(find: () => NodeLocation): NodeLocation | undefined {
-  try {
-    return find();
-  } catch (error) {
-    // Which of them is not there, and why, is said by other findings.
-    if (error instanceof VfioError) return undefined;
-    throw error;
-  }
-}

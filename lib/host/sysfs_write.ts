@@ -34,8 +34,8 @@ export interface WriteOptions {
  * Writes texts to files of sysfs, one after the other, until one fails. Answers undefined where the
  * kernel took all of them, otherwise the error of the one that failed (`path` says which), or
  * `ERR_VFIO_TIMEOUT`: with the reason `kernel-waits` where the kernel did not answer in time, whose
- * write goes on, and without where that write was not begun. None after it is begun. What a write did is for sysfs to say, not for its
- * answer.
+ * write goes on, and without where that write was not begun. None after it is begun. What a write
+ * did is for sysfs to say, not for its answer.
  *
  * @throws VfioError `ERR_VFIO_NO_HELPER` where the process that writes did not start, or ended
  */

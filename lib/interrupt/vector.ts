@@ -73,7 +73,10 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     interrupt: InterruptVector['interrupt'],
     index: number,
     event: Eventfd,
-    { lifeline, whyNone }: { lifeline?: Lifeline; whyNone?: () => Cause | undefined } = {},
+    {
+      lifeline,
+      whyNone,
+    }: { lifeline?: Lifeline; whyNone?: (() => Cause | undefined) | undefined } = {},
   ) {
     super();
     makeUncloneable(this);
@@ -96,7 +99,7 @@ export class InterruptVector extends EventEmitter<VectorEvents> implements Async
     event: Eventfd,
     whyNone?: () => Cause | undefined,
   ): InterruptVector {
-    return new InterruptVector(interrupt, index, event, { ...(whyNone && { whyNone }) });
+    return new InterruptVector(interrupt, index, event, { whyNone });
   }
 
   /**

@@ -1,5 +1,5 @@
 import { invalidValue } from '../core/arguments.ts';
-import { VfioError } from '../core/errors.ts';
+import { orUndefined } from '../core/errors.ts';
 import type { Roots } from '../core/location.ts';
 import { isCdevName } from './path.ts';
 import { listNames, readLinkName } from './sysfs.ts';
@@ -15,6 +15,7 @@ export function refuseShortName(text: string, roots: Roots): void {
   if (expected !== undefined) throw invalidValue('device', expected, text);
 }
 
+/** What cannot be looked at is not told of: the error is of what was typed. */
 function expectedFor(text: string, { sysfsRoot, devRoot }: Roots): string | undefined {
   if (isCdevName(text)) {
     const link = `${sysfsRoot}/class/vfio-dev/${text}/device`;
@@ -37,14 +38,4 @@ function expectedFor(text: string, { sysfsRoot, devRoot }: Roots): string | unde
 
 function namesIn(folder: string): string[] {
   return (orUndefined(() => listNames(folder)) ?? []).sort();
-}
-
-/** What cannot be looked at is not told of: the error is of what was typed. */
-function orUndefined<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    if (error instanceof VfioError) return undefined;
-    throw error;
-  }
 }

@@ -105,6 +105,7 @@ export function accessRequests(native: Pick<Binding, 'mailbox'>): Requests {
   const status = (): string => outcome(box, () => '0');
   /** Where in which memory each poll looks, by its handle. */
   const polled = new Map<number, string>();
+  const inMemory = (memory: number, offset: number): string => `memory ${memory}+${hex(offset)}`;
   const place = (poll: number): string[] => [polled.get(poll) ?? `poll ${poll}`];
   const rows = (): readonly string[] => [`mapping ${box.handle}`, 'a row of registers'];
   return {
@@ -120,12 +121,9 @@ export function accessRequests(native: Pick<Binding, 'mailbox'>): Requests {
     dmaPoll: {
       section,
       name: 'prepare poll',
-      args: (_words, memory, offset, stride) => [
-        `memory ${memory}+${hex(offset)}`,
-        `stride ${stride}`,
-      ],
+      args: (_words, memory, offset, stride) => [inMemory(memory, offset), `stride ${stride}`],
       answer: (_words, poll, memory, offset) => {
-        polled.set(poll, `memory ${memory}+${hex(offset)}`);
+        polled.set(poll, inMemory(memory, offset));
         return `poll ${poll}`;
       },
     },
