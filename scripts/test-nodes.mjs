@@ -7,10 +7,7 @@ import { join } from 'node:path';
 import { statusOf } from './run.mjs';
 
 const lines = process.argv.length > 2 ? process.argv.slice(2) : ['20', '22', '24', '26'];
-const unit = [
-  ...['faults', 'mapped_region', 'native_mmio', 'region', 'region_arguments', 'registers'],
-  'uncloneable',
-];
+const unit = ['faults', 'mapped_region', 'native_mmio', 'region', 'registers', 'uncloneable'];
 const device = ['mapped_region', 'region', 'unbind', 'pci', 'examples'];
 const mocha = ['node_modules/mocha/bin/mocha.js', '--no-config', '--timeout', '60000'];
 
