@@ -14,6 +14,8 @@ export interface Options {
   results: string | undefined;
   env: Readonly<Record<string, string>>;
   deadlineSeconds: number;
+  /** How long a processor of the VM may say nothing. */
+  silenceSeconds: number;
   rootNvme: number;
   memoryMib: number;
   cpus: number;
@@ -28,6 +30,7 @@ const FLAGS = {
   results: { type: 'string' },
   env: { type: 'string', multiple: true },
   deadline: { type: 'string' },
+  silence: { type: 'string' },
   nvme: { type: 'string' },
   memory: { type: 'string' },
   cpus: { type: 'string' },
@@ -51,6 +54,7 @@ export function parseOptions(args: readonly string[], host: NodeJS.ProcessEnv): 
     results: values.results === undefined ? undefined : resolve(values.results),
     env: Object.fromEntries((values.env ?? []).map((one) => environment(one, host)).flat()),
     deadlineSeconds: whole(values.deadline ?? '900', '--deadline', 1, 86_400),
+    silenceSeconds: whole(values.silence ?? '120', '--silence', 10, 3600),
     rootNvme: whole(values.nvme ?? '1', '--nvme', 0, MAX_ROOT_NVME),
     memoryMib: whole(values.memory ?? '3072', '--memory', 512, 65_536),
     cpus: whole(values.cpus ?? '2', '--cpus', 1, 64),

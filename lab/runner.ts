@@ -56,7 +56,7 @@ async function bootAndRun(cache: string, kernel: Kernel, options: Options): Prom
   const channels = channelNames(terminal !== undefined, terminal?.separateStderr ?? true);
   const interruption = new Interruption(options.deadlineSeconds);
   const over = new AbortController();
-  const heartbeats = new Heartbeats();
+  const heartbeats = new Heartbeats(options.silenceSeconds);
   const vm = new Vm({ ...options, kernel, channels, consoleLog, results });
   let detach = (): void => undefined;
   const command = { isStarted: false };

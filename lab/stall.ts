@@ -17,6 +17,8 @@ const STALL = /rcu_\w+ kthread timer wakeup didn't happen/g;
  */
 const TOLD = 2;
 
+const LOOK_MILLISECONDS = 2000;
+
 /**
  * Looks at a growing console log and throws when it tells of a stall that lasts, or when the signal
  * comes.
@@ -24,7 +26,7 @@ const TOLD = 2;
 export async function watchForStall(
   consoleLog: string,
   signal: AbortSignal,
-  lookMilliseconds = 2000,
+  lookMilliseconds = LOOK_MILLISECONDS,
 ): Promise<never> {
   for (;;) {
     await setTimeout(lookMilliseconds, undefined, { signal });
@@ -34,9 +36,6 @@ export async function watchForStall(
   }
 }
 
-/** How often nothing may be heard of a processor, one look after the other. */
-const SILENT_LOOKS = 60;
-
 /**
  * The processors of a guest, of which each tells again and again that it lives. Where all are idle
  * Linux does not see that one of them lost its timer, and prints nothing.
@@ -44,17 +43,23 @@ const SILENT_LOOKS = 60;
 export class Heartbeats {
   /** How many looks ago each was heard. */
   readonly #silent = new Map<string, number>();
+  /** How often nothing may be heard of a processor, one look after the other. */
+  readonly #mostLooks: number;
+
+  constructor(silenceSeconds: number) {
+    this.#mostLooks = Math.ceil((silenceSeconds * 1000) / LOOK_MILLISECONDS);
+  }
 
   heard(processor: string): void {
     this.#silent.set(processor, 0);
   }
 
   /** Throws when a processor is heard no more, or when the signal comes. */
-  async watch(signal: AbortSignal, lookMilliseconds = 2000): Promise<never> {
+  async watch(signal: AbortSignal, lookMilliseconds = LOOK_MILLISECONDS): Promise<never> {
     for (;;) {
       await setTimeout(lookMilliseconds, undefined, { signal });
       for (const [processor, looks] of this.#silent) {
-        if (looks === SILENT_LOOKS)
+        if (looks === this.#mostLooks)
           throw new LabError(`the emulated processor ${processor} does nothing any more, ${HUNG}`);
         this.#silent.set(processor, looks + 1);
       }

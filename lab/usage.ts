@@ -15,6 +15,8 @@ except in the results folder. The first use prepares a kernel (about a minute).
                       folder that is forgotten)
   --env NAME[=VALUE]  set NAME for the command, or pass it on; may be repeated
   --deadline SECONDS  stop the VM after that time (default 900)
+  --silence SECONDS   stop the VM when one of its processors did nothing for so long
+                      (default 120; more on a host that is busy)
   --nvme N            NVMe controllers on the root bus, 0 to ${MAX_ROOT_NVME} (default 1)
   --memory MIB        the guest's memory (default 3072)
   --cpus N            the guest's processors (default 2)

@@ -34,7 +34,10 @@ await build({
     ].map((name) => `test/support/${name}.ts`),
     'test/soak/life.ts',
     'test/soak/node_racer.ts',
-  ].map((file) => ({ in: file, out: basename(file, '.ts') })),
+  ]
+    .map((file) => ({ in: file, out: basename(file, '.ts') }))
+    // For programs that a test has as text.
+    .concat({ in: 'lib/index.ts', out: 'vfio' }),
   outdir: 'build-test/programs',
   bundle: true,
   platform: 'node',

@@ -28,7 +28,12 @@ const rooms: Record<string, Room> = {
   },
   locate: {
     mutate: ['lib/locate/*.ts'],
-    spec: unit('address', 'find_cdev', 'hidden', 'identify', 'list', 'node', 'resolve'),
+    spec: [
+      ...unit('address', 'bind_driver', 'causes', 'cli_list', 'doctor', 'explain', 'find_cdev'),
+      ...unit('groups', 'hidden', 'hidden_parts', 'hostile_node', 'identify', 'late_node', 'list'),
+      ...unit('node', 'only_group', 'open_steps', 'refusals', 'resolve', 'sriov', 'suggest'),
+      ...unit('sysfs_trees', 'unpack_device', 'watch_devices'),
+    ],
   },
   iommu: {
     mutate: ['lib/iommu/*.ts'],

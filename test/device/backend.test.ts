@@ -159,7 +159,7 @@ describeLab('the reason why a group does not open', ['edu'], ({ edu }) => {
       'ENOENT',
     );
     assert.equal(error.path, '/tmp/vfio/vfio');
-    const library = new URL('build-test/lib/index.js', root).href;
+    const library = new URL('build-test/programs/vfio.js', root).href;
     const program = `
       const { VfioDevice } = await import(${JSON.stringify(library)});
       const opening = VfioDevice.open(${JSON.stringify(edu)}, { backend: 'group', timeout: 0 });
@@ -254,7 +254,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
   });
 
   it('says how much this process may pin', () => {
-    const library = new URL('build-test/lib/index.js', root).href;
+    const library = new URL('build-test/programs/vfio.js', root).href;
     const program = `
       process.setgroups([]);
       process.setgid(65534);
@@ -339,7 +339,7 @@ describeLab('a container', ['edu', 'nvme0', 'edu-port'], (lab) => {
 });
 
 describeLab('a device of a group that threads share', ['edu'], ({ edu }) => {
-  const library = new URL('build-test/lib/index.js', root).href;
+  const library = new URL('build-test/programs/vfio.js', root).href;
   const driver = new URL('build-test/test/support/edu.js', root).href;
   const program = `
     const { parentPort, workerData } = require('node:worker_threads');

@@ -114,7 +114,7 @@ describeLab('the example of a broker', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     for (let at = 0; at < 2; at++) {
       assert.deepEqual(await client(edu.address), { status: 0, out: driven, err: '' });
     }
-    const program = `import('${new URL('build-test/lib/index.js', root).href}')
+    const program = `import('${new URL('build-test/programs/vfio.js', root).href}')
       .then(({ VfioDevice }) => VfioDevice.open('${edu.address}', { timeout: 0 }))
       .catch(({ code }) => console.log(code));`;
     const child = spawn(process.execPath, ['--eval', program], { ...nobody, stdio: 'pipe' });

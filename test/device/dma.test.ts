@@ -209,7 +209,7 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
 
   it('is over when the process is killed in the middle of it: the device opens at once', async () => {
     const program = `
-      import { DmaBuffer, VfioDevice } from ${JSON.stringify(new URL('build-test/lib/index.js', root))};
+      import { DmaBuffer, VfioDevice } from ${JSON.stringify(new URL('build-test/programs/vfio.js', root))};
       import { Edu } from ${JSON.stringify(new URL('build-test/test/support/edu.js', root))};
       const device = await VfioDevice.open(${JSON.stringify(lab.edu)}, { backend: '${backend}' });
       const ioas = device.createIoas();

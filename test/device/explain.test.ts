@@ -174,7 +174,7 @@ function leaveCgroup(folder: string): void {
 /** What an ordinary user is told who opens the device. */
 function asNobody({ address }: TestDevice): VfioError {
   const program = `
-    const { openCdevSync } = await import(${JSON.stringify(new URL('../../lib/index.js', import.meta.url).href)});
+    const { openCdevSync } = await import(${JSON.stringify(new URL('../../programs/vfio.js', import.meta.url).href)});
     try { openCdevSync(${JSON.stringify(address)}); } catch ({ reason, facts }) {
       console.log(JSON.stringify({ reason, facts }));
     }`;

@@ -17,7 +17,7 @@ import { root } from '../support/root.ts';
 
 const MiB = 2 ** 20;
 const parameter = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
-const library = JSON.stringify(new URL('build-test/lib/index.js', root).href);
+const library = JSON.stringify(new URL('build-test/programs/vfio.js', root).href);
 
 function pageSizes(): string[] {
   const smaps = readFileSync('/proc/self/smaps', 'utf8');

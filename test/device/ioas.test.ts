@@ -340,7 +340,7 @@ describeDevice('an address space', (spec) => {
   });
 
   it('says how much this user may pin', () => {
-    const library = new URL('build-test/lib/index.js', root).href;
+    const library = new URL('build-test/programs/vfio.js', root).href;
     const program = `
       process.setgroups([]);
       process.setgid(65534);

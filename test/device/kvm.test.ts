@@ -193,7 +193,7 @@ describeLab('a device that a KVM VM has', ['edu', 'nvme0', 'nvme-sriov'], (lab) 
 
   it('is none for another process', async () => {
     await using kvmVfio = await KvmVfio.create(vm);
-    const library = JSON.stringify(new URL('build-test/lib/index.js', root).href);
+    const library = JSON.stringify(new URL('build-test/programs/vfio.js', root).href);
     const program = `
       import { KvmVfio } from ${library};
       const reasonOf = (run) => { try { run(); } catch (error) { return error.code + ' ' + error.reason; } };

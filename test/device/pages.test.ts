@@ -69,7 +69,9 @@ async function prove({ device, ioas, close }: Left, found: Found): Promise<void>
   await close();
 }
 
-const library = JSON.stringify(new URL('build-test/lib/index.js', root).href);
+const library = JSON.stringify(new URL('build-test/programs/vfio.js', root).href);
+// The library of which the binding can be had: one thread has it once.
+const libraryInParts = JSON.stringify(new URL('build-test/lib/index.js', root).href);
 const bindingModule = JSON.stringify(new URL('build-test/lib/core/binding.js', root).href);
 
 /** A worker that takes what was shared, maps in it, and goes on until it is told to end. */
@@ -77,7 +79,7 @@ async function mapper(token: unknown, map: string): Promise<Worker> {
   const program = `
     const { parentPort, workerData } = require('node:worker_threads');
     (async () => {
-      const { DmaBuffer, fromShared } = await import(${library});
+      const { DmaBuffer, fromShared } = await import(${libraryInParts});
       const { binding } = await import(${bindingModule});
       const shared = fromShared(workerData);
       ${map}

@@ -9,7 +9,7 @@ import { Edu } from '../support/edu.ts';
 import { driverOf, rebind, unbind } from '../support/hotplug.ts';
 import { root } from '../support/root.ts';
 
-const library = new URL('build-test/lib/index.js', root).href;
+const library = new URL('build-test/programs/vfio.js', root).href;
 
 /** edu's DMA engine, driven by nothing but a mapping of its BAR. */
 const engine = `

@@ -8,7 +8,7 @@ import { Edu } from '../support/edu.ts';
 import { failure } from '../support/errors.ts';
 import { root } from '../support/root.ts';
 
-const library = new URL('build-test/lib/index.js', root).href;
+const library = new URL('build-test/programs/vfio.js', root).href;
 const edu = new URL('build-test/test/support/edu.js', root).href;
 
 /** Has the worker's device copy memory, and end with all of it open, or close it. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { CHECKOUT, lab } from './vm.ts';
 
-const library = join(CHECKOUT, 'build-test/lib/index.js');
+const library = join(CHECKOUT, 'build-test/programs/vfio.js');
 
 /** What these calls say in a VM of another kind, or of another kernel. */
 async function reasonsIn(args: readonly string[], ...calls: string[]): Promise<unknown> {

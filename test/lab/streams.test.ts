@@ -96,7 +96,7 @@ describe('the lab ends', () => {
 
   it('when one of its processors does nothing any more, and its kernel says nothing', async () => {
     const program = 'pkill -STOP -P 1 -f "^sh -c while echo .alive.* 1$" && sleep 1000';
-    const { stderr, status } = await lab(['sh', '-c', program]);
+    const { stderr, status } = await lab(['--silence', '20', 'sh', '-c', program]);
     assert.equal(status, 125, stderr);
     assert.match(stderr, /processor 1 does nothing any more, and the guest hung/);
   });

@@ -53,7 +53,7 @@ describe('a guest that hangs', () => {
   });
 
   it('is told by the processor that is heard no more', async () => {
-    const beats = new Heartbeats();
+    const beats = new Heartbeats(120);
     const living = setInterval(() => {
       beats.heard('0');
     }, 1);
@@ -65,7 +65,7 @@ describe('a guest that hangs', () => {
   it('is not looked for when the command has ended', async () => {
     const over = new AbortController();
     const watching = watchForStall('/nowhere/console.log', over.signal);
-    const listening = new Heartbeats().watch(over.signal);
+    const listening = new Heartbeats(120).watch(over.signal);
     over.abort();
     await assert.rejects(watching, { name: 'AbortError' });
     await assert.rejects(listening, { name: 'AbortError' });

@@ -22,6 +22,7 @@ describe('lab options', () => {
     assert.deepEqual(options.command, ['ls', '--deadline', '1', '-h']);
     assert.equal(options.rootNvme, 3);
     assert.equal(options.deadlineSeconds, 900);
+    assert.equal(options.silenceSeconds, 120);
     assert.equal(options.action, 'run');
   });
 
@@ -67,6 +68,7 @@ describe('lab options', () => {
     assert.match(refusal(['--kernel', '5.0', 'true']).message, /--kernel takes 6\.12 or 7\.3/);
     assert.match(refusal(['--stock', '--kernel', '7.3', 'true']).message, /--stock/);
     assert.match(refusal(['--nvme', '25', 'true']).message, /--nvme .* 0 to 24, not 25/);
+    assert.match(refusal(['--silence', '9', 'true']).message, /--silence .* 10 to 3600, not 9/);
     assert.match(refusal(['--deadline', '1.5', 'true']).message, /--deadline/);
     assert.match(refusal(['--env', '1A=x', 'true']).message, /--env/);
     assert.match(refusal(['--results']).message, /--results/);
