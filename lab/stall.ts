@@ -26,7 +26,7 @@ const LOOK_MILLISECONDS = 2000;
 export async function watchForStall(
   consoleLog: string,
   signal: AbortSignal,
-  lookMilliseconds = LOOK_MILLISECONDS,
+  lookMilliseconds: number = LOOK_MILLISECONDS,
 ): Promise<never> {
   for (;;) {
     await setTimeout(lookMilliseconds, undefined, { signal });
@@ -55,7 +55,7 @@ export class Heartbeats {
   }
 
   /** Throws when a processor is heard no more, or when the signal comes. */
-  async watch(signal: AbortSignal, lookMilliseconds = LOOK_MILLISECONDS): Promise<never> {
+  async watch(signal: AbortSignal, lookMilliseconds: number = LOOK_MILLISECONDS): Promise<never> {
     for (;;) {
       await setTimeout(lookMilliseconds, undefined, { signal });
       for (const [processor, looks] of this.#silent) {

@@ -28,6 +28,7 @@ await build({
       'irq_worker',
       'late_opener',
       'lives',
+      'nvme_worker',
       'vector_worker',
       'watch_worker',
       'way_opener',

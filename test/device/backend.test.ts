@@ -436,7 +436,7 @@ describeLab('a container of which another owner has a device open', ['edu', 'nvm
 
 describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
   const backends = ['group', 'compat'] as const;
-  const program = new URL('../../programs/lives.js', import.meta.url).pathname;
+  const program = new URL('build-test/programs/lives.js', root).pathname;
 
   for (const backend of backends) {
     it(`leaves nothing where it is aborted at any step: ${backend}`, async () => {

@@ -7,8 +7,9 @@ import { Iommufd, VfioDevice } from '../../lib/index.ts';
 import { describeDevice, devices, itEachKind, type TestDevice } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { assertNoMore, vfioFds } from '../support/proc.ts';
+import { root } from '../support/root.ts';
 
-const file = new URL('../../programs/lives.js', import.meta.url);
+const file = new URL('build-test/programs/lives.js', root);
 
 type Orders = Record<string, unknown>;
 

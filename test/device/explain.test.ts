@@ -42,7 +42,7 @@ const main = new URL('dist/cli/main.js', root).pathname;
 
 /** A process that has opened the device, until it is killed. */
 async function holder({ bus, address }: TestDevice): Promise<ChildProcess> {
-  const file = new URL('../../programs/holder.js', import.meta.url).pathname;
+  const file = new URL('build-test/programs/holder.js', root).pathname;
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
   const child = spawn(process.execPath, [file, bus, address], { stdio: [...stdio] });
   assert.ok(child.stdout);
@@ -174,7 +174,7 @@ function leaveCgroup(folder: string): void {
 /** What an ordinary user is told who opens the device. */
 function asNobody({ address }: TestDevice): VfioError {
   const program = `
-    const { openCdevSync } = await import(${JSON.stringify(new URL('../../programs/vfio.js', import.meta.url).href)});
+    const { openCdevSync } = await import(${JSON.stringify(new URL('build-test/programs/vfio.js', root).href)});
     try { openCdevSync(${JSON.stringify(address)}); } catch ({ reason, facts }) {
       console.log(JSON.stringify({ reason, facts }));
     }`;

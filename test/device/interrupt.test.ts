@@ -10,6 +10,7 @@ import { describeLab } from '../support/devices.ts';
 import { failure, vfioFailure } from '../support/errors.ts';
 import { plug, unplug } from '../support/hotplug.ts';
 import { assertNoMore, openFds } from '../support/proc.ts';
+import { root } from '../support/root.ts';
 
 /** The loop has polled once at least: the first turn may begin after its polling. */
 async function turn(): Promise<void> {
@@ -293,7 +294,7 @@ describeLab('interrupts', ['edu', 'nvme0', 'e1000e-port'], (lab) => {
   }).timeout(120_000);
 
   it('end with a worker that takes them, and leave the device free', async () => {
-    const file = new URL('../../programs/irq_worker.js', import.meta.url);
+    const file = new URL('build-test/programs/irq_worker.js', root);
     const before = eventfds();
     for (let round = 0; round < 10; round++) {
       const worker = new Worker(file, { workerData: lab.edu.address });

@@ -8,6 +8,7 @@ import { findCdev, type CdevLocation } from '../../lib/index.ts';
 import { describeDevice, type TestDevice } from '../support/devices.ts';
 import { blocksOf } from '../support/readme.ts';
 import { skip } from '../support/skip.ts';
+import { root } from '../support/root.ts';
 
 /** Any user but root, in no group that a node could have. */
 const nobody = 65534;
@@ -109,7 +110,7 @@ async function openAsUser(
   { timeout = 30_000, bind = false }: { timeout?: number; bind?: boolean },
   ...changes: (() => void | Promise<void>)[]
 ): Promise<string> {
-  const file = new URL('../../programs/late_opener.js', import.meta.url).pathname;
+  const file = new URL('build-test/programs/late_opener.js', root).pathname;
   const args = [file, bus, address, String(timeout), bind ? 'bind' : ''];
   const child = spawn(process.execPath, args, {
     uid: nobody,

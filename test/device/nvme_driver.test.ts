@@ -294,7 +294,7 @@ describeLab('the NVMe driver', ['nvme0', 'nvme-port', 'edu'], (lab) => {
         const { iova } = await controller.space.map(memory);
         const block = 1000 + (at * bytes) / blockSize;
         const task: NvmeWorkerTask = { lent, namespace, memory: memory.share(), iova, block, seed };
-        const file = new URL('../support/nvme_worker.js', import.meta.url);
+        const file = new URL('build-test/programs/nvme_worker.js', root);
         const worker = new Worker(file, { workerData: task });
         assert.deepEqual(await once(worker, 'message'), [true]);
         await once(worker, 'exit');

@@ -6,6 +6,7 @@ import { VfioDevice, type SharedToken } from '../../lib/index.ts';
 import { backend } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
+import { root } from '../support/root.ts';
 
 interface Message {
   value?: unknown;
@@ -21,7 +22,7 @@ class Thread {
   #wake: (() => void) | undefined;
 
   constructor(token: SharedToken) {
-    const file = new URL('../../programs/interrupt_worker.js', import.meta.url);
+    const file = new URL('build-test/programs/interrupt_worker.js', root);
     this.worker = new Worker(file, { workerData: token });
     this.worker.on('message', (message: Message) => {
       this.#messages.push(message);

@@ -9,8 +9,9 @@ import { failure } from '../support/errors.ts';
 import { plug, unplug } from '../support/hotplug.ts';
 import { eventfdId, eventfdsOf, packetSockets } from '../support/proc.ts';
 import { VectorThread } from '../support/vector_thread.ts';
+import { root } from '../support/root.ts';
 
-const program = (name: string): URL => new URL(`../../programs/${name}.js`, import.meta.url);
+const program = (name: string): URL => new URL(`build-test/programs/${name}.js`, root);
 
 describeLab('vectors that threads share', ['edu', 'edu-port', 'nvme0'], (lab) => {
   const threads: VectorThread[] = [];

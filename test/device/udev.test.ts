@@ -21,6 +21,7 @@ import { vfio } from '../support/cli.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { skip } from '../support/skip.ts';
 import { udevd, withUdevd } from '../support/udevd.ts';
+import { root } from '../support/root.ts';
 
 // The rules under a real udevd. The lab's root is a layer in memory: what is written is forgotten.
 
@@ -106,7 +107,7 @@ const given = `660 ${gid}`;
 
 /** How a member of the group fares, and by which nodes. */
 function openAsMember(spec: TestDevice, backends: readonly string[]): string[] {
-  const file = new URL('../../programs/way_opener.js', import.meta.url).pathname;
+  const file = new URL('build-test/programs/way_opener.js', root).pathname;
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [file, spec.bus, spec.address, ...backends],

@@ -180,7 +180,7 @@ describeLab('watchDevices', ['edu', 'edu-port'], ({ edu, 'edu-port': port }) => 
   it('is told in each thread, and closed when a worker ends', async () => {
     const before = ueventSockets();
     await using watch = watchDevices();
-    const worker = new Worker(new URL('../../programs/watch_worker.js', import.meta.url));
+    const worker = new Worker(new URL('build-test/programs/watch_worker.js', root));
     await once(worker, 'message');
     assert.equal(ueventSockets(), before + 2);
     const told = once(worker, 'message') as Promise<[DeviceEvent]>;
