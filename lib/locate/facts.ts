@@ -29,7 +29,7 @@ export interface DeviceFacts extends SysfsDevice {
   driverOverride: string | null;
   /** The number of its IOMMU group; null without one. */
   iommuGroup: number | null;
-  /** The NUMA node that it is near to, -1 where the firmware does not say. */
+  /** The NUMA node that it is near to; null where the firmware does not say. */
   numaNode: number | null;
   /** What is there and could not be read, null above; absent where all could. */
   unread?: UnreadEntry[];
@@ -78,8 +78,6 @@ export function decodeFacts(
     noteUnread(unread, name, () => source.text(name)) ?? null;
   const linkName = (name: string): string | null =>
     noteUnread(unread, name, () => source.linkName(name)) ?? null;
-  const override = text('driver_override');
-  const node = text('numa_node');
   // Without spreading, which makes 4 KB of garbage for each object, and a list has thousands.
   const facts: DeviceFacts = {
     bus,
@@ -92,9 +90,9 @@ export function decodeFacts(
     class: text('class'),
     revision: text('revision'),
     driver: linkName('driver'),
-    driverOverride: overrideIn(override),
+    driverOverride: overrideIn(text('driver_override')),
     iommuGroup: numberOr(linkName('iommu_group')),
-    numaNode: node === '-1' ? null : numberOr(node),
+    numaNode: numberOr(text('numa_node')),
   };
   if (unread.length > 0) facts.unread = unread;
   return facts;

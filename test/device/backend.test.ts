@@ -21,6 +21,7 @@ import { sata, withSiblingOnHost, smbus } from '../support/chip_set.ts';
 import { describeLab } from '../support/devices.ts';
 import { Edu } from '../support/edu.ts';
 import { failure, searchedFailure, vfioFailure } from '../support/errors.ts';
+import { firstWords } from '../support/first_words.ts';
 import { hasModule, plug, plugFunctions, unplug } from '../support/hotplug.ts';
 import { assertNoMore, libraryFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
@@ -460,7 +461,7 @@ describeLab('an open by the group', ['edu', 'mtty'], (lab) => {
       const child = spawn(process.execPath, [program, orders], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
-      await once(child.stdout, 'data');
+      await firstWords(child.stdout);
       const error = await searchedFailure(() => VfioDevice.open(lab.edu, { backend }), 'EBUSY');
       assert.equal((error.facts as VfioFacts['held-by-group']).holders[0]?.pid, child.pid);
       child.kill('SIGKILL');

@@ -26,6 +26,7 @@ import {
 import { type CliRun, vfio as runHere } from '../support/cli.ts';
 import { describeLab, devices, type TestDevice } from '../support/devices.ts';
 import { vfioFailure } from '../support/errors.ts';
+import { firstWords } from '../support/first_words.ts';
 import { hasModule } from '../support/hotplug.ts';
 import { withoutIommu } from '../support/iommu.ts';
 import { root } from '../support/root.ts';
@@ -114,7 +115,7 @@ async function holding({ bus, address }: TestDevice): Promise<ChildProcess> {
   const child = spawn(process.execPath, [holderProgram, bus, address], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await once(child.stdout, 'data');
+  await firstWords(child.stdout);
   return child;
 }
 
@@ -578,8 +579,10 @@ describeLab('vfio bind of a disk', ['nvme0'], (lab) => {
   });
 
   it('is refused while it is mounted in another mount namespace only', async function () {
-    if (!hasTool('unshare') || !hasTool('mkfs.ext4')) skip(this, 'unshare and mkfs.ext4');
+    if (!hasTool('unshare') || !hasTool('mkfs.ext4') || !hasModule('ext4'))
+      skip(this, 'unshare, mkfs.ext4 and ext4');
     const name = await disk();
+    tool('modprobe', 'ext4');
     mkdirSync(place, { recursive: true });
     tool('mkfs.ext4', '-q', '-F', `/dev/${name}`);
     const script = `mount /dev/${name} ${place} && echo mounted && exec sleep 600`;
@@ -587,7 +590,7 @@ describeLab('vfio bind of a disk', ['nvme0'], (lab) => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     try {
-      await once(child.stdout, 'data');
+      await firstWords(child.stdout);
       await refused(new RegExp(`${name} is taken by the kernel or a program`));
     } finally {
       await end(child);

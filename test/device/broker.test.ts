@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { after, before, it } from 'mocha';
 import { FdChannel, unpackDevice, VfioDevice, type UnpackedDevice } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
+import { firstWords } from '../support/first_words.ts';
 import { root } from '../support/root.ts';
 
 const example = (name: string): string =>
@@ -174,7 +175,7 @@ describeLab('the example of a broker', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
         stdio: ['ignore', 'pipe', 'ignore'],
       });
       const exited = once(child, 'exit');
-      await (typeof when === 'number' ? delay(when) : once(child.stdout, 'data'));
+      await (typeof when === 'number' ? delay(when) : firstWords(child.stdout));
       child.kill('SIGKILL');
       await exited;
       const [channel, { device }] = await take();

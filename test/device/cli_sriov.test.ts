@@ -16,6 +16,7 @@ import { backend } from '../support/backend.ts';
 import { vfio, type CliRun } from '../support/cli.ts';
 import { describeLab } from '../support/devices.ts';
 import { explainedFailure } from '../support/errors.ts';
+import { firstWords } from '../support/first_words.ts';
 import { root } from '../support/root.ts';
 
 interface Report extends PhysicalFunction {
@@ -69,8 +70,7 @@ describeLab('vfio sriov', ['nvme-sriov', 'edu'], (lab) => {
         ? [process.execPath, program, 'pci', vf.address]
         : ['bash', '-c', `exec 3<>${node} && echo open && exec sleep infinity`];
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    const [text] = (await once(child.stdout, 'data')) as [Buffer];
-    assert.notEqual(text.length, 0);
+    await firstWords(child.stdout);
     return child;
   }
 

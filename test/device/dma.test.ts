@@ -15,6 +15,7 @@ import { backend, confine, detach, openHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
 import { Edu, KernelLog } from '../support/edu.ts';
+import { firstWords } from '../support/first_words.ts';
 import { assertNoMore, openFds, vfioMaps } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
@@ -222,8 +223,7 @@ describeLab('DMA', ['edu', 'edu-port'], (lab) => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const [said] = (await once(child.stdout, 'data')) as [Buffer];
-    assert.equal(said.toString(), 'running\n');
+    assert.equal(await firstWords(child.stdout), 'running\n');
     child.kill('SIGKILL');
     await once(child, 'exit');
     await using device = await VfioDevice.open(lab.edu, { timeout: 0 });

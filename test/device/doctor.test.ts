@@ -13,6 +13,7 @@ import {
 import { smbus, withSiblingOnHost } from '../support/chip_set.ts';
 import { vfio } from '../support/cli.ts';
 import { describeLab, itEach } from '../support/devices.ts';
+import { firstWords } from '../support/first_words.ts';
 import { hasModule } from '../support/hotplug.ts';
 import { withoutIommu } from '../support/iommu.ts';
 import { root } from '../support/root.ts';
@@ -121,7 +122,7 @@ describeLab('vfio doctor', ['edu', 'nvme0'], ({ edu, nvme0 }) => {
     );
     const holder = spawn('sh', ['-c', 'exec 3<>"$1"; echo open; read line', 'sh', node?.subject ?? '']); // prettier-ignore
     try {
-      await once(holder.stdout, 'data');
+      await firstWords(holder.stdout);
       const { status, findings } = await doctor(edu.address);
       const held = the(findings, 'holders');
       assert.deepEqual([status, held.status], [0, 'warning']);

@@ -6,6 +6,7 @@ import { it } from 'mocha';
 import { Iommufd, VfioDevice } from '../../lib/index.ts';
 import { describeDevice, devices, itEachKind, type TestDevice } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
+import { firstWords } from '../support/first_words.ts';
 import { assertNoMore, vfioFds } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 
@@ -24,13 +25,13 @@ function argumentsOf({ bus, address }: TestDevice, orders: Orders): string[] {
 function startChild(
   spec: TestDevice,
   orders: Orders,
-): { kill: () => void; told: Promise<unknown>; end: Promise<unknown[]> } {
+): { kill: () => void; told: () => Promise<string>; end: Promise<unknown[]> } {
   const child = spawn(process.execPath, argumentsOf(spec, orders), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   return {
     kill: () => void child.kill('SIGKILL'),
-    told: once(child.stdout, 'data'),
+    told: () => firstWords(child.stdout),
     end: once(child, 'exit'),
   };
 }
@@ -142,7 +143,7 @@ describeDevice('the end in the middle of an open', (spec) => {
 
   itEachKind('of a process by SIGKILL that holds the device leaves it free', async (spec) => {
     const child = startChild(spec, { life: 'hold' });
-    await child.told;
+    await child.told();
     await failure(() => VfioDevice.openSync(spec), 'EINVAL');
     child.kill();
     assert.deepEqual(await child.end, [null, 'SIGKILL']);
@@ -153,7 +154,7 @@ describeDevice('the end in the middle of an open', (spec) => {
     'of a process by SIGKILL that opens and closes leaves the device free',
     async (spec) => {
       const child = startChild(spec, { life: 'open for ever' });
-      await child.told;
+      await child.told();
       child.kill();
       assert.deepEqual(await child.end, [null, 'SIGKILL']);
       opensAtOnce(spec);

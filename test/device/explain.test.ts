@@ -34,6 +34,7 @@ import { sata, smbus, withBothOnVfio, withSiblingOnHost } from '../support/chip_
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { explainedFailure, failure, searchedFailure } from '../support/errors.ts';
 import { fakeVfio } from '../support/fake_vfio.ts';
+import { firstWords } from '../support/first_words.ts';
 import { hasModule } from '../support/hotplug.ts';
 import { root } from '../support/root.ts';
 import { skip } from '../support/skip.ts';
@@ -46,7 +47,7 @@ async function holder({ bus, address }: TestDevice): Promise<ChildProcess> {
   const stdio = ['ignore', 'pipe', 'inherit'] as const;
   const child = spawn(process.execPath, [file, bus, address], { stdio: [...stdio] });
   assert.ok(child.stdout);
-  await once(child.stdout, 'data');
+  await firstWords(child.stdout);
   return child;
 }
 

@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import { after, afterEach, before, it } from 'mocha';
 import { bindDriver, type Diagnosis, setVfs } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
+import { firstWords } from '../support/first_words.ts';
 import { root } from '../support/root.ts';
 import { skip } from '../support/skip.ts';
 
@@ -80,7 +81,7 @@ describeLab('vfio unbind of a physical function', ['nvme-sriov'], (lab) => {
     const script = `exec 3<>/dev/vfio/devices/${name} && echo open && exec sleep 1000`;
     holder = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     assert.ok(holder.stdout);
-    await once(holder.stdout, 'data');
+    await firstWords(holder.stdout);
     return holder.pid ?? 0;
   }
 

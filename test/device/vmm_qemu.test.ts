@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { it } from 'mocha';
 import { Iommufd, openCdev, qemuArguments, VfioDevice } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
+import { firstWords } from '../support/first_words.ts';
 import { root } from '../support/root.ts';
 
 /** A QEMU from 9.0 on: test/lab/vmm.test.ts says which. */
@@ -51,7 +52,7 @@ describeLab(`a device that QEMU is given${title}`, ['edu', 'nvme0'], ({ edu, nvm
     await Promise.all([...cdevs, iommufd].map((each) => each.close()));
     // Its greeting comes when the machine is complete.
     assert.ok(child.stdout);
-    await once(child.stdout, 'data');
+    await firstWords(child.stdout);
     const exited = once(child, 'exit');
     child.kill('SIGKILL');
     await exited;

@@ -9,6 +9,7 @@ import { text } from 'node:stream/consumers';
 import { after, describe, it } from 'mocha';
 
 import { lab, qemuOf, startLab } from './vm.ts';
+import { firstWords } from '../support/first_words.ts';
 
 const folders: string[] = [];
 
@@ -122,7 +123,7 @@ describe('the lab ends', () => {
   it('at SIGTERM, without leaving QEMU behind', async () => {
     const child = startLab(['sh', '-c', 'echo ready; sleep 1000']);
     assert(child.stdout);
-    await once(child.stdout, 'data');
+    await firstWords(child.stdout);
     const qemu = await qemuOf(child);
     child.kill('SIGTERM');
     const [status] = (await once(child, 'close')) as [number | null];
