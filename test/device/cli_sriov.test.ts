@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { after, before, it } from 'mocha';
 import {
   describeSriov,
+  findCdev,
   type PhysicalFunction,
   setVfs,
   setVfsSync,
   VfioDevice,
 } from '../../lib/index.ts';
+import { findGroup } from '../../lib/locate/find_cdev.ts';
 import { backend } from '../support/backend.ts';
 import { vfio, type CliRun } from '../support/cli.ts';
 import { describeLab } from '../support/devices.ts';
@@ -56,20 +58,12 @@ describeLab('vfio sriov', ['nvme-sriov', 'edu'], (lab) => {
     return run;
   }
 
-  /**
-   * A process that has the device open until it is killed: by its cdev, of which 6.12 wants no
-   * token, or by the node of its group.
-   */
+  /** A process that has the device's node open until it is killed; that takes no token. */
   async function holderOf(vf: PhysicalFunction['vfs'][number] | undefined): Promise<Holder> {
     assert.ok(vf);
-    const program = fileURLToPath(new URL('build-test/programs/holder.js', root));
-    const group = backend === 'noiommu' ? 'noiommu-' : '';
-    const node = `/dev/vfio/${group}${vf.iommuGroup ?? ''}`;
-    const [command, ...args] =
-      backend === 'cdev'
-        ? [process.execPath, program, 'pci', vf.address]
-        : ['bash', '-c', `exec 3<>${node} && echo open && exec sleep infinity`];
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const find = backend === 'cdev' ? findCdev : findGroup;
+    const script = `exec 3<>${find(vf.address).path} && echo open && exec sleep infinity`;
+    const child = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
     await firstWords(child.stdout);
     return child;
   }
