@@ -38,6 +38,8 @@ function sources(pattern: string, timeout: number): Lane['command'] {
 interface InLab {
   /** The lab's own options. */
   lab: readonly string[];
+  /** The VM's processors: where two are emulated the same tests take half as long again. */
+  cpus?: 1 | 2;
   /** The device tests, by the names of their files. */
   tests: readonly string[];
   /** Files that are loaded before them. */
@@ -45,11 +47,12 @@ interface InLab {
 }
 
 /** Runs compiled device tests in the lab. */
-function inLab({ lab, tests, requires = [] }: InLab): Lane['command'] {
+function inLab({ lab, cpus = 1, tests, requires = [] }: InLab): Lane['command'] {
   const files = tests.map((name) => `build-test/test/device/${name}.test.js`);
   const loaded = requires.flatMap((file) => ['--require', `./build-test/test/support/${file}.js`]);
   return (folder, file) => {
-    const options = ['--deadline', '3600', '--results', folder, ...lab, '--'];
+    const machine = ['--cpus', `${cpus}`, '--deadline', '3600', '--results', folder];
+    const options = [...machine, ...lab, '--'];
     const report = reportTo(file, 'build-test/test/support', 'js');
     const tester = [mocha, '--no-config', '--timeout', '600000', ...report, ...loaded, ...files];
     return node('--import', 'tsx', 'lab/main.ts', ...options, ...node(...tester));
@@ -74,11 +77,17 @@ const overBackends = [
 /** Those that need a VM of another kind: a lane of its own, or test/lab, which starts one. */
 const elsewhere = ['noiommu', 'vmm_guest', 'vmm_qemu'];
 
+/** Those in which threads of one program do something at the same time. */
+const withThreads = [
+  ...['backend', 'ending', 'event_loop', 'interrupt', 'nvme_driver', 'pages', 'parts'],
+  ...['share', 'shared_interrupt', 'shared_vector', 'unbind', 'watch'],
+];
+
 function byCdev(): string[] {
   const names = readdirSync('test/device')
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => file.slice(0, -'.test.ts'.length));
-  return names.filter((name) => !elsewhere.includes(name));
+  return names.filter((name) => !elsewhere.includes(name) && !withThreads.includes(name));
 }
 
 /** What finds out by itself which nodes the kernel has: run on each kernel. */
@@ -101,6 +110,11 @@ export const lanes: readonly Lane[] = [
   {
     name: 'cdev',
     command: inLab({ lab: ['--nvme', '2'], tests: byCdev() }),
+    ...built,
+  },
+  {
+    name: 'threads',
+    command: inLab({ lab: ['--nvme', '2'], cpus: 2, tests: withThreads }),
     ...built,
   },
   // It reads the types in dist/, which the build makes anew.

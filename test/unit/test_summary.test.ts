@@ -272,7 +272,7 @@ describe('npm test', () => {
     const args = ['--import', 'tsx', script, 'cdec'];
     const { status, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
     assert.equal(status, 2);
-    assert.match(stderr, /there is no lane cdec; there are build, cdev, lint, prebuilds, /);
+    assert.match(stderr, /there is no lane cdec; there are build, cdev, threads, lint, /);
   });
 
   it('knows the files of the device tests that run over every backend', () => {
