@@ -59,7 +59,8 @@ function runDeviceTests() {
     GCOV_ERROR_FILE: '/dev/null',
   };
   const lab = [
-    ...['run', '--silent', 'lab', '--', '--nvme', '2', '--deadline', '7200', '--results', folder],
+    ...['run', '--silent', 'lab', '--', '--nvme', '2', '--cpus', '1', '--deadline', '7200'],
+    ...['--results', folder],
     ...Object.entries(variables).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
   ];
   const tests = [

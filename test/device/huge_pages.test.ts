@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import {
   closeSync,
+  existsSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -9,11 +10,12 @@ import {
   rmdirSync,
   writeFileSync,
 } from 'node:fs';
-import { after, before, it } from 'mocha';
+import { after, before, describe, it } from 'mocha';
 import { DmaBuffer, Iommufd, VfioDevice, type VfioFacts } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { root } from '../support/root.ts';
+import { skip } from '../support/skip.ts';
 
 const MiB = 2 ** 20;
 const parameter = '/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages';
@@ -26,35 +28,13 @@ function pageSizes(): string[] {
 }
 
 describeLab('huge pages', ['edu'], ({ edu }) => {
-  const mount = '/tmp/vfio-test-cgroup';
-  const group = `${mount}/limited`;
-
-  before(() => {
+  before(function () {
+    if (!existsSync(parameter)) skip(this, 'a kernel with huge pages');
     writeFileSync(parameter, '8');
-    mkdirSync(mount);
-    const { stderr, status } = spawnSync('mount', ['-t', 'cgroup2', 'none', mount]);
-    assert.equal(status, 0, String(stderr));
-    writeFileSync(`${mount}/cgroup.subtree_control`, '+hugetlb');
-    mkdirSync(group);
-    writeFileSync(`${group}/hugetlb.2MB.max`, '0');
   });
-
   after(() => {
-    rmdirSync(group);
-    spawnSync('umount', [mount]);
-    rmdirSync(mount);
-    writeFileSync(parameter, '0');
+    if (existsSync(parameter)) writeFileSync(parameter, '0');
   });
-
-  /** Runs a program whose cgroup may have no huge page; answers what it printed. */
-  function runLimited(body: string): string {
-    const program = `import { DmaBuffer } from ${library}; ${body}`;
-    const command = `echo $$ > ${group}/cgroup.procs && exec "$@"`;
-    const node = [process.execPath, '--input-type=module', '--eval', program];
-    const child = spawnSync('sh', ['-c', command, 'sh', ...node], { encoding: 'utf8' });
-    assert.deepEqual([child.status, child.signal], [0, null], child.stderr);
-    return child.stdout;
-  }
 
   it('are taken where there are enough, and not where there are too few', async () => {
     const huge = await DmaBuffer.allocate(3 * MiB, { hugePages: 'auto' });
@@ -99,23 +79,55 @@ describeLab('huge pages', ['edu'], ({ edu }) => {
     }
   });
 
-  it('are not taken where a cgroup forbids them, and ordinary ones are', () => {
-    const printed = runLimited(`
-      const buffer = await DmaBuffer.allocate(${2 * MiB}, { hugePages: 'auto' });
-      console.log(new Uint8Array(buffer.buffer).fill(1).length);`);
-    assert.equal(printed, `${2 * MiB}\n`);
-  });
+  describe('of a cgroup', () => {
+    const mount = '/tmp/vfio-test-cgroup';
+    const group = `${mount}/limited`;
 
-  it('that a cgroup forbids are refused by the call that fills them, with the likely cause', () => {
-    const printed = runLimited(`
-      await DmaBuffer.allocate(${2 * MiB}, { hugePages: '2M', populate: true }).catch((error) => {
-        console.log(JSON.stringify([error.message, error.reason, error.facts, error.certainty]));
-      });`);
-    assert.deepEqual(JSON.parse(printed), [
-      'EFAULT: bad address in system call argument, madvise: likely a cgroup of this process limits its huge pages of 2 MiB',
-      'hugetlb-limit',
-      { size: 2 * MiB, pageSize: 2 * MiB },
-      'likely',
-    ]);
+    before(function () {
+      mkdirSync(mount);
+      const { stderr, status } = spawnSync('mount', ['-t', 'cgroup2', 'none', mount]);
+      assert.equal(status, 0, String(stderr));
+      const controllers = readFileSync(`${mount}/cgroup.controllers`, 'utf8').trim().split(' ');
+      if (!controllers.includes('hugetlb')) skip(this, 'the hugetlb controller of cgroups');
+      writeFileSync(`${mount}/cgroup.subtree_control`, '+hugetlb');
+      mkdirSync(group);
+      writeFileSync(`${group}/hugetlb.2MB.max`, '0');
+    });
+
+    after(() => {
+      if (existsSync(group)) rmdirSync(group);
+      spawnSync('umount', [mount]);
+      rmdirSync(mount);
+    });
+
+    /** Runs a program whose cgroup may have no huge page; answers what it printed. */
+    function runLimited(body: string): string {
+      const program = `import { DmaBuffer } from ${library}; ${body}`;
+      const command = `echo $$ > ${group}/cgroup.procs && exec "$@"`;
+      const node = [process.execPath, '--input-type=module', '--eval', program];
+      const child = spawnSync('sh', ['-c', command, 'sh', ...node], { encoding: 'utf8' });
+      assert.deepEqual([child.status, child.signal], [0, null], child.stderr);
+      return child.stdout;
+    }
+
+    it('are not taken where a cgroup forbids them, and ordinary ones are', () => {
+      const printed = runLimited(`
+        const buffer = await DmaBuffer.allocate(${2 * MiB}, { hugePages: 'auto' });
+        console.log(new Uint8Array(buffer.buffer).fill(1).length);`);
+      assert.equal(printed, `${2 * MiB}\n`);
+    });
+
+    it('that a cgroup forbids are refused by the call that fills them, with the likely cause', () => {
+      const printed = runLimited(`
+        await DmaBuffer.allocate(${2 * MiB}, { hugePages: '2M', populate: true }).catch((error) => {
+          console.log(JSON.stringify([error.message, error.reason, error.facts, error.certainty]));
+        });`);
+      assert.deepEqual(JSON.parse(printed), [
+        'EFAULT: bad address in system call argument, madvise: likely a cgroup of this process limits its huge pages of 2 MiB',
+        'hugetlb-limit',
+        { size: 2 * MiB, pageSize: 2 * MiB },
+        'likely',
+      ]);
+    });
   });
 });
