@@ -115,4 +115,45 @@ describe('parseAddress', () => {
       await failure(() => parseAddress(spec), code);
     });
   }
+
+  it('says which part is none, what it has to be, and what it was given', () => {
+    const says = (spec: unknown, code: string, message: string): void => {
+      assert.throws(() => parseAddress(spec), { name: 'TypeError', code, message });
+    };
+    const type = 'ERR_INVALID_ARG_TYPE';
+    const value = 'ERR_INVALID_ARG_VALUE';
+    const bus = 'The "device.bus" argument must be the name of a bus. Received ';
+    says({ bus: 5, address: 'x' }, type, `${bus}5`);
+    says({ address: 'x' }, type, `${bus}undefined`);
+    says({ bus: '..', address: 'x' }, value, `${bus}'..'`);
+    says({ bus: '', address: 'x' }, value, `${bus}''`);
+    says({ bus: 'a/b', address: 'x' }, value, `${bus}'a/b'`);
+    const on = (name: string): string =>
+      `The "device.address" argument must be an address on the bus '${name}'. Received `;
+    says({ bus: 'pci' }, type, `${on('pci')}undefined`);
+    says({ bus: 'platform', address: 7 }, type, `${on('platform')}7`);
+    says({ bus: 'pci', address: '..' }, value, `${on('pci')}'..'`);
+    says({ bus: 'platform', address: '.' }, value, `${on('platform')}'.'`);
+    const device =
+      "The \"device\" argument must be a device address such as '0000:3b:00.0', an mdev's UUID, " +
+      '{ bus, address } as in sysfs, a path in sysfs, a node such as /dev/vfio/devices/vfio0, or ' +
+      'the number of an open descriptor. Received ';
+    says(true, type, `${device}true`);
+    says(null, type, `${device}null`);
+    says('3b:00', value, `${device}'3b:00'`);
+  });
+
+  it('takes a domain of four to eight digits, and nothing before or behind an address', () => {
+    for (const text of ['000:00:02.0', '000000000:00:02.0', 'x0000:00:02.0', '0000:00:02.0x']) {
+      assert.throws(() => parseAddress(text), { code: 'ERR_INVALID_ARG_VALUE' });
+    }
+    for (const around of ['x', '0', ' ']) {
+      const uuid = '83b8f4f2-509f-382f-3c1e-e6bfe0fa1001';
+      for (const text of [around + uuid, uuid + around])
+        assert.throws(() => parseAddress(text), { code: 'ERR_INVALID_ARG_VALUE' });
+    }
+    assert.equal(parseAddress({ bus: 'platform', address: 'x'.repeat(255) }).address.length, 255);
+    assert.equal(parseAddress('100000:00:02.0').address, '100000:00:02.0');
+    assert.equal(parseAddress('00000000:00:02.0').address, '0000:00:02.0');
+  });
 });

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { Roots } from '../../lib/core/location.ts';
+import type { Roots, SysfsDevice } from '../../lib/core/location.ts';
 import { describeDevice } from '../../lib/locate/facts.ts';
-import { findCdev } from '../../lib/locate/find_cdev.ts';
+import { findCdev, findGroup, isNoiommu, isWithoutIommu } from '../../lib/locate/find_cdev.ts';
 import { failure } from '../support/errors.ts';
 import { boundFacts } from '../support/sysfs.ts';
-import { type Entry, tree } from '../support/tree.ts';
+import { type Entry, put, tree } from '../support/tree.ts';
 
 const address = '0000:3b:00.0';
 
@@ -65,6 +65,115 @@ describe('findCdev', () => {
   it('says that there is no such device', async () => {
     const error = await failure(() => findCdev('0000:3c:00.0', sysfs({})), 'ERR_VFIO_NO_DEVICE');
     assert.match(error.message, /0000:3c:00\.0/);
+  });
+});
+
+describe('findGroup', () => {
+  const group = { pointsTo: '../../../../kernel/iommu_groups/11' };
+  const bound = { 'vfio-dev/vfio3/uevent': '' };
+
+  /** A sysfs with one PCI device, and with VFIO's groups. */
+  function withGroups(files: Record<string, Entry>, groups: Record<string, string>): Roots {
+    const roots = sysfs(files);
+    const entries = Object.entries(groups).map(([name, dev]) => [`class/vfio/${name}/dev`, dev]);
+    put(roots.sysfsRoot, Object.fromEntries(entries) as Record<string, Entry>);
+    return roots;
+  }
+
+  it('reads the name and the numbers from sysfs', () => {
+    const roots = withGroups(
+      { ...bound, iommu_group: group },
+      { '11': '241:0\n', '12': '241:1\n' },
+    );
+    const location = findGroup(address, roots);
+    assert.deepEqual(location, {
+      device: { bus: 'pci', address, sysfsPath: `${roots.sysfsRoot}/bus/pci/devices/${address}` },
+      name: '11',
+      major: 241,
+      minor: 0,
+      path: '/dev/vfio/11',
+      group: 11,
+    });
+    assert.equal(isNoiommu(location), false);
+  });
+
+  it('knows the groups that VFIO makes without an IOMMU, by their names', () => {
+    const roots = withGroups({ ...bound, iommu_group: group }, { 'noiommu-11': '241:2\n' });
+    const location = findGroup(address, roots);
+    const { name, minor, path, group: number } = location;
+    assert.deepEqual([name, minor, path, number], ['noiommu-11', 2, '/dev/vfio/noiommu-11', 11]);
+    assert.equal(isNoiommu(location), true);
+  });
+
+  it('takes a group without an IOMMU for one only where its name in sysfs says so', () => {
+    const named = (name: string): Omit<SysfsDevice, 'address'> => {
+      const { sysfsRoot } = sysfs({ 'iommu_group/name': name });
+      return { bus: 'pci', sysfsPath: `${sysfsRoot}/bus/pci/devices/${address}` };
+    };
+    const device = named('vfio-noiommu\n');
+    assert.equal(isWithoutIommu(device), true);
+    // VFIO makes the groups of mediated devices, too; their drivers confine these.
+    assert.equal(isWithoutIommu({ ...device, bus: 'mdev' }), false);
+    assert.equal(isWithoutIommu(named('another\n')), false);
+    assert.equal(isWithoutIommu({ ...device, sysfsPath: '/nowhere' }), false);
+  });
+
+  for (const [title, files, groups] of [
+    ['a device has no group', bound, { '11': '241:0\n' }],
+    ['the kernel makes no node of it', { ...bound, iommu_group: group }, { '12': '241:1\n' }],
+    ['what it says is no number', { ...bound, iommu_group: group }, { '11': 'x\n' }],
+  ] as const) {
+    it(`says so where ${title}`, () => {
+      const roots = withGroups(files, groups);
+      const sysfsPath = `${roots.sysfsRoot}/bus/pci/devices/${address}`;
+      assert.throws(() => findGroup(address, roots), {
+        code: 'ERR_VFIO_NO_GROUP',
+        message:
+          `the kernel makes no group node for ${address}: ` +
+          'it was built without CONFIG_VFIO_GROUP, or the device has no IOMMU group',
+        path: sysfsPath,
+        device: address,
+      });
+    });
+  }
+
+  it('does not take what is hidden for what is not there', () => {
+    const roots = withGroups({ ...bound, iommu_group: group }, {});
+    assert.throws(() => findGroup(address, roots), {
+      code: 'ERR_VFIO_NO_GROUP',
+      message:
+        `the group node of ${address} cannot be looked up: ` +
+        `${roots.sysfsRoot}/class of sysfs is not there, or is empty`,
+    });
+  });
+
+  it('says that a device is not there, and that none of VFIO’s drivers has it', () => {
+    const roots = withGroups({ iommu_group: group }, { '11': '241:0\n' });
+    assert.throws(() => findGroup('0000:3c:00.0', roots), {
+      code: 'ERR_VFIO_NO_DEVICE',
+      message: 'there is no device 0000:3c:00.0 on the bus pci',
+      path: `${roots.sysfsRoot}/bus/pci/devices/0000:3c:00.0`,
+      device: '0000:3c:00.0',
+    });
+    assert.throws(() => findGroup(address, roots), {
+      code: 'ERR_VFIO_NOT_BOUND_TO_VFIO',
+      message: `${address} has no driver: it needs a VFIO driver, such as vfio-pci`,
+      path: `${roots.sysfsRoot}/bus/pci/devices/${address}`,
+      device: address,
+    });
+  });
+
+  it('names the devices at the same place of other domains', () => {
+    const roots = sysfs({});
+    put(roots.sysfsRoot, {
+      'bus/pci/devices/0002:3c:00.0/vendor': '0x1b36\n',
+      'bus/pci/devices/0001:3c:00.0/vendor': '0x1b36\n',
+      'bus/pci/devices/0001:3c:00.1/vendor': '0x1b36\n',
+    });
+    assert.throws(() => findGroup('3c:00.0', roots), {
+      message:
+        'there is no device 0000:3c:00.0 on the bus pci; there is 0001:3c:00.0 and 0002:3c:00.0',
+    });
   });
 });
 
