@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { describe, it } from 'mocha';
@@ -18,7 +18,7 @@ import { describeLab, type TestDevice } from '../support/devices.ts';
 import { plug, rebind, unbind, unplug } from '../support/hotplug.ts';
 import { withoutIommu } from '../support/iommu.ts';
 import { makeMdev } from '../support/mdev.ts';
-import { ueventSockets } from '../support/proc.ts';
+import { childrenOf, ueventSockets } from '../support/proc.ts';
 import { root } from '../support/root.ts';
 import { skip } from '../support/skip.ts';
 
@@ -221,9 +221,8 @@ async function watching(child: ChildProcess, pid = child.pid): Promise<void> {
 /** The child of a program that has one. */
 async function childOf(parent: ChildProcess): Promise<number> {
   for (;;) {
-    const path = `/proc/${parent.pid}/task/${parent.pid}/children`;
-    const [child] = readFileSync(path, 'utf8').trim().split(' ');
-    if (child) return Number(child);
+    const [child] = childrenOf(parent.pid ?? 0);
+    if (child !== undefined) return child;
     await setTimeout(20);
   }
 }
@@ -279,9 +278,8 @@ describeLab('vfio watch', ['edu'], ({ edu }) => {
     let err = '';
     shell.stderr?.setEncoding('utf8').on('data', (more: string) => (err += more));
     for (;;) {
-      const children = readFileSync(`/proc/${shell.pid}/task/${shell.pid}/children`, 'utf8');
-      const pids = children.trim().split(' ').filter(Boolean);
-      const all = pids.flatMap((pid) => [pid, ...readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean)]); // prettier-ignore
+      const pids = childrenOf(shell.pid ?? 0);
+      const all = pids.flatMap((pid) => [pid, ...childrenOf(pid)]);
       if (all.some((pid) => ueventSockets(pid) > 0)) break;
       await setTimeout(20);
     }

@@ -12,6 +12,7 @@ const usage = `npm run check:soak -- [options] [soak...]
   --rounds N    instead of as many as are promised
   --quick       few rounds: all soaks in two minutes
   --kernel K    of the lab: 6.12 or 7.3
+  --cpus N      of the lab's VM (2): of one, QEMU loses no timer
 
 ${Object.entries(soaks)
   .map(([name, { what, rounds }]) => `  ${name.padEnd(14)}${rounds} × ${what}`)
@@ -21,6 +22,7 @@ const options = {
   rounds: { type: 'string' },
   quick: { type: 'boolean' },
   kernel: { type: 'string' },
+  cpus: { type: 'string' },
   // What to leave behind, to be found.
   leak: { type: 'string' },
   help: { type: 'boolean' },
@@ -73,13 +75,16 @@ async function runHere(name: string, rounds: number, leak = ''): Promise<boolean
 
 /** In a VM, by what build:test has compiled. */
 async function runInLab(names: readonly string[], values: Values): Promise<boolean> {
-  const kernel = values.kernel === undefined ? [] : ['--kernel', values.kernel];
+  const machine = [
+    ...(values.kernel === undefined ? [] : ['--kernel', values.kernel]),
+    ...(values.cpus === undefined ? [] : ['--cpus', values.cpus]),
+  ];
   const own = [
     ...(values.rounds === undefined ? [] : ['--rounds', values.rounds]),
     ...(values.quick ? ['--quick'] : []),
     ...(values.leak === undefined ? [] : ['--leak', values.leak]),
   ];
-  const lab = ['--import', 'tsx', 'lab/main.ts', '--deadline', '86400', ...kernel, '--'];
+  const lab = ['--import', 'tsx', 'lab/main.ts', '--deadline', '86400', ...machine, '--'];
   const command = ['node', 'build-test/test/soak/main.js', ...own, ...names];
   for (let left = attempts; ; left--) {
     const cwd = root.pathname;

@@ -12,6 +12,25 @@ export function openFds(pid: number | string = 'self'): string[] {
   });
 }
 
+/** The processes that one began, as each says who its parent is: not every kernel lists them. */
+export function childrenOf(pid: number): number[] {
+  const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return all.filter((name) => parentOf(name) === pid).map(Number);
+}
+
+/** undefined of one that is gone. */
+function parentOf(pid: string): number | undefined {
+  try {
+    // The name before it may hold anything.
+    const [, parent] = /.*\) \S (\d+) /s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
+    return Number(parent);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' && code !== 'ESRCH') throw error;
+    return undefined;
+  }
+}
+
 /**
  * The descriptors that the library could leave behind where devices are stood in for by /dev/null
  * and its like. The loader of TypeScript opens and closes sockets and files whenever it likes.
