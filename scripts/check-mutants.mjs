@@ -1,27 +1,23 @@
 // npm run check:mutants [-- room…]: changes the sources of a room of lib/ at one place after the other, and
 // tells which changes no test of it notices: docs/reliability.md says what became of those. The work is done
 // in a copy of the checkout, since Stryker wants an older mocha than this project's.
-import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { leftOut } from '../test/support/over_fake.ts';
+import { statusOf } from './run.mjs';
 
 const packages = ['mocha@11', '@stryker-mutator/core@9.6.1', '@stryker-mutator/mocha-runner@9.6.1'];
 
-const unit = (...names: string[]): string[] => names.map((name) => `test/unit/${name}.test.ts`);
-const device = (...names: string[]): string[] => names.map((name) => `test/device/${name}.test.ts`);
+const unit = (...names) => names.map((name) => `test/unit/${name}.test.ts`);
+const device = (...names) => names.map((name) => `test/device/${name}.test.ts`);
 
-interface Room {
-  mutate: string[];
-  /** The tests that have to notice. */
-  spec: string[];
-  /** Those of them that are left out. */
-  without?: string;
-}
-
-const rooms: Record<string, Room> = {
+/**
+ * What is changed; the tests that have to notice; and, where there are any, those of them that are
+ * left out.
+ */
+const rooms = {
   pci: {
     mutate: ['lib/pci/*.ts'],
     spec: unit('pci_config', 'pci_lengths', 'pci_values', 'capabilities'),
@@ -73,11 +69,11 @@ for (const file of ['package.json', 'package-lock.json', 'tsconfig.json', 'READM
 }
 process.chdir(copy);
 const options = ['--no-save', '--ignore-scripts', '--legacy-peer-deps'];
-if (statusOf('npm', 'install', ...options, ...packages) !== 0) process.exit(1);
-const statuses = names.map((name) => mutants(name, rooms[name] ?? { mutate: [], spec: [] }));
+if (statusOf('npm', ['install', ...options, ...packages]) !== 0) process.exit(1);
+const statuses = names.map((name) => mutants(name, rooms[name]));
 process.exitCode = statuses.find((status) => status !== 0) ?? 0;
 
-function mutants(name: string, { mutate, spec, without }: Room): number {
+function mutants(name, { mutate, spec, without }) {
   const config = {
     mutate,
     testRunner: 'mocha',
@@ -99,13 +95,6 @@ function mutants(name: string, { mutate, spec, without }: Room): number {
   };
   const file = `${name}.json`;
   writeFileSync(file, JSON.stringify(config));
-  return statusOf('npx', 'stryker', 'run', file);
-}
-
-/** The tests of devices take the fake kernel side by this variable. */
-function statusOf(program: string, ...args: string[]): number {
-  const env = { ...process.env, VFIO_TEST_FAKE: '1' };
-  const { status, error } = spawnSync(program, args, { stdio: 'inherit', env });
-  if (error) throw error;
-  return status ?? 1;
+  // The tests of devices take the fake kernel side by this variable.
+  return statusOf('npx', ['stryker', 'run', file], { VFIO_TEST_FAKE: '1' });
 }
