@@ -1,4 +1,4 @@
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { type ChangesLost, type DeviceChange, type DeviceEvent, watchDevices } from '../index.ts';
 import { type Command, exitStatus, type Invocation, usageError } from './command.ts';
 import { jsonLine, printableLine } from './text.ts';
@@ -63,11 +63,14 @@ function timeoutOf(text: string | undefined): number | undefined {
 const initialNamespace = 'user:[4026531837]';
 
 /** The kernel tells nothing, and no error, where a rootless container waits for it. */
-function namespaceNote(): string | undefined {
+export function namespaceNote(proc = '/proc'): string | undefined {
   try {
-    if (readlinkSync('/proc/self/ns/user') === initialNamespace) return undefined;
-  } catch {
-    return 'whether the kernel tells this process of devices could not be looked at: there is no /proc/self/ns/user';
+    if (readlinkSync(`${proc}/self/ns/user`) === initialNamespace) return undefined;
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    // A kernel that has no user namespaces has all in the initial one.
+    if (code === 'ENOENT' && existsSync(`${proc}/self/ns`)) return undefined;
+    return `whether the kernel tells this process of devices could not be looked at: ${message}`;
   }
   return (
     'this is a user namespace of its own: where its network namespace is, too, as in a rootless ' +

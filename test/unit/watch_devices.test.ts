@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { describe, it } from 'mocha';
+import { namespaceNote } from '../../lib/cli/watch.ts';
 import type { Binding, NativeFd } from '../../lib/core/binding.ts';
 import { EAFNOSUPPORT, EAGAIN, EMSGSIZE, ENOBUFS } from '../../lib/core/errno.ts';
 import { type DeviceEvent, type DeviceWatch, watchDevices } from '../../lib/index.ts';
@@ -11,7 +12,7 @@ import { vfioFailure } from '../support/errors.ts';
 import { withBinding } from '../support/fake_binding.ts';
 import { openFds, ueventSockets } from '../support/proc.ts';
 import { boundToVfio, pciDevice, sysfsFiles } from '../support/sysfs.ts';
-import { tree } from '../support/tree.ts';
+import { type Entry, tree } from '../support/tree.ts';
 
 function message(action: string, path: string, subsystem: string, seqnum: number): Buffer {
   const values = [`ACTION=${action}`, `DEVPATH=${path}`, `SUBSYSTEM=${subsystem}`];
@@ -122,6 +123,26 @@ async function ended(watch: DeviceWatch, end: () => unknown): Promise<unknown[]>
 }
 
 const over = { value: undefined, done: true };
+
+describe('what vfio watch says of its user namespace', () => {
+  const initial = { pointsTo: 'user:[4026531837]' };
+  const of = (files: Record<string, Entry>): string | undefined => namespaceNote(tree(files));
+
+  it('is nothing in the initial one, and where the kernel has no others', () => {
+    assert.equal(of({ 'self/ns/user': initial }), undefined);
+    assert.equal(of({ 'self/ns/mnt': { pointsTo: 'mnt:[1]' } }), undefined);
+  });
+
+  it('is that nothing may be heard in another', () => {
+    const note = of({ 'self/ns/user': { pointsTo: 'user:[1]' } });
+    assert.match(note ?? '', /^this is a user namespace of its own: .* tells it of no devices$/);
+  });
+
+  it('is why it could not be looked at', () => {
+    assert.match(of({}) ?? '', /^whether the kernel tells .* could not be looked at: ENOENT: /);
+    assert.match(of({ 'self/ns/user': 'a file' }) ?? '', /could not be looked at: EINVAL: /);
+  });
+});
 
 describe('a watch of devices that ends', () => {
   it('has its socket closed by break, by close() and at the end of a block', async () => {
