@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { release } from 'node:os';
 import { it } from 'mocha';
 import { binding, type NativeMemory } from '../../lib/core/binding.ts';
 import type { VfioFacts } from '../../lib/core/reasons.ts';
@@ -15,12 +14,12 @@ import {
 } from '../../lib/index.ts';
 import { describeDevice } from '../support/devices.ts';
 import { explainedFailure, failure, vfioFailure } from '../support/errors.ts';
+import { isLinux } from '../support/linux.ts';
 import { root } from '../support/root.ts';
 
 const page = 4096;
 const size = 16 * page;
 const windowStart = 0xfee00000n;
-const linux = Number.parseInt(release());
 
 /** The error, which has this reason. */
 async function refusal(run: () => unknown, code: string, reason: string): Promise<VfioError> {
@@ -318,7 +317,7 @@ describeDevice('an address space', (spec) => {
     if (iommufd.mapsFiles) await device.detach({ pasid: 1 });
     else await failure(() => device.detach({ pasid: 1 }), 'EINVAL');
     // Newer kernels make a page table that could serve PASIDs, whatever the IOMMU has.
-    if (linux >= 7) await (await ioas.createHwpt(device, { pasid: true })).close();
+    if (isLinux(7)) await (await ioas.createHwpt(device, { pasid: true })).close();
     else await refused(() => ioas.createHwpt(device, { pasid: true }));
     await refused(() => ioas.createHwpt(device, { nestParent: true }));
     await using hwpt = await ioas.createHwpt(device);

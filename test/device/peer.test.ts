@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { release } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { it } from 'mocha';
 import { DmaBuffer, Iommufd, VfioDevice, VfioError, type Ioas } from '../../lib/index.ts';
 import { describeLab } from '../support/devices.ts';
 import { Edu, KernelLog } from '../support/edu.ts';
 import { failure } from '../support/errors.ts';
+import { isLinux } from '../support/linux.ts';
 
 /** The network card's packet memory in its BAR 0, which keeps what is written to it. */
 const memory = 0x10000;
@@ -18,8 +18,7 @@ const page = 4096;
 const identification = 0x010000ed;
 
 /** The kernel exports device memory, and maps it, since 6.19. */
-const [major = 0, minor = 0] = release().split('.').map(Number);
-const hasPeers = major > 6 || (major === 6 && minor >= 19);
+const hasPeers = isLinux(6, 19);
 
 /** Two devices in one address space: one has an engine for DMA, the other has memory. */
 interface Pair {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
-import { release } from 'node:os';
 import { setImmediate as turn } from 'node:timers/promises';
 import { it } from 'mocha';
 import {
@@ -13,6 +12,7 @@ import {
 import { backend, openHost, type TestHost } from '../support/backend.ts';
 import { describeLab } from '../support/devices.ts';
 import { failure } from '../support/errors.ts';
+import { isLinux } from '../support/linux.ts';
 import { NvmeAdmin } from '../support/nvme.ts';
 import { startPhysical } from '../support/nvme_vfs.ts';
 import { skip } from '../support/skip.ts';
@@ -23,8 +23,7 @@ const page = 4096;
 const iova = 0x100000n;
 
 /** By cdev tokens are checked since 6.17, by group ever since there are any. */
-const [major = 0, minor = 0] = release().split('.').map(Number);
-const checks = backend !== 'cdev' || major > 6 || (major === 6 && minor >= 17);
+const checks = backend !== 'cdev' || isLinux(6, 17);
 
 /** A function that is open, and where its DMA goes. */
 interface Function {
@@ -97,7 +96,7 @@ describeLab('virtual functions', ['nvme-sriov'], (lab) => {
   it('keep their physical function to who has the token, while one is open', function () {
     // On 6.12 they are gone when closing it resets it, until they are made again: then closing one
     // takes a minute, in which the kernel waits for it to answer.
-    if (major < 7) skip(this, 'Linux 7');
+    if (!isLinux(7)) skip(this, 'Linux 7');
     return make(async (pf, [first = ''], { options }) => {
       const withToken = { ...options, vfToken: token };
       await using _vf = await VfioDevice.open(first, withToken);

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, writeFileSync } from 'node:fs';
-import { release } from 'node:os';
 import { after, afterEach, before, it } from 'mocha';
 import { loadKvm } from '../../examples/vmm/kvm/kvm.ts';
 import { listDevices, VfioDevice, VfioError } from '../../lib/index.ts';
 import { describeLab, type TestDevice } from '../support/devices.ts';
 import { rebind, unbind } from '../support/hotplug.ts';
+import { isLinux } from '../support/linux.ts';
 import { NvmeAdmin } from '../support/nvme.ts';
 import { readByKernel, withKernelDriver } from '../support/nvme_lab.ts';
 import { startPhysical } from '../support/nvme_vfs.ts';
@@ -16,8 +16,7 @@ import { hasQemuGuest, passed, QemuGuest } from '../support/qemu_guest.ts';
 
 const title = hasQemuGuest ? '' : ' (a newer QEMU: npm test -- build lab)';
 /** By cdev tokens are checked since 6.17. QEMU 10 has none to give there. */
-const [major = 0, minor = 0] = release().split('.').map(Number);
-const checks = major > 6 || (major === 6 && minor >= 17);
+const checks = isLinux(6, 17);
 const token = '8699b0f6-5c57-4d4e-a371-4f0e0d3b5f1c';
 
 const mib = 2 ** 20;
