@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
+import { childrenOf } from '../support/proc.ts';
 import { skip } from '../support/skip.ts';
 
 export const CHECKOUT: string = join(import.meta.dirname, '../..');
@@ -34,26 +35,21 @@ export function skipUnlessPrepared(context: Mocha.Context): void {
 /** The process of QEMU that a started lab has, once it has one. */
 export async function qemuOf({ pid }: ChildProcess): Promise<number> {
   for (;;) {
-    const qemu = descendants(`${pid ?? 0}`).find((id) => programOf(id).includes('qemu'));
-    if (qemu !== undefined) return Number(qemu);
+    const qemu = descendants(pid ?? 0).find((id) => programOf(id).includes('qemu'));
+    if (qemu !== undefined) return qemu;
     await setTimeout(50);
   }
 }
 
-function descendants(id: string): string[] {
-  const list = readOf(`/proc/${id}/task/${id}/children`).split(' ');
-  const children = list.filter((child) => child !== '');
+function descendants(id: number): number[] {
+  const children = childrenOf(id);
   return [...children, ...children.flatMap(descendants)];
 }
 
-function programOf(id: string): string {
-  return readOf(`/proc/${id}/cmdline`).split('\0', 1)[0] ?? '';
-}
-
 /** Nothing, of a process that ended meanwhile. */
-function readOf(path: string): string {
+function programOf(id: number): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readFileSync(`/proc/${id}/cmdline`, 'utf8').split('\0', 1)[0] ?? '';
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOENT' && code !== 'ESRCH') throw error;

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { fstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { orUndefined } from '../../lib/core/errors.ts';
+import { processStatus } from '../../lib/locate/process_status.ts';
 
 /** A process's descriptors: where each points. One that goes while we look is not there. */
 export function openFds(pid: number | string = 'self'): string[] {
@@ -15,20 +17,10 @@ export function openFds(pid: number | string = 'self'): string[] {
 /** The processes that one began, as each says who its parent is: not every kernel lists them. */
 export function childrenOf(pid: number): number[] {
   const all = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return all.filter((name) => parentOf(name) === pid).map(Number);
-}
-
-/** undefined of one that is gone. */
-function parentOf(pid: string): number | undefined {
-  try {
-    // The name before it may hold anything.
-    const [, parent] = /.*\) \S (\d+) /s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
-    return Number(parent);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT' && code !== 'ESRCH') throw error;
-    return undefined;
-  }
+  // One that ends meanwhile is nobody's child.
+  const parentOf = (name: string): string | undefined =>
+    orUndefined(() => processStatus(`/proc/${name}/status`))?.get('PPid');
+  return all.filter((name) => parentOf(name) === String(pid)).map(Number);
 }
 
 /**
