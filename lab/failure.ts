@@ -3,7 +3,7 @@
  * timeout(1) and docker(1) use for the same purposes.
  */
 export const EXIT_DEADLINE = 124;
-const EXIT_LAB_FAILED = 125;
+export const EXIT_LAB_FAILED = 125;
 export const EXIT_USAGE = 2;
 
 /** Something the lab, not the command in it, could not do. Its message is for a person. */

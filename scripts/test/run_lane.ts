@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { EXIT_LAB_FAILED } from '../../lab/failure.ts';
 import type { Lane } from './lanes.ts';
 import { readResults, type Results } from './results.ts';
 
@@ -21,9 +22,6 @@ export interface Outcome {
   notes: string[];
 }
 
-/** The lab's exit status where the VM died, or never came up: no test of ours fails so. */
-const labFailed = 125;
-
 /** How long a lane that is told to end may take for it. */
 const grace = 5_000;
 
@@ -39,7 +37,7 @@ const attempts = 3;
  */
 export async function runLane(lane: Lane, folder: string): Promise<Outcome> {
   let outcome = await runOnce(lane, folder);
-  for (let left = attempts - 1; left > 0 && outcome.status === labFailed; left--) {
+  for (let left = attempts - 1; left > 0 && outcome.status === EXIT_LAB_FAILED; left--) {
     const { seconds, printed, notes } = outcome;
     const note = `its VM died after ${seconds} s, not by a test; it was run again`;
     const next = await runOnce(lane, folder);

@@ -4,6 +4,7 @@ import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import { parseArgs } from 'node:util';
+import { EXIT_LAB_FAILED } from '../../lab/failure.ts';
 import { root } from '../support/root.ts';
 import { soaks } from './all.ts';
 import type { Soak } from './soak.ts';
@@ -12,7 +13,7 @@ const usage = `npm run check:soak -- [options] [soak...]
   --rounds N    instead of as many as are promised
   --quick       few rounds: all soaks in two minutes
   --kernel K    of the lab: 6.12 or 7.3
-  --cpus N      of the lab's VM (2): of one, QEMU loses no timer
+  --cpus N      of the lab's VM (2): of one, QEMU was not seen to lose a timer
 
 ${Object.entries(soaks)
   .map(([name, { what, rounds }]) => `  ${name.padEnd(14)}${rounds} × ${what}`)
@@ -37,9 +38,6 @@ const silence = 600_000;
 
 /** How often a soak is begun whose VM dies, as QEMU 7.2 does now and then. */
 const attempts = 3;
-
-/** The lab's exit status where its VM died. */
-const labFailed = 125;
 
 const isInLab = process.env['VFIO_LAB'] === '1';
 
@@ -90,7 +88,7 @@ async function runInLab(names: readonly string[], values: Values): Promise<boole
     const cwd = root.pathname;
     const child = spawn(process.execPath, [...lab, ...command], { cwd, stdio: 'inherit' });
     const status = await ended(child);
-    if (status !== labFailed || left === 1) return status === 0;
+    if (status !== EXIT_LAB_FAILED || left === 1) return status === 0;
     console.log(`${names.join(', ')}: the VM died; once more`);
   }
 }
