@@ -37,8 +37,13 @@ await build({
     'test/soak/node_racer.ts',
   ]
     .map((file) => ({ in: file, out: basename(file, '.ts') }))
-    // For programs that a test has as text.
-    .concat({ in: 'lib/index.ts', out: 'vfio' }),
+    .concat(
+      // For programs that a test has as text.
+      { in: 'lib/index.ts', out: 'vfio' },
+      { in: 'examples/nvme/main.ts', out: 'nvme_command' },
+      // By the name by which the command starts it.
+      { in: 'examples/nvme/worker.ts', out: 'worker' },
+    ),
   outdir: 'build-test/programs',
   bundle: true,
   platform: 'node',

@@ -79,8 +79,8 @@ const elsewhere = ['noiommu', 'vmm_guest', 'vmm_qemu'];
 
 /** Those in which threads of one program do something at the same time. */
 const withThreads = [
-  ...['backend', 'ending', 'event_loop', 'interrupt', 'nvme_driver', 'pages', 'parts'],
-  ...['share', 'shared_interrupt', 'shared_vector', 'unbind', 'watch'],
+  ...['ending', 'event_loop', 'interrupt', 'nvme_driver', 'pages', 'parts', 'share'],
+  ...['shared_interrupt', 'shared_vector', 'unbind'],
 ];
 
 function byCdev(): string[] {

@@ -15,6 +15,7 @@ import {
 } from '../../lib/index.ts';
 import { findGroup } from '../../lib/locate/find_cdev.ts';
 import { backend } from '../support/backend.ts';
+import { bashArgs } from '../support/bash.ts';
 import { vfio, type CliRun } from '../support/cli.ts';
 import { describeLab } from '../support/devices.ts';
 import { explainedFailure } from '../support/errors.ts';
@@ -63,7 +64,7 @@ describeLab('vfio sriov', ['nvme-sriov', 'edu'], (lab) => {
     assert.ok(vf);
     const find = backend === 'cdev' ? findCdev : findGroup;
     const script = `exec 3<>${find(vf.address).path} && echo open && exec sleep infinity`;
-    const child = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn('bash', bashArgs(script), { stdio: ['ignore', 'pipe', 'inherit'] });
     await firstWords(child.stdout);
     return child;
   }

@@ -5,6 +5,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { setTimeout } from 'node:timers/promises';
 import { after, afterEach, before, it } from 'mocha';
 import { bindDriver, type Diagnosis, setVfs } from '../../lib/index.ts';
+import { bashArgs } from '../support/bash.ts';
 import { describeLab } from '../support/devices.ts';
 import { firstWords } from '../support/first_words.ts';
 import { root } from '../support/root.ts';
@@ -79,7 +80,7 @@ describeLab('vfio unbind of a physical function', ['nvme-sriov'], (lab) => {
   async function hold(): Promise<number> {
     const [name = ''] = readdirSync(`/sys/bus/pci/devices/${vf}/vfio-dev`);
     const script = `exec 3<>/dev/vfio/devices/${name} && echo open && exec sleep 1000`;
-    holder = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    holder = spawn('bash', bashArgs(script), { stdio: ['ignore', 'pipe', 'inherit'] });
     assert.ok(holder.stdout);
     await firstWords(holder.stdout);
     return holder.pid ?? 0;

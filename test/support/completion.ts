@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { commands } from '../../lib/cli/commands.ts';
 import type { Command } from '../../lib/cli/command.ts';
+import { bashArgs } from './bash.ts';
 import { vfio } from './cli.ts';
 import { tree } from './tree.ts';
 
@@ -52,7 +53,7 @@ export const askBash: Asker = async (lines, sysfs) => {
       (( \${#COMPREPLY[@]} )) && printf '%s\\n' "\${COMPREPLY[@]}"
       echo ==
     done`;
-  return answers(output('bash', ['-c', program], `${lines.join('\n')}\n`), lines.length);
+  return answers(output('bash', bashArgs(program), `${lines.join('\n')}\n`), lines.length);
 };
 
 export const askFish: Asker = async (lines, sysfs) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { bashArgs } from './bash.ts';
 import type { CommandRun } from './command_runs.ts';
 import { root } from './root.ts';
 
@@ -17,7 +18,7 @@ export const noReader =
 export function bash(line: string): Ended {
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 24 } as const;
   const script = `${line}; exit \${PIPESTATUS[0]}`;
-  const { status, stdout, stderr } = spawnSync('bash', ['-c', script], options);
+  const { status, stdout, stderr } = spawnSync('bash', bashArgs(script), options);
   return { status, out: stdout, err: stderr };
 }
 

@@ -19,6 +19,7 @@ import {
   writeNamedFile,
   writeOwnFile,
 } from '../../lib/cli/write_file.ts';
+import { bashArgs } from '../support/bash.ts';
 import { vfioFailure } from '../support/errors.ts';
 import { put, tree } from '../support/tree.ts';
 
@@ -149,11 +150,10 @@ describe('a file that a command line names', () => {
       await writeNamedFile('${folder}/old.svg', 'x'.repeat(5000)).catch((e) => console.log(e.message + ' -- ' + e.hint));`;
     const { stdout, stderr } = spawnSync(
       'bash',
-      [
-        '-c',
+      bashArgs(
         `trap '' XFSZ; ulimit -f 1; exec '${process.execPath}' --import tsx --input-type=module -e "$0"`,
         script,
-      ],
+      ),
       { encoding: 'utf8', env: { ...process.env, TSX_DISABLE_CACHE: '1' } },
     );
     assert.match(stdout, /old\.svg was not written: EFBIG: .* -- .*ulimit -f/, stderr);
