@@ -61,7 +61,7 @@ function rowOf(markdown: string, code: string): string | undefined {
 function reasonsWith(entries: ReadonlyMap<string, string>, errno: string): string | undefined {
   if (!/^E[A-Z0-9]+$/.test(errno)) return undefined;
   const names = [...entries]
-    .filter(([, text]) => text.includes(`\`${errno}`))
+    .filter(([, text]) => new RegExp(`\`${errno}\\b`).test(text))
     .map(([name]) => name);
   if (names.length === 0) return undefined;
   const lines = names.map((name) => `\nvfio help ${name}`).join('');

@@ -12,7 +12,7 @@ import type {
   SysfsDevice,
 } from '../core/location.ts';
 import { type Hidden, hiddenText } from '../core/messages.ts';
-import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
+import { cdevFolders, isCdevName, numbersInUevent, parseNumbers } from './path.ts';
 import { resolveSpec } from './resolve.ts';
 import { type RootOptions, rootsOf, systemRoots } from './roots.ts';
 import { hiddenDevice, hiddenFolder, listNames, readAttribute, readLinkName } from './sysfs.ts';
@@ -43,13 +43,10 @@ export function findCdev(spec: DeviceSpec, options: RootOptions = {}): CdevLocat
   const resolved = resolveSpec(spec, roots);
   const device = inSysfs(resolved, roots);
   const { folder, name } = findCdevFolder(device, roots);
-  const dev = readAttribute(`${folder}/${name}/dev`);
-  const numbers = dev === undefined ? undefined : parseNumbers(dev);
-  if (numbers === undefined) throw noCdev(device, `${folder}/${name}`);
   return {
     device,
     name,
-    ...numbers,
+    ...cdevNumbers(device, `${folder}/${name}`, roots),
     path: resolved.node ?? `${roots.devRoot}/vfio/devices/${name}`,
   };
 }
@@ -65,6 +62,25 @@ function findCdevFolder(device: SysfsDevice, roots: Roots): { folder: string; na
     if (name !== undefined) return { folder, name };
   }
   throw noVfioDevice(device, roots);
+}
+
+/**
+ * On a device's way to its driver and from it the folder is there without `dev` for a moment
+ * (device_add and device_del, drivers/base/core.c): `uevent` comes before and goes after it, and
+ * has the numbers of every device that has any.
+ */
+function cdevNumbers(
+  device: SysfsDevice,
+  folder: string,
+  roots: Roots,
+): Pick<CdevLocation, 'major' | 'minor'> {
+  const numbers = parseNumbers(readAttribute(`${folder}/dev`) ?? '');
+  if (numbers !== undefined) return numbers;
+  const uevent = readAttribute(`${folder}/uevent`);
+  if (uevent === undefined) throw noVfioDevice(device, roots);
+  const told = numbersInUevent(uevent);
+  if (told === undefined) throw noCdev(device, folder);
+  return told;
 }
 
 /** A device that is there has at least a link to its bus. */
@@ -143,6 +159,8 @@ export function findGroup(spec: DeviceSpec, options: RootOptions = {}): GroupLoc
     if (numbers === undefined) continue;
     return { device, name, ...numbers, path: nodeOf(name, roots), group: Number(group) };
   }
+  // Taken from its driver meanwhile, its group may be gone with it.
+  if (!hasVfioDriver(device)) throw noVfioDevice(device, roots);
   throw noGroup(device, hiddenFolder(`${roots.sysfsRoot}/class`));
 }
 

@@ -23,6 +23,12 @@ export function parseNumbers(text: string): { major: number; minor: number } | u
   return found === null ? undefined : { major: Number(found[1]), minor: Number(found[2]) };
 }
 
+/** The numbers of a device's node, as its `uevent` has them. */
+export function numbersInUevent(text: string): { major: number; minor: number } | undefined {
+  const found = /^MAJOR=(\d+)\nMINOR=(\d+)$/m.exec(text);
+  return found === null ? undefined : parseNumbers(`${found[1]}:${found[2]}`);
+}
+
 const nodeBelowDev = /^\/(?:vfio\/devices\/(?:noiommu-)?vfio\d+|char\/\d+:\d+)$/;
 
 /**

@@ -81,8 +81,10 @@ export function attributeCall(path: string): 'open' | 'read' {
   return 'read';
 }
 
-/** The file was open, or being opened, when its device went away. */
-/** A folder of an attribute's name is no attribute: drivers of mdevs have one called `vendor`. */
+/**
+ * ENODEV: the file was open, or being opened, when its device went away. EISDIR: a folder of an
+ * attribute's name is no attribute; drivers of mdevs have one called `vendor`.
+ */
 const missing: readonly Answer[] = [ENOENT, ENODEV, ENOTDIR, EISDIR];
 
 /** Whether an answer says that a file is not there. */

@@ -215,6 +215,8 @@ describe('vfio', () => {
       /^EBUSY\n\nAn errno .*\n\nvfio help held-by-cdev\nvfio help held-by-group\n/,
     );
     assert.equal((await vfio(['help', 'EXDEV'])).status, 2);
+    // The beginning of an errno, or of a code, is none.
+    for (const part of ['ENO', 'EB', 'ERR']) assert.equal((await vfio(['help', part])).status, 2);
     const code = await vfio(['help', 'ERR_VFIO_IN_USE']);
     assert.equal(code.status, 0);
     assert.match(code.out, /^ERR_VFIO_IN_USE\n\nthe device cannot be taken from its driver/);

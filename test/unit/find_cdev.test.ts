@@ -62,6 +62,19 @@ describe('findCdev', () => {
     assert.match(error.message, /CONFIG_VFIO_DEVICE_CDEV/);
   });
 
+  it('has the numbers of uevent where dev is not there yet, or not any more', () => {
+    const roots = sysfs({
+      'vfio-dev/vfio7/uevent': 'MAJOR=511\nMINOR=7\nDEVNAME=vfio/devices/vfio7\n',
+    });
+    const { name, major, minor, path } = findCdev(address, roots);
+    assert.deepEqual([name, major, minor, path], ['vfio7', 511, 7, '/dev/vfio/devices/vfio7']);
+  });
+
+  it('takes a folder that is only begun, or nearly gone, for none', async () => {
+    const roots = sysfs({ 'vfio-dev/vfio7/power/control': 'auto\n' });
+    await failure(() => findCdev(address, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+  });
+
   it('says that there is no such device', async () => {
     const error = await failure(() => findCdev('0000:3c:00.0', sysfs({})), 'ERR_VFIO_NO_DEVICE');
     assert.match(error.message, /0000:3c:00\.0/);
@@ -207,6 +220,19 @@ describe('describeDevice', () => {
     assert.equal(name, address);
     assert.ok(sysfsPath.endsWith(address));
     assert.deepEqual(new Set(Object.values(rest)), new Set([null]));
+  });
+
+  it('has the numbers of uevent where dev is not there yet, or not any more', () => {
+    const roots = sysfs({
+      'vfio-dev/vfio7/uevent': 'MAJOR=511\nMINOR=7\nDEVNAME=vfio/devices/vfio7\n',
+    });
+    const { name, major, minor, path } = findCdev(address, roots);
+    assert.deepEqual([name, major, minor, path], ['vfio7', 511, 7, '/dev/vfio/devices/vfio7']);
+  });
+
+  it('takes a folder that is only begun, or nearly gone, for none', async () => {
+    const roots = sysfs({ 'vfio-dev/vfio7/power/control': 'auto\n' });
+    await failure(() => findCdev(address, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
   });
 
   it('says that there is no such device', async () => {
