@@ -33,10 +33,15 @@ const { metafile, outputFiles } = await build({
   write: false,
 });
 
-// Without comments, which cost as much to load as code does; but on lines of its own, with the
-// names of the source, so that stacks can be read without source maps.
+// Without comments, which cost as much to load as code does, and in short forms, which are a hundredth
+// of the packed package; but on lines of its own, with the names of the source, so that stacks can be
+// read without source maps.
 for (const { path, text } of outputFiles) {
-  const { code } = await transform(text, { format: 'esm', target: 'node20.19' });
+  const { code } = await transform(text, {
+    format: 'esm',
+    target: 'node20.19',
+    minifySyntax: true,
+  });
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, withBuiltinsAskedFor(withClassNames(code)));
 }

@@ -33,6 +33,11 @@ type Values = ReturnType<typeof parse>['values'];
 
 const parse = () => parseArgs({ allowPositionals: true, options });
 
+/**
+ * V8 gives new objects from 1 to 16 MB when it sees fit, for each of two halves: as much as a leak. In MB.
+ */
+const youngHeap = ['--min-semi-space-size=1', '--max-semi-space-size=1'];
+
 /** A soak that says nothing for so long hangs. */
 const silence = 600_000;
 
@@ -55,7 +60,7 @@ async function runHere(name: string, rounds: number, leak = ''): Promise<boolean
   const program = new URL(isSource ? 'one.ts' : 'one.js', import.meta.url);
   const loader = isSource ? ['--import', 'tsx'] : [];
   const child = fork(program, [name, String(rounds), leak], {
-    execArgv: ['--expose-gc', ...loader],
+    execArgv: ['--expose-gc', ...youngHeap, ...loader],
   });
   const timer = setTimeout(() => {
     console.log(`${name}: nothing went on for ${silence / 1000} s`);

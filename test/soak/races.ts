@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fstatSync, statSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { findCdev, openCdev, openCdevSync, VfioDevice, VfioError } from '../../lib/index.ts';
 import { rebind, unbind } from '../support/hotplug.ts';
 import { labDevice } from './lab.ts';
@@ -67,6 +68,8 @@ async function begin(): Promise<Session> {
     const state = { isOver: false };
     const over = unbind(port).then(() => (state.isOver = true));
     while (!state.isOver) {
+      // An open that is refused at once does not let the loop turn, which has to tell of the end.
+      await turn();
       try {
         await (await openCdev(port, { timeout: 5 })).close();
         count('opened before it was unbound');
