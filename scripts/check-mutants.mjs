@@ -25,7 +25,8 @@ const rooms = {
   locate: {
     mutate: ['lib/locate/*.ts'],
     spec: [
-      ...unit('address', 'bind_driver', 'causes', 'cli_list', 'doctor', 'explain', 'find_cdev'),
+      ...unit('address', 'bind_driver', 'causes', 'cli_list', 'doctor', 'driver_override'),
+      ...unit('explain', 'find_cdev'),
       ...unit('groups', 'hidden', 'hidden_parts', 'hostile_node', 'identify', 'late_node', 'list'),
       ...unit('node', 'only_group', 'open_steps', 'refusals', 'resolve', 'sriov', 'suggest'),
       ...unit('sysfs_trees', 'unpack_device', 'watch_devices'),

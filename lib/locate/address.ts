@@ -1,8 +1,7 @@
 import { invalidType, invalidValue } from '../core/arguments.ts';
 import type { DeviceAddress } from '../core/location.ts';
 
-const pciAddress =
-  /^(?:(?<domain>[0-9a-f]{4,8}):)?(?<bus>[0-9a-f]{2}):(?<slot>[01][0-9a-f])\.(?<fn>[0-7])$/;
+const pciAddress = /^(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])$/;
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** One file name: no path can be built from an address. */
 const plainName = /^(?!\.{1,2}$)[^/\p{Cc}]{1,255}$/u;
@@ -52,10 +51,10 @@ function canonicalUuid(text: string): string | undefined {
 }
 
 function canonicalPci(text: string): string | undefined {
-  const parts = pciAddress.exec(text.toLowerCase())?.groups;
-  if (parts === undefined) return undefined;
-  const { domain = '0000', bus, slot, fn } = parts;
+  const parts = pciAddress.exec(text.toLowerCase());
+  if (parts === null) return undefined;
+  const [, domain = '0000', place = ''] = parts;
   // The kernel writes four digits, more only where a domain needs them.
-  const shortest = domain.length > 4 ? domain.replace(/^0{1,4}/, '').padStart(4, '0') : domain;
-  return `${shortest}:${bus ?? ''}:${slot ?? ''}.${fn ?? ''}`;
+  const shortest = domain.replace(/^0{1,4}(?=.{4})/, '');
+  return `${shortest}:${place}`;
 }

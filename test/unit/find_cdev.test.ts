@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { Roots, SysfsDevice } from '../../lib/core/location.ts';
-import { describeDevice } from '../../lib/locate/facts.ts';
-import { findCdev, findGroup, isNoiommu, isWithoutIommu } from '../../lib/locate/find_cdev.ts';
+import { decodeFacts, describeDevice } from '../../lib/locate/facts.ts';
+import {
+  findCdev,
+  findGroup,
+  isNoiommu,
+  isWithoutIommu,
+  sameElsewhere,
+} from '../../lib/locate/find_cdev.ts';
 import { failure } from '../support/errors.ts';
 import { boundFacts } from '../support/sysfs.ts';
 import { type Entry, put, tree } from '../support/tree.ts';
@@ -56,11 +62,20 @@ describe('findCdev', () => {
     assert.match(error.message, /has no driver/);
   });
 
-  it('says that the kernel makes no cdevs', async () => {
-    const roots = sysfs({ 'vfio-dev/vfio0/uevent': '' });
-    const error = await failure(() => findCdev(address, roots), 'ERR_VFIO_NO_CDEV');
-    assert.match(error.message, /CONFIG_VFIO_DEVICE_CDEV/);
-  });
+  for (const [title, group, why] of [
+    ['at all', 'DMA', ': it was built without CONFIG_VFIO_DEVICE_CDEV'],
+    ['for devices without an IOMMU', 'vfio-noiommu', ''],
+  ] as const) {
+    it(`says that the kernel makes no cdevs ${title}`, () => {
+      const roots = sysfs({ 'vfio-dev/vfio0/uevent': '', 'iommu_group/name': group });
+      assert.throws(() => findCdev(address, roots), {
+        code: 'ERR_VFIO_NO_CDEV',
+        message: `the kernel makes no device node for ${address} (vfio0 has no 'dev' in sysfs)${why}`,
+        path: `${roots.sysfsRoot}/bus/pci/devices/${address}/vfio-dev/vfio0`,
+        device: address,
+      });
+    });
+  }
 
   it('has the numbers of uevent where dev is not there yet, or not any more', () => {
     const roots = sysfs({
@@ -187,7 +202,25 @@ describe('findGroup', () => {
       message:
         'there is no device 0000:3c:00.0 on the bus pci; there is 0001:3c:00.0 and 0002:3c:00.0',
     });
+    // Other buses have no domains.
+    const other = { bus: 'platform', address: '0000:3c:00.0' };
+    assert.throws(() => findGroup(other, roots), {
+      message: 'there is no device 0000:3c:00.0 on the bus platform',
+    });
   });
+
+  it('takes for the device’s own place none of another domain', () => {
+    const { sysfsRoot, devRoot } = sysfs({});
+    put(sysfsRoot, { 'bus/pci/devices/0001:3b:00.0/vendor': '0x1b36\n' });
+    const device = { bus: 'pci', address: '0001:3b:00.0' };
+    assert.deepEqual(sameElsewhere(device, { sysfsRoot, devRoot }), [address]);
+  });
+
+  for (const find of [findCdev, findGroup, describeDevice]) {
+    it(`names what is no object of options: ${find.name}`, () => {
+      assert.throws(() => find(address, 7 as never), { name: 'TypeError', message: /"options"/ });
+    });
+  }
 });
 
 describe('describeDevice', () => {
@@ -222,17 +255,22 @@ describe('describeDevice', () => {
     assert.deepEqual(new Set(Object.values(rest)), new Set([null]));
   });
 
-  it('has the numbers of uevent where dev is not there yet, or not any more', () => {
-    const roots = sysfs({
-      'vfio-dev/vfio7/uevent': 'MAJOR=511\nMINOR=7\nDEVNAME=vfio/devices/vfio7\n',
-    });
-    const { name, major, minor, path } = findCdev(address, roots);
-    assert.deepEqual([name, major, minor, path], ['vfio7', 511, 7, '/dev/vfio/devices/vfio7']);
+  it('takes a number only where it is nothing else', () => {
+    const at = (numa_node: string): number | null =>
+      describeDevice(address, sysfs({ numa_node })).numaNode;
+    assert.deepEqual([at('12\n'), at('12 nodes\n'), at('node 12\n')], [12, null, null]);
   });
 
-  it('takes a folder that is only begun, or nearly gone, for none', async () => {
-    const roots = sysfs({ 'vfio-dev/vfio7/power/control': 'auto\n' });
-    await failure(() => findCdev(address, roots), 'ERR_VFIO_NOT_BOUND_TO_VFIO');
+  it('throws what is no error of sysfs', () => {
+    const mistake = new TypeError('a mistake of this package');
+    const source = {
+      text: (): string => {
+        throw mistake;
+      },
+      linkName: () => undefined,
+    };
+    const device = { bus: 'pci', address, sysfsPath: '/sys' };
+    assert.throws(() => decodeFacts(device, source, []), mistake);
   });
 
   it('says that there is no such device', async () => {
