@@ -21,7 +21,7 @@ async function run(file: string): Promise<Report> {
   const output = join(tree({}), 'report.json');
   const args = [
     ...['node_modules/mocha/bin/mocha.js', '--no-config', '--timeout', '60000', '--exit'],
-    ...['--import=tsx', '--require', './test/support/tree.ts'],
+    ...['--import=tsx/esm', '--require', './test/support/tree.ts'],
     ...['--reporter', 'json', '--reporter-option', `output=${output}`],
     ...['--grep', leftOut, '--invert', `test/device/${file}.test.ts`],
   ];
