@@ -41,6 +41,7 @@ function record(runner: Mocha.Runner, output: string): void {
   const report = (line: Report): void => {
     appendFileSync(output, `${JSON.stringify(line)}\n`);
   };
+  let hasFailed = false;
   runner.on('test', (test) => {
     report({ event: 'begin', title: titleOf(test) });
   });
@@ -51,12 +52,19 @@ function record(runner: Mocha.Runner, output: string): void {
     report({ event: 'skip', title: titleOf(test), reason: reasonIn(test.titlePath()) });
   });
   runner.on('fail', (test, error: Error) => {
+    hasFailed = true;
     const text = stripVTControlCharacters(error.stack ?? String(error));
     report({ event: 'fail', title: titleOf(test), text });
   });
   runner.on('end', () => {
     report({ event: 'end' });
+    if (hasFailed) endInAnyCase();
   });
+}
+
+/** What failed may have left something open, a device or a worker, that keeps the process. */
+function endInAnyCase(): void {
+  setTimeout(() => process.exit(1), 5000).unref();
 }
 
 function titleOf(test: Mocha.Runnable): string {

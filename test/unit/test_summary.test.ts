@@ -224,6 +224,18 @@ describe('the reporter', () => {
     return { printed: stdout, results };
   }
 
+  it('ends a run that what failed keeps from ending', () => {
+    const { results } = report(`
+      it('leaves something behind', () => {
+        setInterval(() => undefined, 1000);
+        throw new Error('before it is cleared');
+      });`);
+    assert.deepEqual(
+      results.failures.map(({ title }) => title),
+      ['leaves something behind'],
+    );
+  });
+
   for (const flags of [[], ['--parallel', '--jobs', '2']]) {
     it(`tells all errors that an error has within it: mocha ${flags.join(' ')}`, () => {
       const { printed, results } = report(
