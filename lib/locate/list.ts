@@ -15,9 +15,9 @@ import {
 } from './facts.ts';
 import { busyOverride, driverInUevent, overrideIn } from './driver_override.ts';
 import { type FolderContents, readFolders } from './folders.ts';
-import { cdevFolders, isCdevName, parseNumbers } from './path.ts';
+import { cdevFolders, isCdevName, numbersInUevent, parseNumbers } from './path.ts';
 import { type RootOptions, rootsOf } from './roots.ts';
-import { listNames } from './sysfs.ts';
+import { listNames, readAttribute } from './sysfs.ts';
 import { virtfnNames } from './virtual_functions.ts';
 
 /** A device's VFIO cdev, as sysfs says it is: the node is not opened, nor looked for. */
@@ -257,7 +257,10 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Steps<void> {
       const unread = device.unread ?? [];
       const dev = noteUnread(unread, `${cdevFolder}/dev`, () => folder.text('dev'));
       if (unread.length > 0) device.unread = unread;
-      const numbers = parseNumbers(dev ?? '');
+      // It is not there for a moment on the way to a driver and back: `cdevNumbers` says why.
+      const uevent = (): string | undefined =>
+        noteUnread([], 'uevent', () => readAttribute(`${device.sysfsPath}/${cdevFolder}/uevent`));
+      const numbers = dev === undefined ? numbersInUevent(uevent() ?? '') : parseNumbers(dev);
       if (numbers) device.cdev = { name, path: `${devRoot}/vfio/devices/${name}`, ...numbers };
       draft.torn ||= isTorn(folder);
     },

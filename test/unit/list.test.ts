@@ -240,6 +240,17 @@ describe('listDevices while devices come and go', () => {
     });
   }
 
+  it('has the numbers of uevent where dev is not there yet, or not any more', () => {
+    const uevent = (text: string) =>
+      listDevicesSync({
+        sysfsRoot: sysfs({ pci: { [first]: pciDevice(1, { 'vfio-dev/vfio7/uevent': text }) } }),
+      })[0]?.cdev;
+    const path = '/dev/vfio/devices/vfio7';
+    assert.deepEqual(uevent('MAJOR=511\nMINOR=7\n'), { name: 'vfio7', path, major: 511, minor: 7 });
+    // Of a kernel without cdevs.
+    assert.equal(uevent(''), null);
+  });
+
   it('reads a device again that lost its driver meanwhile', async () => {
     const sysfsRoot = sysfs({ pci: { [first]: bound } });
     const [device] = await meanwhile(
