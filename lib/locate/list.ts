@@ -257,14 +257,18 @@ function* readCdevs(drafts: Draft[], { devRoot }: Roots): Steps<void> {
       const unread = device.unread ?? [];
       const dev = noteUnread(unread, `${cdevFolder}/dev`, () => folder.text('dev'));
       if (unread.length > 0) device.unread = unread;
-      // It is not there for a moment on the way to a driver and back: `cdevNumbers` says why.
-      const uevent = (): string | undefined =>
-        noteUnread([], 'uevent', () => readAttribute(`${device.sysfsPath}/${cdevFolder}/uevent`));
-      const numbers = dev === undefined ? numbersInUevent(uevent() ?? '') : parseNumbers(dev);
+      const place = `${device.sysfsPath}/${cdevFolder}`;
+      const numbers = dev === undefined ? numbersWithoutDev(place) : parseNumbers(dev);
       if (numbers) device.cdev = { name, path: `${devRoot}/vfio/devices/${name}`, ...numbers };
       draft.torn ||= isTorn(folder);
     },
   );
+}
+
+/** Where `dev` is not there for a moment: `cdevNumbers` of find_cdev.ts says when. */
+function numbersWithoutDev(folder: string): ReturnType<typeof parseNumbers> {
+  const uevent = noteUnread([], 'uevent', () => readAttribute(`${folder}/uevent`));
+  return numbersInUevent(uevent ?? '');
 }
 
 /**
