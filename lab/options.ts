@@ -34,6 +34,7 @@ const FLAGS = {
   nvme: { type: 'string' },
   memory: { type: 'string' },
   cpus: { type: 'string' },
+  'in-turns': { type: 'boolean' },
   append: { type: 'string' },
   prepare: { type: 'boolean' },
   headers: { type: 'string' },
@@ -59,7 +60,7 @@ export function parseOptions(args: readonly string[], host: NodeJS.ProcessEnv): 
     memoryMib: whole(values.memory ?? '3072', '--memory', 512, 65_536),
     cpus: whole(values.cpus ?? '2', '--cpus', 1, 64),
     append: values.append ?? '',
-    accelerator: accelerator(host['VFIO_LAB_ACCEL'] ?? 'tcg'),
+    accelerator: accelerator(host['VFIO_LAB_ACCEL'] ?? 'tcg', values['in-turns'] ?? false),
   };
   if (values.stock && values.kernel === '7.3') {
     throw usage("--stock is Debian's 6.12 and excludes --kernel 7.3");
@@ -119,8 +120,10 @@ function whole(text: string, flag: string, least: number, most: number): number 
 }
 
 /** KVM is never taken unasked: /dev/kvm may open where it does not work. */
-function accelerator(text: string): string {
-  if (text === 'tcg') return 'tcg,thread=multi';
+function accelerator(text: string, isInTurns: boolean): string {
+  if (text === 'tcg') return `tcg,thread=${isInTurns ? 'single' : 'multi'}`;
+  if (text === 'kvm' && isInTurns)
+    throw usage('--in-turns is for emulated processors, not for KVM');
   if (text === 'kvm') return 'kvm';
   throw usage(`VFIO_LAB_ACCEL takes tcg or kvm, not ${text}`);
 }

@@ -53,6 +53,12 @@ describe('lab options', () => {
     assert.match(refusal(['true'], { VFIO_LAB_ACCEL: 'xen' }).message, /VFIO_LAB_ACCEL/);
   });
 
+  it('emulates processors in turns only when asked, and never those of KVM', () => {
+    assert.equal(parseOptions(['--in-turns', 'true'], {}).accelerator, 'tcg,thread=single');
+    const { message } = refusal(['--in-turns', 'true'], { VFIO_LAB_ACCEL: 'kvm' });
+    assert.match(message, /--in-turns is for emulated processors/);
+  });
+
   it('wants no command to prepare, list, help or print headers', () => {
     assert.equal(parseOptions(['--prepare'], {}).action, 'prepare');
     assert.equal(parseOptions(['--list'], {}).action, 'list');
