@@ -64,12 +64,18 @@ function inLab({ lab, cpus = 1, tests, requires = [] }: InLab): Lane['command'] 
 
 /** Those that run over every backend. */
 const overBackends = [
-  ...['cli_backend', 'dma', 'doctor', 'feature', 'mapped_region', 'parts', 'pci'],
-  ...['removal', 'request', 'sriov'],
+  ...[
+    'cli_backend',
+    'cli_sriov',
+    'dma',
+    'doctor',
+    'feature',
+    'interrupt',
+    'mapped_region',
+    'parts',
+  ],
+  ...['pci', 'region', 'removal', 'request', 'reset', 'sriov', 'unbind'],
 ];
-
-/** What the file of a device does is the same with every kind of container. */
-const overGroups = ['cli_sriov', 'interrupt', 'region', 'reset', 'unbind'];
 
 /** Those that need a VM of another kind: a lane of its own, or test/lab, which starts one. */
 const elsewhere = ['noiommu', 'vmm_guest', 'vmm_qemu'];
@@ -124,13 +130,9 @@ export const lanes: readonly Lane[] = [
   },
   { name: 'unit', command: (_folder, file) => node(mocha, ...reportTo(file)), ...built },
   // What `stock` does on a kernel without cdevs, on one that has them.
-  { name: 'group', command: byBackend('group', overGroups), isOnDemand: true, ...built },
+  { name: 'group', command: byBackend('group'), isOnDemand: true, ...built },
   { name: 'compat', command: byBackend('compat'), ...built },
-  {
-    name: 'stock',
-    command: byBackend('group', [...overGroups, ...onEachKernel], '--stock'),
-    ...built,
-  },
+  { name: 'stock', command: byBackend('group', onEachKernel, '--stock'), ...built },
   { name: 'lab', command: sources('test/lab/*.test.ts', 400_000), ...built },
   {
     name: 'package',
