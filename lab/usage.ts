@@ -20,7 +20,7 @@ except in the results folder. The first use prepares a kernel (about a minute).
   --nvme N            NVMe controllers on the root bus, 0 to ${MAX_ROOT_NVME} (default 1)
   --memory MIB        the guest's memory (default 3072)
   --cpus N            the guest's processors (default 2)
-  --in-turns          emulate them by one thread, in turns: QEMU then loses no timer
+  --in-turns          emulate them by one thread, in turns: none was seen to lose a timer
   --append WORDS      more kernel parameters, such as intremap=off
   --prepare           only prepare the kernel
   --headers 6.12|7.3  print an include folder with that kernel's VFIO headers

@@ -14,6 +14,11 @@ const { values } = parseArgs({ options: { unit: { type: 'boolean' } } });
 /** What the lab ends with where its VM died, and how often it is begun. */
 const vmDied = 125;
 const attempts = 3;
+/**
+ * Device tests that fail where it is counted. Programs of the first four may not write where the counts
+ * go, and Node and gcov say so on standard error; the worker of the last is there only where the example
+ * is compiled.
+ */
 const cannotCount = [
   'lets an ordinary user drive a device',
   'says which rights a node has that another user may not open',
@@ -60,11 +65,7 @@ const isLow = !values.unit && percent < floors.native;
 if (isLow) console.error(`coverage: native/ is below ${floors.native} %`);
 process.exitCode = [...statuses, report].find((status) => status !== 0) ?? (isLow ? 1 : 0);
 
-/**
- * From their sources, as the unit tests run; but for tests whose programs may not write where the
- * counts go, which Node and gcov say where the test wants nothing to be said, and one whose worker is
- * there only where the example is compiled.
- */
+/** From their sources, as the unit tests run. */
 function runDeviceTests() {
   runOrExit('npm', ['run', '--silent', 'build:baseline']);
   runOrExit('npm', ['run', '--silent', 'build:test']);

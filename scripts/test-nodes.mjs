@@ -18,7 +18,12 @@ const named = {
 };
 const whole = { unit: ['*'], device: ['*'] };
 const { unit, device } = values.all ? whole : named;
-const mocha = ['node_modules/mocha/bin/mocha.js', '--no-config', '--timeout', '600000'];
+const mocha = [
+  'node_modules/mocha/bin/mocha.js',
+  '--no-config',
+  '--timeout',
+  values.all ? '600000' : '60000',
+];
 const support = ['whole_errors', 'tree'].map((name) => `--require=./test/support/${name}.ts`);
 
 const folder = mkdtempSync(join(tmpdir(), 'vfio-nodes-'));
